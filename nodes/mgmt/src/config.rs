@@ -1,0 +1,196 @@
+//! The configuration file of a node (JSON). A foreign implementation is started with the path of such a file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a node process needs to know. Keys and certificates are hexadecimal wire encodings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Own identity.
+    pub node: String,
+    /// `sr`, `sg`, `spa`, `scsc` or `pod`.
+    pub role: String,
+    /// Trust domain.
+    pub domain: String,
+    /// Unix socket of the management interface.
+    pub admin_socket: PathBuf,
+    /// Ports in configuration order.
+    pub ports: Vec<PortConfig>,
+    /// Domain root key, own secrets and certificate.
+    pub identity: IdentityConfig,
+    /// Periods and deadlines of this run.
+    pub pace: Pace,
+    /// Pod: its services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceConfig>,
+    /// SPA: pod → names it may have. A pool name must be listed itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub licences: BTreeMap<String, Vec<String>>,
+    /// SCSC (and shown by SGs): thresholds by prefix; `default` for all others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub thresholds: BTreeMap<String, Thresholds>,
+    /// SG: also used for transit.
+    #[serde(default)]
+    pub transit: bool,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortConfig {
+    /// Port name: the neighbour's node identity.
+    pub name: String,
+    /// Network interface in the node's namespace.
+    pub interface: String,
+    /// Cost of sending over it.
+    pub cost: u32,
+    /// Role expected at the other end; another one is refused.
+    pub peer_role: String,
+}
+
+/// Keys of a node, hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// Domain root's Ed25519 public key, 32 bytes.
+    pub root_key: String,
+    /// Own Ed25519 secret, 32 bytes.
+    pub signing_secret: String,
+    /// Own X25519 secret, 32 bytes.
+    pub agreement_secret: String,
+    /// Own certificate, wire encoding.
+    pub certificate: String,
+}
+
+/// A service of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConfig {
+    /// Its prefix.
+    pub prefix: String,
+    /// Its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Its share in the pool.
+    #[serde(default = "one")]
+    pub weight: u16,
+}
+
+const fn one() -> u16 {
+    1
+}
+
+/// Preset conditions of a path (drafts section 6 (3)): violated when bandwidth ≤, delay ≥ or jitter ≥ the preset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// bit/s.
+    pub bandwidth_bps: u64,
+    /// ns.
+    pub delay_ns: u64,
+    /// ns.
+    pub jitter_ns: u64,
+}
+
+/// The one place where periods and deadlines of a run live. Milliseconds unless named otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pace {
+    /// Hello period.
+    pub hello_interval_ms: u64,
+    /// Neighbour is down after this silence of hellos.
+    pub dead_interval_ms: u64,
+    /// Echo period, 0 for none.
+    pub echo_interval_ms: u64,
+    /// Missed echoes.
+    pub echo_multiplier: u8,
+    /// First retransmission of LSAs, announcements and requests; doubles up to `retransmit_max_ms`.
+    pub retransmit_ms: u64,
+    /// Upper bound of the back-off.
+    pub retransmit_max_ms: u64,
+    /// LSA lifetime.
+    pub lsa_lifetime_ms: u64,
+    /// LSA refresh.
+    pub lsa_refresh_ms: u64,
+    /// Least gap between two originations of one LSA (the first change goes at once).
+    pub lsa_min_origination_ms: u64,
+    /// Least gap between two acceptances of one LSA.
+    pub lsa_min_arrival_ms: u64,
+    /// RFC 8405: QUIET delay after the first event (0: at once).
+    pub spf_initial_ms: u64,
+    /// RFC 8405: SHORT_WAIT delay.
+    pub spf_short_ms: u64,
+    /// RFC 8405: LONG_WAIT delay.
+    pub spf_long_ms: u64,
+    /// RFC 8405: time to learn.
+    pub spf_learn_ms: u64,
+    /// RFC 8405: hold-down.
+    pub spf_holddown_ms: u64,
+    /// Grant validity an SPA gives; SGs renew at half of it.
+    pub grant_lifetime_ms: u64,
+    /// An SPA that does not answer within this is unreachable.
+    pub auth_timeout_ms: u64,
+    /// Period of path probes from every SG to every service instance.
+    pub probe_interval_ms: u64,
+    /// Every how many probes a bandwidth train goes out.
+    pub train_every: u32,
+    /// Packets of a train.
+    pub train_length: u16,
+    /// Bytes of a train packet (PDU).
+    pub train_bytes: u16,
+    /// Period of detection tasks.
+    pub task_interval_ms: u64,
+    /// Misses after which a target is unavailable.
+    pub miss_limit: u32,
+    /// Telemetry period.
+    pub telemetry_interval_ms: u64,
+    /// Policies expire after this unless refreshed (SCSC refreshes at a third).
+    pub policy_lifetime_ms: u64,
+    /// Least time between two changes of one policy.
+    pub policy_hold_ms: u64,
+    /// Return to the plain path only when its metrics are better than this share of the thresholds (per cent).
+    pub reentry_percent: u64,
+    /// … for this many reports on end.
+    pub reentry_reports: u32,
+    /// Telemetry older than this is no ground for a policy.
+    pub staleness_ms: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            hello_interval_ms: 1000,
+            dead_interval_ms: 4000,
+            echo_interval_ms: 50,
+            echo_multiplier: 3,
+            retransmit_ms: 50,
+            retransmit_max_ms: 5000,
+            lsa_lifetime_ms: 3_600_000,
+            lsa_refresh_ms: 1_200_000,
+            lsa_min_origination_ms: 50,
+            lsa_min_arrival_ms: 10,
+            spf_initial_ms: 0,
+            spf_short_ms: 50,
+            spf_long_ms: 2000,
+            spf_learn_ms: 500,
+            spf_holddown_ms: 5000,
+            grant_lifetime_ms: 600_000,
+            auth_timeout_ms: 2000,
+            probe_interval_ms: 200,
+            train_every: 5,
+            train_length: 32,
+            train_bytes: 1200,
+            task_interval_ms: 1000,
+            miss_limit: 3,
+            telemetry_interval_ms: 200,
+            policy_lifetime_ms: 6000,
+            policy_hold_ms: 2000,
+            reentry_percent: 80,
+            reentry_reports: 3,
+            staleness_ms: 3000,
+        }
+    }
+}

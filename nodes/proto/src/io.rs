@@ -1,0 +1,344 @@
+//! The contract of every machine, written once.
+//!
+//! A shell (process, simulation or replay) calls [`Machine::handle`] with one [`Input`] at a time, then takes
+//! [`Output`]s with [`Machine::poll`] until there are none, then asks [`Machine::next_timeout`] when to come back with
+//! [`Input::Tick`] at the latest. Nothing happens between calls.
+
+use std::collections::VecDeque;
+
+use damc_mgmt::event::EventKind;
+use damc_wire::registry::{DropReason, MessageType};
+use damc_wire::{Name, NodeId, Timestamp};
+
+/// A port: index into the configured ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u16);
+
+/// What happens to a machine.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// The port has carrier. Every port starts down.
+    PortUp(PortId),
+    /// The port lost carrier.
+    PortDown(PortId),
+    /// A PDU (without Ethernet header) arrived: hop-local on any role, routed where the forwarding plane delivered it
+    /// to this node, or where the node has no forwarding plane (pod, SCSC).
+    Frame {
+        /// Where; for a routed PDU delivered by the own forwarding plane the port it came in by, if any.
+        port: Option<PortId>,
+        /// Kernel receive stamp on the machine's clock.
+        received_at: Timestamp,
+        /// The bytes.
+        pdu: &'a [u8],
+    },
+    /// The forwarding plane could not forward or deliver this PDU and wants a negative reply sent to its source.
+    Undeliverable {
+        /// Where it came in; none for own frames.
+        port: Option<PortId>,
+        /// Why.
+        reason: DropReason,
+        /// The bytes.
+        pdu: &'a [u8],
+    },
+    /// Time passed.
+    Tick,
+    /// An order of the operator or, at a pod, of a service or client. Roles that do not know an order ignore it.
+    Order(Order),
+}
+
+/// Orders from beside the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// SG, SR: set or clear the overload bit.
+    Overload(bool),
+    /// SG, SR: purge own LSAs and tell neighbours; the process ends when all outputs are out.
+    Stop,
+    /// SPA: take the licence of a pod for a prefix away and revoke its grants.
+    RevokeLicence {
+        /// Pod.
+        pod: NodeId,
+        /// Prefix.
+        prefix: Name,
+    },
+    /// SPA: add a licence.
+    AddLicence {
+        /// Pod.
+        pod: NodeId,
+        /// Prefix.
+        prefix: Name,
+    },
+    /// SG: probe now.
+    Probe,
+    /// Pod: a service is ready (announce it) or has ended (withdraw it).
+    Service {
+        /// Its prefix, one of the configured or a new one.
+        prefix: Name,
+        /// Its pool.
+        pool: Option<Name>,
+        /// Share in the pool.
+        weight: u16,
+        /// Ready or ended.
+        running: bool,
+    },
+    /// Pod: a client calls.
+    Call {
+        /// The caller's own handle, returned with the result.
+        handle: u64,
+        /// Whom.
+        name: Name,
+        /// Method.
+        method: String,
+        /// Argument bytes.
+        payload: Vec<u8>,
+        /// Deadline.
+        deadline: core::time::Duration,
+        /// Record the path.
+        trace: bool,
+        /// Source name; first accepted service where absent.
+        source: Option<Name>,
+        /// Flow; random where absent.
+        flow: Option<u32>,
+    },
+    /// Pod: a service answers an invocation.
+    Answer {
+        /// From [`Output::Invoke`].
+        invocation: u64,
+        /// Result bytes, or reason and detail.
+        result: Result<Vec<u8>, (damc_wire::RefusalReason, String)>,
+    },
+    /// Pod: a service reports on itself.
+    Report {
+        /// From [`Output::SelfTest`].
+        task: damc_wire::message::TaskReport,
+        /// The service.
+        prefix: Name,
+    },
+    /// SG: ask the SCSC for its path to a target; the answer comes as [`Output::Path`].
+    QueryPath {
+        /// The caller's own handle.
+        handle: u64,
+        /// Service or pool.
+        target: Name,
+    },
+}
+
+/// What a machine wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this PDU on that port now.
+    Send {
+        /// Port.
+        port: PortId,
+        /// PDU.
+        pdu: Vec<u8>,
+    },
+    /// SG, SR: give this routed PDU to the own forwarding plane as locally originated.
+    Route {
+        /// PDU.
+        pdu: Vec<u8>,
+    },
+    /// SG, SR: change the forwarding table; all operations of one output are published together.
+    Fib(Vec<FibOp>),
+    /// Something worth telling.
+    Event(EventKind),
+    /// A frame was dropped: count it.
+    Dropped {
+        /// Where.
+        port: Option<PortId>,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Pod: run this method in the service process of `prefix`; answer with [`Order::Answer`].
+    Invoke {
+        /// Handle.
+        invocation: u64,
+        /// The service.
+        prefix: Name,
+        /// The caller.
+        source: Name,
+        /// Method.
+        method: String,
+        /// Argument bytes.
+        payload: Vec<u8>,
+        /// Time left.
+        deadline: core::time::Duration,
+    },
+    /// Pod: have the service of `prefix` examine itself; answer with [`Order::Report`].
+    SelfTest {
+        /// Task.
+        task: u64,
+        /// The service.
+        prefix: Name,
+    },
+    /// Pod: a call ended.
+    CallDone {
+        /// From [`Order::Call`].
+        handle: u64,
+        /// Outcome.
+        outcome: CallOutcome,
+    },
+    /// SG: the SCSC's path.
+    Path {
+        /// From [`Order::QueryPath`].
+        handle: u64,
+        /// Nodes; empty where unreachable.
+        path: Vec<NodeId>,
+        /// Sum of costs.
+        cost: u64,
+    },
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallOutcome {
+    /// Result bytes, or why not. `None` as reason is a timeout at the caller.
+    pub result: Result<Vec<u8>, (Option<damc_wire::RefusalReason>, String)>,
+    /// Nodes passed on the way there.
+    pub path: Vec<NodeId>,
+    /// Nodes passed on the way back.
+    pub return_path: Vec<NodeId>,
+}
+
+/// One change of the forwarding table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FibOp {
+    /// Set the route of a prefix.
+    Set(FibRoute),
+    /// Remove the route of a prefix.
+    Remove(Name),
+    /// Forward frames with this label and a destination under (or, if exact, equal to) this prefix to that port.
+    SetLabel {
+        /// Label, not 0.
+        label: u32,
+        /// Prefix the label is good for.
+        prefix: Name,
+        /// Prefix matches exactly.
+        exact: bool,
+        /// Port.
+        port: PortId,
+    },
+    /// Forget a label.
+    RemoveLabel(u32),
+    /// What may come in by a port.
+    Admit {
+        /// Port.
+        port: PortId,
+        /// Rule.
+        rule: Admission,
+    },
+    /// A port went down or came up: next hops over it are skipped at once, before any route changes.
+    PortState {
+        /// Port.
+        port: PortId,
+        /// Usable.
+        up: bool,
+    },
+}
+
+/// What routed frames a port may bring in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// None (no adjacency, or an SPA).
+    Nothing,
+    /// All (an SG or SR, or the SCSC).
+    All,
+    /// Those whose source is one of these names or below it (a pod).
+    Sources(Vec<Name>),
+}
+
+/// A route as the forwarding plane needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FibRoute {
+    /// Prefix.
+    pub prefix: Name,
+    /// Matches the name itself only.
+    pub exact: bool,
+    /// Where it comes from.
+    pub source: RouteSource,
+    /// Cost of the plain route.
+    pub cost: u64,
+    /// Advertising nodes at this cost.
+    pub origins: Vec<NodeId>,
+    /// Equal next hops; empty together with `deliver` false never occurs.
+    pub next_hops: Vec<NextHop>,
+    /// The node itself is the destination: give to the control plane.
+    pub deliver: bool,
+    /// Stamp this label on frames that come in from pods (ingress of a policy), before forwarding to `policy_port`.
+    pub stamp: Option<Stamp>,
+}
+
+/// Ingress of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Label.
+    pub label: u32,
+    /// Where labelled frames go.
+    pub port: PortId,
+}
+
+/// Why a route is in the FIB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteSource {
+    /// Behind an own port, or the node itself.
+    Local,
+    /// Shortest path.
+    Spf,
+    /// SCSC policy over a shortest path.
+    Policy,
+    /// Loop-free alternate in use.
+    Backup,
+}
+
+/// One next hop.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NextHop {
+    /// Neighbour.
+    pub node: NodeId,
+    /// Port towards it.
+    pub port: PortId,
+    /// Share.
+    pub weight: u16,
+}
+
+/// A protocol machine.
+pub trait Machine {
+    /// Takes one input at `now`. Inputs must come in time order.
+    fn handle(&mut self, now: Timestamp, input: Input<'_>);
+    /// The next output, if any.
+    fn poll(&mut self) -> Option<Output>;
+    /// When [`Input::Tick`] is due at the latest; none for never.
+    fn next_timeout(&self) -> Option<Timestamp>;
+    /// A management view as JSON: `fib`, `rib`, `lsdb`, `neighbors`, `policies`, `announcements`, `protocol` (the
+    /// protocol counters). None where this role has no such view.
+    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value>;
+}
+
+/// Where the parts of a machine put their outputs.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: VecDeque<Output>,
+    /// Messages sent, by type, for the counters of roles without forwarding plane.
+    pub sent: std::collections::BTreeMap<MessageType, u64>,
+}
+
+impl Outbox {
+    /// Adds an output.
+    pub fn push(&mut self, output: Output) {
+        self.queue.push_back(output);
+    }
+
+    /// Adds an event.
+    pub fn event(&mut self, event: EventKind) {
+        self.push(Output::Event(event));
+    }
+
+    /// Counts a drop.
+    pub fn dropped(&mut self, port: Option<PortId>, reason: DropReason) {
+        self.push(Output::Dropped { port, reason });
+    }
+
+    /// Takes the oldest output.
+    pub fn pop(&mut self) -> Option<Output> {
+        self.queue.pop_front()
+    }
+}

@@ -1,0 +1,1 @@
+//! Bounds-checked reading and writing.

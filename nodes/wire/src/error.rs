@@ -1,0 +1,84 @@
+//! Why bytes are no message, and where.
+
+use crate::name::NameError;
+use crate::node_id::NodeIdError;
+use crate::registry::DropReason;
+
+/// A decoding failure: what is wrong and at which byte of the PDU.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} at byte {offset}")]
+pub struct DecodeError {
+    /// Offset from the first byte of the PDU (or of the item that was decoded alone).
+    pub offset: usize,
+    /// What is wrong.
+    pub kind: DecodeErrorKind,
+}
+
+/// What can be wrong with bytes from the wire.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeErrorKind {
+    /// Bytes are missing.
+    #[error("{what} needs {needed} bytes, {left} are left")]
+    Truncated {
+        /// What was being read.
+        what: &'static str,
+        /// Bytes it needs.
+        needed: usize,
+        /// Bytes that are left.
+        left: usize,
+    },
+    /// Bytes are left over, or a count is over its bound.
+    #[error("{what} is too long")]
+    Oversized {
+        /// What is too long.
+        what: &'static str,
+    },
+    /// Version that is not ours.
+    #[error("version {0} is not supported")]
+    BadVersion(u8),
+    /// Unassigned message type.
+    #[error("message type {0:#04x} is not assigned")]
+    UnknownType(u8),
+    /// Unknown TLV with the critical bit.
+    #[error("unknown critical TLV {0:#04x}")]
+    UnknownCriticalTlv(u8),
+    /// A TLV that must be there is not.
+    #[error("TLV {0} is missing")]
+    MissingTlv(&'static str),
+    /// A TLV that may occur once occurs again, or out of its place.
+    #[error("TLV {0} is not allowed here")]
+    UnexpectedTlv(&'static str),
+    /// A field with a value outside its range.
+    #[error("{what} has the impossible value {value}")]
+    BadValue {
+        /// Which field.
+        what: &'static str,
+        /// The value.
+        value: u64,
+    },
+    /// A name that breaks the rules.
+    #[error("bad name: {0}")]
+    BadName(#[from] NameError),
+    /// A node identity that breaks the rules.
+    #[error("bad node identity: {0}")]
+    BadNodeId(#[from] NodeIdError),
+}
+
+impl DecodeError {
+    /// The drop reason to count.
+    #[must_use]
+    pub const fn drop_reason(&self) -> DropReason {
+        match self.kind {
+            DecodeErrorKind::Truncated { .. } => DropReason::Truncated,
+            DecodeErrorKind::Oversized { .. } => DropReason::Oversized,
+            DecodeErrorKind::BadVersion(_) => DropReason::BadVersion,
+            DecodeErrorKind::UnknownType(_) => DropReason::UnknownType,
+            DecodeErrorKind::UnknownCriticalTlv(_) => DropReason::UnknownCriticalTlv,
+            DecodeErrorKind::BadName(_) => DropReason::BadName,
+            DecodeErrorKind::MissingTlv(_)
+            | DecodeErrorKind::UnexpectedTlv(_)
+            | DecodeErrorKind::BadValue { .. }
+            | DecodeErrorKind::BadNodeId(_) => DropReason::Malformed,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! DAMC on the wire: bytes to values and back.
+//!
+//! This crate knows every number, name, message and bound of the protocol and nothing else: it does no I/O, reads no
+//! clock, draws no random number and verifies no signature. `nodes/WIRE.md` is its specification; the module
+//! [`registry`] is the one place where code points live.
+//!
+//! # Panic contract
+//! No function here panics on any input bytes. A panic on bytes from the wire is our bug, never the peer's.
+#![forbid(unsafe_code)]
+
+pub mod cursor;
+pub mod error;
+pub mod frame;
+pub mod lsa;
+pub mod message;
+pub mod name;
+pub mod node_id;
+pub mod registry;
+pub mod security;
+pub mod time;
+
+pub use error::DecodeError;
+pub use frame::{Frame, Header, HopSecurity};
+pub use message::Message;
+pub use name::Name;
+pub use node_id::NodeId;
+pub use registry::{Class, DropReason, MessageType, RefusalReason, Role};
+pub use time::{Millis, Timestamp};

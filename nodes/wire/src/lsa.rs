@@ -1,0 +1,166 @@
+//! Link-state advertisements (class 2; drafts section 5 (3) and (4)).
+//!
+//! Every LSA is one of: a fragment of a node's *topology* (its adjacencies), one *prefix* behind one port of a node, or
+//! the *purge* of either. It is signed by its origin and floods unchanged but for `remaining`.
+
+use crate::security::{Certificate, Grant, Signature};
+use crate::{Millis, Name, NodeId};
+
+/// Which LSA kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum LsaKind {
+    /// Adjacencies of a node.
+    Topology = 1,
+    /// A prefix behind a port of a node.
+    Prefix = 2,
+}
+
+/// What distinguishes the LSAs of one origin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LsaId {
+    /// Topology, fragment number from 0.
+    Topology(u16),
+    /// A prefix and the port (named after the attached node) it lies behind.
+    Prefix(Name, NodeId),
+}
+
+impl LsaId {
+    /// The kind.
+    #[must_use]
+    pub const fn kind(&self) -> LsaKind {
+        match self {
+            Self::Topology(_) => LsaKind::Topology,
+            Self::Prefix(..) => LsaKind::Prefix,
+        }
+    }
+}
+
+/// Key of an LSA in the LSDB.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LsaKey {
+    /// The node that originated and signed it.
+    pub origin: NodeId,
+    /// Which of its LSAs.
+    pub id: LsaId,
+}
+
+/// The short form for summaries, requests and acknowledgements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LsaHeader {
+    /// Which LSA.
+    pub key: LsaKey,
+    /// Sequence number; higher is newer.
+    pub sequence: u64,
+    /// First eight bytes of the signature: tells two LSAs of one sequence number apart.
+    pub digest: u64,
+    /// Time left to live.
+    pub remaining: Millis,
+}
+
+impl LsaHeader {
+    /// The one total order of instances of one key: by sequence number, then by digest. Age takes no part in it.
+    #[must_use]
+    pub fn version(&self) -> (u64, u64) {
+        (self.sequence, self.digest)
+    }
+}
+
+/// A link-state advertisement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lsa {
+    /// Which LSA.
+    pub key: LsaKey,
+    /// Sequence number; higher is newer. Starts at 1.
+    pub sequence: u64,
+    /// Lifetime at origination; bounds `remaining`.
+    pub lifetime: Millis,
+    /// What it says.
+    pub content: LsaContent,
+    /// Whose key signed it.
+    pub certificate: Certificate,
+    /// By the origin's signing key over all but `remaining`, context `damc lsa v1`.
+    pub signature: Signature,
+    /// Time left to live; counts down at every holder and is reduced by at least 1 ms at every hop. Not signed.
+    pub remaining: Millis,
+}
+
+impl Lsa {
+    /// The short form.
+    #[must_use]
+    pub fn header(&self) -> LsaHeader {
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&self.signature[..8]);
+        LsaHeader {
+            key: self.key.clone(),
+            sequence: self.sequence,
+            digest: u64::from_be_bytes(digest),
+            remaining: self.remaining,
+        }
+    }
+
+    /// Whether this is a purge.
+    #[must_use]
+    pub const fn is_purge(&self) -> bool {
+        matches!(self.content, LsaContent::Purge)
+    }
+}
+
+/// What an LSA says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LsaContent {
+    /// Adjacencies.
+    Topology(TopologyLsa),
+    /// A prefix.
+    Prefix(PrefixLsa),
+    /// The LSA with this key is withdrawn by its origin.
+    Purge,
+}
+
+/// Adjacencies of a node (one fragment of them).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopologyLsa {
+    /// Not to be used for transit now (overload bit, GAP-22).
+    pub overload: bool,
+    /// Never used for transit (SGs, unless configured; CON-07).
+    pub stub: bool,
+    /// Full adjacencies with SGs and SRs.
+    pub links: Vec<LinkEntry>,
+}
+
+/// One adjacency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkEntry {
+    /// The other end; ports are named after it.
+    pub neighbour: NodeId,
+    /// Cost of sending to it, 1 to [`MAX_COST`].
+    pub cost: u32,
+}
+
+/// Highest cost of a link.
+pub const MAX_COST: u32 = 0x00ff_ffff;
+
+/// A prefix behind a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixLsa {
+    /// Added to the cost of reaching the origin.
+    pub metric: u32,
+    /// Share among equal instances of a pool at one SG.
+    pub weight: u16,
+    /// Pool name: matches exactly, names below it are not served.
+    pub exact: bool,
+    /// The instance behind a pool name.
+    pub instance: Option<Name>,
+    /// Why the origin may advertise it.
+    pub proof: Proof,
+}
+
+/// Why an origin may advertise a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// An SPA granted it.
+    Grant(Grant),
+    /// It is the reserved name `/damc/<domain>/<node>` of an attached node without routing of its own (the SCSC),
+    /// which this is the certificate of.
+    Attached(Certificate),
+}

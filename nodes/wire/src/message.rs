@@ -1,0 +1,457 @@
+//! The messages, as values in which illegal states cannot be written. Encodings: `nodes/WIRE.md`.
+
+use crate::lsa::{Lsa, LsaHeader};
+use crate::registry::{DropReason, MessageType, RefusalReason};
+use crate::security::{Certificate, Grant, Signature};
+use crate::{Millis, Name, NodeId};
+
+/// Any message, without its header, names and hop security.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant carries the documented type of its name")]
+pub enum Message {
+    Hello(Hello),
+    Echo(Echo),
+    Announce(Announce),
+    AnnounceReply(AnnounceReply),
+    LsUpdate(Vec<Lsa>),
+    LsAck(Vec<LsaHeader>),
+    DbSummary(DbSummary),
+    LsRequest(Vec<LsaHeader>),
+    AuthRequest(AuthRequest),
+    AuthReply(AuthReply),
+    Revoke(Revoke),
+    RevokeAck(RevokeAck),
+    Topology(Vec<Lsa>),
+    TopologyAck(Vec<LsaHeader>),
+    Data(Data),
+    Telemetry(Signed<Telemetry>),
+    Policy(Signed<Policy>),
+    QosAck(Signed<QosAck>),
+    Probe(Probe),
+    ProbeReply(Probe),
+    Task(Task),
+    TaskReport(TaskReport),
+    Nack(Nack),
+    PathQuery(Signed<PathQuery>),
+    PathReply(Signed<PathReply>),
+}
+
+impl Message {
+    /// The type code.
+    #[must_use]
+    pub const fn message_type(&self) -> MessageType {
+        match self {
+            Self::Hello(_) => MessageType::Hello,
+            Self::Echo(_) => MessageType::Echo,
+            Self::Announce(_) => MessageType::Announce,
+            Self::AnnounceReply(_) => MessageType::AnnounceReply,
+            Self::LsUpdate(_) => MessageType::LsUpdate,
+            Self::LsAck(_) => MessageType::LsAck,
+            Self::DbSummary(_) => MessageType::DbSummary,
+            Self::LsRequest(_) => MessageType::LsRequest,
+            Self::AuthRequest(_) => MessageType::AuthRequest,
+            Self::AuthReply(_) => MessageType::AuthReply,
+            Self::Revoke(_) => MessageType::Revoke,
+            Self::RevokeAck(_) => MessageType::RevokeAck,
+            Self::Topology(_) => MessageType::Topology,
+            Self::TopologyAck(_) => MessageType::TopologyAck,
+            Self::Data(_) => MessageType::Data,
+            Self::Telemetry(_) => MessageType::Telemetry,
+            Self::Policy(_) => MessageType::Policy,
+            Self::QosAck(_) => MessageType::QosAck,
+            Self::Probe(_) => MessageType::Probe,
+            Self::ProbeReply(_) => MessageType::ProbeReply,
+            Self::Task(_) => MessageType::Task,
+            Self::TaskReport(_) => MessageType::TaskReport,
+            Self::Nack(_) => MessageType::Nack,
+            Self::PathQuery(_) => MessageType::PathQuery,
+            Self::PathReply(_) => MessageType::PathReply,
+        }
+    }
+}
+
+/// A routed signalling message with its sender's certificate and signature (context `damc qos v1`; covers
+/// destination, source, message type and body).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed<T> {
+    /// What is said.
+    pub body: T,
+    /// Who says it.
+    pub certificate: Certificate,
+    /// By the certificate's signing key.
+    pub signature: Signature,
+}
+
+/// Neighbour discovery. Always signed, never under a hop MAC.
+///
+/// A hello is *fresh* when `heard` names the receiver and its current session: only fresh hellos prove two-way
+/// connectivity, keep an adjacency alive or may restart it, so a recorded hello is worth nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Who: domain, node, role, keys.
+    pub certificate: Certificate,
+    /// Sender's session, drawn at random when its adjacency on this port (re)starts; never 0.
+    pub session: u64,
+    /// The neighbour it hears on this port and that neighbour's session.
+    pub heard: Option<(NodeId, u64)>,
+    /// Hello period.
+    pub hello_interval: Millis,
+    /// Silence of hellos after which the neighbour is down.
+    pub dead_interval: Millis,
+    /// Echo period, 0 for no echo.
+    pub echo_interval: Millis,
+    /// Missed echoes after which the neighbour is down.
+    pub echo_multiplier: u8,
+    /// By the certificate's signing key, context `damc hello v1`.
+    pub signature: Signature,
+}
+
+/// Fast liveness heartbeat, sent every echo interval in both directions; measures the link's round trip on the way.
+///
+/// `round trip = (arrival - their_sent_at) - held`, all on the clock of the node that sent `their_sent_at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// Rises by one per echo of this session.
+    pub sequence: u32,
+    /// Sender's clock when sent, ns.
+    pub sent_at: u64,
+    /// `sent_at` of the last echo received from the neighbour, 0 for none yet.
+    pub their_sent_at: u64,
+    /// How long ago that one was received when this one was sent, ns.
+    pub held: u64,
+}
+
+/// Class 1, pod to SG: additions and withdrawals, one transaction. Retransmitted with the same `request` until replied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// Transaction number, rises within the pod's session; never 0.
+    pub request: u64,
+    /// The pod.
+    pub pod: NodeId,
+    /// The SG it is meant for.
+    pub sg: NodeId,
+    /// The SG's session the pod sees: ties the announcement to this adjacency.
+    pub sg_session: u64,
+    /// What is announced.
+    pub add: Vec<AnnounceEntry>,
+    /// What is withdrawn.
+    pub withdraw: Vec<Name>,
+    /// By the pod's signing key, context `damc announce v1`.
+    pub signature: Signature,
+}
+
+/// One announced service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceEntry {
+    /// The service's own prefix; also covers the names below it.
+    pub prefix: Name,
+    /// The pool it joins, if any: an exact name.
+    pub pool: Option<Name>,
+    /// Its share in the pool.
+    pub weight: u16,
+}
+
+/// Class 1, SG to pod. `request` 0 is unsolicited: a grant was revoked or could not be renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceReply {
+    /// Which transaction.
+    pub request: u64,
+    /// For each prefix and each pool of it: accepted, or why not. Withdrawals are answered as accepted.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Outcome for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The name.
+    pub prefix: Name,
+    /// `None` where accepted.
+    pub refusal: Option<RefusalReason>,
+}
+
+/// One page of a database summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DbSummary {
+    /// Number of the exchange, drawn by the sender for its whole summary.
+    pub exchange: u32,
+    /// Page number from 0.
+    pub page: u16,
+    /// Whether this is the last page.
+    pub last: bool,
+    /// LSAs the sender has.
+    pub headers: Vec<LsaHeader>,
+}
+
+/// Class 3, SG to SPA. Carries the pod's own signed words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthRequest {
+    /// Transaction number of the SG.
+    pub request: u64,
+    /// The pod.
+    pub certificate: Certificate,
+    /// What the pod announced and signed.
+    pub announce: Announce,
+}
+
+/// Class 3, SPA to SG: one answer for one name of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthReply {
+    /// Which transaction.
+    pub request: u64,
+    /// Grant, or name and reason.
+    pub result: AuthResult,
+}
+
+/// Answer for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthResult {
+    /// Yes.
+    Granted(Grant),
+    /// No, explicitly.
+    Refused(Outcome),
+}
+
+/// Class 3, SPA to SG: a grant is void from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoke {
+    /// The prefix.
+    pub prefix: Name,
+    /// The pod.
+    pub pod: NodeId,
+    /// All grants for these up to this serial.
+    pub serial: u64,
+}
+
+/// Class 3, SG to SPA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokeAck {
+    /// As in the revocation.
+    pub serial: u64,
+}
+
+/// RMI: request, response or error (-01 section 7.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Correlates request and answer, drawn at random by the caller.
+    pub correlation: u64,
+    /// What it is.
+    pub kind: DataKind,
+    /// Argument or result bytes; the application's own format.
+    pub payload: Vec<u8>,
+    /// Nodes passed, recorded where the header's trace flag is set.
+    pub hops: Vec<Hop>,
+}
+
+/// What a data message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataKind {
+    /// Invoke `method` within `deadline` (time left; nodes and services do not start work after it).
+    Request {
+        /// Method name, 1 to 64 bytes UTF-8.
+        method: String,
+        /// Time the caller will wait.
+        deadline: Millis,
+    },
+    /// The result.
+    Response,
+    /// The call ended without a result; the payload is a human-readable detail.
+    Error {
+        /// Why.
+        reason: RefusalReason,
+    },
+}
+
+/// One recorded hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The node.
+    pub node: NodeId,
+    /// Recorded on the way of a response (a response carries the hops of its request before its own).
+    pub on_return: bool,
+}
+
+/// Class 4, SG or SR to SCSC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// Rises with every report of this sender.
+    pub sequence: u64,
+    /// Paths to services, from an SG.
+    pub paths: Vec<PathReport>,
+    /// Own links, from SG and SR.
+    pub links: Vec<LinkReport>,
+}
+
+/// Measured path from the reporting SG to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathReport {
+    /// The service instance.
+    pub target: Name,
+    /// Policy label the probes carried, 0 for the plain path.
+    pub label: u32,
+    /// Two-way delay / 2, ns; none without a sample.
+    pub delay_ns: Option<u64>,
+    /// RFC 3550 jitter, ns.
+    pub jitter_ns: Option<u64>,
+    /// Packet-train bandwidth, bit/s.
+    pub bandwidth_bps: Option<u64>,
+    /// Lost probes, parts per million of the window.
+    pub loss_ppm: u32,
+    /// Whether the target answers probes and tasks.
+    pub available: bool,
+    /// What the target says of itself: load in parts per million. Never overrules the path metrics.
+    pub self_load_ppm: Option<u32>,
+    /// How long before sending the newest sample was taken.
+    pub age: Millis,
+}
+
+/// Measured link of the reporting node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkReport {
+    /// Far end.
+    pub neighbour: NodeId,
+    /// Round trip / 2 of the echo, ns.
+    pub delay_ns: Option<u64>,
+    /// RFC 3550 jitter of it, ns.
+    pub jitter_ns: Option<u64>,
+    /// Lost echoes, parts per million.
+    pub loss_ppm: u32,
+    /// Sent in the last period, bit/s.
+    pub tx_bps: u64,
+    /// Received in the last period, bit/s.
+    pub rx_bps: u64,
+    /// Packet-train bandwidth towards the neighbour, bit/s, where known.
+    pub bandwidth_bps: Option<u64>,
+}
+
+/// Class 4, SCSC to one SG or SR: what this node does for one policy.
+///
+/// A policy is a path for the traffic of one source SG to one prefix, identified by its label. The ingress SG puts the
+/// label in the headers of that traffic; nodes on the path forward labelled frames of that prefix to their next hop. A
+/// node that cannot clears the label: from there on plain routing takes over, so that no loop can form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Never 0.
+    pub label: u32,
+    /// Rises with every change of this label; an older one is refused.
+    pub version: u64,
+    /// Whom it is for.
+    pub recipient: NodeId,
+    /// The source SG whose traffic it steers.
+    pub source: NodeId,
+    /// The prefix.
+    pub prefix: Name,
+    /// What the recipient does.
+    pub action: PolicyAction,
+    /// Ends this long after receipt unless refreshed.
+    pub expires_in: Millis,
+}
+
+/// What a recipient does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyAction {
+    /// Source SG: label the traffic of own pods to the prefix, send it to this neighbour.
+    Ingress {
+        /// Neighbour.
+        next_hop: NodeId,
+    },
+    /// On the new path: send labelled traffic to this neighbour.
+    Transit {
+        /// Neighbour.
+        next_hop: NodeId,
+    },
+    /// End of the path: deliver locally.
+    Egress,
+    /// On the old path only: this traffic is expected to leave; nothing to install.
+    Released,
+    /// The policy is over: back to plain routing.
+    Withdrawn,
+}
+
+/// Acknowledges telemetry (by `sequence`, `label` 0) or a policy (by `label` and version).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QosAck {
+    /// Sequence of the telemetry or version of the policy.
+    pub sequence: u64,
+    /// Label of the policy, 0 for telemetry.
+    pub label: u32,
+    /// None where accepted.
+    pub refusal: Option<DropReason>,
+}
+
+/// Probe and its reflection (STAMP-like, RFC 8762).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Drawn at random for each sender and target.
+    pub test: u64,
+    /// Rises with each probe of the test.
+    pub sequence: u32,
+    /// Position in a packet train, from 0.
+    pub train_index: u16,
+    /// Packets in the train, 1 for a single probe.
+    pub train_length: u16,
+    /// Sender's clock at sending, ns.
+    pub t1: u64,
+    /// Reflector's clock at reception, ns; 0 in the probe.
+    pub t2: u64,
+    /// Reflector's clock at sending, ns; 0 in the probe.
+    pub t3: u64,
+    /// Zero bytes that follow, to give the frame a size.
+    pub padding: u16,
+}
+
+/// Detection task: the service examines itself (drafts section 5 (5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Drawn at random by the SG.
+    pub task: u64,
+}
+
+/// The service's report on itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskReport {
+    /// As in the task.
+    pub task: u64,
+    /// Healthy by its own judgement.
+    pub healthy: bool,
+    /// Busy share of its capacity, parts per million.
+    pub load_ppm: u32,
+    /// Calls served since it started.
+    pub served: u64,
+    /// How long its self-test took, ns.
+    pub self_test_ns: u64,
+}
+
+/// Negative reply to a routed message that could not be forwarded or delivered, sent to its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nack {
+    /// Why.
+    pub reason: RefusalReason,
+    /// The deciding node.
+    pub node: NodeId,
+    /// Type of the message it answers.
+    pub answered: MessageType,
+    /// Its destination.
+    pub destination: Name,
+    /// The value of its body TLV, which identifies it (correlation, test or task).
+    pub body: Vec<u8>,
+}
+
+/// SG to SCSC: which path would you take?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathQuery {
+    /// Correlates.
+    pub request: u64,
+    /// Service or pool.
+    pub target: Name,
+}
+
+/// SCSC to SG. An empty path means unreachable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathReply {
+    /// Correlates.
+    pub request: u64,
+    /// From the asking SG to the serving SG.
+    pub path: Vec<NodeId>,
+    /// Sum of the link costs.
+    pub cost: u64,
+}

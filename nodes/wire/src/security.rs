@@ -1,0 +1,60 @@
+//! Certificates and grants as values. Their verification lives in `damc-trust`.
+
+use crate::{Millis, Name, NodeId, Role};
+
+/// Raw Ed25519 public key.
+pub type PublicKey = [u8; 32];
+/// Raw X25519 public key.
+pub type AgreementKey = [u8; 32];
+/// Raw Ed25519 signature.
+pub type Signature = [u8; 64];
+
+/// What the domain's root key says about a node: identity, role, keys.
+///
+/// Encoded form of the signed part: `domain` (length byte + text), `node` (length byte + text), role (1), signing key
+/// (32), agreement key (32). The signature covers the ASCII context `damc certificate v1`, a zero byte and that part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    /// Trust domain, 1 to 32 bytes of the node identity alphabet.
+    pub domain: NodeId,
+    /// The node.
+    pub node: NodeId,
+    /// Its one role.
+    pub role: Role,
+    /// Ed25519 key that signs its hellos, LSAs, grants, announcements, telemetry or policies.
+    pub signing_key: PublicKey,
+    /// X25519 key that hop MAC keys are agreed with.
+    pub agreement_key: AgreementKey,
+    /// By the domain's root key.
+    pub signature: Signature,
+}
+
+/// An SPA's statement that a pod may have a prefix at an SG.
+///
+/// Times are on the SPA's own clock in milliseconds since an origin of its choice: verifiers never compare them with a
+/// wall clock but with the latest `issued_at` they saw from that SPA, advanced by their own monotonic clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// The prefix.
+    pub prefix: Name,
+    /// The prefix is a pool name: it matches exactly and names below it are not covered.
+    pub exact: bool,
+    /// How many components below the prefix are covered (255: any number).
+    pub depth: u8,
+    /// The pod.
+    pub pod: NodeId,
+    /// The pod's signing key.
+    pub pod_key: PublicKey,
+    /// The only SG that may advertise it.
+    pub sg: NodeId,
+    /// When it was issued.
+    pub issued_at: Millis,
+    /// When it ends.
+    pub expires_at: Millis,
+    /// Rises with every grant of this SPA.
+    pub serial: u64,
+    /// The SPA that speaks.
+    pub certificate: Certificate,
+    /// By the SPA's signing key, context `damc grant v1`.
+    pub signature: Signature,
+}
