@@ -1,4 +1,10 @@
 //! The protocol machines of every DAMC role, without I/O: time, frames and randomness come in, frames and changes go out.
 #![forbid(unsafe_code)]
 
+pub mod adjacency;
+pub mod context;
 pub mod io;
+pub mod lsdb;
+pub mod node;
+pub mod router;
+pub mod spf;

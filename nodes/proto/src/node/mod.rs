@@ -1,0 +1,21 @@
+//! One machine per role.
+
+pub mod sr;
+
+use damc_mgmt::config::NodeConfig;
+use damc_wire::{Role, Timestamp};
+
+pub use crate::context::ConfigError;
+use crate::io::Machine;
+
+/// The machine a configuration asks for. `seed` feeds all its random choices; give a fresh one at every start.
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub fn build(config: &NodeConfig, seed: u64, now: Timestamp) -> Result<Box<dyn Machine + Send>, ConfigError> {
+    match Role::from_label(&config.role) {
+        Some(Role::Sr) => Ok(Box::new(sr::Sr::new(config, seed, now)?)),
+        Some(other) => Err(ConfigError::field("role", format!("no machine for {other}"))),
+        None => Err(ConfigError::field("role", "must be sr, sg, spa, scsc or pod")),
+    }
+}
