@@ -1,1 +1,92 @@
-fn main(){}
+//! `damc`: builds DAMC networks out of namespaces, lets one play with them, and judges them.
+//!
+//! One file per sub-command. Nothing here starts a thread before a command asks for it: `lab-sandbox` has to enter its
+//! user namespace single-threaded.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod exit;
+#[allow(dead_code, reason = "used by commands that are not available yet")]
+mod topology_argument;
+
+mod call;
+mod capture;
+mod check;
+mod doctor;
+mod down;
+mod exec;
+mod graph;
+mod lab_init;
+mod lab_sandbox;
+mod link;
+mod logs;
+mod node;
+mod plan;
+mod ps;
+mod run;
+mod shell;
+mod show;
+mod up;
+
+/// Emulate, inspect and judge networks that speak DAMC (draft-li-icnrg-damc).
+///
+/// A TOPOLOGY is the path of a YAML file or the bare name of one in `topologies/`, such as `fig2`.
+/// Exit codes: 0 passed, 1 a case failed, 2 the input or the usage is wrong, 3 inconclusive: the environment could not
+/// emulate faithfully.
+#[derive(Debug, Parser)]
+#[command(name = "damc", version, propagate_version = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Up(up::Args),
+    Down(down::Args),
+    Ps(ps::Args),
+    Exec(exec::Args),
+    Shell(shell::Args),
+    Logs(logs::Args),
+    Capture(capture::Args),
+    Show(show::Args),
+    Link(link::Args),
+    Node(node::Args),
+    Call(call::Args),
+    Check(check::Args),
+    Plan(plan::Args),
+    Graph(graph::Args),
+    Doctor(doctor::Args),
+    #[command(hide = true)]
+    LabSandbox(lab_sandbox::Args),
+    #[command(hide = true)]
+    LabInit(lab_init::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Up(args) => up::run(args),
+        Command::Down(args) => down::run(args),
+        Command::Ps(args) => ps::run(args),
+        Command::Exec(args) => exec::run(args),
+        Command::Shell(args) => shell::run(args),
+        Command::Logs(args) => logs::run(args),
+        Command::Capture(args) => capture::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Link(args) => link::run(args),
+        Command::Node(args) => node::run(args),
+        Command::Call(args) => call::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Graph(args) => graph::run(&args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::LabSandbox(args) => lab_sandbox::run(args),
+        Command::LabInit(args) => lab_init::run(args),
+    };
+    exit::report(outcome)
+}

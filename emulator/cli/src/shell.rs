@@ -1,0 +1,17 @@
+//! `damc shell`.
+
+use crate::exit::{Outcome, not_available};
+
+/// Open a shell inside a node.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node.
+    pub node: String,
+    /// The lab to use, where more than one is up.
+    #[arg(long, value_name = "NAME")]
+    pub lab: Option<String>,
+}
+
+pub fn run(_args: Args) -> Outcome {
+    not_available("shell")
+}

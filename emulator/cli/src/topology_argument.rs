@@ -1,0 +1,61 @@
+//! TOPOLOGY arguments: a path, or the bare name of a file in `topologies/`.
+
+use std::path::{Path, PathBuf};
+
+use crate::exit::Failure;
+
+/// Environment variable with a folder of topologies, searched first.
+const FOLDER_VARIABLE: &str = "DAMC_TOPOLOGIES";
+
+/// The file a TOPOLOGY argument means.
+///
+/// Anything with a `/` or an extension is a path. A bare name is looked up in `$DAMC_TOPOLOGIES`, in `./topologies`, and
+/// in the `topologies` folder of the workspace the executable was built in.
+///
+/// # Errors
+/// No folder has it; the message says which were searched and what they offer.
+pub fn locate(argument: &str) -> Result<PathBuf, Failure> {
+    let path = Path::new(argument);
+    if argument.contains('/') || path.extension().is_some() || path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let folders = folders();
+    let found = folders.iter().map(|folder| folder.join(format!("{argument}.yaml"))).find(|file| file.is_file());
+    found.ok_or_else(|| {
+        let searched: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let mut offered: Vec<_> = folders.iter().flat_map(|folder| names_in(folder)).collect();
+        offered.sort();
+        offered.dedup();
+        let offer = if offered.is_empty() { "none at all".to_owned() } else { offered.join(", ") };
+        Failure::usage(anyhow::anyhow!(
+            "there is no topology `{argument}` (searched {}; there are: {offer})",
+            searched.join(", ")
+        ))
+    })
+}
+
+fn folders() -> Vec<PathBuf> {
+    let configured = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let executable = std::env::current_exe().ok();
+    let beside = executable.iter().flat_map(|file| file.ancestors().skip(1)).map(|folder| folder.join("topologies"));
+    let built = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topologies"));
+    configured
+        .into_iter()
+        .chain([PathBuf::from("topologies")])
+        .chain(beside)
+        .chain(built.canonicalize())
+        .enumerate()
+        // The first two are named in messages even where they are missing.
+        .filter(|(index, folder)| *index < 1 || folder.is_dir())
+        .map(|(_, folder)| folder)
+        .collect()
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
+        .filter_map(|file| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .collect()
+}
