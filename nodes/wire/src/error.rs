@@ -1,4 +1,4 @@
-//! Why bytes are no message, and where.
+//! Why bytes are no message, and where; and why a value has no bytes.
 
 use crate::name::NameError;
 use crate::node_id::NodeIdError;
@@ -56,6 +56,9 @@ pub enum DecodeErrorKind {
         /// The value.
         value: u64,
     },
+    /// The end-to-end checksum does not match.
+    #[error("the end-to-end checksum does not match")]
+    BadChecksum,
     /// A name that breaks the rules.
     #[error("bad name: {0}")]
     BadName(#[from] NameError),
@@ -74,6 +77,7 @@ impl DecodeError {
             DecodeErrorKind::BadVersion(_) => DropReason::BadVersion,
             DecodeErrorKind::UnknownType(_) => DropReason::UnknownType,
             DecodeErrorKind::UnknownCriticalTlv(_) => DropReason::UnknownCriticalTlv,
+            DecodeErrorKind::BadChecksum => DropReason::BadChecksum,
             DecodeErrorKind::BadName(_) => DropReason::BadName,
             DecodeErrorKind::MissingTlv(_)
             | DecodeErrorKind::UnexpectedTlv(_)
@@ -81,4 +85,23 @@ impl DecodeError {
             | DecodeErrorKind::BadNodeId(_) => DropReason::Malformed,
         }
     }
+}
+
+/// Why a value has no encoding.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// The PDU would be longer than [`crate::registry::MAX_PDU`].
+    #[error("the PDU would have {len} bytes")]
+    TooLarge {
+        /// Its length, with room for a HopMac where it needs one.
+        len: usize,
+    },
+    /// A field with a value outside its range.
+    #[error("{what} has the impossible value {value}")]
+    BadValue {
+        /// Which field.
+        what: &'static str,
+        /// The value.
+        value: u64,
+    },
 }

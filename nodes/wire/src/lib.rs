@@ -8,6 +8,8 @@
 //! No function here panics on any input bytes. A panic on bytes from the wire is our bug, never the peer's.
 #![forbid(unsafe_code)]
 
+mod codec;
+mod crc;
 pub mod cursor;
 pub mod error;
 pub mod frame;
@@ -19,7 +21,7 @@ pub mod registry;
 pub mod security;
 pub mod time;
 
-pub use error::DecodeError;
+pub use error::{DecodeError, EncodeError};
 pub use frame::{Frame, Header, HopSecurity};
 pub use message::Message;
 pub use name::Name;

@@ -6,6 +6,8 @@
 use crate::security::{Certificate, Grant, Signature};
 use crate::{Millis, Name, NodeId};
 
+pub use crate::codec::SUMMARY_BODY_LEN;
+
 /// Which LSA kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -14,6 +16,18 @@ pub enum LsaKind {
     Topology = 1,
     /// A prefix behind a port of a node.
     Prefix = 2,
+}
+
+impl LsaKind {
+    /// The value of a code point, if it is assigned.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Topology),
+            2 => Some(Self::Prefix),
+            _ => None,
+        }
+    }
 }
 
 /// What distinguishes the LSAs of one origin.

@@ -5,6 +5,8 @@ use crate::registry::{DropReason, MessageType, RefusalReason};
 use crate::security::{Certificate, Grant, Signature};
 use crate::{Millis, Name, NodeId};
 
+pub use crate::codec::SignedBody;
+
 /// Any message, without its header, names and hop security.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant carries the documented type of its name")]
@@ -70,8 +72,8 @@ impl Message {
     }
 }
 
-/// A routed signalling message with its sender's certificate and signature (context `damc qos v1`; covers
-/// destination, source, message type and body).
+/// A routed signalling message with its sender's certificate and signature (context `damc qos v1`; covers message type,
+/// destination, source, body and certificate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed<T> {
     /// What is said.
@@ -242,12 +244,15 @@ pub struct Data {
     pub hops: Vec<Hop>,
 }
 
+/// Longest method name in bytes.
+pub const MAX_METHOD_LEN: usize = 64;
+
 /// What a data message is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataKind {
     /// Invoke `method` within `deadline` (time left; nodes and services do not start work after it).
     Request {
-        /// Method name, 1 to 64 bytes UTF-8.
+        /// Method name, 1 to [`MAX_METHOD_LEN`] bytes UTF-8.
         method: String,
         /// Time the caller will wait.
         deadline: Millis,

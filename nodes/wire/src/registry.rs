@@ -196,13 +196,13 @@ code_points! {
         LinkReport = 0x8B, "link-report";
         /// Opaque payload.
         Payload = 0x8C, "payload";
-        /// CRC-32C over destination, source, body and payload of a routed message, end to end.
+        /// CRC-32C over everything between the header and itself, end to end: last TLV of a routed message but for hops.
         Checksum = 0x8D, "checksum";
         /// One hop of a recorded or computed path.
         Hop = 0x0E, "hop";
-        /// Ed25519 signature over everything before it.
+        /// Ed25519 signature; what it covers depends on the message.
         Signature = 0x8F, "signature";
-        /// Hop security: session, counter and MAC over everything before it; always last.
+        /// Hop security: counter and MAC over everything before it; always last.
         HopMac = 0x90, "hop-mac";
         /// Padding, for probe trains.
         Padding = 0x11, "padding";
