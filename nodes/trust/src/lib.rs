@@ -1,5 +1,20 @@
 //! Keys and proofs: who may speak, and what an origin may say.
 //!
-//! Everything that verifies returns a type that cannot be had otherwise ([`Verified`]), so that an unverified LSA, grant
-//! or certificate cannot reach the LSDB by mistake. Nothing here does I/O, reads a clock or draws a random number.
+//! The domain's root key certifies every node's identity, role and keys; SPAs sign grants; origins sign LSAs; neighbours
+//! share a hop key. What verifies comes back as [`Verified`], which cannot be had otherwise, so that an unverified LSA
+//! or grant cannot reach the LSDB by mistake. Nothing here does I/O, reads a clock or draws a random number.
 #![forbid(unsafe_code)]
+
+mod error;
+mod hop;
+mod keys;
+mod spa_clock;
+mod verify;
+
+pub use error::TrustError;
+pub use hop::{HopKey, ReplayWindow};
+pub use keys::{
+    NodeKeys, NodeSecrets, RootKey, RootSecret, certificate_from_hex, certificate_to_hex, from_hex, to_hex,
+};
+pub use spa_clock::SpaClock;
+pub use verify::{Verified, Verifier};

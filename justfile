@@ -1,0 +1,48 @@
+# DAMC testbed. `just --list` shows every recipe.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Show the recipes
+default:
+    @just --list --unsorted
+
+# Bring a topology up, judge it by all suites, leave results/ behind: `just emulate fig2`
+[positional-arguments]
+emulate topology *options: release
+    @./target/release/damc run "$@"
+
+# Every test of the workspace, with and without privilege
+test *options:
+    cargo build --workspace --bins
+    cargo test --workspace --no-fail-fast {{ options }}
+
+# Formatting, lints, purity of the sans-IO crates
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    ./.ci/purity
+
+# The same as a build server runs
+ci:
+    ./.ci/run
+
+# Optimised binaries in target/release
+release:
+    @cargo build --release --workspace --bins --quiet
+
+# Any `damc` command, for example `just damc up line --detach`
+[positional-arguments]
+damc *arguments: release
+    @./target/release/damc "$@"
+
+# Licences and advisories of all dependencies (needs cargo-deny)
+deny:
+    cargo deny check
+
+# Accept changed snapshots and regenerate the JSON Schema
+bless:
+    INSTA_UPDATE=always DAMC_BLESS=1 cargo test --workspace
+
+# API documentation
+doc:
+    cargo doc --workspace --no-deps

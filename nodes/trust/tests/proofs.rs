@@ -1,0 +1,125 @@
+//! What verifies and, above all, what does not.
+
+use damc_trust::{NodeKeys, NodeSecrets, RootSecret, TrustError, Verifier};
+use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
+use damc_wire::security::Grant;
+use damc_wire::{DropReason, Millis, Name, NodeId, Role, Timestamp};
+
+const SEED: [u8; 32] = [1; 32];
+
+fn id(s: &str) -> NodeId {
+    NodeId::new(s).unwrap()
+}
+
+fn name(s: &str) -> Name {
+    s.parse().unwrap()
+}
+
+fn keys(node: &str, role: Role) -> NodeKeys {
+    let secrets = NodeSecrets::derive(&SEED, &id(node));
+    let certificate = RootSecret::from_seed(&SEED).issue(&id("example"), &id(node), role, &secrets);
+    NodeKeys::new(&secrets, certificate).unwrap()
+}
+
+fn verifier() -> Verifier {
+    Verifier::new(RootSecret::from_seed(&SEED).public(), id("example"))
+}
+
+fn grant(spa: &NodeKeys, sg: &str, prefix: &str, issued: u64, expires: u64) -> Grant {
+    let pod = keys("pod-1", Role::Pod);
+    spa.sign_grant(Grant {
+        prefix: name(prefix),
+        exact: false,
+        depth: 255,
+        pod: id("pod-1"),
+        pod_key: pod.certificate().signing_key,
+        sg: id(sg),
+        issued_at: Millis(issued),
+        expires_at: Millis(expires),
+        serial: 1,
+        certificate: spa.certificate().clone(),
+        signature: [0; 64],
+    })
+}
+
+fn prefix_lsa(origin: &NodeKeys, prefix: &str, grant: Grant) -> Lsa {
+    let content = PrefixLsa { metric: 0, weight: 1, exact: false, instance: None, proof: Proof::Grant(grant) };
+    let key = LsaKey { origin: origin.certificate().node.clone(), id: LsaId::Prefix(name(prefix), id("pod-1")) };
+    origin.sign_lsa(key, 1, Millis(60_000), LsaContent::Prefix(content))
+}
+
+fn refusal(v: &mut Verifier, lsa: Lsa) -> DropReason {
+    v.verify_lsa(Timestamp::ZERO, lsa).unwrap_err().drop_reason()
+}
+
+#[test]
+fn aut_09_only_the_granted_sg_may_advertise_the_granted_prefix() {
+    let (sg1, sg2, spa) = (keys("sg-1", Role::Sg), keys("sg-2", Role::Sg), keys("spa-1", Role::Spa));
+    let g = grant(&spa, "sg-1", "/A/1", 0, 1000);
+    let mut v = verifier();
+    assert!(v.verify_lsa(Timestamp::ZERO, prefix_lsa(&sg1, "/A/1", g.clone())).is_ok());
+    assert_eq!(refusal(&mut v, prefix_lsa(&sg2, "/A/1", g.clone())), DropReason::NotAuthorised, "another SG");
+    assert_eq!(refusal(&mut v, prefix_lsa(&sg1, "/A/2", g.clone())), DropReason::NotAuthorised, "another prefix");
+    let mut wider = g.clone();
+    wider.prefix = name("/A");
+    assert_eq!(refusal(&mut v, prefix_lsa(&sg1, "/A", wider)), DropReason::BadSignature, "changed after signing");
+    let own = grant(&sg1, "sg-1", "/A/9", 0, 1000);
+    assert_eq!(refusal(&mut v, prefix_lsa(&sg1, "/A/9", own)), DropReason::WrongRole, "an SG grants itself");
+}
+
+#[test]
+fn gap_08_origin_cannot_be_forged() {
+    let (sg1, pod, spa) = (keys("sg-1", Role::Sg), keys("pod-1", Role::Pod), keys("spa-1", Role::Spa));
+    let topology = |by: &NodeKeys, origin: &str| {
+        let key = LsaKey { origin: id(origin), id: LsaId::Topology(0) };
+        by.sign_lsa(key, 1, Millis(1000), LsaContent::Topology(TopologyLsa::default()))
+    };
+    let mut v = verifier();
+    assert!(v.verify_lsa(Timestamp::ZERO, topology(&sg1, "sg-1")).is_ok());
+    assert_eq!(refusal(&mut v, topology(&sg1, "sg-2")), DropReason::NotAuthorised, "in another's name");
+    assert_eq!(refusal(&mut v, topology(&pod, "pod-1")), DropReason::WrongRole);
+    assert_eq!(refusal(&mut v, topology(&spa, "spa-1")), DropReason::WrongRole);
+    let mut flipped = topology(&sg1, "sg-1");
+    flipped.sequence = 2;
+    assert_eq!(refusal(&mut v, flipped), DropReason::BadSignature);
+    let mut aged = topology(&sg1, "sg-1");
+    aged.remaining = Millis(5);
+    assert!(v.verify_lsa(Timestamp::ZERO, aged).is_ok(), "age is not signed");
+}
+
+#[test]
+fn arc_02_other_domains_and_other_roots_are_strangers() {
+    let secrets = NodeSecrets::derive(&SEED, &id("sg-1"));
+    let elsewhere = RootSecret::from_seed(&SEED).issue(&id("other"), &id("sg-1"), Role::Sg, &secrets);
+    let impostor = RootSecret::from_seed(&[9; 32]).issue(&id("example"), &id("sg-1"), Role::Sg, &secrets);
+    let mut v = verifier();
+    assert_eq!(v.verify_certificate(&elsewhere).unwrap_err().drop_reason(), DropReason::DomainMismatch);
+    assert_eq!(v.verify_certificate(&impostor).unwrap_err().drop_reason(), DropReason::BadCertificate);
+    let other_keys = NodeSecrets::derive(&SEED, &id("sg-2"));
+    assert!(NodeKeys::new(&other_keys, impostor).is_err(), "certificate and secrets must match");
+}
+
+#[test]
+fn checklist_11_grants_end_by_their_spas_clock_alone() {
+    let (sg1, spa) = (keys("sg-1", Role::Sg), keys("spa-1", Role::Spa));
+    let mut v = verifier();
+    let old = grant(&spa, "sg-1", "/A/1", 0, 1000);
+    let at = |ms: u64| Timestamp::from_millis(5_000_000_000 + ms);
+    assert!(v.verify_grant(at(0), &old).is_ok());
+    assert!(v.verify_grant(at(999), &old).is_ok());
+    let expired = v.verify_grant(at(1000), &old);
+    assert!(matches!(expired, Err(TrustError::GrantExpired { .. })), "{expired:?}");
+    let mut fresh_verifier = verifier();
+    assert!(fresh_verifier.verify_grant(at(1000), &old).is_ok(), "a newcomer knows no later time");
+    assert!(fresh_verifier.verify_grant(at(1000), &grant(&spa, "sg-1", "/B/1", 1500, 9000)).is_ok());
+    assert!(fresh_verifier.verify_grant(at(1000), &old).is_err(), "the SPA itself has said it is later");
+    assert!(fresh_verifier.verify_lsa(at(1000), prefix_lsa(&sg1, "/A/1", old)).is_err());
+}
+
+#[test]
+fn hop_keys_agree() {
+    let (a, b) = (keys("sg-1", Role::Sg), keys("sr-left", Role::Sr));
+    let at_a = a.hop_key(5, b.certificate(), 6).unwrap();
+    let at_b = b.hop_key(6, a.certificate(), 5).unwrap();
+    assert!(at_b.verify(&id("sg-1"), b"x", &at_a.mac(&id("sg-1"), b"x")));
+}
