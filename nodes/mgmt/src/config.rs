@@ -29,6 +29,10 @@ pub struct NodeConfig {
     /// SPA: pod → names it may have. A pool name must be listed itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub licences: BTreeMap<String, Vec<String>>,
+    /// SPA: the names in `licences` that are pools. Such an entry licenses joining the pool and nothing below it; every
+    /// other entry is a namespace and covers the names below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<String>,
     /// SCSC (and shown by SGs): thresholds by prefix; `default` for all others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub thresholds: BTreeMap<String, Thresholds>,

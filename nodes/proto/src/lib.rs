@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adjacency;
+pub mod auth;
 pub mod context;
 pub mod io;
 pub mod lsdb;
