@@ -1,1 +1,31 @@
-//! damc-link
+//! Frames on the wire: AF_PACKET sockets, kernel receive stamps, carrier events.
+//!
+//! Everything here works in the network namespace of the calling thread at the time a socket is opened; the socket stays
+//! there. Opening needs `CAP_NET_RAW` in the user namespace that owns the network namespace.
+//!
+//! This is the only node crate with `unsafe` code: it wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket options
+//! of AF_PACKET and two interface queries, and hands out safe types. All times are `CLOCK_MONOTONIC` nanoseconds.
+
+mod carrier;
+mod clock;
+mod error;
+mod filter;
+mod interface;
+mod receive;
+mod send;
+mod socket;
+mod sys;
+
+pub use carrier::CarrierWatch;
+pub use clock::monotonic_now;
+pub use error::LinkError;
+pub use filter::Filter;
+pub use interface::{Mac, ethernet_header, ifindex, mac};
+pub use receive::{ReceiveArena, Received};
+pub use send::{SendReport, Transmit};
+pub use socket::RawSocket;
+
+/// Bytes of an Ethernet II header: destination, source, EtherType.
+pub const ETHERNET_HEADER: usize = 14;
+/// EtherType of DAMC frames (`nodes/WIRE.md`).
+pub const ETHERTYPE: u16 = 0x88B5;

@@ -1,0 +1,88 @@
+//! Which frames a socket sees, decided in the kernel by a classic BPF program.
+
+use crate::{ETHERNET_HEADER, ETHERTYPE};
+
+/// What a socket receives. Every choice but [`Filter::Capture`] sees incoming frames only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Hop-local DAMC frames (bit 7 of the type byte clear) and DAMC frames too short to have a type byte.
+    Control,
+    /// DAMC frames that are routed by name (bit 7 of the type byte set).
+    Routed,
+    /// All DAMC frames.
+    All,
+    /// All DAMC frames, incoming and outgoing.
+    Capture,
+}
+
+/// Offset of the EtherType in a frame.
+const ETHERTYPE_OFFSET: u32 = 12;
+/// Offset of the type byte: second byte of the PDU.
+const TYPE_OFFSET: u32 = ETHERNET_HEADER as u32 + 1;
+/// Marks routed messages in the type byte.
+const ROUTED_BIT: u32 = 0x80;
+/// Return value of the program that takes the whole frame.
+const ACCEPT: u32 = u32::MAX;
+
+impl Filter {
+    /// The protocol to bind to: outgoing frames are only shown to sockets bound to all protocols.
+    pub(crate) const fn protocol(self) -> u16 {
+        match self {
+            Self::Control | Self::Routed | Self::All => ETHERTYPE,
+            Self::Capture => libc::ETH_P_ALL as u16,
+        }
+    }
+
+    /// The program.
+    pub(crate) fn program(self) -> Vec<libc::sock_filter> {
+        let is_damc = [load_half(ETHERTYPE_OFFSET), jump_if_equal(u32::from(ETHERTYPE), 1, 0), give(0)];
+        let rest: &[libc::sock_filter] = match self {
+            Self::All | Self::Capture => &[give(ACCEPT)],
+            // A frame without type byte goes to the control socket, so that it is counted as truncated there.
+            Self::Control => &[
+                load_length(),
+                jump_if_greater(TYPE_OFFSET, 1, 0),
+                give(ACCEPT),
+                load_byte(TYPE_OFFSET),
+                jump_if_set(ROUTED_BIT, 1, 0),
+                give(ACCEPT),
+                give(0),
+            ],
+            // Loading beyond the end of a frame drops it.
+            Self::Routed => &[load_byte(TYPE_OFFSET), jump_if_set(ROUTED_BIT, 1, 0), give(0), give(ACCEPT)],
+        };
+        is_damc.into_iter().chain(rest.iter().copied()).collect()
+    }
+}
+
+const fn instruction(code: u32, jump_true: u8, jump_false: u8, operand: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k: operand }
+}
+
+const fn load_half(offset: u32) -> libc::sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, offset)
+}
+
+const fn load_byte(offset: u32) -> libc::sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, offset)
+}
+
+const fn load_length() -> libc::sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0, 0, 0)
+}
+
+const fn jump_if_equal(value: u32, yes: u8, no: u8) -> libc::sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value)
+}
+
+const fn jump_if_greater(value: u32, yes: u8, no: u8) -> libc::sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, yes, no, value)
+}
+
+const fn jump_if_set(bits: u32, yes: u8, no: u8) -> libc::sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, yes, no, bits)
+}
+
+const fn give(bytes: u32) -> libc::sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, bytes)
+}
