@@ -1,1 +1,3 @@
 //! damc-lab
+
+pub mod relay;

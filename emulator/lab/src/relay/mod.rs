@@ -1,0 +1,26 @@
+//! The relay: links in user space, for kernels without sch_netem.
+//!
+//! Each relayed link ends in two interfaces of the lab's *wire* namespace. One process joins them over AF_PACKET and
+//! does to the frames what the link's spec says: [`model`] decides (without I/O, in any time), [`engine`] receives,
+//! waits and sends, [`control`] changes and shows links while they run, [`calibrate`] measures what comes out.
+
+pub mod control;
+pub mod distribution;
+pub mod model;
+pub mod pool;
+pub mod spec;
+
+pub use control::{RelayClient, RelayConfig, RelayLink};
+pub use distribution::Distribution;
+pub use spec::{DirectionChange, DirectionSpec, Loss, Reorder};
+
+/// What goes wrong with a relay.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The control connection broke.
+    #[error("relay control connection")]
+    Control(#[source] std::io::Error),
+    /// The relay said no.
+    #[error("the relay refused: {0}")]
+    Refused(String),
+}
