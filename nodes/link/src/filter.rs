@@ -13,6 +13,8 @@ pub enum Filter {
     All,
     /// All DAMC frames, incoming and outgoing.
     Capture,
+    /// Every frame of whatever EtherType.
+    Everything,
 }
 
 /// Offset of the EtherType in a frame.
@@ -29,15 +31,23 @@ impl Filter {
     pub(crate) const fn protocol(self) -> u16 {
         match self {
             Self::Control | Self::Routed | Self::All => ETHERTYPE,
-            Self::Capture => libc::ETH_P_ALL as u16,
+            Self::Capture | Self::Everything => libc::ETH_P_ALL as u16,
         }
+    }
+
+    /// Whether frames this host sends are to be hidden: a socket bound to all protocols sees them otherwise.
+    pub(crate) const fn hides_outgoing(self) -> bool {
+        matches!(self, Self::Everything)
     }
 
     /// The program.
     pub(crate) fn program(self) -> Vec<libc::sock_filter> {
+        if self == Self::Everything {
+            return vec![give(ACCEPT)];
+        }
         let is_damc = [load_half(ETHERTYPE_OFFSET), jump_if_equal(u32::from(ETHERTYPE), 1, 0), give(0)];
         let rest: &[libc::sock_filter] = match self {
-            Self::All | Self::Capture => &[give(ACCEPT)],
+            Self::All | Self::Capture | Self::Everything => &[give(ACCEPT)],
             // A frame without type byte goes to the control socket, so that it is counted as truncated there.
             Self::Control => &[
                 load_length(),

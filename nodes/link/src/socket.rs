@@ -31,6 +31,10 @@ impl RawSocket {
         sys::attach_filter(&fd, &mut filter.program()).map_err(refused("attach a packet filter"))?;
         sys::set_option(&fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1_i32)
             .map_err(refused("ask for receive stamps"))?;
+        if filter.hides_outgoing() {
+            sys::set_option(&fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
+                .map_err(refused("hide outgoing frames"))?;
+        }
         set_buffer(&fd, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF).map_err(refused("set the receive buffer"))?;
         set_buffer(&fd, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF).map_err(refused("set the send buffer"))?;
         sys::bind(&fd, &link_address(interface, filter.protocol())).map_err(refused("bind to the interface"))?;
