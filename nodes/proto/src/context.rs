@@ -1,6 +1,7 @@
 //! What every part of a machine knows about its node: the validated form of its configuration file.
 
-use damc_mgmt::config::{NodeConfig, Pace};
+use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace};
+use damc_trust::{NodeKeys, NodeSecrets, RootKey, Verifier, certificate_from_hex, from_hex};
 use damc_wire::{Name, NodeId, Role};
 
 use crate::io::PortId;
@@ -33,6 +34,10 @@ pub struct Context {
     pub pace: Pace,
     /// SG that is used for transit all the same.
     pub transit: bool,
+    /// Own keys and certificate.
+    pub keys: NodeKeys,
+    /// The domain's root key.
+    pub root: RootKey,
 }
 
 /// Why a configuration cannot be run.
@@ -89,7 +94,19 @@ impl Context {
             }
             ports.push(port);
         }
-        Ok(Self { node, domain, role, name, ports, pace: config.pace.clone(), transit: config.transit })
+        let (keys, root) = read_identity(&config.identity)?;
+        let certificate = keys.certificate();
+        if certificate.node != node || certificate.domain != domain || certificate.role != role {
+            return Err(ConfigError::field("identity.certificate", "is for another node, domain or role"));
+        }
+        let (pace, transit) = (config.pace.clone(), config.transit);
+        Ok(Self { node, domain, role, name, ports, pace, transit, keys, root })
+    }
+
+    /// A verifier of its own for a part of the machine; it believes the domain's root key.
+    #[must_use]
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(self.root.clone(), self.domain.clone())
     }
 
     /// Fails unless the configuration is for `expected`.
@@ -123,6 +140,24 @@ impl Context {
     pub fn port_label(&self, port: PortId) -> String {
         self.port(port).map_or_else(|| "?".to_owned(), |p| p.name.to_string())
     }
+}
+
+fn read_identity(identity: &IdentityConfig) -> Result<(NodeKeys, RootKey), ConfigError> {
+    let bytes = |field: &'static str, text: &str| -> Result<[u8; 32], ConfigError> {
+        let at = || format!("identity.{field}");
+        let bytes = from_hex(field, text).map_err(|e| ConfigError::field(at(), e))?;
+        bytes.try_into().map_err(|_| ConfigError::field(at(), "must be 32 bytes"))
+    };
+    let root = RootKey::from_bytes(&bytes("root_key", &identity.root_key)?)
+        .map_err(|e| ConfigError::field("identity.root_key", e))?;
+    let secrets = NodeSecrets {
+        signing: bytes("signing_secret", &identity.signing_secret)?,
+        agreement: bytes("agreement_secret", &identity.agreement_secret)?,
+    };
+    let certificate =
+        certificate_from_hex(&identity.certificate).map_err(|e| ConfigError::field("identity.certificate", e))?;
+    let keys = NodeKeys::new(&secrets, certificate).map_err(|e| ConfigError::field("identity.certificate", e))?;
+    Ok((keys, root))
 }
 
 fn parse_role(field: &str, text: &str) -> Result<Role, ConfigError> {
