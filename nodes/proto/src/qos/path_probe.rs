@@ -1,0 +1,245 @@
+//! What an SG measures on one path: to one target, plain or along one label.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use damc_mgmt::config::Pace;
+use damc_wire::Timestamp;
+use damc_wire::message::Probe;
+
+use super::estimator::{Bandwidth, DelayEstimator, LossWindow, PathJitter, Stamps, Train, train_budget};
+use super::threshold::PathMetrics;
+
+/// Longest time a reflector may claim to have held a probe, ns. What it holds longer counts as path delay: callers wait
+/// just as long, and a target cannot make its path look fast by claiming more (CON-04).
+const MAX_HELD_NS: u64 = 20_000_000;
+/// A reflection later than this is no sample any more.
+const FORGET: Duration = Duration::from_secs(10);
+/// How long an answer may take while the path's round trip is unknown.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+
+/// A probe under way.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    sequence: u32,
+    sent_at: Timestamp,
+    /// Counted as lost already; its reflection may still come.
+    missed: bool,
+}
+
+/// One probed path.
+#[derive(Clone, Debug)]
+pub(super) struct PathProbe {
+    /// Identifies the path's probes.
+    pub test: u64,
+    /// All probes keep to one of several equal paths.
+    pub flow: u32,
+    /// When the next probe is due.
+    pub next_probe: Timestamp,
+    /// When a train may go out again at the earliest.
+    pub next_train: Timestamp,
+    /// Version of the policy whose path this is, 0 for the plain path.
+    pub version: u64,
+    sequence: u32,
+    outstanding: VecDeque<Outstanding>,
+    train: Option<(u32, Train)>,
+    since_train: u32,
+    delay: DelayEstimator,
+    jitter: PathJitter,
+    loss: LossWindow,
+    bandwidth: Bandwidth,
+    misses: u32,
+    /// When the newest answer or miss was.
+    newest: Timestamp,
+}
+
+impl PathProbe {
+    pub(super) fn new(test: u64, flow: u32, version: u64, now: Timestamp, first: Timestamp) -> Self {
+        Self {
+            test,
+            flow,
+            next_probe: first,
+            next_train: first,
+            version,
+            sequence: 0,
+            outstanding: VecDeque::new(),
+            train: None,
+            since_train: 0,
+            delay: DelayEstimator::default(),
+            jitter: PathJitter::default(),
+            loss: LossWindow::default(),
+            bandwidth: Bandwidth::default(),
+            misses: 0,
+            newest: now,
+        }
+    }
+
+    /// Whether a train is due instead of a single probe.
+    pub(super) fn wants_train(&self, now: Timestamp, pace: &Pace) -> bool {
+        pace.train_every > 0 && self.since_train + 1 >= pace.train_every && now >= self.next_train
+    }
+
+    /// The single probe to send now.
+    pub(super) fn single(&mut self, now: Timestamp) -> Probe {
+        self.since_train = self.since_train.saturating_add(1);
+        self.depart(now);
+        self.probe(now, 0, 1, 0)
+    }
+
+    /// The train to send now.
+    pub(super) fn train(&mut self, now: Timestamp, pace: &Pace, padding: u16) -> Vec<Probe> {
+        self.since_train = 0;
+        self.next_train = now + train_budget(pace.train_length, pace.train_bytes, self.bandwidth.value());
+        self.depart(now);
+        self.train = Some((self.sequence, Train::new(now, pace.train_length)));
+        (0..pace.train_length).map(|i| self.probe(now, i, pace.train_length, padding)).collect()
+    }
+
+    fn depart(&mut self, now: Timestamp) {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.outstanding.push_back(Outstanding { sequence: self.sequence, sent_at: now, missed: false });
+    }
+
+    fn probe(&self, now: Timestamp, train_index: u16, train_length: u16, padding: u16) -> Probe {
+        let (test, sequence) = (self.test, self.sequence);
+        Probe { test, sequence, train_index, train_length, t1: now.nanos(), t2: 0, t3: 0, padding }
+    }
+
+    /// How long the train under way keeps the path busy at most, for others to keep clear of it.
+    pub(super) fn train_duration(&self, pace: &Pace) -> Duration {
+        const UNKNOWN_BPS: u64 = 100_000_000;
+        let rate = self.bandwidth.value().unwrap_or(UNKNOWN_BPS);
+        let twentieth = train_budget(pace.train_length, pace.train_bytes, Some(rate)) / 20;
+        twentieth.min(Duration::from_millis(pace.probe_interval_ms) / 2)
+    }
+
+    /// Takes a reflection. The sender's own record of the departure counts, not the stamp that came back.
+    pub(super) fn reflected(&mut self, received_at: Timestamp, reply: &Probe, pace: &Pace) {
+        let Some(at) = self.outstanding.iter().position(|o| o.sequence == reply.sequence) else {
+            self.train_reflected(reply, pace);
+            return;
+        };
+        let probe = self.outstanding[at];
+        if !probe.missed {
+            self.loss.push(true);
+        }
+        self.outstanding.remove(at);
+        self.misses = 0;
+        self.newest = self.newest.max(received_at);
+        if reply.train_length > 1 {
+            self.train_reflected(reply, pace);
+            return;
+        }
+        let held = reply.t3.saturating_sub(reply.t2).min(MAX_HELD_NS);
+        let stamps =
+            Stamps { t1: probe.sent_at.nanos(), t2: reply.t2, t3: reply.t2.saturating_add(held), t4: received_at.nanos() };
+        if let Some(delay) = stamps.two_way_delay() {
+            self.jitter.push(&stamps);
+            self.delay.push(delay, self.jitter.worse().unwrap_or(0));
+        }
+    }
+
+    fn train_reflected(&mut self, reply: &Probe, pace: &Pace) {
+        let Some((sequence, train)) = &mut self.train else { return };
+        if *sequence != reply.sequence || reply.train_length < 2 {
+            return;
+        }
+        train.push(reply.train_index, reply.t2);
+        if train.is_complete() {
+            self.finish_train(pace);
+        }
+    }
+
+    fn finish_train(&mut self, pace: &Pace) {
+        if let Some((_, train)) = self.train.take()
+            && let Some(bps) = train.bandwidth(pace.train_bytes)
+        {
+            self.bandwidth.push(bps);
+        }
+    }
+
+    /// Whether a train is under way.
+    pub(super) const fn train_under_way(&self) -> bool {
+        self.train.is_some()
+    }
+
+    /// Counts probes that were not answered in time; ends a train that takes too long.
+    pub(super) fn expire(&mut self, now: Timestamp, pace: &Pace) {
+        let patience = self.patience(pace);
+        let mut missed = 0;
+        for probe in self.outstanding.iter_mut().filter(|o| !o.missed && now >= o.sent_at + patience) {
+            probe.missed = true;
+            missed += 1;
+        }
+        for _ in 0..missed {
+            self.miss(now);
+        }
+        while self.outstanding.front().is_some_and(|o| now >= o.sent_at + FORGET) {
+            self.outstanding.pop_front();
+        }
+        if self.train.as_ref().is_some_and(|(_, t)| now >= t.sent_at + self.patience(pace)) {
+            self.finish_train(pace);
+        }
+    }
+
+    /// A node on the way said that this probe got nowhere.
+    pub(super) fn undeliverable(&mut self, now: Timestamp) {
+        if let Some(probe) = self.outstanding.iter_mut().rev().find(|o| !o.missed) {
+            probe.missed = true;
+            self.miss(now);
+        }
+    }
+
+    fn miss(&mut self, now: Timestamp) {
+        self.loss.push(false);
+        self.jitter.interrupt();
+        self.misses = self.misses.saturating_add(1);
+        self.newest = self.newest.max(now);
+    }
+
+    /// How long an answer may take: twice the round trip, but a probe period at least.
+    fn patience(&self, pace: &Pace) -> Duration {
+        let period = Duration::from_millis(pace.probe_interval_ms);
+        let round_trips = self.delay.value().map_or(FIRST_ANSWER, |d| Duration::from_nanos(d.saturating_mul(4)));
+        period.max(round_trips).min(FORGET)
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn next_expiry(&self, pace: &Pace) -> Option<Timestamp> {
+        let patience = self.patience(pace);
+        let probe = self.outstanding.iter().find(|o| !o.missed).map(|o| o.sent_at + patience);
+        let train = self.train.as_ref().map(|(_, t)| t.sent_at + patience);
+        probe.into_iter().chain(train).min()
+    }
+
+    /// Whether the path answers.
+    pub(super) const fn answers(&self, pace: &Pace) -> bool {
+        self.misses < pace.miss_limit
+    }
+
+    /// Forgets the delay: what comes after an outage has nothing to do with what was before.
+    pub(super) fn lost(&mut self) {
+        self.delay.clear();
+    }
+
+    /// What is known of the path. Along a label only the way there is the label's path, so only its jitter counts.
+    pub(super) fn metrics(&self, labelled: bool, available: bool) -> PathMetrics {
+        let known = |v: Option<u64>| v.filter(|_| available);
+        PathMetrics {
+            bandwidth_bps: known(self.bandwidth.value()),
+            delay_ns: known(self.delay.value()),
+            jitter_ns: known(if labelled { self.jitter.forward() } else { self.jitter.worse() }),
+            available,
+        }
+    }
+
+    /// Lost probes in parts per million.
+    pub(super) fn loss_ppm(&self) -> u32 {
+        self.loss.ppm()
+    }
+
+    /// When the newest answer or miss was.
+    pub(super) const fn newest(&self) -> Timestamp {
+        self.newest
+    }
+}
