@@ -7,5 +7,6 @@ pub mod context;
 pub mod io;
 pub mod lsdb;
 pub mod node;
+pub mod qos;
 pub mod router;
 pub mod spf;

@@ -131,8 +131,12 @@ impl PathProbe {
             return;
         }
         let held = reply.t3.saturating_sub(reply.t2).min(MAX_HELD_NS);
-        let stamps =
-            Stamps { t1: probe.sent_at.nanos(), t2: reply.t2, t3: reply.t2.saturating_add(held), t4: received_at.nanos() };
+        let stamps = Stamps {
+            t1: probe.sent_at.nanos(),
+            t2: reply.t2,
+            t3: reply.t2.saturating_add(held),
+            t4: received_at.nanos(),
+        };
         if let Some(delay) = stamps.two_way_delay() {
             self.jitter.push(&stamps);
             self.delay.push(delay, self.jitter.worse().unwrap_or(0));

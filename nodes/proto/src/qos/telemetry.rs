@@ -142,11 +142,7 @@ impl Pending {
             let age = u64::try_from(now.since(m.at.min(self.made_at)).as_millis()).unwrap_or(u64::MAX);
             PathReport { age: Millis(age), ..m.report.clone() }
         };
-        Telemetry {
-            sequence: self.sequence,
-            paths: self.paths.iter().map(aged).collect(),
-            links: self.links.clone(),
-        }
+        Telemetry { sequence: self.sequence, paths: self.paths.iter().map(aged).collect(), links: self.links.clone() }
     }
 }
 

@@ -105,7 +105,9 @@ impl ThresholdTable {
             if key == "default" {
                 table.default = *thresholds;
             } else {
-                let prefix = key.parse().map_err(|e: damc_wire::NameError| ConfigError::field(format!("thresholds.{key}"), e))?;
+                let prefix = key
+                    .parse()
+                    .map_err(|e: damc_wire::name::NameError| ConfigError::field(format!("thresholds.{key}"), e))?;
                 table.by_prefix.insert(prefix, *thresholds);
             }
         }
@@ -153,7 +155,11 @@ mod tests {
             );
             assert_eq!(metrics(Some(good.0), d, Some(good.2)).violations(&PRESET), expect(upper, Delay), "{offset}");
             assert_eq!(metrics(Some(good.0), Some(good.1), j).violations(&PRESET), expect(upper, Jitter), "{offset}");
-            assert_eq!(metrics(b, None, None).violations(&PRESET), expect(bandwidth, Bandwidth), "{offset}, alone known");
+            assert_eq!(
+                metrics(b, None, None).violations(&PRESET),
+                expect(bandwidth, Bandwidth),
+                "{offset}, alone known"
+            );
         }
     }
 
