@@ -7,7 +7,7 @@ use damc_mgmt::view::{FibView, LsdbView, NeighborsView, RibView};
 use damc_wire::lsa::Proof;
 use damc_wire::{Frame, Message, Name, NodeId, Role, Timestamp};
 
-use crate::adjacency::{LinkQuality, Received};
+use crate::adjacency::{LinkQuality, Neighbour, Received};
 use crate::context::Context;
 use crate::io::{Admission, Input, Outbox, PortId};
 use crate::lsdb::Lsdb;
@@ -169,6 +169,12 @@ impl Router {
     /// The port of a full neighbour.
     #[must_use]
     pub fn neighbour_full(&self, _node: &NodeId) -> Option<PortId> {
+        None
+    }
+
+    /// The other end of a port whose adjacency is at least two-way.
+    #[must_use]
+    pub fn neighbour(&self, _port: PortId) -> Option<&Neighbour> {
         None
     }
 

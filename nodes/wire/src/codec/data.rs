@@ -59,6 +59,16 @@ fn take_method(r: &mut Reader<'_>) -> Result<String, DecodeError> {
     core::str::from_utf8(bytes).map(str::to_owned).map_err(|e| at.bad_value("method", e.valid_up_to() as u64))
 }
 
+impl Nack {
+    /// The correlation of the call it answers; none where it answers anything but an RMI request.
+    #[must_use]
+    pub fn call(&self) -> Option<u64> {
+        let (&kind, rest) = self.body.split_first()?;
+        let correlation = rest.first_chunk::<8>()?;
+        (self.answered == MessageType::Data && kind == REQUEST).then(|| u64::from_be_bytes(*correlation))
+    }
+}
+
 /// Flag of a hop.
 const ON_RETURN: u8 = 0x01;
 

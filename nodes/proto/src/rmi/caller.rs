@@ -1,0 +1,226 @@
+//! The calling side: correlation, deadline, retransmission, one outcome for every call.
+//!
+//! A request that is not answered is sent again with the *same* correlation number, at growing distances within its
+//! deadline: at 1 % loss no call fails. That is safe because the callee executes a correlation number once and repeats
+//! the result (GAP-29).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use damc_wire::error::EncodeError;
+use damc_wire::message::{Data, DataKind, Hop, Nack};
+use damc_wire::{Frame, Message, Millis, Name, NodeId, RefusalReason, Timestamp};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::io::CallOutcome;
+
+/// A call to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The client's own handle.
+    pub handle: u64,
+    /// Whom.
+    pub name: Name,
+    /// From which service.
+    pub source: Name,
+    /// Method, 1 to 64 bytes.
+    pub method: String,
+    /// Argument bytes.
+    pub payload: Vec<u8>,
+    /// How long the caller waits.
+    pub deadline: Duration,
+    /// Record the path.
+    pub trace: bool,
+    /// Flow; random where absent.
+    pub flow: Option<u32>,
+}
+
+/// What the caller wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this request.
+    Send(Box<Frame>),
+    /// The call ended.
+    Done {
+        /// From the call.
+        handle: u64,
+        /// How.
+        outcome: CallOutcome,
+    },
+}
+
+/// Calls under way at one time; over it calls are refused.
+const CALL_LIMIT: usize = 65_536;
+
+#[derive(Debug)]
+struct Pending {
+    call: Call,
+    flow: u32,
+    ends_at: Timestamp,
+    next: Timestamp,
+    interval: Duration,
+}
+
+/// The calls of a pod.
+#[derive(Debug)]
+pub struct Caller {
+    random: ChaCha8Rng,
+    first_interval: Duration,
+    calls: BTreeMap<u64, Pending>,
+    timers: BTreeSet<(Timestamp, u64)>,
+    retransmitted: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Caller {
+    /// No calls. An unanswered request is first repeated after `first_interval`.
+    #[must_use]
+    pub fn new(seed: u64, first_interval: Duration) -> Self {
+        Self {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            first_interval: first_interval.max(Duration::from_millis(1)),
+            calls: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            retransmitted: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do, oldest first.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Starts a call.
+    pub fn call(&mut self, now: Timestamp, call: Call) {
+        if self.calls.len() >= CALL_LIMIT {
+            return self.refuse(call.handle, RefusalReason::Overloaded, "too many calls under way");
+        }
+        if call.deadline.is_zero() {
+            return self.refuse(call.handle, RefusalReason::DeadlineExceeded, "the deadline has passed");
+        }
+        let flow = call.flow.unwrap_or_else(|| self.random.random());
+        let correlation = self.fresh_correlation();
+        let pending = Pending {
+            ends_at: now + call.deadline,
+            next: now + self.first_interval,
+            interval: self.first_interval,
+            flow,
+            call,
+        };
+        let frame = request(&pending, now, correlation);
+        match frame.encode() {
+            Ok(_) => {}
+            Err(EncodeError::TooLarge { len }) => {
+                let detail = format!("the request is {len} bytes long, over one message");
+                return self.refuse(pending.call.handle, RefusalReason::TooLarge, &detail);
+            }
+            Err(e) => return self.refuse(pending.call.handle, RefusalReason::BadArguments, &e.to_string()),
+        }
+        self.timers.insert((pending.next.min(pending.ends_at), correlation));
+        self.calls.insert(correlation, pending);
+        self.actions.push_back(Action::Send(Box::new(frame)));
+    }
+
+    /// A response or error. False where nobody waits for it: a duplicate, or too late.
+    pub fn handle_answer(&mut self, data: Data) -> bool {
+        let result = match data.kind {
+            DataKind::Request { .. } => return false,
+            DataKind::Response => Ok(data.payload),
+            DataKind::Error { reason } => Err((Some(reason), String::from_utf8_lossy(&data.payload).into_owned())),
+        };
+        let path = |on_return: bool| -> Vec<NodeId> {
+            let hops = data.hops.iter().filter(|h: &&Hop| h.on_return == on_return);
+            hops.map(|h| h.node.clone()).collect()
+        };
+        let outcome = CallOutcome { result, path: path(false), return_path: path(true) };
+        self.end(data.correlation, outcome)
+    }
+
+    /// A negative reply. False where it answers no call of ours.
+    pub fn handle_nack(&mut self, nack: &Nack) -> bool {
+        let Some(correlation) = nack.call() else { return false };
+        if self.calls.get(&correlation).is_none_or(|p| p.call.name != nack.destination) {
+            return false;
+        }
+        let result = Err((Some(nack.reason), nack.node.to_string()));
+        self.end(correlation, CallOutcome { result, path: Vec::new(), return_path: Vec::new() })
+    }
+
+    /// Repeats requests, ends calls whose deadline has come.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some((at, correlation)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, correlation));
+            let Some(pending) = self.calls.get_mut(&correlation) else { continue };
+            if now >= pending.ends_at {
+                let detail = format!("no answer within {} ms", pending.call.deadline.as_millis());
+                let result = Err((None, detail));
+                self.end(correlation, CallOutcome { result, path: Vec::new(), return_path: Vec::new() });
+                continue;
+            }
+            pending.interval *= 2;
+            pending.next = now + pending.interval;
+            self.timers.insert((pending.next.min(pending.ends_at), correlation));
+            self.retransmitted += 1;
+            let frame = request(pending, now, correlation);
+            self.actions.push_back(Action::Send(Box::new(frame)));
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Calls under way.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Requests sent again.
+    #[must_use]
+    pub const fn retransmitted(&self) -> u64 {
+        self.retransmitted
+    }
+
+    /// Ends a call at once, before anything is sent.
+    pub fn refuse(&mut self, handle: u64, reason: RefusalReason, detail: &str) {
+        let result = Err((Some(reason), detail.to_owned()));
+        let outcome = CallOutcome { result, path: Vec::new(), return_path: Vec::new() };
+        self.actions.push_back(Action::Done { handle, outcome });
+    }
+
+    fn end(&mut self, correlation: u64, outcome: CallOutcome) -> bool {
+        let Some(pending) = self.calls.remove(&correlation) else { return false };
+        self.timers.remove(&(pending.next.min(pending.ends_at), correlation));
+        self.actions.push_back(Action::Done { handle: pending.call.handle, outcome });
+        true
+    }
+
+    fn fresh_correlation(&mut self) -> u64 {
+        loop {
+            let correlation = self.random.random();
+            if correlation != 0 && !self.calls.contains_key(&correlation) {
+                return correlation;
+            }
+        }
+    }
+}
+
+/// The request as it is sent at `now`: it carries the time that is left.
+fn request(pending: &Pending, now: Timestamp, correlation: u64) -> Frame {
+    let left = pending.ends_at.since(now).as_nanos().div_ceil(1_000_000);
+    let left = u64::from(u32::try_from(left).unwrap_or(u32::MAX));
+    let call = &pending.call;
+    let data = Data {
+        correlation,
+        kind: DataKind::Request { method: call.method.clone(), deadline: Millis(left) },
+        payload: call.payload.clone(),
+        hops: Vec::new(),
+    };
+    let frame = Frame::plain(call.name.clone(), call.source.clone(), pending.flow, Message::Data(data));
+    if call.trace { frame.traced() } else { frame }
+}

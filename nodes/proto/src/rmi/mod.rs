@@ -1,0 +1,7 @@
+//! Remote method invocation (-01, section 7.2) at the pod: calling, and being called at most once.
+
+pub mod caller;
+pub mod server;
+
+pub use caller::{Call, Caller};
+pub use server::Server;
