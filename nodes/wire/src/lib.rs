@@ -17,10 +17,12 @@ pub mod lsa;
 pub mod message;
 pub mod name;
 pub mod node_id;
+pub mod pretty;
 pub mod registry;
 pub mod security;
 pub mod time;
 
+pub use crc::crc32c;
 pub use error::{DecodeError, EncodeError};
 pub use frame::{Frame, Header, HopSecurity};
 pub use message::Message;

@@ -122,6 +122,7 @@ impl Lsa {
 
 /// What an LSA says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all LSAs are prefixes: a box would cost and save nothing")]
 pub enum LsaContent {
     /// Adjacencies.
     Topology(TopologyLsa),

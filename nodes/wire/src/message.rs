@@ -206,6 +206,7 @@ pub struct AuthReply {
 
 /// Answer for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "short-lived, and nearly always a grant")]
 pub enum AuthResult {
     /// Yes.
     Granted(Grant),

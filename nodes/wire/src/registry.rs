@@ -83,6 +83,19 @@ code_points! {
     }
 }
 
+/// The class that a class number of -00's table and section 6.1 means: it has authentication as 2 and LSA as 3 (CON-01).
+/// For reading captures of -00; nothing on the wire uses it.
+#[must_use]
+pub const fn class_of_draft_00(number: u8) -> Option<Class> {
+    match number {
+        1 => Some(Class::Announcement),
+        2 => Some(Class::Authentication),
+        3 => Some(Class::Lsa),
+        4 => Some(Class::Qos),
+        _ => None,
+    }
+}
+
 code_points! {
     /// Message types. Values with bit 7 set are routed by name, the others never leave their link.
     MessageType: u8 {

@@ -1,6 +1,6 @@
 //! LSAs, their headers and database summaries.
 
-use super::{signing, tlv_len};
+use super::{flag, signing, tlv_len};
 use crate::cursor::{Fields, Reader, Tlvs, Writer};
 use crate::error::{DecodeError, EncodeError};
 use crate::lsa::{
@@ -163,7 +163,7 @@ const OVERLOAD: u8 = 0x01;
 const STUB: u8 = 0x02;
 
 fn put_topology(t: &TopologyLsa, w: &mut Writer) {
-    w.u8(u8::from(t.overload) * OVERLOAD | u8::from(t.stub) * STUB);
+    w.u8(flag(t.overload, OVERLOAD) | flag(t.stub, STUB));
     match u16::try_from(t.links.len()) {
         Ok(n) => w.u16(n),
         Err(_) => w.refuse("links", t.links.len() as u64),
@@ -201,7 +201,7 @@ const PROOF_GRANT: u8 = 1;
 const PROOF_ATTACHED: u8 = 2;
 
 fn put_prefix(p: &PrefixLsa, w: &mut Writer) {
-    w.u8(u8::from(p.exact) * EXACT | u8::from(p.instance.is_some()) * INSTANCE);
+    w.u8(flag(p.exact, EXACT) | flag(p.instance.is_some(), INSTANCE));
     w.u32(p.metric);
     w.u16(p.weight);
     if let Some(instance) = &p.instance {

@@ -95,3 +95,8 @@ pub(crate) fn tlv_len(value: &impl Fields) -> usize {
     value.put(&mut w);
     w.written().len() + crate::cursor::TLV_HEADER_LEN
 }
+
+/// `bit` where `set`.
+const fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}

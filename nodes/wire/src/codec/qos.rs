@@ -1,5 +1,6 @@
 //! Probes, tasks, telemetry, policies, path queries (class 4).
 
+use super::flag;
 use super::services::take_refusal;
 use super::signed::{Sealed, SignedBody};
 use crate::cursor::{Fields, Reader, Tlvs, Writer};
@@ -116,10 +117,6 @@ const HAS_JITTER: u8 = 0x02;
 const HAS_BANDWIDTH: u8 = 0x04;
 const HAS_SELF_LOAD: u8 = 0x08;
 const AVAILABLE: u8 = 0x10;
-
-const fn flag(set: bool, bit: u8) -> u8 {
-    if set { bit } else { 0 }
-}
 
 fn put_optional(v: Option<u64>, w: &mut Writer) {
     if let Some(v) = v {
