@@ -3,7 +3,8 @@
 //! The first line is the [`RelayConfig`]; the relay answers it with [`Reply::Done`] when frames cross. It ends when the
 //! other side closes.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -74,6 +75,8 @@ pub enum Reply {
         links: Vec<LinkState>,
         /// CPU time the relay has used, in nanoseconds.
         cpu_ns: u64,
+        /// Frames the kernel dropped because the relay did not take them in time.
+        overruns: u64,
     },
     /// Not done, and why.
     Refused {
@@ -102,6 +105,17 @@ pub struct DirectionState {
     pub counters: DirectionCounters,
     /// Frames on their way.
     pub held: usize,
+}
+
+/// All links as they are now, and the relay itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RelayState {
+    /// The links, as configured.
+    pub links: Vec<LinkState>,
+    /// CPU time the relay has used, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Frames the kernel dropped because the relay did not take them in time.
+    pub overruns: u64,
 }
 
 /// The other end of the control connection.
@@ -138,12 +152,13 @@ impl RelayClient {
         self.done()
     }
 
-    /// All links and the relay's CPU time in nanoseconds.
-    pub fn show(&mut self) -> Result<(Vec<LinkState>, u64), RelayError> {
+    /// All links and the state of the relay itself.
+    pub fn show(&mut self) -> Result<RelayState, RelayError> {
         self.send(&Request::Show { link: None })?;
         match self.receive()? {
-            Reply::Links { links, cpu_ns } => Ok((links, cpu_ns)),
-            other => Err(RelayError::Refused(format!("{other:?}"))),
+            Reply::Links { links, cpu_ns, overruns } => Ok(RelayState { links, cpu_ns, overruns }),
+            Reply::Refused { reason } => Err(RelayError::Refused(reason)),
+            Reply::Done => Err(RelayError::Refused("the relay answered another question".to_owned())),
         }
     }
 
@@ -165,5 +180,72 @@ impl RelayClient {
         let mut line = String::new();
         self.stream.read_line(&mut line).map_err(RelayError::Control)?;
         serde_json::from_str(&line).map_err(|e| RelayError::Control(e.into()))
+    }
+}
+
+/// The relay's end of the control connection.
+pub(super) struct ControlServer {
+    stream: UnixStream,
+    received: Vec<u8>,
+}
+
+/// Longest line taken; a configuration of some thousand links.
+const MAX_LINE: usize = 16 << 20;
+
+impl ControlServer {
+    pub(super) fn new(stream: UnixStream) -> Result<Self, RelayError> {
+        // A client that asks and does not read must not stop the frames for ever.
+        stream.set_write_timeout(Some(REPLY_DEADLINE)).map_err(RelayError::Control)?;
+        Ok(Self { stream, received: Vec::new() })
+    }
+
+    /// Waits for the configuration; none where the other side closed without one.
+    pub(super) fn config(&mut self) -> Result<Option<RelayConfig>, RelayError> {
+        loop {
+            if let Some(line) = self.next_line() {
+                return serde_json::from_slice(&line).map(Some).map_err(|e| RelayError::Control(e.into()));
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads what is there, waiting where there is nothing; false when the other side has closed.
+    pub(super) fn fill(&mut self) -> Result<bool, RelayError> {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Ok(false),
+            Ok(_) if self.received.len() > MAX_LINE => Err(RelayError::Control(ErrorKind::InvalidData.into())),
+            Ok(n) => {
+                self.received.extend_from_slice(&buffer[..n]);
+                Ok(true)
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => Ok(false),
+            Err(e) => Err(RelayError::Control(e)),
+        }
+    }
+
+    /// The next whole request read, or why it is none.
+    pub(super) fn next_request(&mut self) -> Option<Result<Request, String>> {
+        Some(serde_json::from_slice(&self.next_line()?).map_err(|e| e.to_string()))
+    }
+
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.received.iter().position(|&b| b == b'\n')?;
+        Some(self.received.drain(..=end).collect())
+    }
+
+    pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), RelayError> {
+        let mut line = serde_json::to_vec(reply).map_err(|e| RelayError::Control(e.into()))?;
+        line.push(b'\n');
+        self.stream.write_all(&line).map_err(RelayError::Control)
+    }
+}
+
+impl AsFd for ControlServer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }

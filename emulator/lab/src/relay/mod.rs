@@ -6,12 +6,14 @@
 
 pub mod control;
 pub mod distribution;
+mod engine;
 pub mod model;
 pub mod pool;
 pub mod spec;
 
 pub use control::{RelayClient, RelayConfig, RelayLink};
 pub use distribution::Distribution;
+pub use engine::{main, main_on_stdin};
 pub use spec::{DirectionChange, DirectionSpec, Loss, Reorder};
 
 /// What goes wrong with a relay.
@@ -20,6 +22,12 @@ pub enum RelayError {
     /// The control connection broke.
     #[error("relay control connection")]
     Control(#[source] std::io::Error),
+    /// An interface is missing or a socket could not be had.
+    #[error(transparent)]
+    Link(#[from] damc_link::LinkError),
+    /// The socket broke.
+    #[error("relay socket")]
+    Socket(#[source] std::io::Error),
     /// The relay said no.
     #[error("the relay refused: {0}")]
     Refused(String),
