@@ -1,3 +1,4 @@
 //! damc-lab
 
 pub mod relay;
+pub mod topology;

@@ -1,0 +1,634 @@
+//! From a YAML document to a topology: shapes, keys, quantities. What concerns several places is in `validate`.
+
+use core::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use damc_mgmt::config::Thresholds;
+use damc_wire::registry::Role;
+use damc_wire::{Name, NodeId};
+
+use super::document::{self, Data, Yaml};
+use super::link::{PROPERTIES, Properties};
+use super::mistake::{Mistake, MistakeKind as Kind, did_you_mean};
+use super::validate::{self, Draft, Located};
+use super::{
+    Direction, Link, LinkEvent, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeEvent, Qos, Service,
+    TimelineAction, TimelineEvent, Topology,
+};
+use crate::relay::DirectionSpec;
+
+const TOP_KEYS: [&str; 8] = ["name", "domain", "defaults", "nodes", "links", "licences", "qos", "events"];
+const NODE_KEYS: [&str; 6] = ["kind", "services", "transit", "overload", "exec", "position"];
+const ID_RULE: &str = "1 to 32 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
+const NAME_RULE: &str = "a name is written /shop/cart: components of 1 to 64 of A-Z, a-z, 0-9, '.', '_', '~' and '-'";
+
+/// Reads a whole file.
+pub(super) fn topology(source: &str) -> Result<Topology, Vec<Mistake>> {
+    let document = document::parse(source).map_err(|mistake| vec![mistake])?;
+    let mut reader = Reader { source, mistakes: Vec::new() };
+    let draft = reader.draft(&document);
+    if let Some(draft) = &draft {
+        validate::check(draft, &mut reader.mistakes);
+    }
+    match draft {
+        Some(draft) if reader.mistakes.is_empty() => Ok(draft.into_topology()),
+        _ => Err(reader.mistakes),
+    }
+}
+
+/// Reads parts of a document and collects what is wrong with them.
+pub(super) struct Reader<'a> {
+    source: &'a str,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+/// The entries of a map whose keys are known.
+pub(super) struct Fields<'a> {
+    entries: HashMap<&'a str, &'a Yaml>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Yaml> {
+        self.entries.get(key).copied()
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn mistake(&mut self, kind: Kind, at: &Yaml, message: impl Into<String>, help: impl Into<String>) {
+        self.mistakes.push(Mistake::new(kind, &at.span, message, help));
+    }
+
+    pub(super) fn missing(&mut self, around: &Yaml, key: &str, help: &str) {
+        self.mistake(Kind::MissingKey, around, format!("`{key}` is missing"), help);
+    }
+
+    fn wrong_shape(&mut self, at: &Yaml, what: &str, expected: &str, help: &str) {
+        let message = format!("{what}: expected {expected}, found {}", at.data.describe());
+        self.mistake(Kind::WrongShape, at, message, help);
+    }
+
+    /// A map with text keys; repeated keys are reported, the first wins.
+    fn map<'y>(&mut self, value: &'y Yaml, what: &str) -> Option<Vec<(&'y str, &'y Yaml, &'y Yaml)>> {
+        let Data::Map(entries) = &value.data else {
+            self.wrong_shape(value, what, "a map", "write `key: value` lines, or `{ key: value }`");
+            return None;
+        };
+        let mut seen: HashMap<&str, &Range<usize>> = HashMap::new();
+        let mut result = Vec::new();
+        for (key, value) in entries {
+            let Data::Text(text) = &key.data else {
+                self.wrong_shape(key, &format!("key of {what}"), "a text", "put it in quotes if it is meant as text");
+                continue;
+            };
+            if let Some(first) = seen.get(text.as_str()) {
+                let mistake =
+                    Mistake::new(Kind::DuplicateKey, &key.span, format!("`{text}` is here twice"), "keep one");
+                self.mistakes.push(mistake.with_other(first, "first here"));
+                continue;
+            }
+            seen.insert(text, &key.span);
+            result.push((text.as_str(), key, value));
+        }
+        Some(result)
+    }
+
+    /// A map with these keys and no others.
+    pub(super) fn fields<'y>(&mut self, value: &'y Yaml, what: &str, known: &[&str]) -> Option<Fields<'y>> {
+        let mut entries = HashMap::new();
+        for (text, key, value) in self.map(value, what)? {
+            if known.contains(&text) {
+                entries.insert(text, value);
+                continue;
+            }
+            let hint = did_you_mean(text, known.iter().copied());
+            let help = if hint.is_empty() { format!("known here: {}", known.join(", ")) } else { hint };
+            self.mistake(Kind::UnknownKey, key, format!("{what} has no key `{text}`"), help);
+        }
+        Some(Fields { entries })
+    }
+
+    fn list<'y>(&mut self, value: &'y Yaml, what: &str, help: &str) -> &'y [Yaml] {
+        if let Data::List(parts) = &value.data {
+            return parts;
+        }
+        self.wrong_shape(value, what, "a list", help);
+        &[]
+    }
+
+    /// The text of a scalar as it is written: a number too is one.
+    pub(super) fn scalar_text(&mut self, value: &Yaml, what: &str, help: &str) -> Option<String> {
+        match &value.data {
+            Data::Text(text) => Some(text.clone()),
+            Data::Number => Some(self.source.get(value.span.clone()).unwrap_or_default().to_owned()),
+            _ => {
+                self.wrong_shape(value, what, "a single value", help);
+                None
+            }
+        }
+    }
+
+    fn truth(&mut self, value: &Yaml, what: &str) -> Option<bool> {
+        if let Data::Bool(truth) = value.data {
+            return Some(truth);
+        }
+        self.wrong_shape(value, what, "true or false", "write `true` or `false`");
+        None
+    }
+
+    fn id(&mut self, value: &Yaml, what: &str) -> Option<NodeId> {
+        let text = self.scalar_text(value, what, ID_RULE)?;
+        self.id_of(&text, value, what)
+    }
+
+    fn id_of(&mut self, text: &str, at: &Yaml, what: &str) -> Option<NodeId> {
+        match NodeId::new(text) {
+            // `-x` would be an option to every command, `.` and `..` are no name components.
+            Ok(_) if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+                self.mistake(
+                    Kind::BadName,
+                    at,
+                    format!("{what}: `{text}` starts with neither letter nor digit"),
+                    ID_RULE,
+                );
+                None
+            }
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.mistake(Kind::BadName, at, format!("{what}: {error}"), ID_RULE);
+                None
+            }
+        }
+    }
+
+    fn name(&mut self, value: &Yaml, what: &str) -> Option<Name> {
+        let text = self.scalar_text(value, what, NAME_RULE)?;
+        self.name_of(&text, value, what)
+    }
+
+    fn name_of(&mut self, text: &str, at: &Yaml, what: &str) -> Option<Name> {
+        match text.parse::<Name>() {
+            Ok(name) if name.is_reserved() => {
+                let help = "names under /damc belong to the nodes themselves; take another first component";
+                self.mistake(Kind::ReservedName, at, format!("{what}: `{text}` is reserved"), help);
+                None
+            }
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.mistake(Kind::BadName, at, format!("{what}: {error}"), NAME_RULE);
+                None
+            }
+        }
+    }
+
+    fn command(&mut self, value: &Yaml, what: &str) -> Option<Vec<String>> {
+        let help = "write the program and its arguments as a list, such as [python3, -m, http.server, \"8080\"]";
+        let parts = self.list(value, what, help);
+        let words: Vec<_> = parts.iter().filter_map(|part| self.scalar_text(part, what, help)).collect();
+        if parts.is_empty() && matches!(value.data, Data::List(_)) {
+            self.mistake(Kind::WrongShape, value, format!("{what}: the list is empty"), help);
+        }
+        if let Some(part) = parts.iter().zip(&words).find(|(_, word)| word.contains('\0')).map(|(part, _)| part) {
+            self.mistake(Kind::WrongShape, part, format!("{what}: a NUL character"), help);
+        }
+        (!words.is_empty()).then_some(words)
+    }
+
+    fn limit(&mut self, at: &Yaml, what: &str, count: usize, most: usize) -> Option<()> {
+        if count <= most {
+            return Some(());
+        }
+        let message = format!("{count} {what}, at most {most} are accepted");
+        let at = at.span.start..at.span.start + 1;
+        let help = format!("make it smaller: a lab of more {what} cannot be carried by one machine");
+        self.mistakes.push(Mistake::new(Kind::TooLarge, &at, message, help));
+        None
+    }
+}
+
+/// The parts of a file.
+impl Reader<'_> {
+    fn draft<'y>(&mut self, document: &'y Yaml) -> Option<Draft<'y>> {
+        if matches!(document.data, Data::Null) {
+            let help = "a topology needs at least `name`, `domain`, `nodes` and `links`";
+            self.mistakes.push(Mistake::of_file(Kind::Empty, "the file is empty", help));
+            return None;
+        }
+        let fields = self.fields(document, "a topology", &TOP_KEYS)?;
+        // Places that mistakes of the whole topology point at: its first line, not all of it.
+        let first_line = self.source[document.span.clone()].find('\n').unwrap_or(document.span.len());
+        let head = document.span.start..document.span.start + first_line;
+        for (key, help) in [
+            ("name", "such as `name: fig2`; it names the lab and the results"),
+            ("domain", "such as `domain: example`; the trust domain all nodes belong to"),
+            ("nodes", "such as `nodes: { sr-1: { kind: sr }, … }`"),
+            ("links", "such as `links: [ [sg-1, sr-1], … ]`"),
+        ] {
+            if fields.get(key).is_none() {
+                self.mistakes.push(Mistake::new(Kind::MissingKey, &head, format!("`{key}` is missing"), help));
+            }
+        }
+        let placeholder = || NodeId::new("unnamed").ok();
+        let name = fields.get("name").and_then(|value| self.id(value, "name")).or_else(placeholder)?;
+        let domain = fields.get("domain").and_then(|value| self.id(value, "domain")).or_else(placeholder)?;
+        let defaults = fields.get("defaults").map(|value| self.defaults(value)).unwrap_or_default();
+        let nodes = fields.get("nodes").map_or(Some(Vec::new()), |value| self.nodes(value))?;
+        let known: HashMap<NodeId, Role> =
+            nodes.iter().map(|located| (located.value.id.clone(), located.value.kind)).collect();
+        let mut draft = Draft {
+            head,
+            name,
+            domain,
+            nodes,
+            links: Vec::new(),
+            licences: None,
+            qos: Located { at: &document.span, value: Qos::default(), parts: Vec::new() },
+            events: Vec::new(),
+            unclear: BTreeSet::new(),
+        };
+        let mut scope = Scope { known: &known, links: BTreeMap::new(), unclear: BTreeSet::new() };
+        if let Some(value) = fields.get("links") {
+            draft.links = self.links(value, defaults, &mut scope)?;
+        }
+        draft.licences = fields.get("licences").map(|value| self.licences(value, &scope));
+        if let Some(value) = fields.get("qos") {
+            draft.qos = self.qos(value);
+        }
+        draft.events = fields.get("events").map_or(Some(Vec::new()), |value| self.events(value, &scope))?;
+        draft.unclear = scope.unclear;
+        Some(draft)
+    }
+
+    fn defaults(&mut self, value: &Yaml) -> Properties {
+        let Some(fields) = self.fields(value, "defaults", &["link"]) else { return Properties::default() };
+        let Some(link) = fields.get("link") else { return Properties::default() };
+        let keys: Vec<_> = PROPERTIES.into_iter().chain(["cost"]).collect();
+        self.fields(link, "defaults.link", &keys).map(|fields| self.properties(&fields)).unwrap_or_default()
+    }
+
+    fn nodes<'y>(&mut self, value: &'y Yaml) -> Option<Vec<Located<'y, Node>>> {
+        let entries = self.map(value, "nodes")?;
+        self.limit(value, "nodes", entries.len(), MAX_NODES)?;
+        if entries.is_empty() {
+            self.mistake(Kind::MissingKey, value, "there is no node", "such as `nodes: { sr-1: { kind: sr }, … }`");
+        }
+        Some(entries.into_iter().filter_map(|(id, key, value)| self.node(id, key, value)).collect())
+    }
+
+    fn node<'y>(&mut self, id: &str, key: &'y Yaml, value: &'y Yaml) -> Option<Located<'y, Node>> {
+        let identity = self.id_of(id, key, "node identity");
+        let fields = self.fields(value, &format!("node `{id}`"), &NODE_KEYS)?;
+        let kind = self.kind(value, &fields, id);
+        let services = fields.get("services").map(|value| self.services(value)).unwrap_or_default();
+        let transit = fields.get("transit").and_then(|value| self.truth(value, "transit"));
+        let overload = fields.get("overload").and_then(|value| self.truth(value, "overload"));
+        let exec = fields.get("exec").and_then(|value| self.command(value, "exec"));
+        let position = fields.get("position").and_then(|value| self.position(value));
+        let kind = kind?;
+        for (field, kinds) in
+            [("services", &[Role::Pod][..]), ("transit", &[Role::Sg]), ("overload", &[Role::Sg, Role::Sr])]
+        {
+            if let Some(value) = fields.get(field).filter(|_| !kinds.contains(&kind)) {
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.label()).collect();
+                let help = format!("only {} can have it", kinds.join(" and "));
+                self.mistake(Kind::NotForThisKind, value, format!("a {kind} has no `{field}`"), help);
+            }
+        }
+        let (places, services) = services.into_iter().unzip();
+        let node = Node {
+            id: identity?,
+            kind,
+            services,
+            transit: transit.unwrap_or(false),
+            overload: overload.unwrap_or(false),
+            exec,
+            position,
+        };
+        Some(Located { at: &key.span, value: node, parts: places })
+    }
+
+    fn kind(&mut self, node: &Yaml, fields: &Fields<'_>, id: &str) -> Option<Role> {
+        let help = "one of sr, sg, spa, scsc, pod";
+        let Some(value) = fields.get("kind") else {
+            self.mistake(Kind::MissingKey, node, format!("`kind` of node `{id}` is missing"), help);
+            return None;
+        };
+        let text = self.scalar_text(value, "kind", help)?;
+        let role = Role::from_label(&text);
+        if role.is_none() {
+            let hint = did_you_mean(&text, Role::ALL.iter().map(|role| role.label()));
+            let help = if hint.is_empty() { help.to_owned() } else { format!("{hint} ({help})") };
+            self.mistake(Kind::UnknownValue, value, format!("`{text}` is no kind of node"), help);
+        }
+        role
+    }
+
+    fn position(&mut self, value: &Yaml) -> Option<(f64, f64)> {
+        let help = "write [right, down] in units of one node distance, such as [1.5, 2]";
+        let parts = self.list(value, "position", help);
+        let numbers: Vec<f64> = parts
+            .iter()
+            .filter(|part| matches!(part.data, Data::Number))
+            .filter_map(|part| self.source.get(part.span.clone())?.parse().ok())
+            .filter(|number: &f64| (-1000.0..=1000.0).contains(number))
+            .collect();
+        if let ([x, y], 2) = (numbers.as_slice(), parts.len()) {
+            return Some((*x, *y));
+        }
+        self.mistake(Kind::WrongShape, value, "position: expected two numbers from -1000 to 1000", help);
+        None
+    }
+
+    fn services<'y>(&mut self, value: &'y Yaml) -> Vec<(&'y Range<usize>, Service)> {
+        let help = "such as `services: [ { prefix: /A/1, pool: /A } ]`";
+        let parts = self.list(value, "services", help);
+        if self.limit(value, "services", parts.len(), MAX_SERVICES).is_none() {
+            return Vec::new();
+        }
+        parts.iter().filter_map(|part| self.service(part).map(|service| (&part.span, service))).collect()
+    }
+
+    fn service(&mut self, value: &Yaml) -> Option<Service> {
+        let fields = self.fields(value, "a service", &["prefix", "pool", "weight", "run"])?;
+        let prefix = match fields.get("prefix") {
+            Some(prefix) => self.name(prefix, "prefix"),
+            None => {
+                self.missing(value, "prefix", "such as `prefix: /A/1`");
+                None
+            }
+        };
+        let pool = fields.get("pool").and_then(|pool| self.name(pool, "pool"));
+        let weight = fields.get("weight").and_then(|weight| self.number(weight, "weight", 1, u32::from(u16::MAX)));
+        let run = fields.get("run").and_then(|run| self.command(run, "run"));
+        let weight = weight.and_then(|weight| u16::try_from(weight).ok()).unwrap_or(1);
+        Some(Service { prefix: prefix?, pool, weight, run })
+    }
+}
+
+/// What links and events refer to.
+struct Scope<'a> {
+    known: &'a HashMap<NodeId, Role>,
+    /// Links by their ends in order, with the place of the first.
+    links: BTreeMap<(NodeId, NodeId), Range<usize>>,
+    /// Nodes named by links that are wrong: not to be called disconnected on top of it.
+    unclear: BTreeSet<NodeId>,
+}
+
+impl Scope<'_> {
+    fn key(a: &NodeId, b: &NodeId) -> (NodeId, NodeId) {
+        if a <= b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
+    }
+}
+
+impl Reader<'_> {
+    /// Two declared nodes, by a list of two.
+    fn ends(&mut self, value: &Yaml, scope: &mut Scope<'_>) -> Option<(NodeId, NodeId)> {
+        let help = "a link has two ends, such as [sg-1, sr-left]";
+        let parts = self.list(value, "link", help);
+        if parts.len() != 2 && matches!(value.data, Data::List(_)) {
+            self.mistake(Kind::WrongShape, value, format!("a link with {} ends", parts.len()), help);
+        }
+        let ends: Vec<_> = parts.iter().map(|part| self.known_node(part, scope)).collect();
+        match ends.as_slice() {
+            [Some(a), Some(b)] => Some((a.clone(), b.clone())),
+            ends => {
+                scope.unclear.extend(ends.iter().flatten().cloned());
+                None
+            }
+        }
+    }
+
+    fn known_node(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<NodeId> {
+        let help = "name a node that is declared under `nodes`";
+        let text = self.scalar_text(value, "node", help)?;
+        let id = NodeId::new(&text).ok().filter(|id| scope.known.contains_key(id));
+        if id.is_none() {
+            let hint = did_you_mean(&text, scope.known.keys().map(NodeId::as_str));
+            let help = if hint.is_empty() { help.to_owned() } else { hint };
+            self.mistake(Kind::UnknownNode, value, format!("there is no node `{text}`"), help);
+        }
+        id
+    }
+
+    fn links<'y>(
+        &mut self,
+        value: &'y Yaml,
+        defaults: Properties,
+        scope: &mut Scope<'_>,
+    ) -> Option<Vec<Located<'y, Link>>> {
+        let parts = self.list(value, "links", "write one link per line, such as `- [sg-1, sr-left]`");
+        self.limit(value, "links", parts.len(), MAX_LINKS)?;
+        Some(parts.iter().filter_map(|part| self.link(part, defaults, scope)).collect())
+    }
+
+    fn link<'y>(&mut self, value: &'y Yaml, defaults: Properties, scope: &mut Scope<'_>) -> Option<Located<'y, Link>> {
+        let (between, forward, backward) = if matches!(value.data, Data::Map(_)) {
+            let keys: Vec<_> = ["between", "forward", "backward", "cost"].into_iter().chain(PROPERTIES).collect();
+            let fields = self.fields(value, "a link", &keys)?;
+            let both = self.properties(&fields).over(defaults);
+            let [forward, backward] = ["forward", "backward"].map(|key| self.one_way(&fields, key, true).over(both));
+            let Some(between) = fields.get("between") else {
+                self.missing(value, "between", "such as `between: [sg-1, sr-left]`");
+                return None;
+            };
+            (between, forward, backward)
+        } else {
+            (value, defaults, defaults)
+        };
+        let (a, b) = self.ends(between, scope)?;
+        if a == b {
+            self.mistake(Kind::SelfLink, between, format!("`{a}` is linked with itself"), "name two different nodes");
+            return None;
+        }
+        let key = Scope::key(&a, &b);
+        if let Some(first) = scope.links.get(&key) {
+            let message = format!("`{a}` and `{b}` are linked already");
+            let help = "two nodes have one link at most, because ports are named after neighbours; remove one";
+            self.mistakes
+                .push(Mistake::new(Kind::DuplicateLink, &between.span, message, help).with_other(first, "first here"));
+            return None;
+        }
+        scope.links.insert(key, between.span.clone());
+        let link =
+            Link { forward: self.direction(forward, between), backward: self.direction(backward, between), a, b };
+        Some(Located { at: &between.span, value: link, parts: Vec::new() })
+    }
+
+    /// Properties under `forward` or `backward`.
+    fn one_way(&mut self, fields: &Fields<'_>, key: &str, with_cost: bool) -> Properties {
+        let Some(value) = fields.get(key) else { return Properties::default() };
+        let keys: Vec<_> = PROPERTIES.into_iter().chain(with_cost.then_some("cost")).collect();
+        self.fields(value, key, &keys).map(|fields| self.properties(&fields)).unwrap_or_default()
+    }
+
+    fn direction(&mut self, properties: Properties, at: &Yaml) -> Direction {
+        let spec = DirectionSpec::default().with(&properties.change);
+        if spec.reorder.is_some() && spec.delay_ns == 0 {
+            let help = "frames overtake others that are held up: give the link a delay";
+            self.mistake(Kind::Contradiction, at, "reorder without delay has no effect", help);
+        }
+        Direction { spec, cost: properties.cost.unwrap_or(1) }
+    }
+
+    fn licences(&mut self, value: &Yaml, scope: &Scope<'_>) -> BTreeMap<NodeId, BTreeSet<Name>> {
+        let mut licences = BTreeMap::new();
+        for (_, key, names) in self.map(value, "licences").unwrap_or_default() {
+            let help = "such as `pod-1: [/A/1, /A]`";
+            let names = self.list(names, "licence", help);
+            let names = names.iter().filter_map(|name| self.name(name, "licence")).collect();
+            let Some(pod) = self.known_node(key, scope) else { continue };
+            if scope.known.get(&pod) != Some(&Role::Pod) {
+                let message = format!("`{pod}` is no pod");
+                self.mistake(Kind::NotForThisKind, key, message, "only pods announce services and need a licence");
+            }
+            licences.insert(pod, names);
+        }
+        licences
+    }
+}
+
+/// Thresholds as far as they are written.
+#[derive(Clone, Copy, Default)]
+struct Preset {
+    bandwidth_bps: Option<u64>,
+    delay_ns: Option<u64>,
+    jitter_ns: Option<u64>,
+}
+
+impl Preset {
+    fn over(self, base: Self) -> Thresholds {
+        Thresholds {
+            bandwidth_bps: self.bandwidth_bps.or(base.bandwidth_bps).unwrap_or(0),
+            delay_ns: self.delay_ns.or(base.delay_ns).unwrap_or(u64::MAX),
+            jitter_ns: self.jitter_ns.or(base.jitter_ns).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn qos<'y>(&mut self, value: &'y Yaml) -> Located<'y, Qos> {
+        let mut qos = Located { at: &value.span, value: Qos::default(), parts: Vec::new() };
+        let Some(fields) = self.fields(value, "qos", &["probe", "thresholds"]) else { return qos };
+        if let Some(fields) = fields.get("probe").and_then(|value| self.fields(value, "probe", &["interval"])) {
+            qos.value.probe_interval_ns = fields.get("interval").and_then(|value| self.probe_interval(value));
+        }
+        let Some(thresholds) = fields.get("thresholds") else { return qos };
+        let entries = self.map(thresholds, "thresholds").unwrap_or_default();
+        let mut default = Preset::default();
+        if let Some((_, _, value)) = entries.iter().find(|(key, ..)| *key == "default") {
+            default = self.preset(value);
+            qos.value.default = Some(default.over(default));
+        }
+        for (text, key, value) in entries.into_iter().filter(|(key, ..)| *key != "default") {
+            let preset = self.preset(value);
+            if let Some(prefix) = self.name_of(text, key, "threshold") {
+                qos.value.by_prefix.insert(prefix, preset.over(default));
+                qos.parts.push(&key.span);
+            }
+        }
+        // The map above is ordered by prefix, the places by file: validate needs them in one order.
+        qos.parts.sort_by_key(|span| {
+            self.source.get((*span).clone()).and_then(|text| text.trim_matches(['"', '\'']).parse::<Name>().ok())
+        });
+        qos
+    }
+
+    fn probe_interval(&mut self, value: &Yaml) -> Option<u64> {
+        let interval = self.time(value, "interval")?;
+        if interval < 1_000_000 {
+            let help = "probe every 1ms to 60s, such as `interval: 200ms`";
+            self.mistake(Kind::OutOfRange, value, "interval: shorter than 1ms", help);
+            return None;
+        }
+        Some(interval)
+    }
+
+    fn preset(&mut self, value: &Yaml) -> Preset {
+        let Some(fields) = self.fields(value, "thresholds", &["bandwidth", "delay", "jitter"]) else {
+            return Preset::default();
+        };
+        Preset {
+            bandwidth_bps: fields.get("bandwidth").and_then(|value| self.rate(value, "bandwidth")),
+            delay_ns: fields.get("delay").and_then(|value| self.time(value, "delay")),
+            jitter_ns: fields.get("jitter").and_then(|value| self.time(value, "jitter")),
+        }
+    }
+
+    fn events(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<Vec<TimelineEvent>> {
+        let parts = self.list(value, "events", "such as `- { at: 5s, link: [sg-1, sr-1], set: down }`");
+        self.limit(value, "events", parts.len(), MAX_EVENTS)?;
+        let mut events: Vec<_> = parts.iter().filter_map(|part| self.event(part, scope)).collect();
+        events.sort_by_key(|event| event.at_ns);
+        Some(events)
+    }
+
+    fn event(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<TimelineEvent> {
+        let help = "write { at: 5s, link: [A, B], set: down }, or { at: 5s, node: N, do: kill }";
+        let fields = self.fields(value, "an event", &["at", "link", "set", "node", "do"])?;
+        let at_ns = match fields.get("at") {
+            Some(at) => self.time(at, "at"),
+            None => {
+                self.missing(value, "at", "such as `at: 5s`, counted from convergence");
+                None
+            }
+        };
+        let action = match ["link", "set", "node", "do"].map(|key| fields.get(key)) {
+            [Some(link), Some(set), None, None] => {
+                let ends = self.linked(link, scope);
+                let change = self.link_event(set);
+                ends.zip(change).map(|((a, b), change)| TimelineAction::Link { a, b, change })
+            }
+            [None, None, Some(node), Some(action)] => {
+                let node = self.known_node(node, scope);
+                let action = self.node_event(action);
+                node.zip(action).map(|(node, action)| TimelineAction::Node { node, action })
+            }
+            _ => {
+                self.mistake(Kind::WrongShape, value, "an event concerns either a link or a node", help);
+                None
+            }
+        };
+        Some(TimelineEvent { at_ns: at_ns?, action: action? })
+    }
+
+    fn linked(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<(NodeId, NodeId)> {
+        let mut events = Scope { known: scope.known, links: BTreeMap::new(), unclear: BTreeSet::new() };
+        let (a, b) = self.ends(value, &mut events)?;
+        if scope.links.contains_key(&Scope::key(&a, &b)) {
+            return Some((a, b));
+        }
+        let message = format!("there is no link between `{a}` and `{b}`");
+        self.mistake(Kind::UnknownLink, value, message, "name the ends of a link that is declared under `links`");
+        None
+    }
+
+    fn link_event(&mut self, value: &Yaml) -> Option<LinkEvent> {
+        let help = "write `set: down`, `set: up`, or `set: { delay: 80ms }`";
+        if !matches!(value.data, Data::Map(_)) {
+            let text = self.scalar_text(value, "set", help)?;
+            return match text.as_str() {
+                "down" => Some(LinkEvent::Down),
+                "up" => Some(LinkEvent::Up),
+                _ => {
+                    self.mistake(Kind::UnknownValue, value, format!("`{text}` is nothing a link can be set to"), help);
+                    None
+                }
+            };
+        }
+        let keys: Vec<_> = ["forward", "backward"].into_iter().chain(PROPERTIES).collect();
+        let fields = self.fields(value, "set", &keys)?;
+        let both = self.properties(&fields);
+        let [forward, backward] =
+            ["forward", "backward"].map(|key| self.one_way(&fields, key, false).over(both).change);
+        Some(LinkEvent::Set { forward, backward })
+    }
+
+    fn node_event(&mut self, value: &Yaml) -> Option<NodeEvent> {
+        let help = "one of kill, stop, start, pause, resume";
+        let text = self.scalar_text(value, "do", help)?;
+        let event = NodeEvent::ALL.into_iter().find(|event| event.label() == text);
+        if event.is_none() {
+            self.mistake(Kind::UnknownValue, value, format!("`{text}` is nothing a node can do"), help);
+        }
+        event
+    }
+}
