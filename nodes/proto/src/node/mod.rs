@@ -1,5 +1,8 @@
 //! One machine per role.
 
+pub mod pod;
+pub mod sg;
+pub mod spa;
 pub mod sr;
 
 use damc_mgmt::config::NodeConfig;
@@ -14,6 +17,9 @@ use crate::io::Machine;
 /// What is wrong with the configuration.
 pub fn build(config: &NodeConfig, seed: u64, now: Timestamp) -> Result<Box<dyn Machine + Send>, ConfigError> {
     match Role::from_label(&config.role) {
+        Some(Role::Sg) => Ok(Box::new(sg::Sg::new(config, seed, now)?)),
+        Some(Role::Spa) => Ok(Box::new(spa::Spa::new(config, seed, now)?)),
+        Some(Role::Pod) => Ok(Box::new(pod::Pod::new(config, seed, now)?)),
         Some(Role::Sr) => Ok(Box::new(sr::Sr::new(config, seed, now)?)),
         Some(other) => Err(ConfigError::field("role", format!("no machine for {other}"))),
         None => Err(ConfigError::field("role", "must be sr, sg, spa, scsc or pod")),

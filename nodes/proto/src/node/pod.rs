@@ -1,0 +1,423 @@
+//! Pod: the agent in front of a group of services (ARC-08). Announces them, calls for them, is called for them, and
+//! reflects the probes that are sent to them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use damc_mgmt::config::NodeConfig;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::AnnouncementsView;
+use damc_wire::message::{Data, DataKind, Probe, Task, TaskReport};
+use damc_wire::registry::ROUTED_BIT;
+use damc_wire::{DropReason, Frame, Header, Message, Name, RefusalReason, Role, Timestamp};
+
+use crate::adjacency::{Adjacencies, Change, Received};
+use crate::auth::Announcer;
+use crate::auth::announcer::{Service, Standing};
+use crate::context::{ConfigError, Context};
+use crate::io::{Input, Machine, Order, Outbox, Output, PortId};
+use crate::nack::Nacks;
+use crate::rmi::caller::{Action as CallerAction, Call, Caller};
+use crate::rmi::server::{Action as ServerAction, CacheLimits, Request, Served, Server};
+
+/// The machine of a pod.
+#[derive(Debug)]
+pub struct Pod {
+    context: Arc<Context>,
+    adjacencies: Adjacencies,
+    announcer: Announcer,
+    caller: Caller,
+    server: Server,
+    nacks: Nacks,
+    /// Port of the SG, while the adjacency is up.
+    sg: Option<PortId>,
+    /// Services that are configured or ran once: calling them while they do not run is told apart from unknown names.
+    known: BTreeSet<Name>,
+    /// Detection tasks a service is working on.
+    tasks: BTreeMap<u64, Asker>,
+    /// Messages from one service of the pod to another.
+    inside: VecDeque<Frame>,
+    out: Outbox,
+}
+
+/// Who waits for a task report.
+#[derive(Debug)]
+struct Asker {
+    name: Name,
+    flow: u32,
+    forget_at: Timestamp,
+}
+
+/// Tasks that are worked on at one time, and for how long one may be.
+const TASK_LIMIT: usize = 1024;
+const TASK_LIFE: Duration = Duration::from_secs(30);
+
+impl Pod {
+    /// A pod with its port down and no service running.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(config: &NodeConfig, seed: u64, _now: Timestamp) -> Result<Self, ConfigError> {
+        let context = Context::from_config(config)?;
+        context.require_role(Role::Pod)?;
+        let mut known = BTreeSet::new();
+        for (i, service) in config.services.iter().enumerate() {
+            let at = |field: &str| format!("services[{i}].{field}");
+            known.insert(service.prefix.parse().map_err(|e| ConfigError::field(at("prefix"), e))?);
+            if let Some(pool) = &service.pool {
+                pool.parse::<Name>().map_err(|e| ConfigError::field(at("pool"), e))?;
+            }
+        }
+        let context = Arc::new(context);
+        let first_interval = Duration::from_millis(context.pace.retransmit_ms.saturating_mul(2));
+        Ok(Self {
+            adjacencies: Adjacencies::new(context.clone(), seed),
+            announcer: Announcer::new(context.keys.clone(), &context.pace),
+            caller: Caller::new(seed.rotate_left(32), first_interval),
+            server: Server::new(CacheLimits::default()),
+            nacks: Nacks::new(context.node.clone()),
+            sg: None,
+            known,
+            tasks: BTreeMap::new(),
+            inside: VecDeque::new(),
+            out: Outbox::default(),
+            context,
+        })
+    }
+
+    // ===== frames =====
+
+    fn handle_frame(&mut self, now: Timestamp, port: Option<PortId>, received_at: Timestamp, pdu: &[u8]) {
+        let routed = pdu.get(1).is_some_and(|t| t & ROUTED_BIT != 0);
+        if !routed {
+            let Some(port) = port else { return };
+            let received = self.adjacencies.handle_frame(now, port, received_at, pdu, &mut self.out);
+            // The adjacency comes up by a frame, and what it carried may already count on it.
+            self.follow_adjacency(now);
+            if let Some(received) = received {
+                self.handle_local(now, received);
+            }
+            return;
+        }
+        if port.is_some() && port != self.sg {
+            return self.out.dropped(port, DropReason::NoAdjacency);
+        }
+        match Frame::decode(pdu) {
+            Ok(frame) => self.handle_routed(now, port, received_at, frame, Some(pdu)),
+            Err(e) => self.out.dropped(port, e.drop_reason()),
+        }
+    }
+
+    fn handle_local(&mut self, now: Timestamp, received: Received) {
+        let known = match &received.message {
+            Message::AnnounceReply(reply) => self.announcer.handle_reply(now, reply),
+            _ => false,
+        };
+        if !known {
+            self.out.dropped(Some(received.port), DropReason::Unsolicited);
+        }
+    }
+
+    /// Takes a routed message, from outside (with its PDU) or from another service of this pod.
+    fn handle_routed(
+        &mut self,
+        now: Timestamp,
+        port: Option<PortId>,
+        received_at: Timestamp,
+        frame: Frame,
+        pdu: Option<&[u8]>,
+    ) {
+        let Frame { header, names: Some((destination, source)), message, .. } = frame else { return };
+        match message {
+            Message::Data(data) if matches!(data.kind, DataKind::Request { .. }) => {
+                self.handle_request(now, port, Request { header, destination, source, data });
+            }
+            Message::Data(data) => self.handle_answer(port, data),
+            Message::Nack(nack) => {
+                if !self.caller.handle_nack(&nack) {
+                    self.out.dropped(port, DropReason::Unsolicited);
+                }
+            }
+            Message::Probe(probe) => match self.serving(&destination, 0) {
+                Some(prefix) => self.reflect(now, received_at, (source, prefix), header, &probe),
+                None => self.refuse(now, port, pdu),
+            },
+            Message::Task(task) => match self.serving(&destination, 0) {
+                Some(prefix) => self.start_task(now, source, prefix, header, &task),
+                None => self.refuse(now, port, pdu),
+            },
+            _ => self.out.dropped(port, DropReason::WrongRole),
+        }
+    }
+
+    fn handle_request(&mut self, now: Timestamp, port: Option<PortId>, request: Request) {
+        let served = match self.serving(&request.destination, request.data.correlation) {
+            Some(prefix) => Served::By(prefix),
+            None => {
+                let dead = self.known.iter().any(|k| k.is_prefix_of(&request.destination));
+                let reason = if dead { RefusalReason::ServiceUnavailable } else { RefusalReason::NoSuchInstance };
+                Served::Nobody { reason, speaker: self.announcer.default_source().cloned() }
+            }
+        };
+        if !self.server.handle_request(now, request, served) {
+            self.out.dropped(port, DropReason::NoSuchInstance);
+        }
+    }
+
+    fn handle_answer(&mut self, port: Option<PortId>, data: Data) {
+        if !self.caller.handle_answer(data) {
+            self.out.dropped(port, DropReason::Unsolicited);
+        }
+    }
+
+    /// A probe or task for a service that does not run.
+    fn refuse(&mut self, now: Timestamp, port: Option<PortId>, pdu: Option<&[u8]>) {
+        self.out.dropped(port, DropReason::NoSuchInstance);
+        let Some(speaker) = self.announcer.default_source().cloned() else { return };
+        let reply = pdu.and_then(|pdu| self.nacks.reply(now, RefusalReason::NoSuchInstance, pdu));
+        if let Some(reply) = reply {
+            self.transmit(Frame::plain(reply.to, speaker, reply.flow, Message::Nack(reply.nack)));
+        }
+    }
+
+    /// Answers a probe at once and at minimal size, with the kernel's stamp of its arrival.
+    fn reflect(
+        &mut self,
+        now: Timestamp,
+        received_at: Timestamp,
+        (to, from): (Name, Name),
+        header: Header,
+        probe: &Probe,
+    ) {
+        let reply = Probe { t2: received_at.nanos(), t3: now.nanos(), padding: 0, ..probe.clone() };
+        self.transmit(Frame::plain(to, from, header.flow, Message::ProbeReply(reply)));
+    }
+
+    fn start_task(&mut self, now: Timestamp, asker: Name, prefix: Name, header: Header, task: &Task) {
+        self.tasks.retain(|_, t| t.forget_at > now);
+        if self.tasks.len() >= TASK_LIMIT {
+            return self.out.dropped(self.sg, DropReason::ResourceLimit);
+        }
+        let asker = Asker { name: asker, flow: header.flow, forget_at: now + TASK_LIFE };
+        if self.tasks.insert(task.task, asker).is_none() {
+            self.out.push(Output::SelfTest { task: task.task, prefix });
+        }
+    }
+
+    // ===== orders =====
+
+    fn handle_order(&mut self, now: Timestamp, order: Order) {
+        match order {
+            Order::Service { prefix, pool, weight, running } => {
+                self.known.insert(prefix.clone());
+                let event = EventKind::Service { prefix: prefix.to_string(), running, detail: String::new() };
+                self.out.event(event);
+                if running {
+                    self.announcer.service_up(now, prefix, pool, weight);
+                } else {
+                    self.announcer.service_down(now, &prefix);
+                    self.server.service_down(&prefix);
+                }
+            }
+            Order::Call { handle, name, method, payload, deadline, trace, source, flow } => {
+                match self.source_of_call(&name, source) {
+                    Ok(source) => {
+                        let call = Call { handle, name, source, method, payload, deadline, trace, flow };
+                        self.caller.call(now, call);
+                    }
+                    Err((reason, detail)) => self.caller.refuse(handle, reason, detail),
+                }
+            }
+            Order::Answer { invocation, result } => {
+                self.server.handle_result(now, invocation, result);
+            }
+            Order::Report { task, prefix } => self.report(task, prefix),
+            Order::Stop => {
+                let all: Vec<Name> = self.announcer.services().keys().cloned().collect();
+                for prefix in all {
+                    self.announcer.service_down(now, &prefix);
+                    self.server.service_down(&prefix);
+                }
+            }
+            Order::Overload(_)
+            | Order::RevokeLicence { .. }
+            | Order::AddLicence { .. }
+            | Order::Probe
+            | Order::QueryPath { .. } => {}
+        }
+    }
+
+    /// Which service a call comes from, or why it cannot be made. A source given by the client is used as it is: whether
+    /// it may be used is the SG's judgement.
+    fn source_of_call(&self, name: &Name, source: Option<Name>) -> Result<Name, (RefusalReason, &'static str)> {
+        let inside = self.is_inside(name);
+        if self.sg.is_none() && !inside {
+            return Err((RefusalReason::NoRoute, "no adjacency with the SG"));
+        }
+        source.or_else(|| self.announcer.default_source().cloned()).ok_or_else(|| {
+            let reason = self.announcer.refusal().unwrap_or(RefusalReason::SourceNotAuthorised);
+            (reason, "this pod has no accepted service to call from")
+        })
+    }
+
+    fn report(&mut self, task: TaskReport, prefix: Name) {
+        if let Some(asker) = self.tasks.remove(&task.task) {
+            self.transmit(Frame::plain(asker.name, prefix, asker.flow, Message::TaskReport(task)));
+        }
+    }
+
+    // ===== names =====
+
+    /// The running service that serves `name`: the pool `name`, else the longest prefix of it. Among several instances of
+    /// one pool in this pod `draw` chooses, by weight.
+    fn serving(&self, name: &Name, draw: u64) -> Option<Name> {
+        let members: Vec<(&Name, &Service)> =
+            self.announcer.services().iter().filter(|(_, s)| s.pool.as_ref() == Some(name)).collect();
+        let total: u64 = members.iter().map(|(_, s)| u64::from(s.weight)).sum();
+        let mut left = draw.checked_rem(total).unwrap_or(0);
+        for (prefix, service) in &members {
+            if left < u64::from(service.weight) || total == 0 {
+                return Some((*prefix).clone());
+            }
+            left -= u64::from(service.weight);
+        }
+        let covering = self.announcer.services().keys().filter(|p| p.is_prefix_of(name));
+        covering.max_by_key(|p| p.wire().len()).cloned()
+    }
+
+    /// Whether `name` is served inside the pod, by a service that may have its name: the SG does not send frames back by
+    /// the port they came in on.
+    fn is_inside(&self, name: &Name) -> bool {
+        self.announcer.services().iter().any(|(prefix, service)| {
+            let own = service.standing == Standing::Accepted && prefix.is_prefix_of(name);
+            let pool = service.pool_standing == Standing::Accepted && service.pool.as_ref() == Some(name);
+            own || pool
+        })
+    }
+
+    // ===== what follows =====
+
+    /// Does what the parts want done, until there is nothing left.
+    fn settle(&mut self, now: Timestamp) {
+        loop {
+            self.follow_adjacency(now);
+            while let Some(announce) = self.announcer.poll_send() {
+                if let Some(port) = self.sg {
+                    self.adjacencies.send(now, port, Message::Announce(announce), &mut self.out);
+                }
+            }
+            while let Some(action) = self.caller.poll_action() {
+                match action {
+                    CallerAction::Send(frame) => self.transmit(*frame),
+                    CallerAction::Done { handle, outcome } => self.out.push(Output::CallDone { handle, outcome }),
+                }
+            }
+            while let Some(action) = self.server.poll_action() {
+                match action {
+                    ServerAction::Send(frame) => self.transmit(*frame),
+                    ServerAction::Invoke { invocation, prefix, source, method, payload, deadline } => {
+                        self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline });
+                    }
+                }
+            }
+            let Some(frame) = self.inside.pop_front() else { break };
+            self.handle_routed(now, None, now, frame, None);
+        }
+    }
+
+    fn follow_adjacency(&mut self, now: Timestamp) {
+        while let Some(change) = self.adjacencies.poll_change() {
+            match change {
+                Change::Up { port, node, role: Role::Sg } => {
+                    let Some(session) = self.adjacencies.neighbour(port).map(|n| n.session) else { continue };
+                    self.sg = Some(port);
+                    self.announcer.sg_up(now, node, session);
+                }
+                Change::Down { port, .. } if self.sg == Some(port) => {
+                    self.sg = None;
+                    self.announcer.sg_down();
+                }
+                Change::Up { .. } | Change::Down { .. } => {}
+            }
+        }
+    }
+
+    /// Sends a routed message: inside the pod where a service of it is meant, else to the SG.
+    fn transmit(&mut self, frame: Frame) {
+        let Some((destination, _)) = &frame.names else { return };
+        if frame.header.message_type == damc_wire::MessageType::Data && self.is_inside(destination) {
+            self.inside.push_back(frame);
+            return;
+        }
+        let Some(port) = self.sg else { return };
+        match frame.encode() {
+            Ok(pdu) => {
+                *self.out.sent.entry(frame.header.message_type).or_default() += 1;
+                self.out.push(Output::Send { port, pdu });
+            }
+            Err(_) => self.out.dropped(Some(port), DropReason::Oversized),
+        }
+    }
+
+    fn counters(&self) -> BTreeMap<&'static str, u64> {
+        let (executed, repeated) = self.server.counts();
+        let (nacks, nacks_suppressed) = self.nacks.counts();
+        BTreeMap::from([
+            ("calls_pending", self.caller.pending() as u64),
+            ("requests_retransmitted", self.caller.retransmitted()),
+            ("invocations", executed),
+            ("requests_repeated", repeated),
+            ("calls_remembered", self.server.remembered() as u64),
+            ("nacks_sent", nacks),
+            ("nacks_suppressed", nacks_suppressed),
+        ])
+    }
+}
+
+impl Machine for Pod {
+    fn handle(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, &mut self.out),
+            Input::PortDown(port) => self.adjacencies.handle_port(now, port, false, &mut self.out),
+            Input::Frame { port, received_at, pdu } => self.handle_frame(now, port, received_at, pdu),
+            Input::Tick => {
+                self.adjacencies.handle_timeout(now, &mut self.out);
+                self.announcer.handle_timeout(now);
+                self.caller.handle_timeout(now);
+                self.server.handle_timeout(now);
+            }
+            Input::Order(order) => self.handle_order(now, order),
+            // A pod has no forwarding plane that could fail.
+            Input::Undeliverable { .. } => {}
+        }
+        self.settle(now);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.out.pop()
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let parts = [
+            self.adjacencies.next_timeout(),
+            self.announcer.next_timeout(),
+            self.caller.next_timeout(),
+            self.server.next_timeout(),
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
+        match what {
+            "announcements" => {
+                let view =
+                    AnnouncementsView { node: self.context.node.to_string(), announcements: self.announcer.rows() };
+                serde_json::to_value(view).ok()
+            }
+            "neighbors" => serde_json::to_value(self.adjacencies.view(now)).ok(),
+            "protocol" => serde_json::to_value(self.counters()).ok(),
+            _ => None,
+        }
+    }
+}

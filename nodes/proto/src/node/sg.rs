@@ -1,0 +1,178 @@
+//! Service Gateway: a router with pods and an SPA beside it. Registers what its pods announce.
+
+use std::sync::Arc;
+
+use damc_mgmt::config::NodeConfig;
+use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Role, Timestamp};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::adjacency::Received;
+use crate::auth::registrar::{Action, Announcer, Directory, Holder, Registrar};
+use crate::context::{ConfigError, Context};
+use crate::io::{Admission, Input, Machine, Outbox, Output, PortId};
+use crate::lsdb::Lsdb;
+use crate::nack::{Nacks, refusal_for};
+use crate::router::{Router, RouterEvent};
+
+/// The machine of an SG.
+#[derive(Debug)]
+pub struct Sg {
+    router: Router,
+    registrar: Registrar,
+    nacks: Nacks,
+    out: Outbox,
+}
+
+/// The LSDB as the registrar reads it.
+struct Elsewhere<'a> {
+    lsdb: &'a Lsdb,
+    own: &'a NodeId,
+}
+
+impl Directory for Elsewhere<'_> {
+    fn holders(&self, name: &Name) -> Vec<Holder> {
+        let entries = self.lsdb.prefix(name).filter(|e| e.origin != self.own);
+        entries.map(|e| Holder { pod: e.port.clone(), exact: e.body.exact }).collect()
+    }
+}
+
+impl Sg {
+    /// An SG with all ports down.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(config: &NodeConfig, seed: u64, now: Timestamp) -> Result<Self, ConfigError> {
+        let context = Context::from_config(config)?;
+        context.require_role(Role::Sg)?;
+        let context = Arc::new(context);
+        let first_ask = ChaCha8Rng::seed_from_u64(seed.rotate_left(16)).random::<u64>();
+        Ok(Self {
+            registrar: Registrar::new(context.node.clone(), context.verifier(), &context.pace, first_ask),
+            nacks: Nacks::new(context.node.clone()),
+            router: Router::new(context, seed, now),
+            out: Outbox::default(),
+        })
+    }
+
+    /// Does what the parts want done, until there is nothing left.
+    fn settle(&mut self, now: Timestamp) {
+        loop {
+            if let Some(event) = self.router.poll_event() {
+                self.handle_event(now, event);
+            } else if let Some(action) = self.registrar.poll_action() {
+                self.perform(now, action);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Timestamp, event: RouterEvent) {
+        match event {
+            RouterEvent::Message(received) => self.handle_message(now, *received),
+            RouterEvent::NeighbourUp { port, node, role: Role::Pod } => {
+                if let Some(neighbour) = self.router.neighbour(port) {
+                    self.registrar.pod_up(node, port, neighbour.certificate.clone());
+                }
+            }
+            RouterEvent::NeighbourUp { port, node, role: Role::Spa } => self.registrar.spa_up(now, node, port),
+            RouterEvent::NeighbourDown { port, node, role: Role::Pod } => {
+                self.registrar.pod_down(now, &node);
+                self.router.set_admission(port, Admission::Nothing, &mut self.out);
+            }
+            RouterEvent::NeighbourDown { node, role: Role::Spa, .. } => self.registrar.spa_down(&node),
+            RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } => {}
+            RouterEvent::RoutesChanged => {
+                let own = self.router.context().node.clone();
+                self.registrar.handle_routes(now, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
+            }
+            // Negative replies to this SG's own probes and telemetry end up here, and what nobody takes.
+            RouterEvent::Routed { port, .. } => self.out.dropped(port, DropReason::Unsolicited),
+        }
+    }
+
+    fn handle_message(&mut self, now: Timestamp, received: Received) {
+        let Received { port, neighbour, role, certificate, message, .. } = received;
+        let own = self.router.context().node.clone();
+        let lsdb = Elsewhere { lsdb: self.router.lsdb(), own: &own };
+        match (role, message) {
+            (Role::Pod, Message::Announce(announce)) => {
+                let Some(own_session) = self.router.neighbour(port).map(|n| n.own_session) else { return };
+                let from = Announcer { port, pod: neighbour, certificate, own_session };
+                self.registrar.handle_announce(now, &from, announce, &lsdb);
+            }
+            (Role::Spa, Message::AuthReply(reply)) => {
+                self.registrar.handle_reply(now, port, &neighbour, &reply, &lsdb);
+            }
+            (Role::Spa, Message::Revoke(revoke)) => self.registrar.handle_revoke(now, port, &neighbour, &revoke),
+            _ => self.out.dropped(Some(port), DropReason::WrongRole),
+        }
+    }
+
+    fn perform(&mut self, now: Timestamp, action: Action) {
+        let out = &mut self.out;
+        match action {
+            Action::Send { port, message } => {
+                self.router.send(now, port, message, out);
+            }
+            Action::Originate(claim) => self.router.originate_prefix(now, claim, out),
+            Action::Withdraw { prefix, pod } => self.router.withdraw_prefix(now, &prefix, &pod, out),
+            Action::Admit { port, sources } => self.router.set_admission(port, Admission::Sources(sources), out),
+            Action::Event(event) => out.event(event),
+            Action::Dropped { port, reason } => out.dropped(Some(port), reason),
+        }
+    }
+
+    fn handle_undeliverable(&mut self, now: Timestamp, port: Option<PortId>, reason: DropReason, pdu: &[u8]) {
+        let Some(mut refusal) = refusal_for(reason) else { return };
+        if refusal == RefusalReason::NoRoute && self.served_lately(pdu) {
+            refusal = RefusalReason::NoSuchInstance;
+        }
+        self.nacks.handle(now, &mut self.router, (port, refusal), pdu, &mut self.out);
+    }
+
+    fn served_lately(&self, pdu: &[u8]) -> bool {
+        let view = damc_wire::frame::RoutedView::parse(pdu).ok();
+        let destination = view.and_then(|v| Name::from_wire(v.destination).ok());
+        destination.is_some_and(|d| self.registrar.served_lately(&d))
+    }
+}
+
+impl Machine for Sg {
+    fn handle(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::Undeliverable { port, reason, pdu } => self.handle_undeliverable(now, port, reason, pdu),
+            Input::Tick => {
+                self.router.handle(now, Input::Tick, &mut self.out);
+                self.registrar.handle_timeout(now);
+            }
+            other => self.router.handle(now, other, &mut self.out),
+        }
+        self.settle(now);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.out.pop()
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        [self.router.next_timeout(), self.registrar.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
+        match what {
+            "announcements" => serde_json::to_value(self.registrar.view()).ok(),
+            "protocol" => {
+                let mut counters = self.router.counters();
+                let own = self.registrar.counters().iter().map(|(name, n)| ((*name).to_owned(), *n));
+                let (sent, suppressed) = self.nacks.counts();
+                counters.extend(own);
+                counters.insert("nacks_sent".to_owned(), sent);
+                counters.insert("nacks_suppressed".to_owned(), suppressed);
+                serde_json::to_value(counters).ok()
+            }
+            _ => self.router.view(now, what),
+        }
+    }
+}
