@@ -1,1 +1,19 @@
-//! damc-forward
+//! The forwarding plane of a node: from a routed PDU to what is done with it.
+//!
+//! [`FibBuilder`] turns changes of routes into [`Fib`] snapshots; [`forward`] looks a PDU up in one snapshot and says where
+//! it goes. A snapshot never changes, so any number of threads may read it without a lock. Nothing here does I/O or
+//! allocates per packet; randomness (the key of the hash) comes in as an argument.
+#![forbid(unsafe_code)]
+
+mod admission;
+mod builder;
+mod fib;
+mod hash;
+mod table;
+mod verdict;
+
+pub use admission::Admission;
+pub use builder::FibBuilder;
+pub use fib::{Fib, LabelRoute, NextHop, Op, Route, Stamp};
+pub use hash::HashKey;
+pub use verdict::{Ingress, Verdict, forward};

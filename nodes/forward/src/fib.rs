@@ -1,0 +1,149 @@
+//! The forwarding table as a snapshot, and the changes that lead from one to the next.
+
+use std::sync::Arc;
+
+use damc_wire::Name;
+
+use crate::Admission;
+use crate::admission::Gate;
+use crate::hash::{Depths, HashKey, Probes};
+use crate::table::{Entry, Table};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Set the route of a prefix.
+    Set(Route),
+    /// Remove the route of a prefix.
+    Remove(Name),
+    /// Set the route of a label; the label is not 0.
+    SetLabel(LabelRoute),
+    /// Remove the route of a label.
+    RemoveLabel(u32),
+    /// What may come in by a port.
+    Admit(u16, Admission),
+    /// Whether frames can leave by a port. Ports nobody spoke of are usable.
+    PortState(u16, bool),
+}
+
+/// The route of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Prefix.
+    pub prefix: Name,
+    /// Matches the name itself only, not what lies below it.
+    pub exact: bool,
+    /// Leads to an own pod or the node itself: goes before any label the frame carries.
+    pub local: bool,
+    /// The node itself is the destination.
+    pub deliver: bool,
+    /// Equal ways out.
+    pub next_hops: Vec<NextHop>,
+    /// Ingress of a policy: what frames from own pods get.
+    pub stamp: Option<Stamp>,
+}
+
+/// A way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NextHop {
+    /// Port.
+    pub port: u16,
+    /// Share; 0 counts as 1.
+    pub weight: u16,
+}
+
+/// Label and first hop of a policy path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Label.
+    pub label: u32,
+    /// Port of labelled frames.
+    pub port: u16,
+}
+
+/// Where frames with a label go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelRoute {
+    /// Label.
+    pub label: u32,
+    /// Good for destinations under this prefix.
+    pub prefix: Name,
+    /// Good for this very destination only.
+    pub exact: bool,
+    /// Port.
+    pub port: u16,
+}
+
+/// A snapshot of the forwarding table.
+#[derive(Clone, Debug)]
+pub struct Fib {
+    pub(crate) version: u64,
+    pub(crate) key: HashKey,
+    pub(crate) table: Table,
+    /// Depths that non-exact prefixes have; only those are worth a probe.
+    pub(crate) depths: Depths,
+    /// Sorted by label.
+    pub(crate) labels: Arc<Vec<LabelRoute>>,
+    /// By port number.
+    pub(crate) ports: Vec<Port>,
+}
+
+/// State of a port.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) usable: bool,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Default for Port {
+    fn default() -> Self {
+        Self { usable: true, gate: Arc::default() }
+    }
+}
+
+impl Fib {
+    pub(crate) fn new(key: HashKey) -> Self {
+        let depths = Depths::default();
+        Self { version: 0, key, table: Table::new(), depths, labels: Arc::default(), ports: Vec::new() }
+    }
+
+    /// Rises by one with every snapshot of a builder.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Number of prefixes.
+    #[must_use]
+    pub const fn prefixes(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The prefix of the route that serves `destination`, if any. For tests and tools; [`crate::forward`] does it all.
+    #[must_use]
+    pub fn longest_match(&self, destination: &Name) -> Option<&Name> {
+        self.lookup(destination.wire()).map(|entry| &entry.prefix)
+    }
+
+    /// Longest-prefix match of a destination in wire form, checked.
+    pub(crate) fn lookup(&self, destination: &[u8]) -> Option<&Entry> {
+        Probes::new(self.key, destination, self.depths).longest_first().find_map(|probe| {
+            let entry = self.table.find(probe, destination)?;
+            (!entry.exact || probe.end == destination.len()).then_some(entry)
+        })
+    }
+
+    /// Whether frames can leave by this port.
+    pub(crate) fn is_usable(&self, port: u16) -> bool {
+        self.ports.get(usize::from(port)).is_none_or(|p| p.usable)
+    }
+
+    /// Port of a label that is good for this destination.
+    pub(crate) fn label_port(&self, label: u32, destination: &[u8]) -> Option<u16> {
+        let at = self.labels.binary_search_by_key(&label, |l| l.label).ok()?;
+        let route = &self.labels[at];
+        let prefix = route.prefix.wire();
+        let covered = if route.exact { destination == prefix } else { destination.starts_with(prefix) };
+        covered.then_some(route.port)
+    }
+}

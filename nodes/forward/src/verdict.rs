@@ -1,0 +1,177 @@
+//! What is done with one routed PDU.
+
+use damc_wire::frame::{RoutedView, set_hop_limit, set_label};
+use damc_wire::{DropReason, Header, MessageType};
+
+use crate::admission::Gate;
+use crate::fib::{Fib, NextHop};
+use crate::table::Entry;
+
+/// Where a PDU comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// From a neighbour.
+    Port(u16),
+    /// From this node.
+    Local,
+}
+
+/// Where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Out by this port. Hop limit and label in the PDU are already those of the next hop.
+    Send(u16),
+    /// To this node's control plane.
+    Deliver,
+    /// Nowhere.
+    Drop {
+        /// Why.
+        reason: DropReason,
+        /// The source is to be told.
+        reply: bool,
+    },
+}
+
+/// Decides about `pdu`, a routed PDU as it came in or as the node's own control plane made it.
+///
+/// In order: well-formed; allowed in by this port; local destinations before labels; the label of a policy; the longest
+/// matching prefix. Frames of one flow of one source take the same of several equal ways, and leave it only when its
+/// port goes down. No frame leaves by the port it came in by, except from one service of a pod to another (FWD-02).
+#[must_use]
+pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
+    let decision = match RoutedView::parse(pdu) {
+        Ok(view) => decide(fib, ingress, &view),
+        Err(error) => return Verdict::Drop { reason: error.drop_reason(), reply: false },
+    };
+    if let Some(hop_limit) = decision.hop_limit {
+        set_hop_limit(pdu, hop_limit);
+    }
+    if let Some(label) = decision.label {
+        set_label(pdu, label);
+    }
+    decision.verdict
+}
+
+/// A verdict and the header fields that change with it.
+struct Decision {
+    verdict: Verdict,
+    hop_limit: Option<u8>,
+    label: Option<u32>,
+}
+
+/// Who sent the frame, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Pod,
+    Forwarder,
+    Own,
+}
+
+fn decide(fib: &Fib, ingress: Ingress, view: &RoutedView<'_>) -> Decision {
+    let sender = match admit(fib, ingress, view.source) {
+        Ok(sender) => sender,
+        Err(reason) => return drop(&view.header, reason, reason == DropReason::SourceNotAuthorised),
+    };
+    let route = fib.lookup(view.destination);
+    match way(fib, ingress, sender, view, route) {
+        Way::Deliver => Decision { verdict: Verdict::Deliver, hop_limit: None, label: None },
+        Way::Drop(reason) => drop(&view.header, reason, true),
+        Way::Out { port, label } => {
+            let label = (label != view.header.label).then_some(label);
+            if sender == Sender::Own {
+                return Decision { verdict: Verdict::Send(port), hop_limit: None, label };
+            }
+            match view.header.hop_limit {
+                0 | 1 => drop(&view.header, DropReason::HopLimitExceeded, true),
+                left => Decision { verdict: Verdict::Send(port), hop_limit: Some(left - 1), label },
+            }
+        }
+    }
+}
+
+/// Lets a frame in, or says why not.
+fn admit(fib: &Fib, ingress: Ingress, source: &[u8]) -> Result<Sender, DropReason> {
+    let Ingress::Port(port) = ingress else { return Ok(Sender::Own) };
+    match fib.ports.get(usize::from(port)).map(|p| &*p.gate) {
+        None | Some(Gate::Closed) => Err(DropReason::NoAdjacency),
+        Some(Gate::Open) => Ok(Sender::Forwarder),
+        Some(Gate::Pod(sources)) if sources.cover(source) => Ok(Sender::Pod),
+        Some(Gate::Pod(_)) => Err(DropReason::SourceNotAuthorised),
+    }
+}
+
+/// Which way a frame goes and which label it carries there.
+enum Way {
+    Deliver,
+    Out { port: u16, label: u32 },
+    Drop(DropReason),
+}
+
+fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route: Option<&Entry>) -> Way {
+    // Pods do not choose paths: what they wrote as label is no label.
+    let label = if sender == Sender::Pod { 0 } else { view.header.label };
+    if route.is_some_and(|r| r.deliver) {
+        return Way::Deliver;
+    }
+    let stamp = route.and_then(|r| r.stamp);
+    if let Some(stamp) = stamp.filter(|s| sender == Sender::Pod && may_leave(fib, ingress, sender, s.port)) {
+        return Way::Out { port: stamp.port, label: stamp.label };
+    }
+    if label != 0 && !route.is_some_and(|r| r.local) {
+        // Own frames with the label of a policy that begins here: the first hop is in the stamp.
+        let first = stamp.filter(|s| sender == Sender::Own && s.label == label).map(|s| s.port);
+        let port = fib.label_port(label, view.destination).or(first);
+        if let Some(port) = port.filter(|p| may_leave(fib, ingress, sender, *p)) {
+            return Way::Out { port, label };
+        }
+    }
+    let Some(route) = route else { return Way::Drop(DropReason::NoRoute) };
+    let hash = fib.key.flow(view.header.flow, view.source);
+    match choose(&route.next_hops, hash, |port| may_leave(fib, ingress, sender, port)) {
+        // On the last hop the label has served; before that, a label that is not known here is cleared.
+        Some(port) => Way::Out { port, label: if route.local { label } else { 0 } },
+        None if route.next_hops.iter().any(|hop| fib.is_usable(hop.port)) => Way::Drop(DropReason::Looped),
+        None => Way::Drop(DropReason::PortDown),
+    }
+}
+
+/// Whether a frame may leave by a port: the port is up, and the frame did not come in by it or comes from a pod.
+fn may_leave(fib: &Fib, ingress: Ingress, sender: Sender, port: u16) -> bool {
+    fib.is_usable(port) && (ingress != Ingress::Port(port) || sender == Sender::Pod)
+}
+
+/// Chooses by weight among all next hops, so that a flow keeps its way while others lose theirs; where that one cannot
+/// be used, among those that can.
+fn choose(hops: &[NextHop], hash: u64, usable: impl Fn(u16) -> bool) -> Option<u16> {
+    let first = pick(hops.iter().copied(), hash)?;
+    if usable(first) {
+        return Some(first);
+    }
+    pick(hops.iter().copied().filter(|hop| usable(hop.port)), hash.rotate_left(32))
+}
+
+/// The next hop in whose share of the range of hashes this hash lies.
+fn pick(hops: impl Iterator<Item = NextHop> + Clone, hash: u64) -> Option<u16> {
+    let share = |hop: NextHop| u64::from(hop.weight.max(1));
+    let total: u64 = hops.clone().map(share).sum();
+    let mut place = scale(hash, total);
+    for hop in hops {
+        match place.checked_sub(share(hop)) {
+            Some(rest) => place = rest,
+            None => return Some(hop.port),
+        }
+    }
+    None
+}
+
+/// Maps a hash evenly to 0..`total`.
+#[expect(clippy::cast_possible_truncation, reason = "the product shifted by 64 bits is below total")]
+const fn scale(hash: u64, total: u64) -> u64 {
+    ((hash as u128 * total as u128) >> 64) as u64
+}
+
+/// A drop. Negative replies and acknowledgements are never answered with a negative reply: that could go on for ever.
+fn drop(header: &Header, reason: DropReason, reply: bool) -> Decision {
+    let answerable = !matches!(header.message_type, MessageType::Nack | MessageType::QosAck);
+    Decision { verdict: Verdict::Drop { reason, reply: reply && answerable }, hop_limit: None, label: None }
+}
