@@ -135,7 +135,6 @@ const fn shard_of(hash: u64) -> usize {
 }
 
 /// Bits that choose the place in a shard.
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
 const fn low_bits(hash: u64) -> usize {
     hash as usize
 }

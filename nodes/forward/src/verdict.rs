@@ -164,8 +164,7 @@ fn pick(hops: impl Iterator<Item = NextHop> + Clone, hash: u64) -> Option<u16> {
     None
 }
 
-/// Maps a hash evenly to 0..`total`.
-#[expect(clippy::cast_possible_truncation, reason = "the product shifted by 64 bits is below total")]
+/// Maps a hash evenly to 0..`total`: the product shifted by 64 bits is below `total`.
 const fn scale(hash: u64, total: u64) -> u64 {
     ((hash as u128 * total as u128) >> 64) as u64
 }

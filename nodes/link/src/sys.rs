@@ -72,7 +72,6 @@ pub(crate) fn hardware_address(fd: &impl AsFd, name: &str) -> io::Result<[u8; 6]
 }
 
 /// Size of a value as the socket calls want it. All our values are smaller than a page.
-#[expect(clippy::cast_possible_truncation, reason = "sizes of small structures")]
 pub(crate) const fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }

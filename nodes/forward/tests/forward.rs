@@ -1,0 +1,233 @@
+//! Verdicts, case by case.
+
+use std::sync::Arc;
+
+use damc_forward::{
+    Admission, Fib, FibBuilder, HashKey, Ingress, LabelRoute, NextHop, Op, Route, Stamp, Verdict, forward,
+};
+use damc_wire::frame::RoutedView;
+use damc_wire::message::{Data, DataKind, Message, Nack};
+use damc_wire::{DropReason, Frame, MessageType, Millis, Name, NodeId, RefusalReason};
+
+/// Port of the pod, of two routers, and of an SPA.
+const POD: u16 = 0;
+const LEFT: u16 = 1;
+const RIGHT: u16 = 2;
+const SPA: u16 = 3;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn route(prefix: &str, ports: &[u16]) -> Route {
+    let next_hops = ports.iter().map(|port| NextHop { port: *port, weight: 1 }).collect();
+    Route { prefix: name(prefix), exact: false, local: false, deliver: false, next_hops, stamp: None }
+}
+
+fn builder() -> FibBuilder {
+    let mut builder = FibBuilder::new(HashKey(7, 11));
+    builder.apply([
+        Op::Admit(POD, Admission::Sources(vec![name("/A/1"), name("/B/1"), name("/A/1/deep")])),
+        Op::Admit(LEFT, Admission::All),
+        Op::Admit(RIGHT, Admission::All),
+        Op::Admit(SPA, Admission::Nothing),
+        Op::Set(Route { local: true, ..route("/A/1", &[POD]) }),
+        Op::Set(Route { local: true, ..route("/B/1", &[POD]) }),
+        Op::Set(Route { deliver: true, local: true, ..route("/damc/example/sg-1", &[]) }),
+        Op::Set(route("/A/4", &[LEFT, RIGHT])),
+        Op::Set(Route { exact: true, ..route("/A", &[LEFT]) }),
+        Op::Set(route("/C", &[RIGHT])),
+    ]);
+    builder
+}
+
+fn data(destination: &str, source: &str) -> Frame {
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+    let message = Message::Data(Data { correlation: 1, kind, payload: vec![], hops: vec![] });
+    Frame::plain(name(destination), name(source), 0, message)
+}
+
+fn labelled(destination: &str, source: &str, label: u32) -> Frame {
+    let mut frame = data(destination, source);
+    frame.header.label = label;
+    frame
+}
+
+/// Forwards and gives verdict, hop limit and label.
+fn run(fib: &Fib, ingress: Ingress, frame: &Frame) -> (Verdict, u8, u32) {
+    let mut pdu = frame.encode().unwrap();
+    let verdict = forward(fib, ingress, &mut pdu);
+    let header = RoutedView::parse(&pdu).unwrap().header;
+    assert_eq!(Frame::decode(&pdu).unwrap().message, frame.message, "nothing behind the header changes");
+    (verdict, header.hop_limit, header.label)
+}
+
+/// The verdict alone, for a frame from this port.
+fn verdict(fib: &Fib, port: u16, destination: &str, source: &str) -> Verdict {
+    run(fib, Ingress::Port(port), &data(destination, source)).0
+}
+
+fn dropped(reason: DropReason) -> Verdict {
+    Verdict::Drop { reason, reply: true }
+}
+
+fn dropped_quietly(reason: DropReason) -> Verdict {
+    Verdict::Drop { reason, reply: false }
+}
+
+#[test]
+fn fwd_05_each_forwarding_node_takes_one_hop() {
+    let fib = builder().apply([]);
+    assert_eq!(run(&fib, Ingress::Port(LEFT), &data("/C/x", "/Z")), (Verdict::Send(RIGHT), 63, 0));
+    assert_eq!(run(&fib, Ingress::Local, &data("/C/x", "/Z")), (Verdict::Send(RIGHT), 64, 0));
+    let mut last = data("/C/x", "/Z");
+    for hop_limit in [1, 0] {
+        last.header.hop_limit = hop_limit;
+        assert_eq!(run(&fib, Ingress::Port(LEFT), &last).0, dropped(DropReason::HopLimitExceeded));
+    }
+}
+
+#[test]
+fn fwd_02_services_of_one_pod_meet_at_the_gateway() {
+    assert_eq!(verdict(&builder().apply([]), POD, "/B/1", "/A/1"), Verdict::Send(POD));
+}
+
+#[test]
+fn frames_never_go_back_where_they_came_from() {
+    let fib = builder().apply([]);
+    assert_eq!(verdict(&fib, RIGHT, "/C/x", "/Z"), dropped(DropReason::Looped));
+    for flow in 0..64 {
+        let mut frame = data("/A/4", "/Z");
+        frame.header.flow = flow;
+        assert_eq!(run(&fib, Ingress::Port(LEFT), &frame).0, Verdict::Send(RIGHT));
+    }
+}
+
+#[test]
+fn pools_match_exactly_and_prefixes_cover_what_is_below() {
+    let fib = builder().apply([]);
+    assert_eq!(verdict(&fib, RIGHT, "/A", "/Z"), Verdict::Send(LEFT));
+    assert_eq!(verdict(&fib, RIGHT, "/A/9", "/Z"), dropped(DropReason::NoRoute));
+    assert_eq!(verdict(&fib, RIGHT, "/A/1/cart/7", "/Z"), Verdict::Send(POD));
+    assert_eq!(verdict(&fib, RIGHT, "/Cart", "/Z"), dropped(DropReason::NoRoute));
+}
+
+#[test]
+fn own_name_is_delivered_without_taking_a_hop() {
+    let fib = builder().apply([]);
+    let mut frame = labelled("/damc/example/sg-1", "/Z", 5);
+    frame.header.hop_limit = 1;
+    assert_eq!(run(&fib, Ingress::Port(LEFT), &frame), (Verdict::Deliver, 1, 5));
+}
+
+#[test]
+fn ports_admit_what_the_control_plane_allows() {
+    let fib = builder().apply([]);
+    assert_eq!(verdict(&fib, SPA, "/C", "/Z"), dropped_quietly(DropReason::NoAdjacency));
+    assert_eq!(verdict(&fib, 9, "/C", "/Z"), dropped_quietly(DropReason::NoAdjacency));
+    assert_eq!(verdict(&fib, POD, "/C", "/A/1/deep/er"), Verdict::Send(RIGHT));
+    for foreign in ["/A/12", "/A", "/B/2", "/Z", "/damc/example/scsc"] {
+        assert_eq!(verdict(&fib, POD, "/C", foreign), dropped(DropReason::SourceNotAuthorised), "{foreign}");
+    }
+}
+
+#[test]
+fn fwd_09_policies_steer_traffic_of_own_pods_only() {
+    let stamp = Some(Stamp { label: 77, port: RIGHT });
+    let fib = builder().apply([Op::Set(Route { stamp, ..route("/A/4", &[LEFT]) })]);
+    let from_pod = Ingress::Port(POD);
+    assert_eq!(run(&fib, from_pod, &data("/A/4", "/A/1")), (Verdict::Send(RIGHT), 63, 77));
+    assert_eq!(run(&fib, Ingress::Port(RIGHT), &data("/A/4", "/Z")), (Verdict::Send(LEFT), 63, 0));
+    assert_eq!(run(&fib, Ingress::Local, &data("/A/4", "/Z")), (Verdict::Send(LEFT), 64, 0), "plain path is probed");
+    let probe = labelled("/A/4", "/Z", 77);
+    assert_eq!(run(&fib, Ingress::Local, &probe), (Verdict::Send(RIGHT), 64, 77), "and the policy's");
+    let forged = labelled("/C", "/A/1", 77);
+    assert_eq!(run(&fib, from_pod, &forged), (Verdict::Send(RIGHT), 63, 0), "pods do not choose labels");
+}
+
+#[test]
+fn a_policy_whose_port_is_down_gives_way_to_the_plain_route() {
+    let stamp = Some(Stamp { label: 77, port: RIGHT });
+    let fib = builder().apply([Op::Set(Route { stamp, ..route("/A/4", &[LEFT]) }), Op::PortState(RIGHT, false)]);
+    assert_eq!(run(&fib, Ingress::Port(POD), &data("/A/4", "/A/1")), (Verdict::Send(LEFT), 63, 0));
+}
+
+#[test]
+fn labels_hold_for_their_prefix_and_are_cleared_elsewhere() {
+    let label = |exact| Op::SetLabel(LabelRoute { label: 5, prefix: name("/A/4"), exact, port: RIGHT });
+    let mut builder = builder();
+    builder.apply([Op::Set(route("/A/4", &[SPA])), Op::Set(route("/D", &[RIGHT]))]);
+    let fib = builder.apply([label(false)]);
+    let from_left =
+        |fib: &Fib, destination: &str, label| run(fib, Ingress::Port(LEFT), &labelled(destination, "/Z", label));
+    assert_eq!(from_left(&fib, "/A/4/x", 5), (Verdict::Send(RIGHT), 63, 5));
+    assert_eq!(from_left(&fib, "/D", 5), (Verdict::Send(RIGHT), 63, 0), "label of another prefix");
+    assert_eq!(from_left(&fib, "/D", 6), (Verdict::Send(RIGHT), 63, 0), "unknown label");
+    assert_eq!(from_left(&fib, "/A/1", 5), (Verdict::Send(POD), 63, 5), "local before label");
+    let fib = builder.apply([label(true)]);
+    assert_eq!(from_left(&fib, "/A/4", 5), (Verdict::Send(RIGHT), 63, 5));
+    assert_eq!(from_left(&fib, "/A/4/x", 5), (Verdict::Send(SPA), 63, 0));
+    let fib = builder.apply([Op::RemoveLabel(5)]);
+    assert_eq!(from_left(&fib, "/A/4", 5), (Verdict::Send(SPA), 63, 0));
+}
+
+#[test]
+fn checklist_14_flows_spread_by_weight_and_keep_their_way() {
+    let next_hops = vec![NextHop { port: LEFT, weight: 3 }, NextHop { port: RIGHT, weight: 1 }];
+    let mut builder = builder();
+    let both = builder.apply([Op::Set(Route { next_hops, ..route("/E", &[]) })]);
+    let ways = |fib: &Fib| -> Vec<Verdict> {
+        let frame = |flow| {
+            let mut frame = data("/E", "/A/1");
+            frame.header.flow = flow;
+            frame
+        };
+        (0..4000).map(|flow| run(fib, Ingress::Port(POD), &frame(flow)).0).collect()
+    };
+    let before = ways(&both);
+    let left = before.iter().filter(|v| **v == Verdict::Send(LEFT)).count();
+    assert!((2850..3150).contains(&left), "3:1 gave {left} of 4000");
+    assert_eq!(ways(&both), before, "a flow keeps its way");
+    let one = builder.apply([Op::PortState(RIGHT, false)]);
+    assert!(ways(&one).iter().all(|v| *v == Verdict::Send(LEFT)));
+    let none = builder.apply([Op::PortState(LEFT, false)]);
+    assert!(ways(&none).iter().all(|v| *v == dropped(DropReason::PortDown)));
+}
+
+#[test]
+fn negative_replies_are_never_answered() {
+    let nack = Nack {
+        reason: RefusalReason::NoRoute,
+        node: NodeId::new("sr-1").unwrap(),
+        answered: MessageType::Data,
+        destination: name("/X"),
+        body: vec![],
+    };
+    let frame = Frame::plain(name("/nowhere"), name("/Z"), 0, Message::Nack(nack));
+    let verdict = run(&builder().apply([]), Ingress::Port(LEFT), &frame).0;
+    assert_eq!(verdict, dropped_quietly(DropReason::NoRoute));
+}
+
+#[test]
+fn bytes_that_are_no_routed_pdu_are_dropped_with_their_reason() {
+    let fib = builder().apply([]);
+    let whole = data("/C", "/Z").encode().unwrap();
+    for end in 0..whole.len() {
+        let verdict = forward(&fib, Ingress::Port(LEFT), &mut whole[..end].to_vec());
+        assert_eq!(verdict, dropped_quietly(DropReason::Truncated), "cut at {end}");
+    }
+    let mut other = whole;
+    other[0] = 9;
+    assert_eq!(forward(&fib, Ingress::Port(LEFT), &mut other), dropped_quietly(DropReason::BadVersion));
+}
+
+#[test]
+fn snapshots_do_not_change() {
+    let mut builder = builder();
+    let old = builder.apply([]);
+    let new = builder.apply([Op::Remove(name("/C")), Op::Admit(POD, Admission::Nothing)]);
+    assert_eq!(new.version(), old.version() + 1);
+    assert_eq!(verdict(&old, POD, "/C", "/A/1"), Verdict::Send(RIGHT));
+    assert_eq!(verdict(&new, LEFT, "/C", "/Z"), dropped(DropReason::NoRoute));
+    assert_eq!(Arc::strong_count(&old), 1);
+}
