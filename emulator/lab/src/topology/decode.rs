@@ -235,7 +235,6 @@ impl Reader<'_> {
         let known: HashMap<NodeId, Role> =
             nodes.iter().map(|located| (located.value.id.clone(), located.value.kind)).collect();
         let mut draft = Draft {
-            head,
             name,
             domain,
             nodes,

@@ -20,8 +20,6 @@ pub(super) struct Located<'a, T> {
 
 /// A topology whose parts are right each by itself.
 pub(super) struct Draft<'a> {
-    /// Where mistakes of the whole topology are shown.
-    pub head: Range<usize>,
     pub name: NodeId,
     pub domain: NodeId,
     pub nodes: Vec<Located<'a, Node>>,
