@@ -1,0 +1,339 @@
+//! Carrying a policy to its recipients: in stages, acknowledged, repeated, refreshed, withdrawn (POL-02, POL-05).
+//!
+//! A new path goes in from its far end to its ingress, each stage after the acknowledgements of the one before, so that
+//! labelled traffic never meets a node that does not know its label. Nodes that traffic leaves learn of it last. A
+//! withdrawal takes the ingress first.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use damc_mgmt::config::Pace;
+use damc_wire::message::{Policy, PolicyAction};
+use damc_wire::{DropReason, Millis, Name, NodeId, Timestamp};
+
+/// What one node has been told.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// What it does.
+    pub action: PolicyAction,
+    /// Version it was told last.
+    pub version: u64,
+    /// It said yes.
+    pub acknowledged: bool,
+    /// It said no.
+    pub refusal: Option<DropReason>,
+    /// When its policy ends without refresh; none before the first acknowledgement.
+    pub expires_at: Option<Timestamp>,
+    stage: usize,
+    sent_at: Option<Timestamp>,
+    attempts: u32,
+}
+
+/// How a rollout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Acknowledgements are missing.
+    Running,
+    /// All reachable recipients have acknowledged.
+    Done,
+    /// A recipient refused, or stayed silent for half a lifetime.
+    Failed(Option<DropReason>),
+}
+
+/// The policy of one label at all its recipients.
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    /// Label.
+    pub label: u32,
+    /// Source SG.
+    pub source: NodeId,
+    /// Service or pool.
+    pub prefix: Name,
+    /// Recipients.
+    pub recipients: BTreeMap<NodeId, Recipient>,
+    /// The policy is being withdrawn.
+    pub withdrawn: bool,
+    lifetime: Duration,
+    first_retransmit: Duration,
+    max_retransmit: Duration,
+    started: Timestamp,
+}
+
+impl Rollout {
+    /// A policy that nobody knows yet.
+    #[must_use]
+    pub fn new(label: u32, source: NodeId, prefix: Name, pace: &Pace, now: Timestamp) -> Self {
+        Self {
+            label,
+            source,
+            prefix,
+            recipients: BTreeMap::new(),
+            withdrawn: false,
+            lifetime: Duration::from_millis(pace.policy_lifetime_ms),
+            first_retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
+            max_retransmit: Duration::from_millis(pace.retransmit_max_ms.max(pace.retransmit_ms.max(1))),
+            started: now,
+        }
+    }
+
+    /// Installs `path`, or moves the policy there; `left` are the nodes of the plain path.
+    pub fn install(&mut self, now: Timestamp, version: u64, path: &[NodeId], left: &BTreeSet<NodeId>) {
+        let last = path.len().saturating_sub(1);
+        // Nodes that do not know the label yet may learn it all at once; a label that moves is moved from its far end.
+        let fresh = self.recipients.is_empty();
+        let stage_of = |i: usize| if i == 0 || !fresh { last - i } else { 0 };
+        let mut next = BTreeMap::new();
+        for (i, node) in path.iter().enumerate() {
+            let action = match path.get(i + 1) {
+                None => PolicyAction::Egress,
+                Some(hop) if i == 0 => PolicyAction::Ingress { next_hop: hop.clone() },
+                Some(hop) => PolicyAction::Transit { next_hop: hop.clone() },
+            };
+            next.insert(node.clone(), Recipient::due(action, version, stage_of(i)));
+        }
+        for node in left.iter().chain(self.recipients.keys()) {
+            if !next.contains_key(node) {
+                next.insert(node.clone(), Recipient::due(PolicyAction::Released, version, last + 1));
+            }
+        }
+        self.recipients = next;
+        self.started = now;
+    }
+
+    /// Prolongs the policy at the nodes of its path.
+    pub fn refresh(&mut self, now: Timestamp, version: u64) {
+        for recipient in self.recipients.values_mut().filter(|r| r.is_on_path()) {
+            let expires_at = recipient.expires_at;
+            *recipient = Recipient { expires_at, ..Recipient::due(recipient.action.clone(), version, 0) };
+        }
+        self.started = now;
+    }
+
+    /// Ends the policy: the ingress stops labelling first.
+    pub fn withdraw(&mut self, now: Timestamp, version: u64) {
+        self.recipients.retain(|_, r| r.is_on_path());
+        for recipient in self.recipients.values_mut() {
+            let stage = usize::from(!matches!(recipient.action, PolicyAction::Ingress { .. }));
+            let expires_at = recipient.expires_at;
+            *recipient = Recipient { expires_at, ..Recipient::due(PolicyAction::Withdrawn, version, stage) };
+        }
+        self.withdrawn = true;
+        self.started = now;
+    }
+
+    /// Policies to send now. Nothing is ever sent to a node that cannot be reached; it does not hold up the others.
+    pub fn poll_transmit(&mut self, now: Timestamp, reachable: impl Fn(&NodeId) -> bool) -> Vec<Policy> {
+        let Some(stage) = self.stage(&reachable) else { return Vec::new() };
+        let (label, source, prefix) = (self.label, self.source.clone(), self.prefix.clone());
+        let expires_in = Millis(u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX));
+        let (first, max) = (self.first_retransmit, self.max_retransmit);
+        let mut send = Vec::new();
+        for (node, r) in &mut self.recipients {
+            let due = r.due_at(first, max).is_none_or(|due| now >= due);
+            if r.stage != stage || r.is_settled() || !due || !reachable(node) {
+                continue;
+            }
+            r.attempts += u32::from(r.sent_at.is_some());
+            r.sent_at = Some(now);
+            let (recipient, source, prefix) = (node.clone(), source.clone(), prefix.clone());
+            let (version, action) = (r.version, r.action.clone());
+            send.push(Policy { label, version, recipient, source, prefix, action, expires_in });
+        }
+        send
+    }
+
+    /// The lowest stage that waits for a reachable node.
+    fn stage(&self, reachable: &impl Fn(&NodeId) -> bool) -> Option<usize> {
+        self.recipients.iter().filter(|(node, r)| !r.is_settled() && reachable(node)).map(|(_, r)| r.stage).min()
+    }
+
+    /// Takes an acknowledgement or refusal; false where it answers nothing that is open.
+    pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, version: u64, refusal: Option<DropReason>) -> bool {
+        let Some(r) = self.recipients.get_mut(node).filter(|r| r.version == version && !r.is_settled()) else {
+            return false;
+        };
+        r.acknowledged = refusal.is_none();
+        r.refusal = refusal;
+        if refusal.is_none() {
+            r.expires_at = Some(now + self.lifetime);
+        }
+        true
+    }
+
+    /// How it stands.
+    pub fn progress(&self, now: Timestamp, reachable: impl Fn(&NodeId) -> bool) -> Progress {
+        if let Some(reason) = self.recipients.values().find_map(|r| r.refusal) {
+            return Progress::Failed(Some(reason));
+        }
+        match self.stage(&reachable) {
+            None => Progress::Done,
+            Some(_) if now.since(self.started) > self.lifetime / 2 => Progress::Failed(None),
+            Some(_) => Progress::Running,
+        }
+    }
+
+    /// When a refresh is due: a third of the lifetime after the last one.
+    #[must_use]
+    pub fn refresh_at(&self) -> Timestamp {
+        self.started + self.lifetime / 3
+    }
+
+    /// Whether no node can hold this policy any more.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now.since(self.started) > self.lifetime
+            && self.recipients.values().all(|r| r.expires_at.is_none_or(|e| now >= e))
+    }
+
+    /// When [`Self::poll_transmit`] or [`Self::progress`] has news without an acknowledgement.
+    #[must_use]
+    pub fn next_timeout(&self) -> Timestamp {
+        let open = self.recipients.values().filter(|r| !r.is_settled());
+        let resend = open.filter_map(|r| r.due_at(self.first_retransmit, self.max_retransmit)).min();
+        resend.unwrap_or(Timestamp::FAR_FUTURE).min(self.refresh_at())
+    }
+}
+
+impl Recipient {
+    const fn due(action: PolicyAction, version: u64, stage: usize) -> Self {
+        let (acknowledged, refusal, expires_at, sent_at, attempts) = (false, None, None, None, 0);
+        Self { action, version, acknowledged, refusal, expires_at, stage, sent_at, attempts }
+    }
+
+    const fn is_settled(&self) -> bool {
+        self.acknowledged || self.refusal.is_some()
+    }
+
+    const fn is_on_path(&self) -> bool {
+        matches!(self.action, PolicyAction::Ingress { .. } | PolicyAction::Transit { .. } | PolicyAction::Egress)
+    }
+
+    /// When it is sent again; none where it was not sent yet.
+    fn due_at(&self, first: Duration, max: Duration) -> Option<Timestamp> {
+        Some(self.sent_at? + (first * (1 << self.attempts.min(16))).min(max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(s: &str) -> NodeId {
+        NodeId::new(s).unwrap()
+    }
+
+    fn ids(names: &[&str]) -> Vec<NodeId> {
+        names.iter().map(|n| id(n)).collect()
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn rollout() -> Rollout {
+        Rollout::new(9, id("sg-1"), "/B/4".parse().unwrap(), &Pace::default(), at(0))
+    }
+
+    fn recipients(policies: &[Policy]) -> Vec<&str> {
+        policies.iter().map(|p| p.recipient.as_str()).collect()
+    }
+
+    #[test]
+    fn pol_02_a_new_path_goes_in_far_end_first_and_ingress_after_their_acknowledgements() {
+        let mut r = rollout();
+        let left = ids(&["sg-1", "sr-right", "sg-4"]).into_iter().collect();
+        r.install(at(0), 1, &ids(&["sg-1", "sr-left", "sr-bottom", "sg-4"]), &left);
+        let first = r.poll_transmit(at(0), |_| true);
+        assert_eq!(recipients(&first), ["sg-4", "sr-bottom", "sr-left"]);
+        assert_eq!(first[2].action, PolicyAction::Transit { next_hop: id("sr-bottom") });
+        for node in ["sg-4", "sr-bottom"] {
+            assert!(r.on_ack(at(1), &id(node), 1, None));
+        }
+        assert!(r.poll_transmit(at(1), |_| true).is_empty(), "sr-left has not answered");
+        assert!(r.on_ack(at(2), &id("sr-left"), 1, None));
+        let second = r.poll_transmit(at(2), |_| true);
+        assert_eq!((recipients(&second), r.progress(at(2), |_| true)), (vec!["sg-1"], Progress::Running));
+        assert_eq!(second[0].action, PolicyAction::Ingress { next_hop: id("sr-left") });
+        assert!(r.on_ack(at(3), &id("sg-1"), 1, None));
+        let third = r.poll_transmit(at(3), |_| true);
+        assert_eq!((recipients(&third), &third[0].action), (vec!["sr-right"], &PolicyAction::Released));
+        assert!(r.on_ack(at(4), &id("sr-right"), 1, None));
+        assert_eq!(r.progress(at(4), |_| true), Progress::Done);
+    }
+
+    #[test]
+    fn pol_02_a_label_moves_one_node_at_a_time_from_the_far_end() {
+        let mut r = rollout();
+        r.install(at(0), 1, &ids(&["s", "a", "d"]), &BTreeSet::new());
+        for _ in 0..3 {
+            for p in r.poll_transmit(at(0), |_| true) {
+                r.on_ack(at(0), &p.recipient, 1, None);
+            }
+        }
+        r.install(at(10), 2, &ids(&["s", "b", "c", "d"]), &BTreeSet::new());
+        let mut order = Vec::new();
+        for _ in 0..8 {
+            for p in r.poll_transmit(at(10), |_| true) {
+                assert!(r.on_ack(at(10), &p.recipient, 2, None));
+                order.push(p.recipient.to_string());
+            }
+        }
+        assert_eq!(order, ["d", "c", "b", "s", "a"], "a, which traffic leaves, comes last");
+    }
+
+    #[test]
+    fn pol_05_unacknowledged_policies_are_resent_with_back_off_and_finally_given_up() {
+        let mut r = rollout();
+        r.install(at(0), 1, &ids(&["s", "d"]), &BTreeSet::new());
+        let mut sent = Vec::new();
+        for ms in 0..2000 {
+            sent.extend(r.poll_transmit(at(ms), |_| true).iter().map(|_| ms));
+        }
+        assert_eq!(sent, [0, 50, 150, 350, 750, 1550]);
+        assert_eq!(r.progress(at(3001), |_| true), Progress::Failed(None));
+    }
+
+    #[test]
+    fn refusals_fail_the_rollout_and_strangers_do_not() {
+        let mut r = rollout();
+        r.install(at(0), 5, &ids(&["s", "d"]), &BTreeSet::new());
+        r.poll_transmit(at(0), |_| true);
+        assert!(!r.on_ack(at(1), &id("x"), 5, None) && !r.on_ack(at(1), &id("d"), 4, None));
+        assert!(r.on_ack(at(1), &id("d"), 5, Some(DropReason::PolicyUnreachable)));
+        assert_eq!(r.progress(at(1), |_| true), Progress::Failed(Some(DropReason::PolicyUnreachable)));
+    }
+
+    #[test]
+    fn a_withdrawal_takes_the_ingress_first_and_skips_the_unreachable() {
+        let mut r = rollout();
+        r.install(at(0), 1, &ids(&["s", "m", "d"]), &ids(&["old"]).into_iter().collect());
+        for _ in 0..3 {
+            for p in r.poll_transmit(at(0), |_| true) {
+                r.on_ack(at(0), &p.recipient, 1, None);
+            }
+        }
+        r.withdraw(at(100), 2);
+        assert_eq!(recipients(&r.poll_transmit(at(100), |_| true)), ["s"]);
+        r.on_ack(at(101), &id("s"), 2, None);
+        assert_eq!(recipients(&r.poll_transmit(at(101), |n| n.as_str() != "m")), ["d"]);
+        r.on_ack(at(102), &id("d"), 2, None);
+        assert_eq!(r.progress(at(102), |n| n.as_str() != "m"), Progress::Done);
+        assert!(!r.is_over(at(6000)) && r.is_over(at(6200)), "the unreachable one's time is over too");
+    }
+
+    #[test]
+    fn refreshes_go_to_the_path_only_and_expiry_counts_from_the_last_acknowledgement() {
+        let mut r = rollout();
+        r.install(at(0), 1, &ids(&["s", "d"]), &ids(&["old"]).into_iter().collect());
+        for _ in 0..3 {
+            for p in r.poll_transmit(at(0), |_| true) {
+                r.on_ack(at(0), &p.recipient, 1, None);
+            }
+        }
+        assert_eq!(r.refresh_at(), at(2000));
+        r.refresh(at(2000), 2);
+        assert_eq!(recipients(&r.poll_transmit(at(2000), |_| true)), ["d", "s"]);
+        r.on_ack(at(2001), &id("d"), 2, None);
+        assert!(!r.is_over(at(8000)) && r.is_over(at(8001)));
+    }
+}

@@ -1,0 +1,231 @@
+//! The SCSC's decision: which traffic leaves its plain path, for which path, and when it returns (drafts section 6 (4)).
+//!
+//! Decided per source SG and name. A name is steered when the plain path (for a pool: to one of its nearest instances)
+//! violated a threshold in [`PERSISTENCE`] reports on end and another path is expected to violate less. It returns when
+//! the plain path stays clear of the thresholds by the re-entry margin for the configured number of reports. Between two
+//! changes lies the hold time, except where the steered path breaks. Nothing is decided on stale telemetry (POL-14).
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use damc_mgmt::config::{Pace, Thresholds};
+use damc_wire::{Name, NodeId, Timestamp};
+
+use super::estimate::{Candidate, World, badness};
+use super::path_table::PathState;
+use super::threshold::PathMetrics;
+use super::topology::{Link, Member};
+
+/// Reports on end that must violate before traffic is moved: one late probe is no reason.
+pub const PERSISTENCE: usize = 2;
+/// A path that turned out bad is not tried again for this many hold times.
+const AVOID_HOLDS: u32 = 10;
+
+/// Whose traffic to what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Steered {
+    /// Source SG.
+    pub source: NodeId,
+    /// Service instance or pool.
+    pub prefix: Name,
+}
+
+/// Where steered traffic goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// From the source SG to the serving SG.
+    pub path: Vec<NodeId>,
+    /// Instance at the end.
+    pub instance: Name,
+}
+
+/// What is remembered about one [`Steered`].
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Last change, either way.
+    pub last_change: Option<Timestamp>,
+    /// Paths that turned out bad, until when to leave them alone.
+    pub avoid: Vec<(Vec<NodeId>, Timestamp)>,
+}
+
+/// The decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Leave things as they are.
+    Stay,
+    /// Send the traffic there.
+    Steer(Course),
+    /// Back to the plain path.
+    Return,
+}
+
+/// The plain path of one [`Steered`]: the members it leads to and what is measured of them.
+struct Plain<'a> {
+    used: Vec<&'a Member>,
+    links: BTreeSet<Link>,
+    states: Vec<&'a PathState>,
+}
+
+/// Decides on one name of one SG. `current` is the course in force with its label.
+#[must_use]
+pub fn decide(
+    world: &World<'_>,
+    pace: &Pace,
+    preset: &Thresholds,
+    steered: &Steered,
+    current: Option<(&Course, u32)>,
+    memory: &mut Memory,
+) -> Verdict {
+    memory.avoid.retain(|(_, until)| *until > world.now);
+    let Some(plain) = plain_of(world, steered) else {
+        return if current.is_some() { Verdict::Return } else { Verdict::Stay };
+    };
+    let hold = Duration::from_millis(pace.policy_hold_ms);
+    let held = memory.last_change.is_some_and(|at| world.now.since(at) < hold);
+    let Some((course, label)) = current else {
+        return if held { Verdict::Stay } else { leave_plain(world, preset, steered, &plain, memory) };
+    };
+    if is_broken(world, steered, course) {
+        return match leave_plain(world, preset, steered, &plain, memory) {
+            Verdict::Stay => Verdict::Return,
+            other => other,
+        };
+    }
+    if held || plain.states.len() < plain.used.len() {
+        return Verdict::Stay;
+    }
+    let reports = usize::try_from(pace.reentry_reports).unwrap_or(usize::MAX);
+    if plain.states.iter().all(|s| s.last_all(reports, |m| m.is_clear_of(preset, pace.reentry_percent))) {
+        return Verdict::Return;
+    }
+    leave_course(world, preset, steered, (course, label), &plain, memory, hold)
+}
+
+/// Whether the source's measurements are fresh enough to keep its policy alive.
+#[must_use]
+pub fn is_observed(world: &World<'_>, steered: &Steered) -> bool {
+    plain_of(world, steered).is_some_and(|plain| !plain.states.is_empty())
+}
+
+/// All nodes on the plain path now: those a policy moves traffic away from.
+#[must_use]
+pub fn plain_nodes(world: &World<'_>, steered: &Steered) -> BTreeSet<NodeId> {
+    let used = plain_of(world, steered).map(|p| p.used).unwrap_or_default();
+    let paths = used.into_iter().filter_map(|m| world.plain(&steered.source, &m.origin));
+    paths.flat_map(|p| p.nodes).map(|n| world.topology.node(n).clone()).collect()
+}
+
+fn plain_of<'a>(world: &World<'a>, steered: &Steered) -> Option<Plain<'a>> {
+    let members = world.catalogue.members(&steered.prefix);
+    let distances = world.topology.plain_distances(world.topology.index(&steered.source)?);
+    let cost = |m: &Member| Some(distances.to(world.topology.index(&m.origin)?)? + u64::from(m.metric));
+    let nearest = members.iter().filter_map(cost).min()?;
+    let used: Vec<&Member> = members.iter().filter(|m| cost(m) == Some(nearest)).collect();
+    let paths = used.iter().filter_map(|m| world.topology.plain_paths(&distances, world.topology.index(&m.origin)?));
+    let links = paths.flat_map(|p| p.links).collect();
+    let states = used.iter().filter_map(|m| world.table.fresh(world.now, &steered.source, &m.instance, 0)).collect();
+    Some(Plain { used, links, states })
+}
+
+fn is_broken(world: &World<'_>, steered: &Steered, course: &Course) -> bool {
+    let members = world.catalogue.members(&steered.prefix);
+    let serves = |m: &Member| m.instance == course.instance && course.path.last() == Some(&m.origin);
+    !members.iter().any(serves) || !world.topology.carries(&course.path)
+}
+
+fn leave_plain(
+    world: &World<'_>,
+    preset: &Thresholds,
+    steered: &Steered,
+    plain: &Plain<'_>,
+    memory: &Memory,
+) -> Verdict {
+    let violates = |m: &PathMetrics| !m.violations(preset).is_empty();
+    if !plain.states.iter().any(|s| s.last_all(PERSISTENCE, violates)) {
+        return Verdict::Stay;
+    }
+    let worst = plain.states.iter().map(|s| badness(&s.metrics().violations(preset))).max().unwrap_or(0);
+    better_than(world, preset, steered, plain, memory, worst)
+}
+
+fn leave_course(
+    world: &World<'_>,
+    preset: &Thresholds,
+    steered: &Steered,
+    (course, label): (&Course, u32),
+    plain: &Plain<'_>,
+    memory: &mut Memory,
+    hold: Duration,
+) -> Verdict {
+    let Some(state) = world.table.fresh(world.now, &steered.source, &steered.prefix, label) else {
+        return Verdict::Stay;
+    };
+    let Some(origin) = course.path.last() else { return Verdict::Return };
+    let along = |raw: &PathMetrics| world.along_label(*raw, &steered.source, origin, &course.instance);
+    if !state.last_all(PERSISTENCE, |raw| !along(raw).violations(preset).is_empty()) {
+        return Verdict::Stay;
+    }
+    let now_violated = badness(&along(&state.metrics()).violations(preset));
+    memory.avoid.push((course.path.clone(), world.now + hold * AVOID_HOLDS));
+    let verdict = better_than(world, preset, steered, plain, memory, now_violated);
+    let of_plain = plain.states.iter().map(|s| badness(&s.metrics().violations(preset))).max().unwrap_or(0);
+    if verdict == Verdict::Stay && of_plain < now_violated { Verdict::Return } else { verdict }
+}
+
+/// The best candidate, if it is expected to violate less than `badness`.
+fn better_than(
+    world: &World<'_>,
+    preset: &Thresholds,
+    steered: &Steered,
+    plain: &Plain<'_>,
+    memory: &Memory,
+    badness: u32,
+) -> Verdict {
+    let best = candidates(world, preset, steered, plain)
+        .into_iter()
+        .filter(|c| !memory.avoid.iter().any(|(path, _)| *path == c.path))
+        .min();
+    match best {
+        Some(c) if c.badness < badness => Verdict::Steer(Course { path: c.path, instance: c.instance }),
+        _ => Verdict::Stay,
+    }
+}
+
+/// Every path worth a thought: for each instance its plain path (where traffic does not take it already) and the
+/// fastest paths around violating links, around each link of the plain path, and around all of them.
+fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: &Plain<'_>) -> Vec<Candidate> {
+    let picture = world.picture(preset);
+    let suspects = picture.suspects(&plain.links);
+    let judged = (preset, &suspects);
+    let mut found = Vec::new();
+    let Some(from) = world.topology.index(&steered.source) else { return found };
+    for member in world.catalogue.members(&steered.prefix).iter().filter(|m| m.origin != steered.source) {
+        let Some(to) = world.topology.index(&member.origin) else { continue };
+        let weight = |link, cost| world.weight(&picture, preset, link, cost);
+        let Some(direct) = world.topology.least(from, to, |_, cost| Some(u64::from(cost))) else { continue };
+        let elsewhere = plain.used.len() > 1 || !plain.used.contains(&member);
+        if elsewhere {
+            let measured = world.table.fresh(world.now, &steered.source, &member.instance, 0).map(PathState::metrics);
+            let metrics = measured.unwrap_or_else(|| world.estimate(&picture, &direct, &member.instance));
+            found.push(Candidate::new(world, &direct, &member.instance, &metrics, judged));
+        }
+        let own: Vec<Link> = direct.windows(2).map(|w| (w[0], w[1])).collect();
+        let around_each = own.iter().map(|link| vec![*link]);
+        let around: BTreeSet<Vec<u32>> = [Vec::new(), own.clone(), suspects.iter().copied().collect()]
+            .into_iter()
+            .chain(around_each)
+            .filter_map(|gone| world.topology.least(from, to, |l, c| weight(l, c).filter(|_| !gone.contains(&l))))
+            .filter(|path| !is_plain(path, &plain.links) && *path != direct)
+            .collect();
+        for path in around {
+            let metrics = world.estimate(&picture, &path, &member.instance);
+            found.push(Candidate::new(world, &path, &member.instance, &metrics, judged));
+        }
+    }
+    found
+}
+
+/// Whether plain traffic may take this path already.
+fn is_plain(path: &[u32], plain: &BTreeSet<Link>) -> bool {
+    path.windows(2).all(|w| plain.contains(&(w[0], w[1])))
+}
