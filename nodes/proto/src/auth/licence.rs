@@ -33,9 +33,14 @@ impl Licences {
             }
         }
         for name in &config.pools {
-            licences.pools.insert(name.parse().map_err(|e| ConfigError::field("pools", e))?);
+            licences.add_pool(name.parse().map_err(|e| ConfigError::field("pools", e))?);
         }
         Ok(licences)
+    }
+
+    /// Marks a name as a pool: a licence for it covers nothing below it.
+    pub fn add_pool(&mut self, name: Name) {
+        self.pools.insert(name);
     }
 
     /// Licenses a pod for a name; false where it was already.
