@@ -4,4 +4,5 @@
 
 pub mod config;
 pub mod event;
+pub mod order;
 pub mod view;
