@@ -1,1 +1,8 @@
-//! damc-conformance
+//! Judging DAMC nodes from outside: catalogue, oracle, suites, reports.
+//!
+//! The suites look at recorded frames first and at management state second, and never share code with the nodes'
+//! protocol machines.
+#![forbid(unsafe_code)]
+
+pub mod load;
+pub mod oracle;

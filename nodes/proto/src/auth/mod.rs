@@ -5,6 +5,7 @@
 
 pub mod announcer;
 pub mod authority;
+mod claims;
 pub mod licence;
 pub mod registrar;
 

@@ -1,0 +1,144 @@
+//! Services that suites bring and take away again, and traffic they throw.
+
+use std::time::Duration;
+
+use damc_lab::LabError;
+use damc_mgmt::order::OrderRequest;
+use damc_wire::frame::Frame;
+use damc_wire::message::{Data, DataKind};
+use damc_wire::{Message, Millis, Name, Role};
+
+use super::Bench;
+use crate::case::Stop;
+
+/// First component of the names that suites register; no topology uses it.
+const GUEST: &str = "guest";
+
+impl Bench {
+    /// Gives a node an order beside the wire.
+    ///
+    /// # Errors
+    /// The node refuses or does not answer.
+    pub async fn order(&self, node: &str, order: &OrderRequest) -> Result<serde_json::Value, LabError> {
+        let order = serde_json::to_value(order).map_err(|e| LabError::Lab(e.to_string()))?;
+        self.lab.order(node, &order).await
+    }
+
+    /// Licenses `prefix` for `pod` at the SPA of its SG.
+    ///
+    /// # Errors
+    /// The pod has no SPA, or it refuses.
+    pub async fn licence(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
+        let spa = self.spa_of(&self.sg_of(pod)?)?;
+        let order = OrderRequest::AddLicence { pod: pod.into(), prefix: prefix.into() };
+        self.order(&spa, &order).await?;
+        Ok(())
+    }
+
+    /// Starts a new, licensed service in `pod`; its registration goes its way from here.
+    ///
+    /// # Errors
+    /// An order is refused.
+    pub async fn register(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
+        self.licence(pod, prefix).await?;
+        self.order(pod, &OrderRequest::StartService { prefix: prefix.into(), pool: None }).await?;
+        Ok(())
+    }
+
+    /// Registers `each` new services in every pod, all at once.
+    ///
+    /// # Errors
+    /// An order is refused.
+    pub async fn register_many(&self, each: usize) -> Result<Vec<String>, Stop> {
+        let mut names = Vec::new();
+        for pod in self.of_kind(&[Role::Pod]) {
+            for i in 0..each {
+                let name = format!("/{GUEST}/{pod}/{}-{i}", self.unique());
+                self.register(&pod, &name).await?;
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Registers new services in the first pod behind `sg`.
+    ///
+    /// # Errors
+    /// The SG has no pod, or an order is refused.
+    pub async fn register_behind(&self, sg: &str, count: usize) -> Result<Vec<String>, Stop> {
+        let pod = self.pod_of(sg)?;
+        let mut names = Vec::new();
+        for i in 0..count {
+            let name = format!("/{GUEST}/{pod}/{}-{i}", self.unique());
+            self.register(&pod, &name).await?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// Ends services that a suite brought and waits until they are gone from every FIB.
+    ///
+    /// # Errors
+    /// They stay.
+    pub async fn unregister(&self, names: &[String]) -> Result<(), Stop> {
+        for name in names {
+            let pod = name.split('/').nth(2).unwrap_or_default();
+            self.order(pod, &OrderRequest::StopService { prefix: name.clone() }).await?;
+        }
+        self.wait_nowhere(names, self.t_conv()).await
+    }
+
+    /// Waits until every SG and SR has all of `names` in its FIB.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline, with who lacks what.
+    pub async fn wait_everywhere(&self, names: &[String], within: Duration) -> Result<(), Stop> {
+        self.wait_presence(names, true, within).await
+    }
+
+    /// Waits until no SG or SR has any of `names` in its FIB.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline, with who has what.
+    pub async fn wait_nowhere(&self, names: &[String], within: Duration) -> Result<(), Stop> {
+        self.wait_presence(names, false, within).await
+    }
+
+    async fn wait_presence(&self, names: &[String], present: bool, within: Duration) -> Result<(), Stop> {
+        let what = format!("{} {} every FIB", names.join(", "), if present { "in" } else { "gone from" });
+        self.wait(&what, within, || async {
+            for (node, fib) in self.fibs().await? {
+                for name in names {
+                    if fib.entries.iter().any(|e| e.prefix == *name) != present {
+                        return Ok(Err(format!("not so at {node}: {name}")));
+                    }
+                }
+            }
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// Throws `count` data frames of a pod at its SG, to the farthest service, and tells how many were thrown.
+    ///
+    /// # Errors
+    /// The lab refuses.
+    pub async fn flood_data(&self, pod: &str, sg: &str, count: usize) -> Result<usize, Stop> {
+        let (_, target, _) = self.far_pair().await?;
+        let parse = |s: &str| s.parse::<Name>().map_err(|e| Stop::Inconclusive(format!("{s}: {e}")));
+        let (destination, source) = (parse(&target)?, parse(&self.service_of(pod)?)?);
+        for i in 0..count {
+            let data = Data {
+                correlation: u64::MAX - i as u64,
+                kind: DataKind::Request { method: "echo".into(), deadline: Millis(1) },
+                payload: vec![0; 900],
+                hops: Vec::new(),
+            };
+            let flow = u32::try_from(i).unwrap_or(0);
+            let frame = Frame::routed(destination.clone(), source.clone(), flow, 0, 64, Message::Data(data));
+            let pdu = frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
+            self.lab.inject(pod, sg, &pdu).await?;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,302 @@
+//! The bench every case stands on: a converged lab, its recording, its oracle, and ways to wait without sleeping.
+
+mod guests;
+mod shape;
+
+pub use shape::properties;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use damc_lab::control::{LinkChange, NodeAction};
+use damc_lab::recording::{Record, Recording, Wanted};
+use damc_lab::topology::Topology;
+use damc_lab::{Lab, LabError};
+use damc_mgmt::config::Pace;
+use damc_mgmt::view::{CallReply, CallRequest, FibView};
+use damc_wire::{Message, MessageType, NodeId, Role};
+
+use crate::case::Stop;
+use crate::forge::Forge;
+use crate::trace::Seen;
+
+/// A lab under judgement.
+pub struct Bench {
+    /// The running lab.
+    pub lab: Lab,
+    /// What it was built from.
+    pub topology: Topology,
+    /// Periods of this run; every deadline of a case derives from it.
+    pub pace: Pace,
+    /// The suites' own pen.
+    pub forge: Forge,
+    tail: Mutex<Tail>,
+}
+
+/// The recording so far, in memory: cases look back at it again and again.
+struct Tail {
+    recording: Recording,
+    records: Vec<Record>,
+}
+
+/// Ports are captured one by one, so neighbouring records may be out of order by as much as this.
+const DISORDER_NS: u64 = 200_000_000;
+
+/// How long a condition is polled at most before the state is looked at again.
+const POLL: Duration = Duration::from_millis(4);
+
+impl Bench {
+    /// Around a lab that has converged.
+    #[must_use]
+    pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
+        Self { lab, topology, pace, forge, tail: Mutex::new(Tail { recording, records: Vec::new() }) }
+    }
+
+    // ===== time =====
+
+    /// Now, on the clock of the recording.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        damc_link::monotonic_now()
+    }
+
+    /// The convergence budget T_conv: detection of a silent failure, flooding and SPF pacing with ample room. It bounds
+    /// waiting; how long it really took is a figure of the case.
+    #[must_use]
+    pub fn t_conv(&self) -> Duration {
+        let detect = self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier);
+        Duration::from_millis(8 * (detect + self.pace.retransmit_ms) + 2 * self.pace.spf_long_ms)
+    }
+
+    /// Waits until `probe` gives a value, at most `within`; fails with the last state it described.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait<T, F>(&self, what: &str, within: Duration, mut probe: impl FnMut() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<Result<T, String>, LabError>>,
+    {
+        let deadline = Instant::now() + within;
+        loop {
+            let last = match probe().await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(state)) => state,
+                Err(e) => e.to_string(),
+            };
+            if Instant::now() >= deadline {
+                return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    // ===== the first witness: frames =====
+
+    /// Decoded frames since `from_ns`, at every port of every node unless narrowed.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn seen(&self, from_ns: u64, wanted: Wanted) -> Result<Vec<Seen>, Stop> {
+        self.lab.flush_recording().await?;
+        let wanted = Wanted { from_ns: Some(from_ns), ..wanted };
+        let mut tail = self.tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fresh = tail.recording.read(&Wanted::default())?;
+        tail.records.extend(fresh);
+        let start = tail.records.partition_point(|r| r.at_ns + DISORDER_NS < from_ns);
+        let chosen = tail.records[start..].iter().filter(|r| matches(&wanted, r));
+        Ok(chosen.filter_map(Seen::from_record).collect())
+    }
+
+    /// All frames since `from_ns`.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn frames(&self, from_ns: u64) -> Result<Vec<Seen>, Stop> {
+        self.seen(from_ns, Wanted::default()).await
+    }
+
+    /// Waits for a recorded frame since `from_ns` that `pick` wants.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait_frame(
+        &self,
+        what: &str,
+        from_ns: u64,
+        within: Duration,
+        pick: impl Fn(&Seen) -> bool,
+    ) -> Result<Seen, Stop> {
+        let deadline = Instant::now() + within;
+        loop {
+            let frames = self.frames(from_ns).await?;
+            let count = frames.len();
+            if let Some(seen) = frames.into_iter().find(|s| pick(s)) {
+                return Ok(seen);
+            }
+            if Instant::now() >= deadline {
+                let within = within.as_millis();
+                return Err(Stop::Failed(format!("{what}: no such frame within {within} ms among {count}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    // ===== the second witness: management =====
+
+    /// Nodes of a kind, by name.
+    #[must_use]
+    pub fn of_kind(&self, kinds: &[Role]) -> Vec<String> {
+        self.topology.nodes().values().filter(|n| kinds.contains(&n.kind)).map(|n| n.id.to_string()).collect()
+    }
+
+    /// SGs and SRs.
+    #[must_use]
+    pub fn routers(&self) -> Vec<String> {
+        self.of_kind(&[Role::Sg, Role::Sr])
+    }
+
+    /// The role of a node of the topology.
+    ///
+    /// # Errors
+    /// [`Stop::NotApplicable`] where the topology has no such node.
+    pub fn role(&self, node: &str) -> Result<(NodeId, Role), Stop> {
+        self.topology
+            .nodes()
+            .get(node)
+            .map(|n| (n.id.clone(), n.kind))
+            .ok_or_else(|| Stop::NotApplicable(format!("the topology has no node {node}")))
+    }
+
+    /// The FIB of every SG and SR.
+    ///
+    /// # Errors
+    /// A node does not answer.
+    pub async fn fibs(&self) -> Result<BTreeMap<String, FibView>, LabError> {
+        let mut fibs = BTreeMap::new();
+        for node in self.routers() {
+            fibs.insert(node.clone(), self.lab.fib(&node).await?);
+        }
+        Ok(fibs)
+    }
+
+    /// A drop counter of a node.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn dropped(&self, node: &str, reason: damc_wire::DropReason) -> Result<u64, LabError> {
+        Ok(self.lab.counters(node).await?.dropped.get(reason.label()).copied().unwrap_or(0))
+    }
+
+    /// A protocol counter of a node.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn protocol(&self, node: &str, counter: &str) -> Result<u64, LabError> {
+        Ok(self.lab.counters(node).await?.protocol.get(counter).copied().unwrap_or(0))
+    }
+
+    // ===== acting =====
+
+    /// One call, traced.
+    ///
+    /// # Errors
+    /// The pod's agent does not answer.
+    pub async fn call(&self, pod: &str, name: &str, method: &str, args: &[&str]) -> Result<CallReply, LabError> {
+        self.call_with(pod, name, method, args, |_| ()).await
+    }
+
+    /// One call, traced, with its request adjusted.
+    ///
+    /// # Errors
+    /// The pod's agent does not answer.
+    pub async fn call_with(
+        &self,
+        pod: &str,
+        name: &str,
+        method: &str,
+        args: &[&str],
+        adjust: impl FnOnce(&mut CallRequest),
+    ) -> Result<CallReply, LabError> {
+        let mut request = CallRequest {
+            name: name.into(),
+            method: method.into(),
+            args: args.iter().map(ToString::to_string).collect(),
+            deadline_ms: 2000,
+            trace: true,
+            source: None,
+            flow: None,
+        };
+        adjust(&mut request);
+        self.lab.call(pod, &request).await
+    }
+
+    /// Injects a message out of `from`'s port to `to`, under the hop MAC of their adjacency.
+    ///
+    /// # Errors
+    /// No adjacency was recorded between them, or the lab refuses.
+    pub async fn inject_as(&self, from: &str, to: &str, message: Message) -> Result<(), Stop> {
+        let (from, from_role) = self.role(from)?;
+        let (to, to_role) = self.role(to)?;
+        let frames = self.frames(0).await?;
+        let pdu = self
+            .forge
+            .hop_local(&frames, (&from, from_role), (&to, to_role), message)
+            .ok_or_else(|| Stop::Inconclusive(format!("no adjacency of {from} and {to} was recorded")))?;
+        Ok(self.lab.inject(from.as_str(), to.as_str(), &pdu).await?)
+    }
+
+    /// Takes the carrier of a link.
+    ///
+    /// # Errors
+    /// The lab refuses.
+    pub async fn cut(&self, a: &str, b: &str) -> Result<(), LabError> {
+        self.lab.link(a, b, LinkChange::Down).await
+    }
+
+    /// Puts a link back to what the topology says.
+    ///
+    /// # Errors
+    /// The lab refuses.
+    pub async fn mend(&self, a: &str, b: &str) -> Result<(), LabError> {
+        self.lab.link(a, b, LinkChange::Clear).await
+    }
+
+    /// Puts everything back to what the topology says and waits until the lab has converged again.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn restore(&self) -> Result<(), LabError> {
+        let status = self.lab.status().await?;
+        for node in &status.nodes {
+            match node.state {
+                damc_lab::control::NodeState::Paused => self.lab.node(&node.name, NodeAction::Resume).await?,
+                damc_lab::control::NodeState::Running | damc_lab::control::NodeState::Starting => {}
+                _ => self.lab.node(&node.name, NodeAction::Start).await?,
+            }
+        }
+        for link in self.topology.links() {
+            self.mend(link.a.as_str(), link.b.as_str()).await?;
+        }
+        self.lab.wait_converged(self.t_conv() * 2).await.map(drop)
+    }
+
+    /// Frames of a type since `from_ns` that `sender` put on its link to `receiver`.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn sent(&self, from_ns: u64, sender: &str, receiver: &str, t: MessageType) -> Result<Vec<Seen>, Stop> {
+        let wanted =
+            Wanted { node: Some(sender.into()), port: Some(receiver.into()), sent: Some(true), ..Wanted::default() };
+        Ok(self.seen(from_ns, wanted).await?.into_iter().filter(|s| s.message_type() == t).collect())
+    }
+}
+
+fn matches(wanted: &Wanted, record: &Record) -> bool {
+    wanted.node.as_ref().is_none_or(|n| *n == record.node)
+        && wanted.port.as_ref().is_none_or(|p| *p == record.port)
+        && wanted.sent.is_none_or(|s| s == record.sent)
+        && wanted.from_ns.is_none_or(|t| record.at_ns >= t)
+        && wanted.until_ns.is_none_or(|t| record.at_ns < t)
+}

@@ -1,0 +1,268 @@
+//! Section B: Figure 2, link by link, and what follows from its shape.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use damc_lab::control::NodeAction;
+use damc_wire::{MessageType, Role};
+
+use crate::bench::Bench;
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::oracle::{Failures, Oracle};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+macro_rules! drawn {
+    ($($id:literal, $a:literal, $b:literal, $row:literal;)*) => {
+        &[$(Case {
+            id: $id,
+            title: concat!("Figure 2 draws ", $a, " – ", $b, ": both ends are adjacent and frames cross both ways"),
+            rows: &[$row],
+            suite: Suite::Conformance,
+            impact: Impact::Calm,
+            limit: LIMIT,
+            run: |bench, findings| Box::pin(link_is_alive(bench, findings, $a, $b)),
+        },)*]
+    };
+}
+
+/// One case for each link that the figure draws.
+pub const LINKS: &[Case] = drawn! {
+    "fig-01", "sg-1", "sr-left", "FIG-01";
+    "fig-02", "sg-2", "sr-right", "FIG-02";
+    "fig-03", "sg-3", "sr-left", "FIG-03";
+    "fig-04", "sg-4", "sr-right", "FIG-04";
+    "fig-05", "sg-3", "sr-bottom", "FIG-05";
+    "fig-06", "sg-4", "sr-bottom", "FIG-06";
+    "fig-07", "sr-left", "sr-right", "FIG-07";
+    "fig-08", "sr-left", "sr-bottom", "FIG-08";
+    "fig-09", "sr-right", "sr-bottom", "FIG-09";
+    "fig-10", "sg-1", "sr-right", "FIG-10";
+    "fig-11", "sg-2", "sr-left", "FIG-11";
+    "fig-12-left", "scsc", "sr-left", "FIG-12";
+    "fig-12-right", "scsc", "sr-right", "FIG-12";
+    "fig-13-1", "spa-1", "sg-1", "FIG-13";
+    "fig-13-2", "spa-2", "sg-2", "FIG-13";
+    "fig-13-3", "spa-3", "sg-3", "FIG-13";
+    "fig-13-4", "spa-4", "sg-4", "FIG-13";
+    "fig-14-1", "pod-1", "sg-1", "FIG-14";
+    "fig-14-2", "pod-2", "sg-2", "FIG-14";
+    "fig-14-3", "pod-3", "sg-3", "FIG-14";
+    "fig-14-4", "pod-4", "sg-4", "FIG-14";
+};
+
+/// What follows from the shape.
+pub const CASES: &[Case] = &[
+    Case {
+        id: "fig-15",
+        title: "Nothing is adjacent that the topology does not join",
+        rows: &["FIG-15"],
+        suite: Suite::Conformance,
+        impact: Impact::Calm,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(nothing_else_is_joined(bench, findings)),
+    },
+    Case {
+        id: "fig-16-links",
+        title: "Every SG pair survives the loss of any one core link, and of any two as far as the graph allows",
+        rows: &["FIG-16", "RIB-06"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: Duration::from_secs(60),
+        run: |bench, findings| Box::pin(link_cuts(bench, findings)),
+    },
+    Case {
+        id: "fig-16-routers",
+        title: "Every SG pair survives the loss of any one SR",
+        rows: &["FIG-16"],
+        suite: Suite::Conformance,
+        impact: Impact::Nodes,
+        limit: Duration::from_secs(60),
+        run: |bench, findings| Box::pin(router_losses(bench, findings)),
+    },
+    Case {
+        id: "fig-17",
+        title: "With one of its SRs gone, telemetry still reaches the SCSC through the other",
+        rows: &["FIG-17"],
+        suite: Suite::Conformance,
+        impact: Impact::Nodes,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(telemetry_around_a_dead_router(bench, findings)),
+    },
+    Case {
+        id: "fig-18",
+        title: "Requests take the shortest hop chain, and the next shortest when its first link is cut",
+        rows: &["FIG-18", "FWD-05", "FWD-06"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(shortest_chain(bench, findings)),
+    },
+];
+
+async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str) -> Result<(), Stop> {
+    let (a_id, _) = bench.role(a)?;
+    let (b_id, _) = bench.role(b)?;
+    findings.check(bench.topology.link(&a_id, &b_id).is_some(), format!("the topology joins {a} and {b}"));
+    for (near, far) in [(a, b), (b, a)] {
+        let sent = bench.sent(0, near, far, MessageType::Hello).await?;
+        let fresh = sent.iter().any(|s| match s.message() {
+            damc_wire::Message::Hello(h) => h.heard.as_ref().is_some_and(|(node, _)| node.as_str() == far),
+            _ => false,
+        });
+        findings.check(fresh, format!("{near} sent a hello on the link that names {far} as heard ({} hellos)", sent.len()));
+        let row = bench.lab.neighbors(near).await?.neighbors.into_iter().find(|n| n.port == far);
+        let state = row.map_or_else(|| "no such port".to_owned(), |n| n.state);
+        findings.check(state == "full", format!("{near} shows port {far} as {state}"));
+    }
+    Ok(())
+}
+
+async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let drawn: BTreeSet<(String, String)> = bench
+        .topology
+        .links()
+        .iter()
+        .flat_map(|l| [(l.a.to_string(), l.b.to_string()), (l.b.to_string(), l.a.to_string())])
+        .collect();
+    let mut crossed = BTreeSet::new();
+    for s in bench.frames(0).await? {
+        if let damc_wire::Message::Hello(h) = s.message() {
+            // The pair as its two ends name themselves, whatever the port is called.
+            if !s.sent {
+                crossed.insert((h.certificate.node.to_string(), s.node.clone()));
+            }
+        }
+    }
+    let strangers: Vec<_> = crossed.difference(&drawn).collect();
+    findings.check(strangers.is_empty(), format!("hellos crossed only drawn links (others: {strangers:?})"));
+    findings.check(crossed == drawn, format!("hellos crossed all {} directions that are drawn", drawn.len()));
+    if bench.topology.name().as_str() == "fig2" {
+        findings.check_eq(&bench.topology.links().len(), &21, "Figure 2 has 21 links");
+    }
+    for (a, b) in &drawn {
+        let (ra, rb) = (bench.role(a)?.1, bench.role(b)?.1);
+        let forbidden = matches!((ra, rb), (Role::Sg, Role::Sg) | (Role::Spa, Role::Spa | Role::Sr | Role::Scsc) | (Role::Pod, Role::Sr));
+        findings.check(!forbidden, format!("{a} – {b} is a kind of link the figure knows"));
+    }
+    Ok(())
+}
+
+/// Links between SGs and SRs.
+fn core(bench: &Bench) -> Vec<(String, String)> {
+    let routes = |n| matches!(bench.topology.nodes().get(n).map(|n| n.kind), Some(Role::Sg | Role::Sr));
+    let links = bench.topology.links().iter().filter(|l| routes(&l.a) && routes(&l.b));
+    links.map(|l| (l.a.to_string(), l.b.to_string())).collect()
+}
+
+/// Waits until every FIB is what the oracle expects with these failures.
+async fn converge(bench: &Bench, failures: &Failures, what: &str) -> Result<Duration, Stop> {
+    let began = std::time::Instant::now();
+    let oracle = Oracle::new(&bench.topology, failures);
+    bench
+        .wait(what, bench.t_conv(), || async {
+            let fibs = bench.fibs_except(failures).await?;
+            Ok(match oracle.first_difference(&fibs) {
+                None => Ok(()),
+                Some(difference) => Err(difference),
+            })
+        })
+        .await?;
+    Ok(began.elapsed())
+}
+
+async fn link_cuts(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let core = core(bench);
+    let mut slowest = Duration::ZERO;
+    for (a, b) in &core {
+        bench.cut(a, b).await?;
+        let failures = Failures::default().link(a, b);
+        slowest = slowest.max(converge(bench, &failures, &format!("FIBs of the oracle without {a} – {b}")).await?);
+        bench.mend(a, b).await?;
+    }
+    findings.check(true, format!("after each of {} single cuts every FIB equals the oracle's", core.len()));
+    findings.figure("slowest convergence after one cut, seen from outside", slowest.as_secs_f64() * 1e3, "ms");
+    converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
+    two_cuts(bench, findings, &core).await
+}
+
+/// Pairs of cuts. In a big graph only pairs that share a node, which are the ones that isolate something.
+async fn two_cuts(bench: &Bench, findings: &mut Findings, core: &[(String, String)]) -> Result<(), Stop> {
+    let pairs: Vec<_> = core
+        .iter()
+        .enumerate()
+        .flat_map(|(i, first)| core[i + 1..].iter().map(move |second| (first, second)))
+        .filter(|(x, y)| x.0 == y.0 || x.0 == y.1 || x.1 == y.0 || x.1 == y.1)
+        .take(32)
+        .collect();
+    for (x, y) in &pairs {
+        bench.cut(&x.0, &x.1).await?;
+        bench.cut(&y.0, &y.1).await?;
+        let failures = Failures::default().link(&x.0, &x.1).link(&y.0, &y.1);
+        let what = format!("FIBs of the oracle without {}–{} and {}–{}", x.0, x.1, y.0, y.1);
+        converge(bench, &failures, &what).await?;
+        bench.mend(&x.0, &x.1).await?;
+        bench.mend(&y.0, &y.1).await?;
+    }
+    findings.check(true, format!("after each of {} double cuts at one node every FIB equals the oracle's", pairs.len()));
+    converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
+    Ok(())
+}
+
+async fn router_losses(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    for sr in bench.of_kind(&[Role::Sr]) {
+        bench.lab.node(&sr, NodeAction::Kill).await?;
+        let failures = Failures::default().node(&sr);
+        let took = converge(bench, &failures, &format!("FIBs of the oracle without {sr}")).await?;
+        findings.check(true, format!("without {sr} every FIB equals the oracle's after {} ms", took.as_millis()));
+        findings.figure(format!("convergence after the death of {sr}, seen from outside"), took.as_secs_f64() * 1e3, "ms");
+        bench.lab.node(&sr, NodeAction::Start).await?;
+        converge(bench, &Failures::default(), &format!("FIBs with {sr} back")).await?;
+    }
+    Ok(())
+}
+
+async fn telemetry_around_a_dead_router(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let scsc = bench.of_kind(&[Role::Scsc]).pop().ok_or_else(|| Stop::NotApplicable("no SCSC".into()))?;
+    let (scsc_id, _) = bench.role(&scsc)?;
+    let attached: Vec<_> = bench.topology.links_of(&scsc_id).map(|(_, far)| far.to_string()).collect();
+    let [dead, alive, ..] = attached.as_slice() else {
+        return Err(Stop::NotApplicable("the SCSC has one SR only".into()));
+    };
+    bench.lab.node(dead, NodeAction::Kill).await?;
+    converge(bench, &Failures::default().node(dead), &format!("FIBs of the oracle without {dead}")).await?;
+    let from = bench.now_ns();
+    for sg in bench.of_kind(&[Role::Sg]) {
+        let name = format!("/damc/{}/{sg}", bench.topology.domain());
+        let what = format!("telemetry of {sg} at the SCSC");
+        let seen = bench
+            .wait_frame(&what, from, bench.t_conv(), |s| {
+                s.message_type() == MessageType::Telemetry
+                    && s.node == scsc
+                    && !s.sent
+                    && s.frame.names.as_ref().is_some_and(|(_, source)| source.to_string() == name)
+            })
+            .await?;
+        findings.check(seen.port == *alive, format!("telemetry of {sg} arrives by {} with {dead} dead", seen.port));
+    }
+    bench.lab.node(dead, NodeAction::Start).await?;
+    Ok(())
+}
+
+async fn shortest_chain(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    if bench.topology.name().as_str() != "fig2" {
+        return Err(Stop::NotApplicable("the chains are those of Figure 2".into()));
+    }
+    let reply = bench.call("pod-1", "/B/4", "whoami", &[]).await?;
+    findings.check_eq(&reply.path, &["sg-1", "sr-right", "sg-4"].map(String::from).to_vec(), "A/1 calls B/4");
+    bench.cut("sg-1", "sr-right").await?;
+    converge(bench, &Failures::default().link("sg-1", "sr-right"), "FIBs without sg-1 – sr-right").await?;
+    let reply = bench.call("pod-1", "/B/4", "whoami", &[]).await?;
+    let allowed = [vec!["sg-1", "sr-left", "sr-right", "sg-4"], vec!["sg-1", "sr-left", "sr-bottom", "sg-4"]];
+    findings.check(
+        allowed.iter().any(|path| *path == reply.path),
+        format!("with sg-1 – sr-right cut it goes {}", reply.path.join(" → ")),
+    );
+    bench.mend("sg-1", "sr-right").await?;
+    Ok(())
+}
