@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod exit;
-#[allow(dead_code, reason = "used by commands that are not available yet")]
 mod topology_argument;
 
 mod call;

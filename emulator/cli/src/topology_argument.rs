@@ -1,6 +1,10 @@
 //! TOPOLOGY arguments: a path, or the bare name of a file in `topologies/`.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+
+use damc_lab::topology::{self, Mistakes, Topology};
+use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::exit::Failure;
 
@@ -58,4 +62,35 @@ fn names_in(folder: &Path) -> Vec<String> {
         .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
         .filter_map(|file| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
         .collect()
+}
+
+/// Reads the topology an argument means.
+///
+/// # Errors
+/// There is none, or it has mistakes: all of them, ready to be printed.
+pub fn load(argument: &str) -> Result<Topology, Failure> {
+    topology::load(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
+}
+
+/// Reads the topology an argument means, to be brought up.
+///
+/// # Errors
+/// As [`load`]; what this version cannot do yet counts as a mistake.
+#[allow(dead_code, reason = "for commands that are not available yet")]
+pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
+    topology::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
+}
+
+fn refused(mistakes: &Mistakes) -> Failure {
+    Failure::usage(anyhow::anyhow!("{}", render(mistakes).trim()))
+}
+
+/// All mistakes with the lines they are in: in colour on a terminal, plain elsewhere.
+pub fn render(mistakes: &Mistakes) -> String {
+    let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = GraphicalReportHandler::new_themed(theme).with_links(false).render_report(&mut text, mistakes);
+    text
 }

@@ -1,4 +1,6 @@
 //! damc-lab
 
+pub mod pace;
+pub mod plan;
 pub mod relay;
 pub mod topology;

@@ -22,16 +22,19 @@ const NODE_KEYS: [&str; 6] = ["kind", "services", "transit", "overload", "exec",
 const ID_RULE: &str = "1 to 32 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
 const NAME_RULE: &str = "a name is written /shop/cart: components of 1 to 64 of A-Z, a-z, 0-9, '.', '_', '~' and '-'";
 
-/// Reads a whole file.
-pub(super) fn topology(source: &str) -> Result<Topology, Vec<Mistake>> {
+/// Keys that are understood and not acted upon yet.
+const PENDING: [&str; 3] = ["exec", "run", "events"];
+
+/// Reads a whole file: the topology, and the places that ask for what is not available yet.
+pub(super) fn topology(source: &str) -> Result<(Topology, Vec<Mistake>), Vec<Mistake>> {
     let document = document::parse(source).map_err(|mistake| vec![mistake])?;
-    let mut reader = Reader { source, mistakes: Vec::new() };
+    let mut reader = Reader { source, mistakes: Vec::new(), pending: Vec::new() };
     let draft = reader.draft(&document);
     if let Some(draft) = &draft {
         validate::check(draft, &mut reader.mistakes);
     }
     match draft {
-        Some(draft) if reader.mistakes.is_empty() => Ok(draft.into_topology()),
+        Some(draft) if reader.mistakes.is_empty() => Ok((draft.into_topology(), reader.pending)),
         _ => Err(reader.mistakes),
     }
 }
@@ -40,6 +43,7 @@ pub(super) fn topology(source: &str) -> Result<Topology, Vec<Mistake>> {
 pub(super) struct Reader<'a> {
     source: &'a str,
     pub(super) mistakes: Vec<Mistake>,
+    pending: Vec<Mistake>,
 }
 
 /// The entries of a map whose keys are known.
@@ -97,6 +101,11 @@ impl Reader<'_> {
         let mut entries = HashMap::new();
         for (text, key, value) in self.map(value, what)? {
             if known.contains(&text) {
+                if PENDING.contains(&text) {
+                    let message = format!("`{text}` is understood, and not available yet");
+                    let help = "leave it out to bring the topology up with this version";
+                    self.pending.push(Mistake::new(Kind::NotAvailable, &key.span, message, help));
+                }
                 entries.insert(text, value);
                 continue;
             }

@@ -239,11 +239,13 @@ fn char_offsets(source: &str) -> Option<Vec<usize>> {
     (!source.is_ascii()).then(|| source.char_indices().map(|(offset, _)| offset).collect())
 }
 
-/// The span without white space and comments at its ends.
+/// The span without the anchor in front of it and white space at its end.
 fn trimmed(source: &str, span: Range<usize>) -> Range<usize> {
     let Some(text) = source.get(span.clone()) else { return span };
-    let end = span.start + text.trim_end().len();
-    span.start..end.max(span.start)
+    let anchor = if text.starts_with('&') { text.find(char::is_whitespace).unwrap_or(0) } else { 0 };
+    let value = text[anchor..].trim_start();
+    let start = span.end - value.len();
+    start..start + value.trim_end().len()
 }
 
 fn join(value: Value, place: Option<&Place>, around: &Range<usize>) -> Yaml {

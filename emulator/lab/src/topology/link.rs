@@ -3,9 +3,9 @@
 use super::decode::{Fields, Reader};
 use super::document::{Data, Yaml};
 use super::mistake::{MistakeKind, did_you_mean};
-use super::unit::{self, UnitError};
+use super::unit::{self, Rate, Share, Time, UnitError};
 use super::{MAX_COST, MistakeKind as Kind};
-use crate::relay::{DirectionChange, Distribution, Loss, Reorder};
+use crate::relay::{DirectionChange, DirectionSpec, Distribution, Loss, Reorder};
 
 /// The properties a running link can change.
 pub(super) const PROPERTIES: [&str; 9] =
@@ -57,6 +57,56 @@ pub fn set_property(change: &mut DirectionChange, property: &str, text: &str) ->
         None => Err(PropertyError::Unknown(property.to_owned())),
         Some(Ok(())) => Ok(()),
         Some(Err((_, error))) => Err(PropertyError::Value { property: property.to_owned(), error }),
+    }
+}
+
+/// The properties of a direction as they are written, `delay 1ms rate 1gbit`; empty for a perfect wire.
+#[must_use]
+pub fn describe(spec: &DirectionSpec) -> String {
+    let mut words = Vec::new();
+    let mut say = |there: bool, name: &str, value: String| {
+        if there {
+            words.push(format!("{name} {value}"));
+        }
+    };
+    say(spec.delay_ns > 0, "delay", Time(spec.delay_ns).to_string());
+    say(spec.jitter_ns > 0, "jitter", Time(spec.jitter_ns).to_string());
+    say(
+        spec.jitter_ns > 0 && spec.distribution != Distribution::Uniform,
+        "distribution",
+        label(spec.distribution).into(),
+    );
+    match spec.loss {
+        Loss::None => {}
+        Loss::Random { probability } => say(true, "loss", Share(probability).to_string()),
+        Loss::GilbertElliott { to_bad, to_good, .. } => {
+            say(true, "loss", format!("gilbert-elliott {}/{}", Share(to_bad), Share(to_good)));
+        }
+    }
+    say(spec.duplicate > 0.0, "duplicate", Share(spec.duplicate).to_string());
+    say(spec.corrupt > 0.0, "corrupt", Share(spec.corrupt).to_string());
+    if let Some(Reorder { probability, gap }) = spec.reorder {
+        say(
+            true,
+            "reorder",
+            if gap > 1 { format!("{} gap {gap}", Share(probability)) } else { Share(probability).to_string() },
+        );
+    }
+    if let Some(rate) = spec.rate_bps {
+        say(true, "rate", Rate(rate).to_string());
+    }
+    if let Some(limit) = spec.limit {
+        say(true, "limit", limit.to_string());
+    }
+    words.join(" ")
+}
+
+const fn label(distribution: Distribution) -> &'static str {
+    match distribution {
+        Distribution::Uniform => "uniform",
+        Distribution::Normal => "normal",
+        Distribution::Pareto => "pareto",
+        Distribution::ParetoNormal => "paretonormal",
     }
 }
 

@@ -65,6 +65,8 @@ pub enum MistakeKind {
     UnknownPrefix,
     /// Properties that cannot go together.
     Contradiction,
+    /// Right, and not available in this version.
+    NotAvailable,
 }
 
 impl MistakeKind {
@@ -99,6 +101,7 @@ impl MistakeKind {
             Self::BadPool => "bad-pool",
             Self::UnknownPrefix => "unknown-prefix",
             Self::Contradiction => "contradiction",
+            Self::NotAvailable => "not-available",
         }
     }
 }

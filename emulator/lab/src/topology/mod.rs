@@ -21,7 +21,7 @@ pub mod unit;
 mod validate;
 
 pub use document::MAX_VALUES;
-pub use link::{PropertyError, set_property};
+pub use link::{PropertyError, describe, set_property};
 pub use mistake::{Mistake, MistakeKind, Mistakes};
 
 /// Longest file, in bytes.
@@ -34,8 +34,8 @@ pub const MAX_LINKS: usize = 16_384;
 pub const MAX_SERVICES: usize = 256;
 /// Most events of a timeline.
 pub const MAX_EVENTS: usize = 10_000;
-/// Highest cost of a link: 24 bits, as wide metrics have (RFC 5305), so that no path's sum overflows.
-pub const MAX_COST: u32 = 0x00ff_ffff;
+/// Highest cost of a link, as on the wire.
+pub const MAX_COST: u32 = damc_wire::lsa::MAX_COST;
 
 /// A valid topology.
 #[derive(Clone, Debug, PartialEq)]
@@ -280,9 +280,27 @@ impl Topology {
 /// # Errors
 /// All mistakes of the file.
 pub fn load(path: &Path) -> Result<Topology, Mistakes> {
-    let file = path.display().to_string();
-    let source = read(path).map_err(|mistake| Mistakes::new(&file, "", vec![mistake]))?;
+    let (file, source) = read_named(path)?;
     parse(&file, &source)
+}
+
+/// Reads and checks a topology file that is to be brought up: what this version describes but cannot do yet counts as a
+/// mistake too.
+///
+/// # Errors
+/// All mistakes of the file; of a file without mistakes, all places that ask for what is not available.
+pub fn load_runnable(path: &Path) -> Result<Topology, Mistakes> {
+    let (file, source) = read_named(path)?;
+    let (topology, pending) = decode::topology(&source).map_err(|mistakes| Mistakes::new(&file, &source, mistakes))?;
+    if pending.is_empty() { Ok(topology) } else { Err(Mistakes::new(&file, &source, pending)) }
+}
+
+fn read_named(path: &Path) -> Result<(String, String), Mistakes> {
+    let file = path.display().to_string();
+    match read(path) {
+        Ok(source) => Ok((file, source)),
+        Err(mistake) => Err(Mistakes::new(&file, "", vec![mistake])),
+    }
 }
 
 /// Checks the text of a topology file; `file` is its name in messages.
@@ -290,7 +308,8 @@ pub fn load(path: &Path) -> Result<Topology, Mistakes> {
 /// # Errors
 /// All mistakes of the text.
 pub fn parse(file: &str, source: &str) -> Result<Topology, Mistakes> {
-    decode::topology(source).map_err(|mistakes| Mistakes::new(file, source, mistakes))
+    let parsed = decode::topology(source).map_err(|mistakes| Mistakes::new(file, source, mistakes))?;
+    Ok(parsed.0)
 }
 
 fn read(path: &Path) -> Result<String, Mistake> {

@@ -1,0 +1,171 @@
+//! The pace of a run: every period and deadline, derived here and nowhere else.
+//!
+//! Small labs on quiet hosts run at the protocol's own defaults ([`Pace::default`]). Periods stretch where the lab is so
+//! large that their sum would load the host by itself, where links are so slow that answers take longer, and where
+//! calibration found the host slow.
+
+use damc_mgmt::config::Pace;
+use damc_wire::registry::Role;
+
+use crate::topology::Topology;
+
+/// Echo frames a whole lab may send, per second: each link carries one each way per echo interval.
+const ECHO_BUDGET: u64 = 4_000;
+/// Path probes a whole lab may send, per second.
+const PROBE_BUDGET: u64 = 1_000;
+/// Packets of bandwidth trains a whole lab may send, per second.
+const TRAIN_BUDGET: u64 = 2_000;
+/// Detection tasks a whole lab may send, per second.
+const TASK_BUDGET: u64 = 200;
+/// How far calibration may stretch periods. What is slower than that is inconclusive anyway.
+const MAX_STRETCH: f64 = 20.0;
+
+/// What calibration found about the host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibration {
+    /// How much slower than a quiet host this one reacts: 1 for not at all, at most 20.
+    pub stretch: f64,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { stretch: 1.0 }
+    }
+}
+
+impl Calibration {
+    fn scale(self, ms: u64) -> u64 {
+        let stretch = if self.stretch.is_finite() { self.stretch.clamp(1.0, MAX_STRETCH) } else { 1.0 };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "periods are far below 2^52 ms and not negative"
+        )]
+        let scaled = (ms as f64 * stretch).ceil() as u64;
+        scaled
+    }
+}
+
+/// The pace of a lab.
+#[must_use]
+pub fn derive(topology: &Topology, calibration: Calibration) -> Pace {
+    let base = Pace::default();
+    let ms = |ms| calibration.scale(ms);
+    let load = Load::of(topology);
+    let round_trip = slowest_round_trip_ms(topology);
+
+    let echo = ms(base.echo_interval_ms.max(period(2 * load.links, ECHO_BUDGET)));
+    let hello = ms(base.hello_interval_ms).max(4 * echo);
+    let wanted = topology.qos().probe_interval_ns.map_or(base.probe_interval_ms, |ns| ns.div_ceil(1_000_000));
+    let probe = ms(wanted.max(period(load.paths, PROBE_BUDGET)));
+    let train_packets = load.paths * u64::from(base.train_length);
+    let train_every = (period(train_packets, TRAIN_BUDGET)).div_ceil(probe).max(u64::from(base.train_every));
+    // Judgement keeps its proportions: so many reports to notice, to hold, to forget, however far apart they are.
+    let telemetry = probe.max(ms(base.telemetry_interval_ms));
+    let reports = |default_ms: u64| default_ms.max(default_ms / base.telemetry_interval_ms * telemetry);
+
+    Pace {
+        hello_interval_ms: hello,
+        dead_interval_ms: 4 * hello,
+        echo_interval_ms: echo,
+        retransmit_ms: ms(base.retransmit_ms).max(round_trip + round_trip / 2),
+        retransmit_max_ms: ms(base.retransmit_max_ms).max(4 * round_trip),
+        auth_timeout_ms: ms(base.auth_timeout_ms).max(4 * round_trip),
+        probe_interval_ms: probe,
+        train_every: u32::try_from(train_every).unwrap_or(u32::MAX),
+        task_interval_ms: ms(base.task_interval_ms.max(period(load.paths, TASK_BUDGET))),
+        telemetry_interval_ms: telemetry,
+        policy_lifetime_ms: reports(base.policy_lifetime_ms),
+        policy_hold_ms: reports(base.policy_hold_ms),
+        staleness_ms: reports(base.staleness_ms),
+        ..base
+    }
+}
+
+/// The period in ms at which `count` things a period stay within `budget` a second.
+fn period(count: u64, budget: u64) -> u64 {
+    (count * 1000).div_ceil(budget)
+}
+
+/// What grows with a lab.
+struct Load {
+    links: u64,
+    /// SGs times the service instances each of them probes.
+    paths: u64,
+}
+
+impl Load {
+    fn of(topology: &Topology) -> Self {
+        let instances: usize = topology.nodes().values().map(|node| node.services.len()).sum();
+        let sgs = topology.of_kind(Role::Sg).count();
+        Self { links: topology.links().len() as u64, paths: (sgs * instances) as u64 }
+    }
+}
+
+/// The longest time to a neighbour and back: delays, and jitter where it comes late both ways.
+fn slowest_round_trip_ms(topology: &Topology) -> u64 {
+    let late = |direction: &crate::topology::Direction| direction.spec.delay_ns + 2 * direction.spec.jitter_ns;
+    let round_trips = topology.links().iter().map(|link| late(&link.forward) + late(&link.backward));
+    round_trips.max().unwrap_or(0).div_ceil(1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped(name: &str) -> Topology {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topologies");
+        crate::topology::load(&folder.join(name).with_extension("yaml")).unwrap()
+    }
+
+    fn chain(srs: usize, properties: &str) -> Topology {
+        let nodes: String = (0..srs).map(|i| format!("  r{i}: {{ kind: sr }}\n")).collect();
+        let links: String = (1..srs).map(|i| format!("  - {{ between: [r{}, r{i}]{properties} }}\n", i - 1)).collect();
+        crate::topology::parse("x", &format!("name: x\ndomain: d\nnodes:\n{nodes}links:\n{links}")).unwrap()
+    }
+
+    #[test]
+    fn fig2_on_a_quiet_host_runs_at_the_defaults() {
+        assert_eq!(derive(&shipped("fig2"), Calibration::default()), Pace::default());
+    }
+
+    #[test]
+    fn echoes_of_a_large_lab_stay_within_their_budget() {
+        for srs in [2, 101, 1000, 4000] {
+            let topology = chain(srs, "");
+            let pace = derive(&topology, Calibration::default());
+            let per_second = 2 * topology.links().len() as u64 * 1000 / pace.echo_interval_ms;
+            assert!(per_second <= ECHO_BUDGET, "{per_second} echo frames/s for {srs} SRs");
+            assert!(pace.echo_interval_ms >= 50);
+            assert!(pace.dead_interval_ms > u64::from(pace.echo_multiplier) * pace.echo_interval_ms);
+        }
+    }
+
+    #[test]
+    fn a_slow_host_stretches_what_depends_on_its_reactions() {
+        let pace = derive(&shipped("fig2"), Calibration { stretch: 3.0 });
+        let base = Pace::default();
+        assert_eq!(pace.echo_interval_ms, 3 * base.echo_interval_ms);
+        assert_eq!(pace.probe_interval_ms, 3 * base.probe_interval_ms);
+        assert_eq!(pace.policy_hold_ms, 3 * base.policy_hold_ms);
+        assert_eq!(pace.lsa_lifetime_ms, base.lsa_lifetime_ms);
+        let mad = derive(&shipped("fig2"), Calibration { stretch: f64::NAN });
+        assert_eq!(mad, base);
+    }
+
+    #[test]
+    fn slow_links_lengthen_the_waits_for_answers() {
+        let pace = derive(&chain(2, ", delay: 400ms"), Calibration::default());
+        assert!(pace.retransmit_ms >= 800, "{}", pace.retransmit_ms);
+        assert!(pace.auth_timeout_ms >= 3200, "{}", pace.auth_timeout_ms);
+    }
+
+    #[test]
+    fn trains_of_a_large_lab_stay_within_their_budget() {
+        let topology = shipped("grid");
+        let pace = derive(&topology, Calibration::default());
+        let trains = 144 * u64::from(pace.train_length) * 1000 / (u64::from(pace.train_every) * pace.probe_interval_ms);
+        assert!(trains <= TRAIN_BUDGET, "{trains} train packets/s");
+    }
+}
