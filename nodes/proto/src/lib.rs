@@ -4,11 +4,15 @@
 pub mod adjacency;
 pub mod auth;
 pub mod context;
+pub mod flood;
 pub mod io;
 pub mod lsdb;
 pub mod nack;
 pub mod node;
+pub mod origination;
 pub mod qos;
+pub mod rib;
 pub mod rmi;
 pub mod router;
 pub mod spf;
+pub mod spf_delay;

@@ -1,14 +1,27 @@
 //! Adjacencies on all ports of a node: discovery, three-way check, liveness, hop security. Every role uses it.
 
+mod echo;
+mod port;
+pub mod roles;
+
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use damc_mgmt::view::NeighborsView;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::{NeighborView, NeighborsView};
+use damc_trust::Verifier;
+use damc_wire::message::Hello;
+use damc_wire::registry::DropReason;
 use damc_wire::security::Certificate;
-use damc_wire::{Message, NodeId, Role, Timestamp};
+use damc_wire::{Frame, Message, Millis, NodeId, Role, Timestamp};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
+use self::echo::EchoState;
+use self::port::{DownReason, HelloOut, Peer, PortMachine, neighbour_of};
 use crate::context::Context;
-use crate::io::{Outbox, PortId};
+use crate::io::{Outbox, Output, PortId};
 
 /// State of a port's adjacency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +34,19 @@ pub enum State {
     Exchange,
     /// In use.
     Full,
+}
+
+impl State {
+    /// As in views and events.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Init => "init",
+            Self::Exchange => "exchange",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// The other end of an adjacency that is at least two-way.
@@ -94,38 +120,76 @@ pub struct LinkQuality {
 #[derive(Debug)]
 pub struct Adjacencies {
     context: Arc<Context>,
+    verifier: Verifier,
+    rng: ChaCha8Rng,
+    ports: Vec<PortMachine>,
     changes: VecDeque<Change>,
 }
 
 impl Adjacencies {
-    /// All ports down. `seed` feeds the sessions.
+    /// All ports down. `seed` feeds the sessions: give a fresh one at every start of the node.
     #[must_use]
-    pub fn new(context: Arc<Context>, _seed: u64) -> Self {
-        Self { context, changes: VecDeque::new() }
+    pub fn new(context: Arc<Context>, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let ports = context.ports.iter().map(|_| PortMachine::new(draw_session(&mut rng))).collect();
+        Self { verifier: context.verifier(), context, rng, ports, changes: VecDeque::new() }
     }
 
+    // ===== inputs =====
+
     /// Carrier came or went.
-    pub fn handle_port(&mut self, _now: Timestamp, _port: PortId, _up: bool, _out: &mut Outbox) {}
+    pub fn handle_port(&mut self, now: Timestamp, port: PortId, up: bool, out: &mut Outbox) {
+        let Some(machine) = self.ports.get_mut(usize::from(port.0)) else { return };
+        if machine.carrier == up {
+            return;
+        }
+        machine.carrier = up;
+        out.event(EventKind::Carrier { port: self.context.port_label(port), up });
+        if up {
+            self.restart(now, port);
+            self.send_hellos(now, port, out);
+        } else {
+            self.take_down(now, port, DownReason::Carrier, out);
+        }
+    }
 
     /// Takes a hop-local PDU; returns the message where it is not one of the adjacency's own (hello, echo).
     pub fn handle_frame(
         &mut self,
-        _now: Timestamp,
-        _port: PortId,
-        _received_at: Timestamp,
-        _pdu: &[u8],
-        _out: &mut Outbox,
+        now: Timestamp,
+        port: PortId,
+        received_at: Timestamp,
+        pdu: &[u8],
+        out: &mut Outbox,
     ) -> Option<Received> {
-        None
+        match self.receive(now, port, received_at, pdu, out) {
+            Ok(received) => received,
+            Err(reason) => {
+                out.dropped(Some(port), reason);
+                None
+            }
+        }
     }
 
     /// Sends what is due, takes silent neighbours down.
-    pub fn handle_timeout(&mut self, _now: Timestamp, _out: &mut Outbox) {}
+    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
+        for port in self.context.port_ids() {
+            let machine = &mut self.ports[usize::from(port.0)];
+            if machine.next_timeout().is_none_or(|at| at > now) {
+                continue;
+            }
+            if let Some(reason) = machine.check_silence(now) {
+                self.take_down(now, port, reason, out);
+            }
+            self.send_hellos(now, port, out);
+            self.send_echo(now, port, out);
+        }
+    }
 
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        None
+        self.ports.iter().filter_map(PortMachine::next_timeout).min()
     }
 
     /// The next change, oldest first.
@@ -134,34 +198,291 @@ impl Adjacencies {
     }
 
     /// Sends a hop-local message under the hop MAC; false (and nothing sent) without an adjacency on the port.
-    pub fn send(&mut self, _now: Timestamp, _port: PortId, _message: Message, _out: &mut Outbox) -> bool {
-        false
+    pub fn send(&mut self, _now: Timestamp, port: PortId, message: Message, out: &mut Outbox) -> bool {
+        let Some(peer) = self.ports.get_mut(usize::from(port.0)).and_then(|m| m.peer.as_mut()) else {
+            return false;
+        };
+        let message_type = message.message_type();
+        let Ok(pdu) = Frame::hop_local(message).encode() else {
+            out.dropped(Some(port), DropReason::Oversized);
+            return false;
+        };
+        *out.sent.entry(message_type).or_default() += 1;
+        out.push(Output::Send { port, pdu: peer.seal(&self.context.node, pdu) });
+        true
     }
 
     /// The database exchange of a port is over: `Exchange` becomes `Full`.
-    pub fn synchronised(&mut self, _now: Timestamp, _port: PortId, _out: &mut Outbox) {}
+    pub fn synchronised(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
+        if self.state(port) == State::Exchange {
+            self.ports[usize::from(port.0)].set_state(now, State::Full);
+            self.report(port, None, out);
+        }
+    }
+
+    /// Takes leave of all neighbours: they drop the adjacency at once instead of after a silence.
+    pub fn stop(&mut self, now: Timestamp, out: &mut Outbox) {
+        for port in self.context.port_ids() {
+            let machine = &self.ports[usize::from(port.0)];
+            if let Some(peer) = &machine.peer {
+                let heard = Some((peer.neighbour.node.clone(), peer.neighbour.session));
+                let hello = HelloOut { session: machine.session, heard };
+                self.send_hello(port, hello, Millis(0), out);
+            }
+            self.take_down(now, port, DownReason::Stopped, out);
+            self.ports[usize::from(port.0)].carrier = false;
+        }
+    }
+
+    // ===== questions =====
 
     /// The neighbour on a port, where two-way.
     #[must_use]
-    pub fn neighbour(&self, _port: PortId) -> Option<&Neighbour> {
-        None
+    pub fn neighbour(&self, port: PortId) -> Option<&Neighbour> {
+        Some(&self.ports.get(usize::from(port.0))?.peer.as_ref()?.neighbour)
     }
 
     /// State of a port.
     #[must_use]
-    pub fn state(&self, _port: PortId) -> State {
-        State::Down
+    pub fn state(&self, port: PortId) -> State {
+        self.ports.get(usize::from(port.0)).map_or(State::Down, |m| m.state)
+    }
+
+    /// Times all adjacencies went down since start.
+    #[must_use]
+    pub fn flaps(&self) -> u64 {
+        self.ports.iter().map(|m| m.flaps).sum()
     }
 
     /// What the echo measured.
     #[must_use]
-    pub fn link_quality(&self, _port: PortId) -> LinkQuality {
-        LinkQuality::default()
+    pub fn link_quality(&self, port: PortId) -> LinkQuality {
+        self.ports.get(usize::from(port.0)).map(PortMachine::quality).unwrap_or_default()
     }
 
     /// `/neighbors`.
     #[must_use]
-    pub fn view(&self, _now: Timestamp) -> NeighborsView {
-        NeighborsView { node: self.context.node.to_string(), neighbors: Vec::new() }
+    pub fn view(&self, now: Timestamp) -> NeighborsView {
+        let row = |(config, machine): (&crate::context::Port, &PortMachine)| {
+            let quality = machine.quality();
+            NeighborView {
+                port: config.name.to_string(),
+                state: machine.state.label().to_owned(),
+                role: machine.peer.as_ref().map(|p| p.neighbour.role.label().to_owned()),
+                since_ms: u64::try_from(now.since(machine.since).as_millis()).unwrap_or(u64::MAX),
+                delay_ns: quality.delay_ns,
+                jitter_ns: quality.jitter_ns,
+                unacknowledged: 0,
+                flaps: machine.flaps,
+                last_down: machine.last_down.map(|r| r.label().to_owned()),
+            }
+        };
+        let mut neighbors: Vec<NeighborView> = self.context.ports.iter().zip(&self.ports).map(row).collect();
+        neighbors.sort_by(|a, b| a.port.cmp(&b.port));
+        NeighborsView { node: self.context.node.to_string(), neighbors }
     }
+
+    // ===== receiving =====
+
+    fn receive(
+        &mut self,
+        now: Timestamp,
+        port: PortId,
+        received_at: Timestamp,
+        pdu: &[u8],
+        out: &mut Outbox,
+    ) -> Result<Option<Received>, DropReason> {
+        let index = usize::from(port.0);
+        let expected = self.context.ports.get(index).ok_or(DropReason::NoAdjacency)?.peer_role;
+        let frame = Frame::decode(pdu).map_err(|e| e.drop_reason())?;
+        if let Message::Hello(hello) = frame.message {
+            self.receive_hello(now, port, &hello, out)?;
+            return Ok(None);
+        }
+        // The type is judged by the role the port is configured for: who sends a wrong type is wrong with any MAC.
+        if !roles::may_send(expected, self.context.role, frame.header.message_type) {
+            return Err(DropReason::WrongRole);
+        }
+        let peer = self.ports[index].peer.as_mut().ok_or(DropReason::NoAdjacency)?;
+        peer.admit(now, pdu)?;
+        if let Message::Echo(echo) = &frame.message {
+            if let Some(state) = &mut peer.echo {
+                state.received(received_at, echo);
+            }
+            return Ok(None);
+        }
+        Ok(Some(Received {
+            port,
+            neighbour: peer.neighbour.node.clone(),
+            role: peer.neighbour.role,
+            certificate: Arc::clone(&peer.neighbour.certificate),
+            session: peer.neighbour.session,
+            message: frame.message,
+        }))
+    }
+
+    /// Three-way check (check-list 1). Steps: whose it is, whether it verifies, whether its parameters fit, whether it is
+    /// fresh.
+    fn receive_hello(
+        &mut self,
+        now: Timestamp,
+        port: PortId,
+        hello: &Hello,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        self.check_sender(port, hello)?;
+        let machine = &mut self.ports[usize::from(port.0)];
+        if !machine.carrier {
+            return Err(DropReason::PortDown);
+        }
+        let who = (hello.certificate.node.clone(), hello.session);
+        let fresh = hello.heard.as_ref().is_some_and(|(id, s)| *id == self.context.node && *s == machine.session);
+        let known = machine.peer.as_ref().is_some_and(|p| p.neighbour.session == hello.session);
+        if fresh && known && hello.dead_interval == Millis(0) {
+            self.take_down(now, port, DownReason::Goodbye, out);
+            return Ok(());
+        }
+        self.check_parameters(hello)?;
+        let machine = &mut self.ports[usize::from(port.0)];
+        if !fresh {
+            machine.heard_stale(now, who, hello.dead_interval.duration());
+        } else if known {
+            machine.keep_alive(now, hello.dead_interval.duration());
+        } else if machine.is_retired(hello.session) {
+            return Err(DropReason::Replayed);
+        } else {
+            self.begin(now, port, hello, out)?;
+        }
+        self.send_hellos(now, port, out);
+        self.send_echo(now, port, out);
+        Ok(())
+    }
+
+    /// The node the port is named after, in its role, with a hello that verifies.
+    fn check_sender(&mut self, port: PortId, hello: &Hello) -> Result<(), DropReason> {
+        let config = &self.context.ports[usize::from(port.0)];
+        let sender = &hello.certificate;
+        if sender.node == self.context.node && sender.domain == self.context.domain {
+            let own = self.ports.iter().any(|m| m.session == hello.session);
+            return Err(if own { DropReason::Looped } else { DropReason::DuplicateIdentity });
+        }
+        self.verifier.verify_hello(hello).map_err(|e| e.drop_reason())?;
+        if sender.role != config.peer_role || !roles::may_neighbour(self.context.role, sender.role) {
+            return Err(DropReason::WrongRole);
+        }
+        if sender.node != config.name || hello.session == 0 {
+            return Err(DropReason::ParameterMismatch);
+        }
+        Ok(())
+    }
+
+    fn check_parameters(&self, hello: &Hello) -> Result<(), DropReason> {
+        let pace = &self.context.pace;
+        let fits = hello.hello_interval == Millis(pace.hello_interval_ms)
+            && hello.dead_interval == Millis(pace.dead_interval_ms);
+        if fits { Ok(()) } else { Err(DropReason::ParameterMismatch) }
+    }
+
+    /// A fresh hello of a session that is not the current one: two-way, or the neighbour restarted.
+    fn begin(&mut self, now: Timestamp, port: PortId, hello: &Hello, out: &mut Outbox) -> Result<(), DropReason> {
+        let own_session = self.ports[usize::from(port.0)].session;
+        let key = self.context.keys.hop_key(own_session, &hello.certificate, hello.session);
+        let key = key.map_err(|e| e.drop_reason())?;
+        if self.ports[usize::from(port.0)].peer.is_some() {
+            self.note_down(now, port, DownReason::Restarted, out);
+            if self.ports[usize::from(port.0)].retire_peer() {
+                // The memory of left sessions is full: a new own session makes all recorded hellos stale.
+                self.restart(now, port);
+                return Ok(());
+            }
+        }
+        let pace = &self.context.pace;
+        let echo = EchoState::new(
+            now,
+            Duration::from_millis(pace.echo_interval_ms),
+            hello.echo_interval.duration(),
+            pace.echo_multiplier.max(hello.echo_multiplier),
+        );
+        let neighbour = neighbour_of(hello, own_session);
+        let (node, role) = (neighbour.node.clone(), neighbour.role);
+        let state = if roles::exchanges_lsas(self.context.role, role) { State::Exchange } else { State::Full };
+        let peer = Peer::new(neighbour, key, echo, now + hello.dead_interval.duration());
+        self.ports[usize::from(port.0)].begin(now, peer, state);
+        self.changes.push_back(Change::Up { port, node, role });
+        self.report(port, None, out);
+        Ok(())
+    }
+
+    // ===== going down =====
+
+    /// Down under a new own session, so that nothing recorded so far is fresh.
+    fn take_down(&mut self, now: Timestamp, port: PortId, reason: DownReason, out: &mut Outbox) {
+        self.note_down(now, port, reason, out);
+        self.restart(now, port);
+    }
+
+    fn note_down(&mut self, now: Timestamp, port: PortId, reason: DownReason, out: &mut Outbox) {
+        let machine = &mut self.ports[usize::from(port.0)];
+        let Some(peer) = &machine.peer else { return };
+        let (node, role) = (peer.neighbour.node.clone(), peer.neighbour.role);
+        machine.flaps += 1;
+        machine.last_down = Some(reason);
+        machine.set_state(now, State::Down);
+        self.changes.push_back(Change::Down { port, node, role });
+        self.report(port, Some(reason), out);
+    }
+
+    fn restart(&mut self, now: Timestamp, port: PortId) {
+        let session = draw_session(&mut self.rng);
+        let gap = Duration::from_millis(self.context.pace.retransmit_ms.clamp(1, self.context.pace.hello_interval_ms));
+        self.ports[usize::from(port.0)].restart(now, session, gap / 2);
+    }
+
+    fn report(&self, port: PortId, reason: Option<DownReason>, out: &mut Outbox) {
+        out.event(EventKind::Adjacency {
+            port: self.context.port_label(port),
+            state: self.state(port).label().to_owned(),
+            reason: reason.map(|r| r.label().to_owned()),
+        });
+    }
+
+    // ===== sending =====
+
+    fn send_hellos(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
+        let interval = Duration::from_millis(self.context.pace.hello_interval_ms);
+        for hello in self.ports[usize::from(port.0)].hellos_due(now, interval) {
+            self.send_hello(port, hello, Millis(self.context.pace.dead_interval_ms), out);
+        }
+    }
+
+    fn send_hello(&self, port: PortId, hello: HelloOut, dead_interval: Millis, out: &mut Outbox) {
+        let pace = &self.context.pace;
+        let signed = self.context.keys.sign_hello(Hello {
+            certificate: self.context.keys.certificate().clone(),
+            session: hello.session,
+            heard: hello.heard,
+            hello_interval: Millis(pace.hello_interval_ms),
+            dead_interval,
+            echo_interval: Millis(pace.echo_interval_ms),
+            echo_multiplier: pace.echo_multiplier,
+            signature: [0; 64],
+        });
+        let message = Message::Hello(signed);
+        *out.sent.entry(message.message_type()).or_default() += 1;
+        match Frame::hop_local(message).encode() {
+            Ok(pdu) => out.push(Output::Send { port, pdu }),
+            Err(_) => out.dropped(Some(port), DropReason::Oversized),
+        }
+    }
+
+    fn send_echo(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
+        let peer = self.ports[usize::from(port.0)].peer.as_mut();
+        if let Some(echo) = peer.and_then(|p| p.echo.as_mut()).and_then(|e| e.take_due(now)) {
+            self.send(now, port, Message::Echo(echo), out);
+        }
+    }
+}
+
+fn draw_session(rng: &mut ChaCha8Rng) -> u64 {
+    rng.random_range(1..=u64::MAX)
 }

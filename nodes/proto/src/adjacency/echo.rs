@@ -1,0 +1,195 @@
+//! The fast echo of one adjacency: liveness within a few echo periods, and the link's round trip on the way.
+
+use core::time::Duration;
+
+use damc_wire::Timestamp;
+use damc_wire::message::Echo;
+
+use super::LinkQuality;
+
+/// Echoes the loss figure looks back over.
+const LOSS_WINDOW: u32 = 64;
+
+/// Echo state of one adjacency. Without an own or a neighbour's period there is no echo and no fast detection.
+#[derive(Clone, Debug)]
+pub(super) struct EchoState {
+    interval: Duration,
+    detection: Duration,
+    sequence: u32,
+    next_at: Timestamp,
+    silent_at: Timestamp,
+    /// The deadline was moved once because this node itself was late.
+    graced: bool,
+    /// Their newest `sent_at` and when it came.
+    theirs: Option<(u64, Timestamp)>,
+    highest: u32,
+    /// Bit `i`: echo `highest - i` came.
+    came: u64,
+    smoothed_ns: Option<f64>,
+    previous_ns: Option<f64>,
+    jitter_ns: f64,
+}
+
+impl EchoState {
+    /// Starts now; the first echo is due at once. None where either end sends no echo.
+    pub(super) fn new(now: Timestamp, ours: Duration, theirs: Duration, multiplier: u8) -> Option<Self> {
+        if ours.is_zero() || theirs.is_zero() {
+            return None;
+        }
+        let detection = ours.max(theirs) * u32::from(multiplier.max(1));
+        Some(Self {
+            interval: ours,
+            detection,
+            sequence: 0,
+            next_at: now,
+            silent_at: now + detection,
+            graced: false,
+            theirs: None,
+            highest: 0,
+            came: 0,
+            smoothed_ns: None,
+            previous_ns: None,
+            jitter_ns: 0.0,
+        })
+    }
+
+    /// When [`Self::is_silent`] or [`Self::take_due`] may say yes.
+    pub(super) fn next_timeout(&self) -> Timestamp {
+        self.next_at.min(self.silent_at)
+    }
+
+    /// Whether the neighbour has been silent for the detection time. A node that itself comes late to this question
+    /// (it was paused, or starved of CPU) has frames waiting that it has not seen yet: it waits one period more, once.
+    pub(super) fn is_silent(&mut self, now: Timestamp) -> bool {
+        if now < self.silent_at {
+            return false;
+        }
+        if !self.graced && now.since(self.silent_at) > self.interval / 2 {
+            self.graced = true;
+            self.silent_at = now + self.interval;
+            return false;
+        }
+        true
+    }
+
+    /// Any frame under the hop MAC proves that the neighbour lives and the link carries.
+    pub(super) fn alive(&mut self, now: Timestamp) {
+        self.silent_at = now + self.detection;
+        self.graced = false;
+    }
+
+    /// The echo to send now, if one is due. Echoes missed while this node was late are not made up for.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Echo> {
+        if now < self.next_at {
+            return None;
+        }
+        self.next_at = self.next_at + self.interval;
+        if self.next_at <= now {
+            self.next_at = now + self.interval;
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        let (their_sent_at, held) = match self.theirs {
+            Some((sent_at, came)) => (sent_at, u64::try_from(now.since(came).as_nanos()).unwrap_or(u64::MAX)),
+            None => (0, 0),
+        };
+        Some(Echo { sequence: self.sequence, sent_at: now.nanos(), their_sent_at, held })
+    }
+
+    /// Takes the neighbour's echo.
+    pub(super) fn received(&mut self, received_at: Timestamp, echo: &Echo) {
+        self.count(echo.sequence);
+        if self.theirs.is_none_or(|(sent_at, _)| echo.sent_at > sent_at) {
+            self.theirs = Some((echo.sent_at, received_at));
+        }
+        if echo.their_sent_at == 0 {
+            return;
+        }
+        let round_trip = received_at.nanos().checked_sub(echo.their_sent_at).and_then(|t| t.checked_sub(echo.held));
+        if let Some(ns) = round_trip {
+            self.sample(ns as f64 / 2.0);
+        }
+    }
+
+    fn count(&mut self, sequence: u32) {
+        if sequence > self.highest {
+            let shift = sequence - self.highest;
+            self.came = if shift < LOSS_WINDOW { self.came << shift } else { 0 } | 1;
+            self.highest = sequence;
+        } else if self.highest - sequence < LOSS_WINDOW {
+            self.came |= 1 << (self.highest - sequence);
+        }
+    }
+
+    fn sample(&mut self, delay_ns: f64) {
+        // RFC 3550 section 6.4.1 for the jitter; the delay follows within a few echoes.
+        if let Some(previous) = self.previous_ns {
+            self.jitter_ns += ((delay_ns - previous).abs() - self.jitter_ns) / 16.0;
+        }
+        self.previous_ns = Some(delay_ns);
+        self.smoothed_ns = Some(self.smoothed_ns.map_or(delay_ns, |s| s + (delay_ns - s) / 4.0));
+    }
+
+    /// What was measured.
+    pub(super) fn quality(&self) -> LinkQuality {
+        let seen = self.highest.min(LOSS_WINDOW);
+        let lost = seen - self.came.count_ones().min(seen);
+        LinkQuality {
+            delay_ns: self.smoothed_ns.map(|ns| ns as u64),
+            jitter_ns: self.smoothed_ns.map(|_| self.jitter_ns as u64),
+            loss_ppm: if seen == 0 { 0 } else { lost * 1_000_000 / seen },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_millis(50);
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn checklist_04_silence_is_detected_after_the_multiple_of_the_larger_period() {
+        let mut echo = EchoState::new(at(0), PERIOD, Duration::from_millis(80), 3).unwrap();
+        assert!(!echo.is_silent(at(239)));
+        assert!(echo.is_silent(at(240)));
+        echo.alive(at(200));
+        assert!(!echo.is_silent(at(439)));
+        assert!(echo.is_silent(at(440)));
+        assert!(EchoState::new(at(0), PERIOD, Duration::ZERO, 3).is_none());
+    }
+
+    #[test]
+    fn checklist_04_own_lateness_is_not_the_neighbours_death() {
+        let mut echo = EchoState::new(at(0), PERIOD, PERIOD, 3).unwrap();
+        assert!(!echo.is_silent(at(1150)), "asked a second late: wait one period more");
+        assert!(!echo.is_silent(at(1199)));
+        assert!(echo.is_silent(at(1200)), "but only once");
+    }
+
+    #[test]
+    fn round_trip_excludes_the_time_held_at_the_neighbour() {
+        let mut echo = EchoState::new(at(0), PERIOD, PERIOD, 3).unwrap();
+        let first = echo.take_due(at(0)).unwrap();
+        assert_eq!((first.sequence, first.their_sent_at), (1, 0));
+        assert!(echo.take_due(at(49)).is_none());
+        let answer = Echo { sequence: 1, sent_at: 777, their_sent_at: at(10).nanos(), held: 30_000_000 };
+        echo.received(at(60), &answer);
+        assert_eq!(echo.quality().delay_ns, Some(10_000_000), "(60 - 10 - 30) / 2 ms");
+        let second = echo.take_due(at(70)).unwrap();
+        assert_eq!((second.their_sent_at, second.held), (777, 10_000_000));
+    }
+
+    #[test]
+    fn loss_counts_the_gaps() {
+        let mut echo = EchoState::new(at(0), PERIOD, PERIOD, 3).unwrap();
+        for sequence in (1..=100).filter(|s| s % 4 != 0) {
+            echo.received(at(1), &Echo { sequence, sent_at: 1, their_sent_at: 0, held: 0 });
+        }
+        let loss = echo.quality().loss_ppm;
+        assert!((240_000..260_000).contains(&loss), "{loss}");
+    }
+}

@@ -1,0 +1,317 @@
+//! Routes: every candidate of every prefix, the chosen ones, and what changes in the forwarding table.
+//!
+//! A prefix is recomputed only when one of its advertisements, the way to one of its origins, or its policy changed; the
+//! forwarding table is told only what differs (check-list 15, RIB-03).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use damc_wire::{Name, NodeId};
+
+use crate::io::{FibOp, FibRoute, NextHop, PortId, RouteSource, Stamp};
+use crate::router::PolicyRoute;
+
+/// How to get to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Cost of the shortest path.
+    pub cost: u64,
+    /// First hops of all shortest paths, by node.
+    pub next_hops: Vec<NextHop>,
+}
+
+/// What one origin says of a prefix behind one of its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// Added to the cost of reaching the origin.
+    pub metric: u32,
+    /// Share among equal ones at one origin.
+    pub weight: u16,
+    /// Matches the name itself only.
+    pub exact: bool,
+}
+
+/// A candidate: an advertisement whose origin can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Advertising node.
+    pub origin: NodeId,
+    /// Total cost.
+    pub cost: u64,
+    /// Where to send; empty where the node itself is meant.
+    pub next_hops: Vec<NextHop>,
+    /// Matches the name itself only.
+    pub exact: bool,
+}
+
+#[derive(Debug)]
+struct Policy {
+    route: PolicyRoute,
+    /// Rises with every policy set: the newest of several for one prefix stamps.
+    order: u64,
+    /// Port of the next hop while that neighbour is full.
+    port: Option<PortId>,
+}
+
+/// The table of routes.
+#[derive(Debug)]
+pub struct Rib {
+    node: NodeId,
+    name: Name,
+    /// By origin and port; a node's own name stands under the node as port.
+    adverts: BTreeMap<Name, BTreeMap<(NodeId, NodeId), Advert>>,
+    by_origin: BTreeMap<NodeId, BTreeSet<Name>>,
+    reach: BTreeMap<NodeId, Reach>,
+    local_ports: BTreeMap<NodeId, PortId>,
+    full: BTreeMap<NodeId, PortId>,
+    policies: BTreeMap<u32, Policy>,
+    order: u64,
+    installed: BTreeMap<Name, FibRoute>,
+    dirty: BTreeSet<Name>,
+    ops: Vec<FibOp>,
+}
+
+impl Rib {
+    /// Knows the node itself only. `ports` are the node's ports by neighbour.
+    #[must_use]
+    pub fn new(node: NodeId, name: Name, ports: BTreeMap<NodeId, PortId>) -> Self {
+        let mut rib = Self {
+            node: node.clone(),
+            name: name.clone(),
+            adverts: BTreeMap::new(),
+            by_origin: BTreeMap::new(),
+            reach: BTreeMap::new(),
+            local_ports: ports,
+            full: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            order: 0,
+            installed: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            ops: Vec::new(),
+        };
+        rib.reach.insert(node.clone(), Reach { cost: 0, next_hops: Vec::new() });
+        rib.advertise(&name, &node, &node, Advert { metric: 0, weight: 1, exact: false });
+        rib
+    }
+
+    // ===== inputs =====
+
+    /// An advertisement came or changed.
+    pub fn advertise(&mut self, prefix: &Name, origin: &NodeId, port: &NodeId, advert: Advert) {
+        let adverts = self.adverts.entry(prefix.clone()).or_default();
+        if adverts.insert((origin.clone(), port.clone()), advert) != Some(advert) {
+            self.by_origin.entry(origin.clone()).or_default().insert(prefix.clone());
+            self.dirty.insert(prefix.clone());
+        }
+    }
+
+    /// An advertisement is gone.
+    pub fn withdraw(&mut self, prefix: &Name, origin: &NodeId, port: &NodeId) {
+        if *prefix == self.name && origin == &self.node {
+            return; // The own name never goes.
+        }
+        let Some(adverts) = self.adverts.get_mut(prefix) else { return };
+        if adverts.remove(&(origin.clone(), port.clone())).is_none() {
+            return;
+        }
+        self.dirty.insert(prefix.clone());
+        if !adverts.keys().any(|(o, _)| o == origin)
+            && let Some(prefixes) = self.by_origin.get_mut(origin)
+        {
+            prefixes.remove(prefix);
+            if prefixes.is_empty() {
+                self.by_origin.remove(origin);
+            }
+        }
+        if adverts.is_empty() {
+            self.adverts.remove(prefix);
+        }
+    }
+
+    /// The result of a shortest-path computation, without the node itself. Only prefixes of origins whose reach differs
+    /// are looked at again.
+    pub fn set_reach(&mut self, mut reach: BTreeMap<NodeId, Reach>) {
+        reach.insert(self.node.clone(), Reach { cost: 0, next_hops: Vec::new() });
+        let gone = self.reach.keys().filter(|origin| !reach.contains_key(*origin));
+        let changed = reach.iter().filter(|(origin, r)| self.reach.get(*origin) != Some(r)).map(|(o, _)| o);
+        for origin in changed.chain(gone) {
+            self.dirty.extend(self.by_origin.get(origin).into_iter().flatten().cloned());
+        }
+        self.reach = reach;
+    }
+
+    /// A neighbour became full or ceased to be: policies over it come into force or leave it at once.
+    pub fn set_neighbour(&mut self, node: &NodeId, port: Option<PortId>) {
+        match port {
+            Some(port) => self.full.insert(node.clone(), port),
+            None => self.full.remove(node),
+        };
+        let over = |p: &&mut Policy| p.route.next_hop.as_ref() == Some(node);
+        for policy in self.policies.values_mut().filter(over) {
+            place(policy, port, &mut self.ops, &mut self.dirty);
+        }
+    }
+
+    /// Installs or replaces the policy of a label; says whether it is in force.
+    pub fn set_policy(&mut self, route: PolicyRoute) -> bool {
+        let replaced = self.policies.get(&route.label).is_some_and(|p| p.route.prefix != route.prefix);
+        if replaced {
+            self.clear_policy(route.label);
+        }
+        let port = route.next_hop.as_ref().and_then(|n| self.full.get(n).copied());
+        self.order += 1;
+        let order = self.order;
+        let (label, next_hop) = (route.label, route.next_hop.is_some());
+        let policy = self.policies.entry(label).or_insert_with(|| Policy { route: route.clone(), order, port: None });
+        if policy.route != route {
+            self.dirty.insert(route.prefix.clone());
+            policy.port = policy.port.filter(|_| policy.route.exact == route.exact);
+        }
+        policy.route = route;
+        policy.order = order;
+        place(policy, port, &mut self.ops, &mut self.dirty);
+        port.is_some() || !next_hop
+    }
+
+    /// Removes the policy of a label.
+    pub fn clear_policy(&mut self, label: u32) {
+        if let Some(mut policy) = self.policies.remove(&label) {
+            place(&mut policy, None, &mut self.ops, &mut self.dirty);
+        }
+    }
+
+    // ===== results =====
+
+    /// Whether something waits to be recomputed.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Recomputes what may have changed and returns the changes of the forwarding table, and how many prefixes were
+    /// looked at.
+    pub fn recompute(&mut self) -> (Vec<FibOp>, usize) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut ops = std::mem::take(&mut self.ops);
+        for prefix in &dirty {
+            match self.choose(prefix) {
+                Some(route) if self.installed.get(prefix) != Some(&route) => {
+                    self.installed.insert(prefix.clone(), route.clone());
+                    ops.push(FibOp::Set(route));
+                }
+                Some(_) => {}
+                None => {
+                    if self.installed.remove(prefix).is_some() {
+                        ops.push(FibOp::Remove(prefix.clone()));
+                    }
+                }
+            }
+        }
+        (ops, dirty.len())
+    }
+
+    /// What is in the forwarding table, by prefix.
+    #[must_use]
+    pub const fn installed(&self) -> &BTreeMap<Name, FibRoute> {
+        &self.installed
+    }
+
+    /// The way to a node, if there is one.
+    #[must_use]
+    pub fn reach(&self, node: &NodeId) -> Option<&Reach> {
+        self.reach.get(node)
+    }
+
+    /// Policies in order of their label, with the port of their next hop where in force.
+    pub fn policies(&self) -> impl Iterator<Item = (&PolicyRoute, Option<PortId>)> {
+        self.policies.values().map(|p| (&p.route, p.port))
+    }
+
+    /// Whether the policy of this label is in force: its next hop is a full neighbour, or it is an egress.
+    #[must_use]
+    pub fn policy_active(&self, label: u32) -> bool {
+        self.policies.get(&label).is_some_and(|p| p.port.is_some() || p.route.next_hop.is_none())
+    }
+
+    /// The policy that stamps the traffic of own pods to a prefix.
+    #[must_use]
+    pub fn stamp(&self, prefix: &Name) -> Option<Stamp> {
+        let stamping = self.policies.values().filter(|p| p.route.ingress && p.route.prefix == *prefix);
+        let newest = stamping.filter(|p| p.port.is_some()).max_by_key(|p| p.order)?;
+        newest.port.map(|port| Stamp { label: newest.route.label, port })
+    }
+
+    /// All prefixes, candidates or not.
+    pub fn prefixes(&self) -> impl Iterator<Item = &Name> {
+        self.adverts.keys()
+    }
+
+    /// All candidates of a prefix, cheapest first, then by origin.
+    #[must_use]
+    pub fn candidates(&self, prefix: &Name) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for ((origin, port), advert) in self.adverts.get(prefix).into_iter().flatten() {
+            let Some(reach) = self.reach.get(origin) else { continue };
+            let cost = reach.cost + u64::from(advert.metric);
+            let next_hops = match self.local_ports.get(port) {
+                _ if *origin != self.node => reach.next_hops.clone(),
+                Some(local) => vec![NextHop { node: port.clone(), port: *local, weight: advert.weight.max(1) }],
+                None if *prefix == self.name => Vec::new(),
+                None => continue,
+            };
+            candidates.push(Candidate { origin: origin.clone(), cost, next_hops, exact: advert.exact });
+        }
+        candidates.sort_by(|a, b| (a.cost, &a.origin).cmp(&(b.cost, &b.origin)));
+        candidates
+    }
+
+    /// The nearest candidates (check-list 27), all of them (check-list 14), and the policy on top.
+    fn choose(&self, prefix: &Name) -> Option<FibRoute> {
+        let candidates = self.candidates(prefix);
+        let cost = candidates.first()?.cost;
+        let mut route = FibRoute {
+            prefix: prefix.clone(),
+            // Where one advertises a tree and another one a single name, the tree is what must be found.
+            exact: candidates.iter().all(|c| c.exact),
+            source: RouteSource::Spf,
+            cost,
+            origins: Vec::new(),
+            next_hops: Vec::new(),
+            deliver: *prefix == self.name,
+            stamp: self.stamp(prefix),
+        };
+        for candidate in candidates.into_iter().take_while(|c| c.cost == cost) {
+            if candidate.origin == self.node {
+                route.source = RouteSource::Local;
+            }
+            if route.origins.last() != Some(&candidate.origin) {
+                route.origins.push(candidate.origin);
+            }
+            for hop in candidate.next_hops {
+                if !route.next_hops.iter().any(|h| h.port == hop.port) {
+                    route.next_hops.push(hop);
+                }
+            }
+        }
+        route.next_hops.sort();
+        if route.stamp.is_some() {
+            route.source = RouteSource::Policy;
+        }
+        Some(route)
+    }
+}
+
+/// Puts a policy into force over `port`, or out of it.
+fn place(policy: &mut Policy, port: Option<PortId>, ops: &mut Vec<FibOp>, dirty: &mut BTreeSet<Name>) {
+    if policy.port == port {
+        return;
+    }
+    policy.port = port;
+    let route = &policy.route;
+    ops.push(match port {
+        Some(port) => FibOp::SetLabel { label: route.label, prefix: route.prefix.clone(), exact: route.exact, port },
+        None => FibOp::RemoveLabel(route.label),
+    });
+    if route.ingress {
+        dirty.insert(route.prefix.clone());
+    }
+}

@@ -1,0 +1,416 @@
+//! The core of SG and SR: adjacencies, link-state database, flooding, routes.
+
+mod compute;
+mod own;
+mod receive;
+mod views;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use damc_mgmt::event::EventKind;
+use damc_trust::Verifier;
+use damc_wire::lsa::{LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
+use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason, ROUTED_BIT};
+use damc_wire::{Frame, Message, Name, NodeId, Role, Timestamp};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use self::compute::Computation;
+use crate::adjacency::{Adjacencies, Change, Received, State, roles};
+use crate::context::Context;
+use crate::flood::{Flood, Kind, Session};
+use crate::io::{Admission, FibOp, Input, Order, Outbox, Output, PortId};
+use crate::lsdb::Lsdb;
+use crate::origination::Originator;
+use crate::rib::{Advert, Rib};
+
+/// What a role built on the router has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouterEvent {
+    /// A hop-local message that is not the router's own (classes 1 and 3).
+    Message(Box<Received>),
+    /// A routed message that was delivered to this node.
+    Routed {
+        /// All of it.
+        frame: Box<Frame>,
+        /// Kernel receive stamp.
+        received_at: Timestamp,
+        /// Where it came in, if from outside.
+        port: Option<PortId>,
+    },
+    /// An adjacency is full.
+    NeighbourUp {
+        /// Where.
+        port: PortId,
+        /// Who.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+    },
+    /// A full adjacency went down.
+    NeighbourDown {
+        /// Where.
+        port: PortId,
+        /// Who.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+    },
+    /// Prefixes of the LSDB changed, or routes to them.
+    RoutesChanged,
+}
+
+/// A prefix this node advertises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixClaim {
+    /// The prefix.
+    pub prefix: Name,
+    /// The port it lies behind, named after the attached node.
+    pub port: NodeId,
+    /// Added to the cost of reaching this node: the cost of the port, so that the route's cost is that of the whole path.
+    pub metric: u32,
+    /// Share among equal instances.
+    pub weight: u16,
+    /// Pool name.
+    pub exact: bool,
+    /// The instance behind a pool name.
+    pub instance: Option<Name>,
+    /// Why it may.
+    pub proof: Proof,
+}
+
+/// A policy as the forwarding plane knows it. The next hop must be a full neighbour or the policy is not installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRoute {
+    /// Label, not 0.
+    pub label: u32,
+    /// Whose traffic.
+    pub source: NodeId,
+    /// Prefix.
+    pub prefix: Name,
+    /// Prefix matches exactly (pool).
+    pub exact: bool,
+    /// The neighbour labelled frames go to; none at the egress (plain local delivery).
+    pub next_hop: Option<NodeId>,
+    /// This node stamps the label on the traffic of its own pods.
+    pub ingress: bool,
+}
+
+/// What the router counts beside frames.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    spf_runs: u64,
+    spf_spared: u64,
+    partial_runs: u64,
+    lsa_originated: u64,
+    lsa_accepted: u64,
+    lsa_duplicate: u64,
+    lsa_refused: u64,
+    lsa_expired: u64,
+}
+
+/// The link-state router.
+#[derive(Debug)]
+pub struct Router {
+    context: Arc<Context>,
+    verifier: Verifier,
+    rng: ChaCha8Rng,
+    adjacencies: Adjacencies,
+    lsdb: Lsdb,
+    flood: Flood,
+    own: Originator,
+    computation: Computation,
+    rib: Rib,
+    /// Full neighbours.
+    full: BTreeMap<NodeId, (PortId, Role)>,
+    overload: bool,
+    stopping: bool,
+    fib_version: u64,
+    routes_changed: bool,
+    counters: Counters,
+    events: VecDeque<RouterEvent>,
+}
+
+impl Router {
+    /// All ports down, database empty. `seed` feeds all random choices.
+    #[must_use]
+    pub fn new(context: Arc<Context>, seed: u64, _now: Timestamp) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let ports = context.port_ids().zip(&context.ports).map(|(id, p)| (p.name.clone(), id)).collect();
+        Self {
+            verifier: context.verifier(),
+            adjacencies: Adjacencies::new(Arc::clone(&context), rng.random()),
+            rng,
+            lsdb: Lsdb::default(),
+            flood: Flood::default(),
+            own: Originator::new(&context.pace),
+            computation: Computation::new(&context.pace),
+            rib: Rib::new(context.node.clone(), context.name.clone(), ports),
+            full: BTreeMap::new(),
+            overload: false,
+            stopping: false,
+            fib_version: 0,
+            routes_changed: false,
+            counters: Counters::default(),
+            events: VecDeque::new(),
+            context,
+        }
+    }
+
+    // ===== inputs =====
+
+    /// Takes any input of the machine; orders it does not know are ignored.
+    pub fn handle(&mut self, now: Timestamp, input: Input<'_>, out: &mut Outbox) {
+        match input {
+            Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, out),
+            Input::PortDown(port) => self.adjacencies.handle_port(now, port, false, out),
+            Input::Frame { port, received_at, pdu } => self.handle_frame(now, port, received_at, pdu, out),
+            Input::Tick => self.adjacencies.handle_timeout(now, out),
+            Input::Order(Order::Overload(overload)) => {
+                self.overload = overload;
+                self.state_topology(now);
+            }
+            Input::Order(Order::Stop) => self.stop(now, out),
+            Input::Order(_) | Input::Undeliverable { .. } => {}
+        }
+        self.settle(now, out);
+    }
+
+    fn handle_frame(
+        &mut self,
+        now: Timestamp,
+        port: Option<PortId>,
+        received_at: Timestamp,
+        pdu: &[u8],
+        out: &mut Outbox,
+    ) {
+        if pdu.get(1).is_some_and(|message_type| message_type & ROUTED_BIT != 0) {
+            match Frame::decode(pdu) {
+                Ok(frame) => {
+                    self.events.push_back(RouterEvent::Routed { frame: Box::new(frame), received_at, port });
+                }
+                Err(e) => out.dropped(port, e.drop_reason()),
+            }
+            return;
+        }
+        let Some(port) = port else {
+            return out.dropped(None, DropReason::Malformed);
+        };
+        if let Some(received) = self.adjacencies.handle_frame(now, port, received_at, pdu, out) {
+            self.receive(now, received, out);
+        }
+    }
+
+    /// The next event, oldest first. Drain after every call.
+    pub fn poll_event(&mut self) -> Option<RouterEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        [
+            self.adjacencies.next_timeout(),
+            self.flood.next_timeout(),
+            self.own.next_timeout(),
+            self.computation.next_timeout(),
+            self.lsdb.next_expiry(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    // ===== what a role wants =====
+
+    /// Advertises a prefix, or changes what is said of it. Idempotent.
+    pub fn originate_prefix(&mut self, now: Timestamp, claim: PrefixClaim, out: &mut Outbox) {
+        self.state_prefix(now, claim);
+        self.settle(now, out);
+    }
+
+    fn state_prefix(&mut self, now: Timestamp, claim: PrefixClaim) {
+        let id = LsaId::Prefix(claim.prefix, claim.port);
+        let PrefixClaim { metric, weight, exact, instance, proof, .. } = claim;
+        let content = LsaContent::Prefix(PrefixLsa { metric, weight, exact, instance, proof });
+        if !self.stopping {
+            self.own.desire(now, &id, Some(content));
+        }
+    }
+
+    /// Purges an advertised prefix.
+    pub fn withdraw_prefix(&mut self, now: Timestamp, prefix: &Name, port: &NodeId, out: &mut Outbox) {
+        self.own.desire(now, &LsaId::Prefix(prefix.clone(), port.clone()), None);
+        self.settle(now, out);
+    }
+
+    /// Sets what routed frames a port may bring in. Ports of SG, SR and SCSC neighbours are kept by the router itself; a
+    /// port whose neighbour goes down is closed by the router.
+    pub fn set_admission(&mut self, port: PortId, rule: Admission, out: &mut Outbox) {
+        self.publish(vec![FibOp::Admit { port, rule }], out);
+    }
+
+    /// Sends a hop-local message under the hop MAC; false without an adjacency on the port.
+    pub fn send(&mut self, now: Timestamp, port: PortId, message: Message, out: &mut Outbox) -> bool {
+        self.adjacencies.send(now, port, message, out)
+    }
+
+    /// Sends a routed message from this node's own name.
+    pub fn route(&mut self, _now: Timestamp, dst: &Name, message: Message, flow: u32, label: u32, out: &mut Outbox) {
+        let message_type = message.message_type();
+        let source = self.context.name.clone();
+        match Frame::routed(dst.clone(), source, flow, label, DEFAULT_HOP_LIMIT, message).encode() {
+            Ok(pdu) => {
+                *out.sent.entry(message_type).or_default() += 1;
+                out.push(Output::Route { pdu });
+            }
+            Err(_) => out.dropped(None, DropReason::Oversized),
+        }
+    }
+
+    /// Installs or replaces the policy of a label. False where its next hop is no full neighbour: then it is kept, not
+    /// installed, and installed as soon as the neighbour is full.
+    pub fn set_policy(&mut self, now: Timestamp, policy: PolicyRoute, out: &mut Outbox) -> bool {
+        let active = self.rib.set_policy(policy);
+        self.settle(now, out);
+        active
+    }
+
+    /// Removes the policy of a label.
+    pub fn clear_policy(&mut self, now: Timestamp, label: u32, out: &mut Outbox) {
+        self.rib.clear_policy(label);
+        self.settle(now, out);
+    }
+
+    // ===== adjacency changes =====
+
+    /// Lets everything that follows from what came happen, until nothing does: adjacency changes, own LSAs, flooding,
+    /// routes. There is no timer between an event and its flooding and computation in the quiet case.
+    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        loop {
+            while let Some(change) = self.adjacencies.poll_change() {
+                match change {
+                    Change::Up { port, node, role } => self.neighbour_came(now, port, &node, role, out),
+                    Change::Down { port, node, role } => self.neighbour_went(now, port, &node, role, out),
+                }
+            }
+            self.expire(now, out);
+            let synchronised = self.flood.take_synchronised();
+            for port in &synchronised {
+                self.adjacencies.synchronised(now, *port, out);
+                self.neighbour_full_now(now, *port);
+            }
+            self.originate_due(now, out);
+            if synchronised.is_empty() {
+                break;
+            }
+        }
+        for (port, message) in self.flood.take_messages(now, &self.lsdb) {
+            self.adjacencies.send(now, port, message, out);
+        }
+        self.compute(now, out);
+        if std::mem::take(&mut self.routes_changed) {
+            self.events.push_back(RouterEvent::RoutesChanged);
+        }
+    }
+
+    fn neighbour_came(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
+        let mut ops = vec![FibOp::PortState { port, up: true }];
+        if matches!(role, Role::Sg | Role::Sr | Role::Scsc) {
+            ops.push(FibOp::Admit { port, rule: Admission::All });
+        }
+        self.publish(ops, out);
+        let kind = if roles::exchanges_lsas(self.context.role, role) { Some(Kind::Router) } else { None };
+        if let Some(kind) = kind.or((role == Role::Scsc).then_some(Kind::Replica)) {
+            // The lowest bit says whose exchange it is.
+            let exchange = self.rng.random::<u32>() << 1 | u32::from(self.context.node > *node);
+            self.flood.open(port, Session::new(now, kind, exchange, &self.context.pace, &self.lsdb));
+        }
+        if role == Role::Scsc {
+            self.state_attached(now, port);
+        }
+        if self.adjacencies.state(port) == State::Full {
+            self.neighbour_full_now(now, port);
+        }
+    }
+
+    /// The adjacency is in use from now on.
+    fn neighbour_full_now(&mut self, now: Timestamp, port: PortId) {
+        let Some(neighbour) = self.adjacencies.neighbour(port) else { return };
+        let (node, role) = (neighbour.node.clone(), neighbour.role);
+        self.full.insert(node.clone(), (port, role));
+        self.rib.set_neighbour(&node, Some(port));
+        self.events.push_back(RouterEvent::NeighbourUp { port, node, role });
+        self.links_changed(now, role);
+    }
+
+    fn neighbour_went(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
+        // First of all: no frame more that way.
+        let closed = FibOp::Admit { port, rule: Admission::Nothing };
+        self.publish(vec![FibOp::PortState { port, up: false }, closed], out);
+        self.flood.close(port);
+        if role == Role::Scsc
+            && let Ok(name) = Name::of_node(self.context.domain.as_str(), node)
+        {
+            self.own.desire(now, &LsaId::Prefix(name, node.clone()), None);
+        }
+        if self.full.remove(node).is_some() {
+            self.rib.set_neighbour(node, None);
+            self.events.push_back(RouterEvent::NeighbourDown { port, node: node.clone(), role });
+            self.links_changed(now, role);
+        }
+    }
+
+    fn links_changed(&mut self, now: Timestamp, role: Role) {
+        if roles::exchanges_lsas(self.context.role, role) {
+            self.computation.topology_changed();
+            self.state_topology(now);
+        }
+    }
+
+    /// Purges all that is ours, tells it to the neighbours in one go, and leaves.
+    fn stop(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.stopping = true;
+        self.own.stop(now);
+        self.flood.rush();
+        self.settle(now, out);
+        self.adjacencies.stop(now, out);
+    }
+
+    fn publish(&mut self, ops: Vec<FibOp>, out: &mut Outbox) {
+        if !ops.is_empty() {
+            self.fib_version += 1;
+            out.event(EventKind::Fib { version: self.fib_version, changed: ops.len() });
+            out.push(Output::Fib(ops));
+        }
+    }
+
+    /// Lets routes follow what an LSA says now, in contrast to before.
+    fn apply(&mut self, key: &LsaKey, before: Option<&LsaContent>, after: Option<&LsaContent>) {
+        if before == after {
+            return;
+        }
+        match &key.id {
+            LsaId::Topology(_) => {
+                self.computation.topology_changed();
+                let Ok(name) = Name::of_node(self.context.domain.as_str(), &key.origin) else { return };
+                if self.lsdb.topology_of(&key.origin).next().is_some() {
+                    self.rib.advertise(&name, &key.origin, &key.origin, Advert { metric: 0, weight: 1, exact: false });
+                } else {
+                    self.rib.withdraw(&name, &key.origin, &key.origin);
+                }
+            }
+            LsaId::Prefix(prefix, port) => {
+                self.routes_changed = true;
+                match after {
+                    Some(LsaContent::Prefix(p)) => {
+                        let advert = Advert { metric: p.metric, weight: p.weight, exact: p.exact };
+                        self.rib.advertise(prefix, &key.origin, port, advert);
+                    }
+                    _ => self.rib.withdraw(prefix, &key.origin, port),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the router says of itself: which LSAs it should have, and their origination when their time has come.
+
+use damc_mgmt::event::EventKind;
+use damc_wire::Millis;
+use damc_wire::frame::HOP_LOCAL_ROOM;
+use damc_wire::lsa::{LinkEntry, LsaContent, LsaId, LsaKey, Proof, TopologyLsa};
+use damc_wire::registry::DropReason;
+use damc_wire::{Name, Role, Timestamp};
+
+use super::{PrefixClaim, Router};
+use crate::adjacency::roles;
+use crate::io::{Outbox, PortId};
+use crate::lsdb::id_text;
+use crate::origination::Origination;
+
+/// Ports whose links share a fragment: with the longest names they fit one frame. A port keeps its fragment, so that a
+/// link event changes one of them.
+const PORTS_PER_FRAGMENT: usize = 24;
+/// How long a tombstone stands at most: late copies of what it purged are recognised as older meanwhile.
+const TOMBSTONE: Millis = Millis(60_000);
+
+impl Router {
+    /// States the topology LSA as it should be now. A node that never had a full neighbour says nothing: there is nobody to
+    /// tell, and an earlier life's sequence number may be learned first.
+    pub(super) fn state_topology(&mut self, now: Timestamp) {
+        if self.stopping || (self.full.is_empty() && self.own.desired(&LsaId::Topology(0)).is_none()) {
+            return;
+        }
+        let fragments = self.context.ports.len().div_ceil(PORTS_PER_FRAGMENT).max(1);
+        for fragment in 0..fragments {
+            let ports = fragment * PORTS_PER_FRAGMENT..(fragment + 1) * PORTS_PER_FRAGMENT;
+            let links = self.links().filter(|(port, _)| ports.contains(&usize::from(port.0))).map(|(_, link)| link);
+            let lsa = TopologyLsa {
+                overload: self.overload,
+                stub: self.context.role == Role::Sg && !self.context.transit,
+                links: links.collect(),
+            };
+            let Ok(fragment) = u16::try_from(fragment) else { break };
+            let id = LsaId::Topology(fragment);
+            if fragment == 0 || !lsa.links.is_empty() || self.own.desired(&id).is_some() {
+                self.own.desire(now, &id, Some(LsaContent::Topology(lsa)));
+            }
+        }
+    }
+
+    /// Full adjacencies with SG and SR, by neighbour.
+    pub(super) fn links(&self) -> impl Iterator<Item = (PortId, LinkEntry)> {
+        let routers = self.full.iter().filter(|(_, (_, role))| roles::exchanges_lsas(self.context.role, *role));
+        routers.filter_map(|(node, (port, _))| {
+            let cost = self.context.port(*port)?.cost;
+            Some((*port, LinkEntry { neighbour: node.clone(), cost }))
+        })
+    }
+
+    /// States that the SCSC is attached here, so that everybody reaches it by name (FIG-17).
+    pub(super) fn state_attached(&mut self, now: Timestamp, port: PortId) {
+        let Some(neighbour) = self.adjacencies.neighbour(port) else { return };
+        let (node, proof) = (neighbour.node.clone(), Proof::Attached((*neighbour.certificate).clone()));
+        let Ok(prefix) = Name::of_node(self.context.domain.as_str(), &node) else { return };
+        let metric = self.context.port(port).map_or(1, |p| p.cost);
+        let claim = PrefixClaim { prefix, port: node, metric, weight: 1, exact: false, instance: None, proof };
+        self.state_prefix(now, claim);
+    }
+
+    /// Signs, installs and spreads the own LSAs whose time has come.
+    pub(super) fn originate_due(&mut self, now: Timestamp, out: &mut Outbox) {
+        for Origination { id, sequence, content } in self.own.take_due(now) {
+            let key = LsaKey { origin: self.context.node.clone(), id };
+            let purge = content == LsaContent::Purge;
+            let lifetime = Millis(self.context.pace.lsa_lifetime_ms);
+            let lifetime = if purge { TOMBSTONE.min(lifetime) } else { lifetime };
+            let lsa = self.context.keys.sign_lsa(key.clone(), sequence, lifetime, content);
+            if lsa.encoded_len() > HOP_LOCAL_ROOM {
+                out.dropped(None, DropReason::Oversized);
+                continue;
+            }
+            // Like anybody's: nothing is said that the others would refuse.
+            let header = lsa.header();
+            let installed = match self.verifier.verify_lsa(now, lsa) {
+                Ok(lsa) => {
+                    let content = lsa.content.clone();
+                    self.lsdb.install(now, lsa, None).map(|old| (old, content)).map_err(|_| DropReason::ResourceLimit)
+                }
+                Err(e) => Err(e.drop_reason()),
+            };
+            match installed {
+                Ok((before, after)) => {
+                    self.counters.lsa_originated += 1;
+                    self.flood.spread(&header, None);
+                    self.apply(&key, before.as_ref().map(|l| &l.content), Some(&after));
+                    let (origin, id) = (key.origin.to_string(), id_text(&key.id));
+                    out.event(EventKind::LsaOriginated { origin, id, sequence, purge });
+                }
+                Err(reason) => out.dropped(None, reason),
+            }
+        }
+    }
+
+    /// Lets LSAs go whose time is over.
+    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+        for lsa in self.lsdb.expire(now) {
+            let key = lsa.key.clone();
+            self.apply(&key, Some(&lsa.content), None);
+            if key.origin == self.context.node {
+                self.own.forget(now, &key.id);
+            }
+            if !lsa.is_purge() {
+                self.counters.lsa_expired += 1;
+                out.event(EventKind::LsaExpired { origin: key.origin.to_string(), id: id_text(&key.id) });
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Class 2 from neighbours: LSAs by the steps of RFC 2328 section 13, acknowledgements, summaries, requests.
+
+use core::cmp::Ordering;
+use core::time::Duration;
+
+use damc_mgmt::event::EventKind;
+use damc_trust::Verified;
+use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
+use damc_wire::message::DbSummary;
+use damc_wire::registry::DropReason;
+use damc_wire::{Message, Millis, Timestamp};
+
+use super::{Router, RouterEvent};
+use crate::adjacency::Received;
+use crate::io::{Outbox, PortId};
+use crate::lsdb::id_text;
+
+impl Router {
+    /// Takes a message of an adjacent neighbour; what is not class 2 is the role's.
+    pub(super) fn receive(&mut self, now: Timestamp, received: Received, out: &mut Outbox) {
+        let port = received.port;
+        match received.message {
+            Message::LsUpdate(lsas) => {
+                for lsa in lsas {
+                    self.receive_lsa(now, port, lsa, out);
+                }
+            }
+            Message::LsAck(headers) | Message::TopologyAck(headers) => self.receive_acks(port, &headers),
+            Message::DbSummary(summary) => self.receive_summary(port, &summary),
+            Message::LsRequest(headers) => self.receive_request(port, headers),
+            _ => self.events.push_back(RouterEvent::Message(Box::new(received))),
+        }
+    }
+
+    /// RFC 2328 section 13, steps numbered as there. Step 1 (validity) comes last before installation, because a
+    /// signature costs more than all other checks: only what would be installed is verified, and nothing else that is
+    /// done with an LSA needs it to be true. Step 2 and 3 (type, scope) are the decoder's.
+    fn receive_lsa(&mut self, now: Timestamp, port: PortId, lsa: Lsa, out: &mut Outbox) {
+        let header = lsa.header();
+        let outcome = match self.lsdb.compare(&header) {
+            // Step 4: no time left, here with or without a copy.
+            _ if lsa.remaining == Millis(0) => Err(DropReason::StaleLsa),
+            // Step 5: newer than ours, or unknown here.
+            Ordering::Greater => self.receive_newer(now, port, lsa, out),
+            // Step 7: the same. An implied acknowledgement of ours, or to be acknowledged.
+            Ordering::Equal => {
+                self.counters.lsa_duplicate += 1;
+                if let Some(session) = self.flood.session(port) {
+                    if let Some(sync) = &mut session.sync {
+                        sync.answered(&header.key);
+                    }
+                    if !session.outgoing.acknowledged(&header) {
+                        session.acknowledge(header.clone());
+                    }
+                }
+                Ok(())
+            }
+            // Step 8: older than ours. The neighbour gets ours and no acknowledgement.
+            Ordering::Less => {
+                self.send_back(port, &header);
+                Err(DropReason::StaleLsa)
+            }
+        };
+        if let Err(reason) = outcome {
+            self.refuse(port, &header, reason, out);
+        }
+    }
+
+    /// Step 5. What is dropped here is not acknowledged: the neighbour keeps it on its list and sends it again
+    /// (check-list 7).
+    fn receive_newer(&mut self, now: Timestamp, port: PortId, lsa: Lsa, out: &mut Outbox) -> Result<(), DropReason> {
+        let header = lsa.header();
+        let own = header.key.origin == self.context.node;
+        // Step 5a: too soon after the instance before it.
+        let min_arrival = Duration::from_millis(self.context.pace.lsa_min_arrival_ms);
+        let too_soon = self.lsdb.stored(&header.key).is_some_and(|s| now.since(s.installed_at()) < min_arrival);
+        if too_soon && !own {
+            return Err(DropReason::MinArrival);
+        }
+        // Step 1: origin's certificate and signature, proof of a prefix.
+        let lsa = self.verifier.verify_lsa(now, lsa).map_err(|e| e.drop_reason())?;
+        // Step 5f, before installation: our own word of an earlier life is never taken as truth. At the very end of the
+        // number space it is, because there is nothing to outbid it with.
+        if own && header.sequence < u64::MAX {
+            self.hear_own(now, port, &header, out);
+            return Ok(());
+        }
+        let purge = lsa.is_purge();
+        let after = lsa.content.clone();
+        let cap = self.grant_left(now, &lsa);
+        // Steps 5b to 5d: flood, take older instances off all lists, install.
+        let before = self.lsdb.install(now, lsa, cap).map_err(|_| DropReason::ResourceLimit)?;
+        self.flood.spread(&header, Some(port));
+        self.apply(&header.key, before.as_ref().map(|l| &l.content), Some(&after));
+        // Step 5e: acknowledge.
+        if let Some(session) = self.flood.session(port) {
+            session.acknowledge(header.clone());
+        }
+        self.counters.lsa_accepted += 1;
+        out.event(EventKind::LsaAccepted {
+            origin: header.key.origin.to_string(),
+            id: id_text(&header.key.id),
+            sequence: header.sequence,
+            purge,
+            port: self.context.port_label(port),
+        });
+        Ok(())
+    }
+
+    /// An LSA lives no longer than the grant in it (GAP-07).
+    fn grant_left(&self, now: Timestamp, lsa: &Verified<Lsa>) -> Option<Duration> {
+        match &lsa.content {
+            LsaContent::Prefix(prefix) => match &prefix.proof {
+                Proof::Grant(grant) => Some(self.verifier.spa_clock().remaining(now, grant).duration()),
+                Proof::Attached(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A newer instance under our name: outbid or purge it (check-list 10). While its bearer still exchanges databases with
+    /// us more of the kind is to come, and the topology is about to change: one instance for all.
+    fn hear_own(&mut self, now: Timestamp, port: PortId, header: &LsaHeader, out: &mut Outbox) {
+        let mut not_before = now;
+        if let Some(session) = self.flood.session(port) {
+            if let Some(sync) = &mut session.sync {
+                sync.answered(&header.key);
+                not_before = now + Duration::from_millis(self.context.pace.lsa_min_origination_ms);
+            }
+            session.acknowledge(header.clone());
+        }
+        if self.own.fight_back(now, &header.key.id, header.sequence, not_before) {
+            self.refuse(port, header, DropReason::DuplicateIdentity, out);
+        }
+    }
+
+    fn send_back(&mut self, port: PortId, theirs: &LsaHeader) {
+        let Some(version) = self.lsdb.get(&theirs.key).map(|ours| ours.header().version()) else { return };
+        if let Some(session) = self.flood.session(port) {
+            if let Some(sync) = &mut session.sync {
+                sync.answered(&theirs.key);
+            }
+            session.outgoing.enqueue(&theirs.key, version);
+        }
+    }
+
+    fn refuse(&mut self, port: PortId, header: &LsaHeader, reason: DropReason, out: &mut Outbox) {
+        self.counters.lsa_refused += 1;
+        out.dropped(Some(port), reason);
+        out.event(EventKind::LsaRefused {
+            origin: header.key.origin.to_string(),
+            id: id_text(&header.key.id),
+            sequence: header.sequence,
+            reason: reason.label().to_owned(),
+            port: self.context.port_label(port),
+        });
+        // What will not be believed the next time either must not keep the exchange from its end.
+        if reason != DropReason::MinArrival
+            && let Some(sync) = self.flood.session(port).and_then(|s| s.sync.as_mut())
+        {
+            sync.answered(&header.key);
+        }
+    }
+
+    fn receive_acks(&mut self, port: PortId, headers: &[LsaHeader]) {
+        let Some(session) = self.flood.session(port) else { return };
+        for header in headers {
+            session.outgoing.acknowledged(header);
+            if header.sequence == 0
+                && let Some(sync) = &mut session.sync
+            {
+                sync.answered(&header.key);
+            }
+        }
+    }
+
+    /// A page of the neighbour's summary, or one of ours returned as its acknowledgement.
+    fn receive_summary(&mut self, port: PortId, summary: &DbSummary) {
+        let Some(session) = self.flood.session(port) else { return };
+        if let Some(sync) = &mut session.sync {
+            if summary.exchange == sync.exchange() {
+                sync.page_acknowledged(summary.page);
+                return;
+            }
+            if sync.page_received(summary) {
+                let newer = |h: &&LsaHeader| h.remaining > Millis(0) && self.lsdb.compare(h) == Ordering::Greater;
+                for header in summary.headers.iter().filter(newer) {
+                    sync.request(header);
+                }
+            }
+        } else if summary.headers.is_empty() && !self.lsdb.is_empty() {
+            return; // Our own page coming back twice, after the exchange is over.
+        }
+        session.acknowledge_page(summary);
+    }
+
+    /// Answers with what is in the database: the LSA by reliable flooding, or an acknowledgement with sequence 0.
+    fn receive_request(&mut self, port: PortId, headers: Vec<LsaHeader>) {
+        let Some(session) = self.flood.session(port) else { return };
+        for header in headers {
+            match self.lsdb.get(&header.key) {
+                Some(ours) => session.outgoing.enqueue(&header.key, ours.header().version()),
+                None => session.acknowledge(LsaHeader { sequence: 0, digest: 0, ..header }),
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Questions to the router: state for roles, views for the management interface.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use damc_mgmt::view::{FibEntryView, FibView, LsdbView, NeighborsView, NextHopView, RibView, RouteView};
+use damc_wire::{NodeId, Role, Timestamp};
+
+use super::Router;
+use crate::adjacency::{LinkQuality, Neighbour};
+use crate::context::Context;
+use crate::io::{FibRoute, NextHop, PortId, RouteSource};
+use crate::lsdb::Lsdb;
+use crate::rib::Reach;
+
+impl Router {
+    /// The node's context.
+    #[must_use]
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn lsdb(&self) -> &Lsdb {
+        &self.lsdb
+    }
+
+    /// The port of a full neighbour.
+    #[must_use]
+    pub fn neighbour_full(&self, node: &NodeId) -> Option<PortId> {
+        self.full.get(node).map(|(port, _)| *port)
+    }
+
+    /// Neighbours that are full, by port.
+    pub fn full_neighbours(&self) -> impl Iterator<Item = (PortId, &NodeId, Role)> {
+        let mut all: Vec<_> = self.full.iter().map(|(node, (port, role))| (*port, node, *role)).collect();
+        all.sort();
+        all.into_iter()
+    }
+
+    /// The neighbour on a port with certificate and sessions, where at least two-way.
+    #[must_use]
+    pub fn neighbour(&self, port: PortId) -> Option<&Neighbour> {
+        self.adjacencies.neighbour(port)
+    }
+
+    /// What the echo measured on a port.
+    #[must_use]
+    pub fn link_quality(&self, port: PortId) -> LinkQuality {
+        self.adjacencies.link_quality(port)
+    }
+
+    /// Cost and first hops to a node, where it can be reached.
+    #[must_use]
+    pub fn reach_of(&self, node: &NodeId) -> Option<&Reach> {
+        self.rib.reach(node)
+    }
+
+    /// What is in the forwarding table for exactly this prefix.
+    #[must_use]
+    pub fn route_to(&self, prefix: &damc_wire::Name) -> Option<&FibRoute> {
+        self.rib.installed().get(prefix)
+    }
+
+    /// Whether the policy of this label is installed now.
+    #[must_use]
+    pub fn policy_active(&self, label: u32) -> bool {
+        self.rib.policy_active(label)
+    }
+
+    /// `/neighbors`.
+    #[must_use]
+    pub fn neighbors_view(&self, now: Timestamp) -> NeighborsView {
+        let mut view = self.adjacencies.view(now);
+        for row in &mut view.neighbors {
+            let port = self.context.ports.iter().position(|p| p.name.as_str() == row.port);
+            let port = port.and_then(|i| u16::try_from(i).ok()).map(PortId);
+            row.unacknowledged = port.map_or(0, |port| self.flood.unacknowledged(port));
+        }
+        view
+    }
+
+    /// `/lsdb`.
+    #[must_use]
+    pub fn lsdb_view(&self, now: Timestamp) -> LsdbView {
+        self.lsdb.view(now, &self.context.node)
+    }
+
+    /// `/rib`: every candidate of every prefix, and the policies on top.
+    #[must_use]
+    pub fn rib_view(&self) -> RibView {
+        let mut routes = Vec::new();
+        for prefix in self.rib.prefixes() {
+            let best = self.rib.installed().get(prefix).map(|r| r.cost);
+            for candidate in self.rib.candidates(prefix) {
+                let local = candidate.origin == self.context.node;
+                routes.push(RouteView {
+                    prefix: prefix.to_string(),
+                    source: if local { "local" } else { "spf" }.to_owned(),
+                    cost: candidate.cost,
+                    origin: candidate.origin.to_string(),
+                    next_hops: self.hop_views(&candidate.next_hops),
+                    chosen: Some(candidate.cost) == best,
+                    label: None,
+                });
+            }
+            for (policy, port) in self.rib.policies().filter(|(p, _)| p.prefix == *prefix) {
+                let next_hop = policy.next_hop.as_ref();
+                routes.push(RouteView {
+                    prefix: prefix.to_string(),
+                    source: "policy".to_owned(),
+                    cost: best.unwrap_or_default(),
+                    origin: policy.source.to_string(),
+                    next_hops: next_hop.into_iter().map(|node| hop_view(node, 1)).collect(),
+                    chosen: port.is_some() || next_hop.is_none(),
+                    label: Some(policy.label),
+                });
+            }
+        }
+        RibView { node: self.context.node.to_string(), routes }
+    }
+
+    /// `/fib`.
+    #[must_use]
+    pub fn fib_view(&self) -> FibView {
+        let mut entries: Vec<FibEntryView> = self.rib.installed().values().map(|r| self.entry_view(r)).collect();
+        for (policy, port) in self.rib.policies().filter(|(p, port)| port.is_some() && !p.ingress) {
+            let plain = self.rib.installed().get(&policy.prefix);
+            let node = port.and_then(|p| self.context.port(p)).map(|p| &p.name);
+            entries.push(FibEntryView {
+                prefix: policy.prefix.to_string(),
+                source: source_label(RouteSource::Policy),
+                cost: plain.map_or(0, |r| r.cost),
+                origin: plain.map(|r| r.origins.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+                next_hops: node.into_iter().map(|node| hop_view(node, 1)).collect(),
+                exact: policy.exact,
+                label: Some(policy.label),
+            });
+        }
+        entries.sort_by(|a, b| (&a.prefix, a.label).cmp(&(&b.prefix, b.label)));
+        FibView { node: self.context.node.to_string(), version: self.fib_version, entries }
+    }
+
+    fn entry_view(&self, route: &FibRoute) -> FibEntryView {
+        let stamped = route.stamp.and_then(|s| self.context.port(s.port)).map(|p| hop_view(&p.name, 1));
+        let next_hops = match stamped {
+            Some(hop) => vec![hop],
+            None => self.hop_views(&route.next_hops),
+        };
+        FibEntryView {
+            prefix: route.prefix.to_string(),
+            source: source_label(route.source),
+            cost: route.cost,
+            origin: route.origins.iter().map(ToString::to_string).collect(),
+            next_hops,
+            exact: route.exact,
+            label: route.stamp.map(|s| s.label),
+        }
+    }
+
+    /// Next hops as views; none means the node itself.
+    fn hop_views(&self, hops: &[NextHop]) -> Vec<NextHopView> {
+        if hops.is_empty() {
+            return vec![hop_view(&self.context.node, 1)];
+        }
+        let mut views: Vec<NextHopView> = hops.iter().map(|h| hop_view(&h.node, h.weight)).collect();
+        views.sort();
+        views
+    }
+
+    /// Protocol counters by name.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let c = &self.counters;
+        [
+            ("adjacency_flaps", self.adjacencies.flaps()),
+            ("fib_version", self.fib_version),
+            ("fight_backs", self.own.fight_backs()),
+            ("lsa_accepted", c.lsa_accepted),
+            ("lsa_duplicate", c.lsa_duplicate),
+            ("lsa_expired", c.lsa_expired),
+            ("lsa_originated", c.lsa_originated),
+            ("lsa_refused", c.lsa_refused),
+            ("lsa_retransmitted", self.flood.retransmitted()),
+            ("lsas", self.lsdb.len() as u64),
+            ("partial_runs", c.partial_runs),
+            ("spf_runs", c.spf_runs),
+            ("spf_spared", c.spf_spared),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// The views every router has: `fib`, `rib`, `lsdb`, `neighbors`, `protocol`.
+    #[must_use]
+    pub fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
+        match what {
+            "fib" => serde_json::to_value(self.fib_view()).ok(),
+            "rib" => serde_json::to_value(self.rib_view()).ok(),
+            "lsdb" => serde_json::to_value(self.lsdb_view(now)).ok(),
+            "neighbors" => serde_json::to_value(self.neighbors_view(now)).ok(),
+            "protocol" => serde_json::to_value(self.counters()).ok(),
+            _ => None,
+        }
+    }
+}
+
+fn hop_view(node: &NodeId, weight: u16) -> NextHopView {
+    NextHopView { node: node.to_string(), port: node.to_string(), weight }
+}
+
+fn source_label(source: RouteSource) -> String {
+    match source {
+        RouteSource::Local => "local",
+        RouteSource::Spf => "spf",
+        RouteSource::Policy => "policy",
+        RouteSource::Backup => "backup",
+    }
+    .to_owned()
+}
