@@ -73,7 +73,7 @@ pub struct Rib {
 impl Rib {
     /// Knows the node itself only. `ports` are the node's ports by neighbour.
     #[must_use]
-    pub fn new(node: NodeId, name: Name, ports: BTreeMap<NodeId, PortId>) -> Self {
+    pub fn new(node: &NodeId, name: &Name, ports: BTreeMap<NodeId, PortId>) -> Self {
         let mut rib = Self {
             node: node.clone(),
             name: name.clone(),
@@ -89,7 +89,7 @@ impl Rib {
             ops: Vec::new(),
         };
         rib.reach.insert(node.clone(), Reach { cost: 0, next_hops: Vec::new() });
-        rib.advertise(&name, &node, &node, Advert { metric: 0, weight: 1, exact: false });
+        rib.advertise(name, node, node, Advert { metric: 0, weight: 1, exact: false });
         rib
     }
 

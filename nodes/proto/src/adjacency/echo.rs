@@ -83,7 +83,7 @@ impl EchoState {
         if now < self.next_at {
             return None;
         }
-        self.next_at = self.next_at + self.interval;
+        self.next_at += self.interval;
         if self.next_at <= now {
             self.next_at = now + self.interval;
         }
@@ -136,7 +136,7 @@ impl EchoState {
         LinkQuality {
             delay_ns: self.smoothed_ns.map(|ns| ns as u64),
             jitter_ns: self.smoothed_ns.map(|_| self.jitter_ns as u64),
-            loss_ppm: if seen == 0 { 0 } else { lost * 1_000_000 / seen },
+            loss_ppm: (lost * 1_000_000).checked_div(seen).unwrap_or(0),
         }
     }
 }

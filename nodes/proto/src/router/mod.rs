@@ -146,7 +146,7 @@ impl Router {
             flood: Flood::default(),
             own: Originator::new(&context.pace),
             computation: Computation::new(&context.pace),
-            rib: Rib::new(context.node.clone(), context.name.clone(), ports),
+            rib: Rib::new(&context.node, &context.name, ports),
             full: BTreeMap::new(),
             overload: false,
             stopping: false,
