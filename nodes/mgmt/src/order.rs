@@ -11,6 +11,13 @@ pub enum OrderRequest {
         /// Set it.
         on: bool,
     },
+    /// SG, SR: set the cost of sending over a port.
+    Cost {
+        /// Port: the neighbour's name.
+        port: String,
+        /// Cost, 1 to 16777215.
+        cost: u32,
+    },
     /// All: end in order, as on SIGTERM.
     Stop,
     /// SPA: take a licence away and revoke its grants.

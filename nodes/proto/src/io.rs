@@ -51,6 +51,13 @@ pub enum Input<'a> {
 pub enum Order {
     /// SG, SR: set or clear the overload bit.
     Overload(bool),
+    /// SG, SR: set the cost of sending over a port.
+    Cost {
+        /// Port.
+        port: PortId,
+        /// Cost, 1 to [`damc_wire::lsa::MAX_COST`]; out of range it is held to it.
+        cost: u32,
+    },
     /// SG, SR: purge own LSAs and tell neighbours; the process ends when all outputs are out.
     Stop,
     /// SPA: take the licence of a pod for a prefix away and revoke its grants.
