@@ -4,6 +4,7 @@
 //! does to the frames what the link's spec says: [`model`] decides (without I/O, in any time), [`engine`] receives,
 //! waits and sends, [`control`] changes and shows links while they run, [`calibrate`] measures what comes out.
 
+pub mod calibrate;
 pub mod control;
 pub mod distribution;
 mod engine;

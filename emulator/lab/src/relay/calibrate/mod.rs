@@ -1,0 +1,169 @@
+//! Does a link do what it is told? Known trains of frames over a private link, one property after the other, and what
+//! was asked beside what was measured.
+//!
+//! The link is whatever backend serves the lab: the caller opens a socket at either end and says how a spec is put on
+//! the direction between them. Delays are taken from just before the sending system call to the kernel's receive
+//! stamp, so they include what crossing two veth pairs and the relay costs.
+
+mod plan;
+mod statistics;
+mod train;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::DirectionSpec;
+pub use statistics::Interval;
+
+/// A private link to measure.
+pub struct CalibrationLink<'a> {
+    /// Bound to the near end.
+    pub sender: damc_link::RawSocket,
+    /// Bound to the far end, opened with [`damc_link::Filter::Everything`].
+    pub receiver: damc_link::RawSocket,
+    /// Puts a spec on the direction from sender to receiver.
+    pub apply: &'a mut dyn FnMut(&DirectionSpec) -> Result<(), String>,
+}
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// About a second: before every run.
+    Short,
+    /// About ten seconds, every property: for `damc doctor --calibrate`.
+    Long,
+}
+
+/// A property of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Property {
+    /// What a link without any impairment adds, ms.
+    Base,
+    /// Mean delay, ms.
+    Delay,
+    /// Standard deviation of the delay, ms.
+    Jitter,
+    /// Share of frames lost independently.
+    Loss,
+    /// Share of frames lost in bursts.
+    BurstLoss,
+    /// Mean length of a burst of losses, frames.
+    BurstLength,
+    /// Bits of Ethernet frames per second.
+    Rate,
+    /// Share of frames doubled.
+    Duplicate,
+    /// Share of frames damaged.
+    Corrupt,
+    /// Share of frames that overtook.
+    Reorder,
+}
+
+/// One property, asked and measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Which.
+    pub property: Property,
+    /// What was asked, in the property's unit.
+    pub asked: f64,
+    /// What was measured.
+    pub measured: f64,
+    /// Confidence interval of the measurement: 95 % for means, 99 % binomial for shares.
+    pub interval: Interval,
+    /// Frames it rests on.
+    pub samples: u64,
+    /// Median, where the property has one.
+    pub p50: Option<f64>,
+    /// 99th percentile, where the property has one.
+    pub p99: Option<f64>,
+    /// Within [`Tolerance`].
+    pub within: bool,
+}
+
+/// What a link may be off by and still count as faithful.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tolerance {
+    /// Of the mean delay, ms.
+    pub delay_ms: f64,
+    /// Of the delay's 99th percentile, ms.
+    pub delay_p99_ms: f64,
+    /// Of the deviation of the delay, as share of what was asked.
+    pub jitter: f64,
+    /// Of the rate, as share.
+    pub rate: f64,
+}
+
+impl Default for Tolerance {
+    /// Enough for the suites, whose thresholds lie milliseconds apart; a quiet machine does far better.
+    fn default() -> Self {
+        Self { delay_ms: 0.5, delay_p99_ms: 3.0, jitter: 0.15, rate: 0.03 }
+    }
+}
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// How much was measured.
+    pub depth: Depth,
+    /// What it was judged by.
+    pub tolerance: Tolerance,
+    /// Property by property.
+    pub measurements: Vec<Measurement>,
+    /// Every measurement is within tolerance.
+    pub faithful: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// How long it took, ms.
+    pub took_ms: u64,
+}
+
+impl Calibration {
+    /// The measurement of a property, if it was made.
+    #[must_use]
+    pub fn of(&self, property: Property) -> Option<&Measurement> {
+        self.measurements.iter().find(|m| m.property == property)
+    }
+}
+
+/// How often a property that came out wrong is measured again. A right link leaves a 99 % interval once in a hundred
+/// measurements, and a loaded host spoils a tenth of a second now and then.
+const REPEATS: usize = 2;
+
+/// Measures a link. Takes as long as [`Depth`] says, a little longer where something has to be measured again.
+pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) -> Result<Calibration, String> {
+    let start = Instant::now();
+    let CalibrationLink { sender, receiver, apply } = link;
+    let mut bench = train::Bench::new(sender, receiver);
+    let mut measurements = Vec::new();
+    let mut reasons = Vec::new();
+    for step in plan::steps(depth) {
+        let mut outcome = Vec::new();
+        for _ in 0..=REPEATS {
+            apply(&step.spec)?;
+            let train = bench.send(&step.train).map_err(|e| format!("calibration link: {e}"))?;
+            outcome = step.measure(&train, &tolerance);
+            if outcome.iter().all(|m| m.within) {
+                break;
+            }
+        }
+        reasons.extend(outcome.iter().filter(|m| !m.within).map(Measurement::complaint));
+        measurements.extend(outcome);
+    }
+    apply(&DirectionSpec::default())?;
+    let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Calibration { depth, tolerance, measurements, faithful: reasons.is_empty(), reasons, took_ms })
+}
+
+impl Measurement {
+    fn complaint(&self) -> String {
+        let Self { property, asked, measured, interval, samples, p99, .. } = self;
+        let p99 = p99.map_or_else(String::new, |p99| format!(", p99 {p99:.3}"));
+        format!(
+            "{property:?}: asked {asked:.4}, measured {measured:.4} [{:.4}, {:.4}]{p99} over {samples} frames",
+            interval.low, interval.high
+        )
+    }
+}

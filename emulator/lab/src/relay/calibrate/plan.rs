@@ -1,0 +1,197 @@
+//! What is asked of the link, step by step, and how a train becomes a measurement.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::statistics::{Interval, Sample, binomial_interval, correlated_interval};
+use super::train::{Train, TrainSpec};
+use super::{Depth, Measurement, Property, Tolerance};
+use crate::relay::distribution::Distribution;
+use crate::relay::spec::{DirectionSpec, Loss, Reorder};
+
+/// One step: a spec, a train, and what to read from it.
+pub(super) struct Step {
+    pub spec: DirectionSpec,
+    pub train: TrainSpec,
+    read: Read,
+}
+
+/// What to read from a train.
+#[derive(Clone, Copy)]
+enum Read {
+    Base,
+    Delay,
+    Jitter { sigma_ms: f64 },
+    Loss,
+    Bursts,
+    Rate,
+    Duplicate,
+    Corrupt,
+    Reorder,
+}
+
+const MS: u64 = 1_000_000;
+/// Length of frames where length does not matter.
+const SHORT_FRAME: usize = 100;
+/// Length of frames where it does.
+const LONG_FRAME: usize = 1_000;
+
+/// The steps of a depth.
+pub(super) fn steps(depth: Depth) -> Vec<Step> {
+    let long = depth == Depth::Long;
+    let n = |short, long_count| if long { long_count } else { short };
+    let uniform_sigma = |jitter_ms: f64| jitter_ms / 3.0_f64.sqrt();
+    let mut steps = vec![
+        step(DirectionSpec::default(), Read::Base, paced(n(100, 1_000), 700)),
+        step(delay(10, 0), Read::Delay, paced(n(150, 1_000), 1_000)),
+        step(delay(10, 2), Read::Jitter { sigma_ms: uniform_sigma(2.0) }, paced(n(300, 2_000), 500)),
+        step(loss(Loss::Random { probability: 0.1 }), Read::Loss, flood(n(5_000, 20_000), long)),
+        step(rate(20_000_000), Read::Rate, burst(n(100, 400))),
+    ];
+    if long {
+        let normal = DirectionSpec { distribution: Distribution::Normal, ..delay(20, 2) };
+        let reorder = Some(Reorder { probability: 0.25, gap: 1 });
+        let bursts = Loss::GilbertElliott { to_bad: 0.02, to_good: 0.25, bad_loss: 1.0, good_loss: 0.0 };
+        steps.extend([
+            step(delay(1, 0), Read::Delay, paced(1_000, 1_000)),
+            step(delay(50, 0), Read::Delay, paced(500, 1_000)),
+            step(normal, Read::Jitter { sigma_ms: 2.0 }, paced(2_000, 500)),
+            step(loss(Loss::Random { probability: 0.01 }), Read::Loss, flood(20_000, long)),
+            step(loss(bursts), Read::Bursts, flood(20_000, long)),
+            step(rate(5_000_000), Read::Rate, burst(150)),
+            step(rate(100_000_000), Read::Rate, burst(800)),
+            step(DirectionSpec { duplicate: 0.1, ..DirectionSpec::default() }, Read::Duplicate, flood(5_000, long)),
+            step(DirectionSpec { corrupt: 0.1, ..DirectionSpec::default() }, Read::Corrupt, flood(5_000, long)),
+            step(DirectionSpec { reorder, ..delay(5, 0) }, Read::Reorder, paced(2_000, 200)),
+        ]);
+    }
+    steps
+}
+
+fn step(spec: DirectionSpec, read: Read, mut train: TrainSpec) -> Step {
+    train.settle += Duration::from_nanos(spec.delay_ns + 4 * spec.jitter_ns);
+    Step { spec, train, read }
+}
+
+fn delay(ms: u64, jitter_ms: u64) -> DirectionSpec {
+    DirectionSpec { delay_ns: ms * MS, jitter_ns: jitter_ms * MS, ..DirectionSpec::default() }
+}
+
+fn loss(loss: Loss) -> DirectionSpec {
+    DirectionSpec { loss, ..DirectionSpec::default() }
+}
+
+fn rate(rate: u64) -> DirectionSpec {
+    DirectionSpec { rate_bps: Some(rate), ..DirectionSpec::default() }
+}
+
+/// Frames at a steady pace.
+fn paced(count: u64, gap_us: u64) -> TrainSpec {
+    let (gap, settle) = (Duration::from_micros(gap_us), Duration::from_millis(15));
+    TrainSpec { count, gap, length: SHORT_FRAME, at_most: Duration::from_secs(3), settle }
+}
+
+/// Many frames, with a breath between them so that no buffer on the way overflows.
+fn flood(count: u64, long: bool) -> TrainSpec {
+    let at_most = Duration::from_millis(if long { 2_000 } else { 300 });
+    TrainSpec { gap: Duration::from_micros(20), at_most, ..paced(count, 0) }
+}
+
+/// Long frames back to back.
+fn burst(count: u64) -> TrainSpec {
+    TrainSpec { length: LONG_FRAME, ..paced(count, 0) }
+}
+
+impl Step {
+    /// What the train says.
+    pub(super) fn measure(&self, train: &Train, tolerance: &Tolerance) -> Vec<Measurement> {
+        match self.read {
+            Read::Base => vec![self.delays(Property::Base, train, tolerance)],
+            Read::Delay => vec![self.delays(Property::Delay, train, tolerance)],
+            Read::Jitter { sigma_ms } => vec![jitter(sigma_ms, train, tolerance)],
+            Read::Loss => {
+                let lost = train.sent.saturating_sub(train.arrivals.len() as u64);
+                vec![share(Property::Loss, self.spec.loss.expected(), lost, train.sent)]
+            }
+            Read::Bursts => self.bursts(train),
+            Read::Rate => vec![self.rate(train, tolerance)],
+            Read::Duplicate => {
+                let distinct = train.arrivals.iter().map(|a| a.number).collect::<HashSet<_>>().len();
+                let doubled = train.arrivals.len() - distinct;
+                vec![share(Property::Duplicate, self.spec.duplicate, doubled as u64, train.sent)]
+            }
+            Read::Corrupt => {
+                let damaged = train.arrivals.iter().filter(|a| !a.intact).count();
+                vec![share(Property::Corrupt, self.spec.corrupt, damaged as u64, train.arrivals.len() as u64)]
+            }
+            Read::Reorder => {
+                let half = self.spec.delay_ns as f64 / MS as f64 / 2.0;
+                let early = train.arrivals.iter().filter(|a| a.delay_ms < half).count();
+                let asked = self.spec.reorder.map_or(0.0, |r| r.probability);
+                vec![share(Property::Reorder, asked, early as u64, train.arrivals.len() as u64)]
+            }
+        }
+    }
+
+    fn delays(&self, property: Property, train: &Train, tolerance: &Tolerance) -> Measurement {
+        let sample = Sample::new(train.arrivals.iter().map(|a| a.delay_ms));
+        let asked = self.spec.delay_ns as f64 / MS as f64;
+        let (measured, p99) = (sample.mean(), sample.quantile(0.99));
+        let within = (measured - asked).abs() <= tolerance.delay_ms
+            && p99.is_some_and(|p99| (p99 - asked).abs() <= tolerance.delay_p99_ms)
+            && sample.len() == train.sent;
+        let (interval, samples, p50) = (sample.interval(), sample.len(), sample.quantile(0.5));
+        Measurement { property, asked, measured, interval, samples, p50, p99, within }
+    }
+
+    /// Share and mean length of bursts. The share's interval is widened by the correlation of the two-state chain.
+    fn bursts(&self, train: &Train) -> Vec<Measurement> {
+        let Loss::GilbertElliott { to_bad, to_good, .. } = self.spec.loss else { return Vec::new() };
+        let lost = train.sent.saturating_sub(train.arrivals.len() as u64);
+        let memory = 1.0 - to_bad - to_good;
+        let inflation = (1.0 + memory) / (1.0 - memory);
+        let mut shares = share(Property::BurstLoss, self.spec.loss.expected(), lost, train.sent);
+        shares.interval = correlated_interval(lost, train.sent, inflation);
+        shares.within = shares.interval.contains(shares.asked);
+        let gaps =
+            train.arrivals.windows(2).map(|w| w[1].number.saturating_sub(w[0].number + 1)).filter(|&gap| gap > 0);
+        let lengths = Sample::new(gaps.map(|gap| gap as f64));
+        let (asked, measured) = (1.0 / to_good, lengths.mean());
+        // Lengths are geometric: their deviation is about their mean.
+        let interval = Interval::around(measured, 2.576 * measured / (lengths.len() as f64).sqrt());
+        let within = interval.contains(asked);
+        let samples = lengths.len();
+        let (p50, p99) = (lengths.quantile(0.5), lengths.quantile(0.99));
+        let property = Property::BurstLength;
+        vec![shares, Measurement { property, asked, measured, interval, samples, p50, p99, within }]
+    }
+
+    fn rate(&self, train: &Train, tolerance: &Tolerance) -> Measurement {
+        let asked = self.spec.rate_bps.unwrap_or(0) as f64;
+        let gaps = Sample::new(train.arrivals.windows(2).map(|w| w[1].at.saturating_sub(w[0].at) as f64 / 1e9));
+        let bits = (self.train.length * 8) as f64;
+        let measured = bits / gaps.mean();
+        let spread = gaps.interval();
+        let interval = Interval { low: bits / spread.high, high: bits / spread.low.max(1e-9) };
+        let within = (measured / asked - 1.0).abs() <= tolerance.rate && train.arrivals.len() as u64 == train.sent;
+        let samples = train.arrivals.len() as u64;
+        Measurement { property: Property::Rate, asked, measured, interval, samples, p50: None, p99: None, within }
+    }
+}
+
+/// The standard deviation of the delays. Its own interval is that of a normal sample, which is wide enough for all.
+fn jitter(asked: f64, train: &Train, tolerance: &Tolerance) -> Measurement {
+    let sample = Sample::new(train.arrivals.iter().map(|a| a.delay_ms));
+    let measured = sample.deviation();
+    let interval = Interval::around(measured, 1.96 * measured / (2.0 * sample.len() as f64).sqrt());
+    let within = (measured / asked - 1.0).abs() <= tolerance.jitter;
+    let (samples, p50, p99) = (sample.len(), sample.quantile(0.5), sample.quantile(0.99));
+    Measurement { property: Property::Jitter, asked, measured, interval, samples, p50, p99, within }
+}
+
+fn share(property: Property, asked: f64, hits: u64, trials: u64) -> Measurement {
+    let interval = binomial_interval(hits, trials);
+    let measured = hits as f64 / trials.max(1) as f64;
+    let within = trials > 0 && interval.contains(asked);
+    Measurement { property, asked, measured, interval, samples: trials, p50: None, p99: None, within }
+}
