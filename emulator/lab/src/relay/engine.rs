@@ -45,8 +45,7 @@ pub fn main(control: UnixStream) -> Result<(), RelayError> {
             return Err(error);
         }
     };
-    // The default slack of 50 µs would be added to every delay. It cannot fail for a thread that asks for itself.
-    let _ = nix::sys::prctl::set_timerslack(1);
+    tracing::debug!(priority = ?super::priority::raise(), links = config.links.len(), "relay runs");
     control.reply(&Reply::Done)?;
     engine.run(&mut control)
 }
@@ -62,6 +61,40 @@ struct Direction {
     to: u32,
     /// Its entry in the agenda that counts; others are stale.
     scheduled: Option<Timestamp>,
+}
+
+/// Wakes us a little before a frame is due, by as much as the host usually takes to wake us; the rest is spent asking
+/// for frames without waiting. Without it every delay is longer by that time.
+#[derive(Default)]
+struct Alarm {
+    lead: Duration,
+    /// When we asked to be woken.
+    set_for: Option<Timestamp>,
+}
+
+/// Most we ever wake early: what spinning may cost for one frame.
+const MAX_LEAD: Duration = Duration::from_micros(40);
+/// How fast the lead follows. Down faster than up, so that two wakes of three come late rather than early.
+const LEAD_UP: Duration = Duration::from_micros(1);
+/// See [`LEAD_UP`].
+const LEAD_DOWN: Duration = Duration::from_micros(2);
+
+impl Alarm {
+    /// How long to wait for the next entry of the agenda; none for ever.
+    fn set(&mut self, next: Option<&Reverse<(Timestamp, usize)>>) -> Option<Duration> {
+        let Reverse((at, _)) = next?;
+        let left = at.since(Timestamp(monotonic_now())).saturating_sub(self.lead);
+        self.set_for = (!left.is_zero()).then(|| *at - self.lead);
+        Some(left)
+    }
+
+    /// The wait is over because of the time: learn from when that was.
+    fn rang(&mut self) {
+        let Some(set_for) = self.set_for.take() else { return };
+        let late = Timestamp(monotonic_now()).since(set_for);
+        self.lead =
+            if late > self.lead { (self.lead + LEAD_UP).min(MAX_LEAD) } else { self.lead.saturating_sub(LEAD_DOWN) };
+    }
 }
 
 /// All directions of all links.
@@ -111,21 +144,19 @@ impl Engine {
     fn run(&mut self, control: &mut ControlServer) -> Result<(), RelayError> {
         let mut arena = ReceiveArena::new(BATCH);
         let mut more_waits = false;
+        let mut alarm = Alarm::default();
         loop {
-            let timeout = if more_waits { Some(Duration::ZERO) } else { self.time_left() };
+            let timeout = if more_waits { Some(Duration::ZERO) } else { alarm.set(self.agenda.peek()) };
             let (frames, spoken) = wait(&self.socket, control, timeout)?;
+            if !frames && !spoken {
+                alarm.rang();
+            }
             more_waits = frames && self.receive(&mut arena)?;
             self.deliver_due();
             if spoken && !self.answer(control)? {
                 return Ok(());
             }
         }
-    }
-
-    /// Time until the next frame is due; none for never.
-    fn time_left(&self) -> Option<Duration> {
-        let Reverse((at, _)) = self.agenda.peek()?;
-        Some(at.since(Timestamp(monotonic_now())))
     }
 
     /// Takes a batch of frames; true where more may wait.

@@ -46,7 +46,7 @@ pub(super) fn steps(depth: Depth) -> Vec<Step> {
         step(delay(10, 0), Read::Delay, paced(n(150, 1_000), 1_000)),
         step(delay(10, 2), Read::Jitter { sigma_ms: uniform_sigma(2.0) }, paced(n(300, 2_000), 500)),
         step(loss(Loss::Random { probability: 0.1 }), Read::Loss, flood(n(5_000, 20_000), long)),
-        step(rate(20_000_000), Read::Rate, burst(n(100, 400))),
+        rated(20_000_000, n(100, 400)),
     ];
     if long {
         let normal = DirectionSpec { distribution: Distribution::Normal, ..delay(20, 2) };
@@ -58,8 +58,8 @@ pub(super) fn steps(depth: Depth) -> Vec<Step> {
             step(normal, Read::Jitter { sigma_ms: 2.0 }, paced(2_000, 500)),
             step(loss(Loss::Random { probability: 0.01 }), Read::Loss, flood(20_000, long)),
             step(loss(bursts), Read::Bursts, flood(20_000, long)),
-            step(rate(5_000_000), Read::Rate, burst(150)),
-            step(rate(100_000_000), Read::Rate, burst(800)),
+            rated(5_000_000, 150),
+            rated(50_000_000, 750),
             step(DirectionSpec { duplicate: 0.1, ..DirectionSpec::default() }, Read::Duplicate, flood(5_000, long)),
             step(DirectionSpec { corrupt: 0.1, ..DirectionSpec::default() }, Read::Corrupt, flood(5_000, long)),
             step(DirectionSpec { reorder, ..delay(5, 0) }, Read::Reorder, paced(2_000, 200)),
@@ -81,8 +81,11 @@ fn loss(loss: Loss) -> DirectionSpec {
     DirectionSpec { loss, ..DirectionSpec::default() }
 }
 
-fn rate(rate: u64) -> DirectionSpec {
-    DirectionSpec { rate_bps: Some(rate), ..DirectionSpec::default() }
+/// Long frames, four times as fast as the rate carries them.
+fn rated(rate: u64, count: u64) -> Step {
+    let gap = Duration::from_nanos(LONG_FRAME as u64 * 8 * 1_000_000_000 / rate / 4);
+    let spec = DirectionSpec { rate_bps: Some(rate), ..DirectionSpec::default() };
+    step(spec, Read::Rate, TrainSpec { gap, length: LONG_FRAME, ..paced(count, 0) })
 }
 
 /// Frames at a steady pace.
@@ -95,11 +98,6 @@ fn paced(count: u64, gap_us: u64) -> TrainSpec {
 fn flood(count: u64, long: bool) -> TrainSpec {
     let at_most = Duration::from_millis(if long { 2_000 } else { 300 });
     TrainSpec { gap: Duration::from_micros(20), at_most, ..paced(count, 0) }
-}
-
-/// Long frames back to back.
-fn burst(count: u64) -> TrainSpec {
-    TrainSpec { length: LONG_FRAME, ..paced(count, 0) }
 }
 
 impl Step {
@@ -134,12 +132,12 @@ impl Step {
     }
 
     fn delays(&self, property: Property, train: &Train, tolerance: &Tolerance) -> Measurement {
-        let sample = Sample::new(train.arrivals.iter().map(|a| a.delay_ms));
+        let sample = Sample::new(train.prompt().map(|a| a.delay_ms));
         let asked = self.spec.delay_ns as f64 / MS as f64;
         let (measured, p99) = (sample.mean(), sample.quantile(0.99));
         let within = (measured - asked).abs() <= tolerance.delay_ms
             && p99.is_some_and(|p99| (p99 - asked).abs() <= tolerance.delay_p99_ms)
-            && sample.len() == train.sent;
+            && train.arrivals.len() as u64 == train.sent;
         let (interval, samples, p50) = (sample.interval(), sample.len(), sample.quantile(0.5));
         Measurement { property, asked, measured, interval, samples, p50, p99, within }
     }
@@ -181,7 +179,7 @@ impl Step {
 
 /// The standard deviation of the delays. Its own interval is that of a normal sample, which is wide enough for all.
 fn jitter(asked: f64, train: &Train, tolerance: &Tolerance) -> Measurement {
-    let sample = Sample::new(train.arrivals.iter().map(|a| a.delay_ms));
+    let sample = Sample::new(train.prompt().map(|a| a.delay_ms));
     let measured = sample.deviation();
     let interval = Interval::around(measured, 1.96 * measured / (2.0 * sample.len() as f64).sqrt());
     let within = (measured / asked - 1.0).abs() <= tolerance.jitter;

@@ -1,5 +1,6 @@
 //! Sends numbered, stamped, check-summed frames and collects what arrives.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -43,7 +44,19 @@ pub(super) struct Train {
     pub sent: u64,
     /// In order of arrival.
     pub arrivals: Vec<Arrival>,
+    /// Numbers of the frames whose sending call took so long that nobody knows when they left.
+    held_up: HashSet<u64>,
 }
+
+impl Train {
+    /// The arrivals whose delay means something.
+    pub(super) fn prompt(&self) -> impl Iterator<Item = &Arrival> {
+        self.arrivals.iter().filter(|a| a.intact && !self.held_up.contains(&a.number))
+    }
+}
+
+/// A sending call that takes longer has been interrupted by somebody else's work.
+const PROMPT: Duration = Duration::from_micros(100);
 
 /// Both ends of the link.
 pub(super) struct Bench {
@@ -92,8 +105,12 @@ impl Bench {
             }
             // Not "start + number × gap": after a pause of the scheduler a train must not catch up in a burst.
             self.collect(&mut train, now + nanos(spec.gap))?;
-            self.stamp(&mut body, number);
+            let before = monotonic_now();
+            self.stamp(&mut body, number, before);
             train.sent += self.sender.send([Transmit { interface: 0, header: &HEADER, body: &body }]).sent;
+            if monotonic_now() - before > nanos(PROMPT) {
+                train.held_up.insert(number);
+            }
         }
         loop {
             let before = train.arrivals.len();
@@ -104,10 +121,10 @@ impl Bench {
         }
     }
 
-    fn stamp(&self, body: &mut [u8], number: u64) {
+    fn stamp(&self, body: &mut [u8], number: u64, now: u64) {
         body[..8].copy_from_slice(&self.train.to_be_bytes());
         body[8..16].copy_from_slice(&number.to_be_bytes());
-        body[16..24].copy_from_slice(&monotonic_now().to_be_bytes());
+        body[16..24].copy_from_slice(&now.to_be_bytes());
         let checksum = checksum(body);
         body[24..32].copy_from_slice(&checksum.to_be_bytes());
     }
