@@ -241,6 +241,7 @@ impl Pod {
                 }
             }
             Order::Overload(_)
+            | Order::Cost { .. }
             | Order::RevokeLicence { .. }
             | Order::AddLicence { .. }
             | Order::Probe

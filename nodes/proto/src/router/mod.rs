@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use damc_mgmt::event::EventKind;
 use damc_trust::Verifier;
-use damc_wire::lsa::{LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
+use damc_wire::lsa::{LsaContent, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof};
 use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason, ROUTED_BIT};
 use damc_wire::{Frame, Message, Name, NodeId, Role, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
@@ -68,7 +68,7 @@ pub struct PrefixClaim {
     pub prefix: Name,
     /// The port it lies behind, named after the attached node.
     pub port: NodeId,
-    /// Added to the cost of reaching this node: the cost of the port, so that the route's cost is that of the whole path.
+    /// Added to the cost of the port: what the LSA carries is their sum, so that a route's cost is that of the whole path.
     pub metric: u32,
     /// Share among equal instances.
     pub weight: u16,
@@ -124,6 +124,8 @@ pub struct Router {
     rib: Rib,
     /// Full neighbours.
     full: BTreeMap<NodeId, (PortId, Role)>,
+    /// Costs of the ports; those of the configuration until an order changes them.
+    costs: Vec<u32>,
     overload: bool,
     stopping: bool,
     fib_version: u64,
@@ -148,6 +150,7 @@ impl Router {
             computation: Computation::new(&context.pace),
             rib: Rib::new(&context.node, &context.name, ports),
             full: BTreeMap::new(),
+            costs: context.ports.iter().map(|p| p.cost).collect(),
             overload: false,
             stopping: false,
             fib_version: 0,
@@ -171,6 +174,7 @@ impl Router {
                 self.overload = overload;
                 self.state_topology(now);
             }
+            Input::Order(Order::Cost { port, cost }) => self.set_cost(now, port, cost),
             Input::Order(Order::Stop) => self.stop(now, out),
             Input::Order(_) | Input::Undeliverable { .. } => {}
         }
@@ -231,8 +235,9 @@ impl Router {
     }
 
     fn state_prefix(&mut self, now: Timestamp, claim: PrefixClaim) {
-        let id = LsaId::Prefix(claim.prefix, claim.port);
-        let PrefixClaim { metric, weight, exact, instance, proof, .. } = claim;
+        let PrefixClaim { prefix, port, metric, weight, exact, instance, proof } = claim;
+        let metric = metric.saturating_add(self.context.port_named(&port).map_or(0, |port| self.cost(port)));
+        let id = LsaId::Prefix(prefix, port);
         let content = LsaContent::Prefix(PrefixLsa { metric, weight, exact, instance, proof });
         if !self.stopping {
             self.own.desire(now, &id, Some(content));
@@ -366,6 +371,24 @@ impl Router {
         if roles::exchanges_lsas(self.context.role, role) {
             self.computation.topology_changed();
             self.state_topology(now);
+        }
+    }
+
+    fn set_cost(&mut self, now: Timestamp, port: PortId, cost: u32) {
+        let Some(known) = self.costs.get_mut(usize::from(port.0)) else { return };
+        let before = std::mem::replace(known, cost.clamp(1, MAX_COST));
+        let after = *known;
+        self.computation.topology_changed();
+        self.state_topology(now);
+        let Some(neighbour) = self.context.port(port).map(|p| p.name.clone()) else { return };
+        let behind = |id: &&LsaId| matches!(id, LsaId::Prefix(_, at) if *at == neighbour);
+        let behind: Vec<LsaId> = self.own.ids().filter(behind).cloned().collect();
+        for id in behind {
+            if let Some(LsaContent::Prefix(prefix)) = self.own.desired(&id) {
+                let metric = prefix.metric.saturating_sub(before).saturating_add(after);
+                let content = LsaContent::Prefix(PrefixLsa { metric, ..prefix.clone() });
+                self.own.desire(now, &id, Some(content));
+            }
         }
     }
 

@@ -46,10 +46,7 @@ impl Router {
     /// Full adjacencies with SG and SR, by neighbour.
     pub(super) fn links(&self) -> impl Iterator<Item = (PortId, LinkEntry)> {
         let routers = self.full.iter().filter(|(_, (_, role))| roles::exchanges_lsas(self.context.role, *role));
-        routers.filter_map(|(node, (port, _))| {
-            let cost = self.context.port(*port)?.cost;
-            Some((*port, LinkEntry { neighbour: node.clone(), cost }))
-        })
+        routers.map(|(node, (port, _))| (*port, LinkEntry { neighbour: node.clone(), cost: self.cost(*port) }))
     }
 
     /// States that the SCSC is attached here, so that everybody reaches it by name (FIG-17).
@@ -57,8 +54,7 @@ impl Router {
         let Some(neighbour) = self.adjacencies.neighbour(port) else { return };
         let (node, proof) = (neighbour.node.clone(), Proof::Attached((*neighbour.certificate).clone()));
         let Ok(prefix) = Name::of_node(self.context.domain.as_str(), &node) else { return };
-        let metric = self.context.port(port).map_or(1, |p| p.cost);
-        let claim = PrefixClaim { prefix, port: node, metric, weight: 1, exact: false, instance: None, proof };
+        let claim = PrefixClaim { prefix, port: node, metric: 0, weight: 1, exact: false, instance: None, proof };
         self.state_prefix(now, claim);
     }
 

@@ -51,6 +51,12 @@ impl Router {
         self.adjacencies.link_quality(port)
     }
 
+    /// Cost of sending over a port, as it is now.
+    #[must_use]
+    pub fn cost(&self, port: PortId) -> u32 {
+        self.costs.get(usize::from(port.0)).copied().unwrap_or(1)
+    }
+
     /// Cost and first hops to a node, where it can be reached.
     #[must_use]
     pub fn reach_of(&self, node: &NodeId) -> Option<&Reach> {
