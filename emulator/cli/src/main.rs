@@ -18,8 +18,6 @@ mod doctor;
 mod down;
 mod exec;
 mod graph;
-mod lab_init;
-mod lab_sandbox;
 mod link;
 mod logs;
 mod node;
@@ -60,13 +58,12 @@ enum Command {
     Plan(plan::Args),
     Graph(graph::Args),
     Doctor(doctor::Args),
-    #[command(hide = true)]
-    LabSandbox(lab_sandbox::Args),
-    #[command(hide = true)]
-    LabInit(lab_init::Args),
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = damc_lab::hidden::dispatch() {
+        return code;
+    }
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Up(args) => up::run(args),
@@ -84,8 +81,6 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Doctor(args) => doctor::run(args),
-        Command::LabSandbox(args) => lab_sandbox::run(args),
-        Command::LabInit(args) => lab_init::run(args),
     };
     exit::report(outcome)
 }

@@ -1,6 +1,27 @@
-//! damc-lab
+//! The emulator: from a topology to namespaces, links and processes, and back to nothing.
+//!
+//! A user holds a [`Lab`]; inside, `lab-init` ([`init`]) does what a [`job`] says, in a [`sandbox`] the kernel clears away.
 
+#[allow(unsafe_code, reason = "descriptors received over a socket; each block says why it is sound")]
+mod client;
+pub mod control;
+pub mod error;
+#[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
+pub mod exec;
+pub mod hidden;
+pub mod init;
+pub mod job;
+pub mod lab;
+pub mod management;
 pub mod pace;
 pub mod plan;
+pub mod recorder;
+pub mod recording;
 pub mod relay;
+pub mod rundir;
+#[allow(unsafe_code, reason = "descriptors inherited over fork and exec; each block says why it is sound")]
+pub mod sandbox;
 pub mod topology;
+
+pub use error::{LabError, Result};
+pub use lab::Lab;

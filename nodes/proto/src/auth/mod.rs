@@ -5,7 +5,6 @@
 
 pub mod announcer;
 pub mod authority;
-mod claims;
 pub mod licence;
 pub mod registrar;
 

@@ -13,6 +13,7 @@ use crate::context::{ConfigError, Context};
 use crate::io::{Admission, Input, Machine, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::nack::{Nacks, refusal_for};
+use crate::qos::agent::QosAgent;
 use crate::router::{Router, RouterEvent};
 
 /// The machine of an SG.
@@ -20,6 +21,7 @@ use crate::router::{Router, RouterEvent};
 pub struct Sg {
     router: Router,
     registrar: Registrar,
+    qos: QosAgent,
     nacks: Nacks,
     out: Outbox,
 }
@@ -49,6 +51,7 @@ impl Sg {
         let first_ask = ChaCha8Rng::seed_from_u64(seed.rotate_left(16)).random::<u64>();
         Ok(Self {
             registrar: Registrar::new(context.node.clone(), context.verifier(), &context.pace, first_ask),
+            qos: QosAgent::new(context.clone(), seed.rotate_left(32), now),
             nacks: Nacks::new(context.node.clone()),
             router: Router::new(context, seed, now),
             out: Outbox::default(),
@@ -69,6 +72,9 @@ impl Sg {
     }
 
     fn handle_event(&mut self, now: Timestamp, event: RouterEvent) {
+        if self.qos.handle_event(now, &event, &mut self.router, &mut self.out) {
+            return;
+        }
         match event {
             RouterEvent::Message(received) => self.handle_message(now, *received),
             RouterEvent::NeighbourUp { port, node, role: Role::Pod } => {
@@ -87,7 +93,6 @@ impl Sg {
                 let own = self.router.context().node.clone();
                 self.registrar.handle_routes(now, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
             }
-            // Negative replies to this SG's own probes and telemetry end up here, and what nobody takes.
             RouterEvent::Routed { port, .. } => self.out.dropped(port, DropReason::Unsolicited),
         }
     }
@@ -146,7 +151,10 @@ impl Machine for Sg {
             Input::Tick => {
                 self.router.handle(now, Input::Tick, &mut self.out);
                 self.registrar.handle_timeout(now);
+                self.qos.handle_timeout(now, &mut self.router, &mut self.out);
             }
+            Input::Order(order) if self.qos.handle_order(now, &order, &mut self.router, &mut self.out) => {}
+            Input::Order(order) => self.router.handle(now, Input::Order(order), &mut self.out),
             other => self.router.handle(now, other, &mut self.out),
         }
         self.settle(now);
@@ -157,17 +165,19 @@ impl Machine for Sg {
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
-        [self.router.next_timeout(), self.registrar.next_timeout()].into_iter().flatten().min()
+        [self.router.next_timeout(), self.registrar.next_timeout(), self.qos.next_timeout()].into_iter().flatten().min()
     }
 
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
         match what {
+            "policies" => serde_json::to_value(self.qos.view(now)).ok(),
             "announcements" => serde_json::to_value(self.registrar.view()).ok(),
             "protocol" => {
                 let mut counters = self.router.counters();
                 let own = self.registrar.counters().iter().map(|(name, n)| ((*name).to_owned(), *n));
                 let (sent, suppressed) = self.nacks.counts();
                 counters.extend(own);
+                counters.extend(self.qos.counters());
                 counters.insert("nacks_sent".to_owned(), sent);
                 counters.insert("nacks_suppressed".to_owned(), suppressed);
                 serde_json::to_value(counters).ok()

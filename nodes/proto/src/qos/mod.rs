@@ -5,10 +5,12 @@
 //! bad hop ([`telemetry`]). The SCSC judges path metrics against thresholds ([`threshold`]), decides ([`scheduler`]) and
 //! sends each node on the old and the new path its own policy ([`rollout`]).
 
+pub mod agent;
 pub mod estimate;
 pub mod estimator;
 mod path_probe;
 pub mod path_table;
+pub mod policies;
 pub mod prober;
 pub mod rollout;
 pub mod scheduler;

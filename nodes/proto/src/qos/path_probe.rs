@@ -38,8 +38,6 @@ pub(super) struct PathProbe {
     pub next_probe: Timestamp,
     /// When a train may go out again at the earliest.
     pub next_train: Timestamp,
-    /// Version of the policy whose path this is, 0 for the plain path.
-    pub version: u64,
     sequence: u32,
     outstanding: VecDeque<Outstanding>,
     train: Option<(u32, Train)>,
@@ -54,13 +52,12 @@ pub(super) struct PathProbe {
 }
 
 impl PathProbe {
-    pub(super) fn new(test: u64, flow: u32, version: u64, now: Timestamp, first: Timestamp) -> Self {
+    pub(super) fn new(test: u64, flow: u32, now: Timestamp, first: Timestamp) -> Self {
         Self {
             test,
             flow,
             next_probe: first,
             next_train: first,
-            version,
             sequence: 0,
             outstanding: VecDeque::new(),
             train: None,

@@ -177,11 +177,6 @@ impl PathTable {
         fresh.fold((None, None), |(delay, jitter), l| (l.report.delay_ns.max(delay), l.report.jitter_ns.max(jitter)))
     }
 
-    /// Forgets what was measured along a label: its path is another one now.
-    pub fn forget_label(&mut self, source: &NodeId, label: u32) {
-        self.paths.retain(|(s, _, l), _| s != source || *l != label);
-    }
-
     /// Forgets paths and links nobody reported for a long time.
     pub fn prune(&mut self, now: Timestamp) {
         let keep = self.staleness * 20;

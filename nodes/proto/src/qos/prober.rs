@@ -107,7 +107,7 @@ impl Prober {
         self.health.retain(|name, _| targets.contains(name));
         for target in targets {
             if !self.paths.contains_key(&(target.clone(), 0)) {
-                let first = self.add_path(now, (target.clone(), 0), 0);
+                let first = self.add_path(now, (target.clone(), 0));
                 let share = first.since(now) * u32::try_from(self.pace.task_interval_ms).unwrap_or(u32::MAX)
                     / u32::try_from(self.pace.probe_interval_ms.max(1)).unwrap_or(1);
                 let health = Health {
@@ -123,26 +123,24 @@ impl Prober {
         self.plan();
     }
 
-    /// Sets the label paths to probe: label → prefix and policy version. A new version starts a new measurement.
-    pub fn set_labels(&mut self, now: Timestamp, labels: &BTreeMap<u32, (Name, u64)>) {
-        self.paths.retain(|(name, label), path| {
-            *label == 0 || labels.get(label).is_some_and(|(prefix, version)| prefix == name && *version == path.version)
-        });
-        for (&label, (prefix, version)) in labels {
+    /// Sets the label paths to probe: label → prefix. A label never changes its path, so what is known of it stays good.
+    pub fn set_labels(&mut self, now: Timestamp, labels: &BTreeMap<u32, Name>) {
+        self.paths.retain(|(name, label), _| *label == 0 || labels.get(label) == Some(name));
+        for (&label, prefix) in labels {
             if !self.paths.contains_key(&(prefix.clone(), label)) {
-                self.add_path(now, (prefix.clone(), label), *version);
+                self.add_path(now, (prefix.clone(), label));
             }
         }
         self.plan();
     }
 
-    fn add_path(&mut self, now: Timestamp, key: PathKey, version: u64) -> Timestamp {
+    fn add_path(&mut self, now: Timestamp, key: PathKey) -> Timestamp {
         let phase = self.added.wrapping_mul(GOLDEN) & 0xffff_ffff;
         self.added += 1;
         let interval = u128::from(self.pace.probe_interval_ms) * 1_000_000;
         let first = now + Duration::from_nanos(u64::try_from((interval * u128::from(phase)) >> 32).unwrap_or(0));
         let (test, flow) = (self.rng.next_u64(), self.rng.next_u32());
-        self.paths.insert(key, PathProbe::new(test, flow, version, now, first));
+        self.paths.insert(key, PathProbe::new(test, flow, now, first));
         first
     }
 
@@ -487,7 +485,7 @@ mod tests {
         b.run(3000, |_, _| Some((50 * MS, 50 * MS)));
         b.answer_tasks(true, 100_000);
         assert_eq!(b.report("/B/4", 0).delay_ns, Some(50 * MS), "the self-test took 0.1 ms, it says");
-        let mut path = PathProbe::new(1, 1, 0, Timestamp::ZERO, Timestamp::ZERO);
+        let mut path = PathProbe::new(1, 1, Timestamp::ZERO, Timestamp::ZERO);
         let probe = path.single(Timestamp::ZERO);
         let lie = Probe { t1: 99 * MS, t2: 0, t3: 98 * MS, ..probe };
         path.reflected(Timestamp::from_millis(100), &lie, &Pace::default());
@@ -495,15 +493,13 @@ mod tests {
     }
 
     #[test]
-    fn label_paths_are_probed_beside_the_plain_path_and_a_new_version_starts_anew() {
+    fn label_paths_are_probed_beside_the_plain_path() {
         let mut b = Bench::new(&Pace { train_every: 0, ..quiet() });
         b.prober.set_targets(b.now, &targets(&["/A/1"]));
-        b.prober.set_labels(b.now, &[(7, (name("/A/1"), 1))].into());
+        b.prober.set_labels(b.now, &[(7, name("/A/1"))].into());
         b.run(2000, |t, _| Some(if t.label == 7 { (3 * MS, 3 * MS) } else { (40 * MS, 40 * MS) }));
         assert_eq!(b.report("/A/1", 0).delay_ns, Some(40 * MS));
         assert_eq!(b.report("/A/1", 7).delay_ns, Some(3 * MS));
-        b.prober.set_labels(b.now, &[(7, (name("/A/1"), 2))].into());
-        assert_eq!(b.report("/A/1", 7).delay_ns, None);
         b.prober.set_labels(b.now, &BTreeMap::new());
         assert_eq!(b.prober.measurements().len(), 1);
     }

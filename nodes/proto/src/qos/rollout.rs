@@ -1,8 +1,9 @@
 //! Carrying a policy to its recipients: in stages, acknowledged, repeated, refreshed, withdrawn (POL-02, POL-05).
 //!
-//! A new path goes in from its far end to its ingress, each stage after the acknowledgements of the one before, so that
-//! labelled traffic never meets a node that does not know its label. Nodes that traffic leaves learn of it last. A
-//! withdrawal takes the ingress first.
+//! A path goes in before its ingress: that one is told when all others have acknowledged, so that labelled traffic never
+//! meets a node that does not know its label. Nodes that traffic leaves learn of it last. A withdrawal takes the ingress
+//! first. A label belongs to one path for good: traffic that moves on gets a new label, and the old one is withdrawn when
+//! the new one is in force.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use damc_mgmt::config::Pace;
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{DropReason, Millis, Name, NodeId, Timestamp};
+
+/// The ingress learns of a policy in this stage, all other nodes of the path in the stage before.
+const INGRESS_STAGE: usize = 1;
 
 /// What one node has been told.
 #[derive(Clone, Debug)]
@@ -60,12 +64,18 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// A policy that nobody knows yet.
+    /// A policy that sends the traffic of `path`'s first node to `prefix` along `path`, away from the nodes `left`.
     #[must_use]
-    pub fn new(label: u32, source: NodeId, prefix: Name, pace: &Pace, now: Timestamp) -> Self {
-        Self {
+    pub fn new(
+        now: Timestamp,
+        (label, version): (u32, u64),
+        prefix: Name,
+        (path, left): (&[NodeId], &BTreeSet<NodeId>),
+        pace: &Pace,
+    ) -> Option<Self> {
+        let mut rollout = Self {
             label,
-            source,
+            source: path.first()?.clone(),
             prefix,
             recipients: BTreeMap::new(),
             withdrawn: false,
@@ -73,31 +83,27 @@ impl Rollout {
             first_retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
             max_retransmit: Duration::from_millis(pace.retransmit_max_ms.max(pace.retransmit_ms.max(1))),
             started: now,
-        }
+        };
+        rollout.install(version, path, left);
+        Some(rollout)
     }
 
-    /// Installs `path`, or moves the policy there; `left` are the nodes of the plain path.
-    pub fn install(&mut self, now: Timestamp, version: u64, path: &[NodeId], left: &BTreeSet<NodeId>) {
-        let last = path.len().saturating_sub(1);
-        // Nodes that do not know the label yet may learn it all at once; a label that moves is moved from its far end.
-        let fresh = self.recipients.is_empty();
-        let stage_of = |i: usize| if i == 0 || !fresh { last - i } else { 0 };
-        let mut next = BTreeMap::new();
+    /// Installs `path`; `left` are the nodes of the path that traffic leaves.
+    fn install(&mut self, version: u64, path: &[NodeId], left: &BTreeSet<NodeId>) {
         for (i, node) in path.iter().enumerate() {
             let action = match path.get(i + 1) {
                 None => PolicyAction::Egress,
                 Some(hop) if i == 0 => PolicyAction::Ingress { next_hop: hop.clone() },
                 Some(hop) => PolicyAction::Transit { next_hop: hop.clone() },
             };
-            next.insert(node.clone(), Recipient::due(action, version, stage_of(i)));
+            // Nobody labels anything before the ingress does: the others may learn of the label all at once.
+            let stage = if i == 0 { INGRESS_STAGE } else { 0 };
+            self.recipients.insert(node.clone(), Recipient::due(action, version, stage));
         }
-        for node in left.iter().chain(self.recipients.keys()) {
-            if !next.contains_key(node) {
-                next.insert(node.clone(), Recipient::due(PolicyAction::Released, version, last + 1));
-            }
+        for node in left {
+            let told = || Recipient::due(PolicyAction::Released, version, INGRESS_STAGE + 1);
+            self.recipients.entry(node.clone()).or_insert_with(told);
         }
-        self.recipients = next;
-        self.started = now;
     }
 
     /// Prolongs the policy at the nodes of its path.
@@ -230,8 +236,18 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    fn rollout() -> Rollout {
-        Rollout::new(9, id("sg-1"), "/B/4".parse().unwrap(), &Pace::default(), at(0))
+    fn rollout(version: u64, path: &[&str], left: &[&str]) -> Rollout {
+        let left = ids(left).into_iter().collect();
+        Rollout::new(at(0), (9, version), "/B/4".parse().unwrap(), (&ids(path), &left), &Pace::default()).unwrap()
+    }
+
+    /// Everybody acknowledges at once.
+    fn complete(r: &mut Rollout, now: u64, version: u64) {
+        for _ in 0..3 {
+            for p in r.poll_transmit(at(now), |_| true) {
+                r.on_ack(at(now), &p.recipient, version, None);
+            }
+        }
     }
 
     fn recipients(policies: &[Policy]) -> Vec<&str> {
@@ -239,10 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn pol_02_a_new_path_goes_in_far_end_first_and_ingress_after_their_acknowledgements() {
-        let mut r = rollout();
-        let left = ids(&["sg-1", "sr-right", "sg-4"]).into_iter().collect();
-        r.install(at(0), 1, &ids(&["sg-1", "sr-left", "sr-bottom", "sg-4"]), &left);
+    fn pol_02_the_ingress_is_told_after_all_others_acknowledged_and_the_left_nodes_last() {
+        let mut r = rollout(1, &["sg-1", "sr-left", "sr-bottom", "sg-4"], &["sg-1", "sr-right", "sg-4"]);
         let first = r.poll_transmit(at(0), |_| true);
         assert_eq!(recipients(&first), ["sg-4", "sr-bottom", "sr-left"]);
         assert_eq!(first[2].action, PolicyAction::Transit { next_hop: id("sr-bottom") });
@@ -262,29 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn pol_02_a_label_moves_one_node_at_a_time_from_the_far_end() {
-        let mut r = rollout();
-        r.install(at(0), 1, &ids(&["s", "a", "d"]), &BTreeSet::new());
-        for _ in 0..3 {
-            for p in r.poll_transmit(at(0), |_| true) {
-                r.on_ack(at(0), &p.recipient, 1, None);
-            }
-        }
-        r.install(at(10), 2, &ids(&["s", "b", "c", "d"]), &BTreeSet::new());
-        let mut order = Vec::new();
-        for _ in 0..8 {
-            for p in r.poll_transmit(at(10), |_| true) {
-                assert!(r.on_ack(at(10), &p.recipient, 2, None));
-                order.push(p.recipient.to_string());
-            }
-        }
-        assert_eq!(order, ["d", "c", "b", "s", "a"], "a, which traffic leaves, comes last");
-    }
-
-    #[test]
     fn pol_05_unacknowledged_policies_are_resent_with_back_off_and_finally_given_up() {
-        let mut r = rollout();
-        r.install(at(0), 1, &ids(&["s", "d"]), &BTreeSet::new());
+        let mut r = rollout(1, &["s", "d"], &[]);
         let mut sent = Vec::new();
         for ms in 0..2000 {
             sent.extend(r.poll_transmit(at(ms), |_| true).iter().map(|_| ms));
@@ -295,8 +288,7 @@ mod tests {
 
     #[test]
     fn refusals_fail_the_rollout_and_strangers_do_not() {
-        let mut r = rollout();
-        r.install(at(0), 5, &ids(&["s", "d"]), &BTreeSet::new());
+        let mut r = rollout(5, &["s", "d"], &[]);
         r.poll_transmit(at(0), |_| true);
         assert!(!r.on_ack(at(1), &id("x"), 5, None) && !r.on_ack(at(1), &id("d"), 4, None));
         assert!(r.on_ack(at(1), &id("d"), 5, Some(DropReason::PolicyUnreachable)));
@@ -305,13 +297,8 @@ mod tests {
 
     #[test]
     fn a_withdrawal_takes_the_ingress_first_and_skips_the_unreachable() {
-        let mut r = rollout();
-        r.install(at(0), 1, &ids(&["s", "m", "d"]), &ids(&["old"]).into_iter().collect());
-        for _ in 0..3 {
-            for p in r.poll_transmit(at(0), |_| true) {
-                r.on_ack(at(0), &p.recipient, 1, None);
-            }
-        }
+        let mut r = rollout(1, &["s", "m", "d"], &["old"]);
+        complete(&mut r, 0, 1);
         r.withdraw(at(100), 2);
         assert_eq!(recipients(&r.poll_transmit(at(100), |_| true)), ["s"]);
         r.on_ack(at(101), &id("s"), 2, None);
@@ -323,8 +310,7 @@ mod tests {
 
     #[test]
     fn refreshes_go_to_the_path_only_and_expiry_counts_from_the_last_acknowledgement() {
-        let mut r = rollout();
-        r.install(at(0), 1, &ids(&["s", "d"]), &ids(&["old"]).into_iter().collect());
+        let mut r = rollout(1, &["s", "d"], &["old"]);
         for _ in 0..3 {
             for p in r.poll_transmit(at(0), |_| true) {
                 r.on_ack(at(0), &p.recipient, 1, None);

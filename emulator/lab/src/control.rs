@@ -1,0 +1,381 @@
+//! What is said between a lab and its users: the progress `lab-init` reports while it builds, and the requests it answers
+//! on `control.sock` afterwards. Newline-delimited JSON, one reply for each request, in order.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::relay::spec::{DirectionChange, DirectionSpec};
+
+/// A line on the standard output of `lab-sandbox` and `lab-init`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "progress", content = "detail", rename_all = "kebab-case")]
+pub enum Progress {
+    /// A phase of the building is over.
+    Phase(Phase),
+    /// Every node is ready and the control socket listens.
+    Ready,
+    /// The lab could not be made; the process ends.
+    Failed(String),
+}
+
+impl Progress {
+    /// Prints the line. A reader that has gone away is no error.
+    pub fn print(&self) {
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+/// A phase of building a lab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// How long it took, ms. Phases overlap where they can.
+    pub ms: f64,
+}
+
+/// A request to a lab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// The state of everything: [`Reply::Status`].
+    Status,
+    /// Answered with [`Reply::Status`] when the lab is no longer in good order.
+    AwaitFailure,
+    /// End the lab: nodes get SIGTERM and this long to end.
+    Shutdown {
+        /// ms; 0 skips the SIGTERM.
+        grace_ms: u64,
+    },
+    /// Change a link.
+    Link {
+        /// One end: `forward` is what it sends.
+        a: String,
+        /// The other end.
+        b: String,
+        /// What to do.
+        change: Box<LinkChange>,
+    },
+    /// The state of a link: [`Reply::Link`].
+    ShowLink {
+        /// One end.
+        a: String,
+        /// The other end.
+        b: String,
+    },
+    /// Change the process of a node.
+    Node {
+        /// Node.
+        node: String,
+        /// What to do.
+        action: NodeAction,
+    },
+    /// The way into a node: [`Reply::Namespaces`], with the descriptors of `sandbox::Entry` as ancillary data.
+    Enter {
+        /// Node.
+        node: String,
+    },
+    /// Send a PDU out of a node's port, as if the node had sent it.
+    Inject {
+        /// Node.
+        node: String,
+        /// Port: the neighbour's name.
+        port: String,
+        /// PDU, hexadecimal.
+        pdu: String,
+    },
+    /// Answered when everything captured so far is in the recording.
+    Flush,
+}
+
+/// An answer of a lab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// The lab.
+    Status {
+        /// Its state.
+        status: Box<Status>,
+    },
+    /// A link.
+    Link {
+        /// Its state, as seen from `a` of the request.
+        link: Box<LinkStatus>,
+    },
+    /// The descriptors come with this line.
+    Namespaces,
+    /// Not done, and why.
+    Refused {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// Which way a change of a link goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    Both,
+    /// What the first named end sends.
+    Forward,
+    /// What the second named end sends.
+    Backward,
+}
+
+/// A change of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum LinkChange {
+    /// Set the named properties and leave the others.
+    Set {
+        /// Which way.
+        direction: Direction,
+        /// The properties.
+        properties: DirectionChange,
+    },
+    /// Set the properties of both directions, each its own.
+    SetEach {
+        /// What the first named end sends.
+        forward: DirectionChange,
+        /// What the second named end sends.
+        backward: DirectionChange,
+    },
+    /// Back to what the topology file says, and up.
+    Clear,
+    /// Take the carrier away at both ends.
+    Down,
+    /// Give it back.
+    Up,
+}
+
+/// What can be done to the process of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeAction {
+    /// SIGKILL, its services too.
+    Kill,
+    /// SIGTERM; answered when it has ended.
+    Stop,
+    /// Start it again; answered when it is ready.
+    Start,
+    /// SIGSTOP.
+    Pause,
+    /// SIGCONT.
+    Resume,
+}
+
+impl NodeAction {
+    /// Every action.
+    pub const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Start, Self::Pause, Self::Resume];
+
+    /// Its name on the command line and in topology files.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Stop => "stop",
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+}
+
+/// The state of a lab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the lab.
+    pub lab: String,
+    /// Name of its topology.
+    pub topology: String,
+    /// In good order, or not.
+    pub state: LabState,
+    /// Why it failed, with the last log lines of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// What serves impaired links.
+    pub backend: Backend,
+    /// Why that.
+    pub backend_reason: String,
+    /// Seed of keys and link randomness.
+    pub seed: u64,
+    /// Phases of the building.
+    pub phases: Vec<Phase>,
+    /// From the start of `lab-sandbox`'s caller to the last node's readiness, ms.
+    pub ready_ms: f64,
+    /// When the lab became ready, `CLOCK_MONOTONIC`, ns.
+    pub ready_at_ns: u64,
+    /// Nodes in the order of the topology file.
+    pub nodes: Vec<NodeStatus>,
+    /// Links in the order of the topology file.
+    pub links: Vec<LinkStatus>,
+    /// The recording.
+    pub recording: RecordingStatus,
+    /// CPU time the relay has used, ns; 0 without relay.
+    pub relay_cpu_ns: u64,
+}
+
+/// Whether a lab is in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabState {
+    /// Being built.
+    Starting,
+    /// Every process that should run runs.
+    Running,
+    /// A process ended unasked.
+    Failed,
+}
+
+/// What serves links that do more than carry frames at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// The kernel's sch_netem at each end.
+    Netem,
+    /// The built-in relay.
+    Relay,
+}
+
+impl Backend {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Netem => "netem",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Name.
+    pub name: String,
+    /// `sg`, `sr`, `spa`, `scsc` or `pod`.
+    pub kind: String,
+    /// Its process.
+    pub state: NodeState,
+    /// Process id inside the lab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// Times it was started.
+    pub starts: u32,
+    /// From process start to readiness, ms.
+    pub ready_ms: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Its ports.
+    pub ports: Vec<PortStatus>,
+}
+
+/// One port of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// Port: the neighbour's name.
+    pub name: String,
+    /// Interface in the node's namespace.
+    pub interface: String,
+    /// Its hardware address.
+    pub address: String,
+}
+
+/// The process of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Started, not ready yet.
+    Starting,
+    /// Running.
+    Ready,
+    /// Stopped by SIGSTOP.
+    Paused,
+    /// Ended as it was told to.
+    Stopped,
+    /// Ended unasked.
+    Failed,
+}
+
+impl NodeState {
+    /// Its name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// One end.
+    pub a: String,
+    /// The other end.
+    pub b: String,
+    /// What serves it.
+    pub service: LinkService,
+    /// It has carrier as far as the lab decides it.
+    pub up: bool,
+    /// What happens to frames from `a` to `b`.
+    pub forward: DirectionSpec,
+    /// What happens to frames from `b` to `a`.
+    pub backward: DirectionSpec,
+}
+
+impl LinkStatus {
+    /// The same link seen from its other end.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { a: self.b, b: self.a, forward: self.backward, backward: self.forward, ..self }
+    }
+}
+
+/// What serves a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkService {
+    /// A veth pair, with tbf where it has a rate.
+    Plain,
+    /// A veth pair with netem at both ends.
+    Netem,
+    /// Two veth pairs joined by the relay.
+    Relay,
+}
+
+impl LinkService {
+    /// Its name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Netem => "netem",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// The recording of all frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingStatus {
+    /// Frames recorded.
+    pub frames: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Frames the kernel dropped because the recorder did not keep up.
+    pub lost: u64,
+    /// It reached its bound and stopped.
+    pub full: bool,
+}

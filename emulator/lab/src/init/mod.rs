@@ -1,0 +1,238 @@
+//! `lab-init`, process 1 of a lab: builds the network, starts and supervises the nodes, serves the control socket.
+
+mod links;
+mod nodes;
+mod server;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::control::{LabState, NodeStatus, Phase, PortStatus, Progress, RecordingStatus, Status};
+use crate::error::{LabError, Result};
+use crate::exec::netns::{self, Namespace};
+use crate::job::{Job, format_address};
+use crate::recorder::{Recorder, Tap};
+use crate::rundir::RunDir;
+use crate::sandbox;
+
+use links::Links;
+use nodes::Nodes;
+
+/// Arguments of `lab-init`.
+#[derive(Clone, Debug)]
+pub struct InitArgs {
+    /// Run directory of the lab.
+    pub directory: PathBuf,
+    /// Inherited descriptor of the lab's lock.
+    pub lock: RawFd,
+}
+
+/// Name of the namespace that holds the relay's ends of links; no node can be called that.
+const WIRE: &str = "(wire)";
+
+/// The whole of `lab-init`. Returns when the lab is to end: the kernel then ends everything else in it.
+#[must_use]
+pub fn run_init(args: &InitArgs) -> ExitCode {
+    let outcome = sandbox::settle(args.lock).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(LabError::io("start the lab's event loop"))?;
+        LocalSet::new().block_on(&runtime, serve(RunDir::at(&args.directory)))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab-init: {}", error.one_line());
+            Progress::Failed(error.one_line()).print();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A lab, as its first process holds it.
+struct Lab {
+    job: Job,
+    directory: RunDir,
+    namespaces: Vec<Namespace>,
+    /// The lab's own namespaces, handed to whoever wants to enter a node.
+    own_namespaces: Vec<OwnedFd>,
+    links: Links,
+    nodes: Nodes,
+    recorder: Option<Recorder>,
+    phases: RefCell<Vec<Phase>>,
+    ready_at_ns: Cell<u64>,
+    /// Set once, when a process ends unasked.
+    failure: watch::Sender<Option<String>>,
+    /// Set when the lab is to end.
+    shutdown: watch::Sender<bool>,
+}
+
+async fn serve(directory: RunDir) -> Result<()> {
+    let job = read_job(&directory)?;
+    let listener = tokio::net::UnixListener::bind(directory.control_socket())
+        .map_err(LabError::io(format!("listen on {}", directory.control_socket().display())))?;
+    let lab = Rc::new(build(job, directory).await?);
+    nodes::supervise(&lab)?;
+    nodes::start_all(&lab).await?;
+    lab.ready_at_ns.set(damc_link::monotonic_now());
+    tokio::task::spawn_local(server::accept(lab.clone(), listener));
+    Progress::Ready.print();
+    let mut shutdown = lab.shutdown.subscribe();
+    let _ = shutdown.wait_for(|wanted| *wanted).await;
+    if let Some(recorder) = &lab.recorder {
+        recorder.flush().await;
+    }
+    Ok(())
+}
+
+fn read_job(directory: &RunDir) -> Result<Job> {
+    let path = directory.job();
+    let text = fs::read(&path).map_err(LabError::io(format!("read {}", path.display())))?;
+    serde_json::from_slice(&text).map_err(|error| LabError::Lab(format!("{}: {error}", path.display())))
+}
+
+/// Namespaces, links and the recorder: everything but the nodes.
+async fn build(job: Job, directory: RunDir) -> Result<Lab> {
+    let phases = RefCell::new(Vec::new());
+    let since = Instant::now();
+    let (namespaces, taps) = make_namespaces(&job).await?;
+    record_phase(&phases, "namespaces", since);
+
+    let since = Instant::now();
+    let recorder = if job.record_bytes > 0 { Some(Recorder::start(&job, &directory, taps)?) } else { None };
+    record_phase(&phases, "recorder", since);
+
+    let since = Instant::now();
+    let mut namespaces = namespaces;
+    let links = Links::make(&job, &directory, &mut namespaces).await?;
+    record_phase(&phases, "links", since);
+    let nodes = Nodes::new(&job);
+    Ok(Lab {
+        own_namespaces: sandbox::namespaces_of_lab()?,
+        job,
+        directory,
+        namespaces,
+        links,
+        nodes,
+        recorder,
+        phases,
+        ready_at_ns: Cell::new(0),
+        failure: watch::Sender::new(None),
+        shutdown: watch::Sender::new(false),
+    })
+}
+
+fn record_phase(phases: &RefCell<Vec<Phase>>, name: &str, since: Instant) {
+    let phase = Phase { name: name.to_owned(), ms: since.elapsed().as_secs_f64() * 1e3 };
+    Progress::Phase(phase.clone()).print();
+    phases.borrow_mut().push(phase);
+}
+
+/// One namespace for each node and one for the wire, and in each node's a socket that sees its frames.
+async fn make_namespaces(job: &Job) -> Result<(Vec<Namespace>, Vec<Tap>)> {
+    let mut names: Vec<String> = vec![WIRE.to_owned()];
+    names.extend(job.nodes.iter().map(|node| node.name.clone()));
+    let record = job.record_bytes > 0;
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    // A thread that unshares stays in its last namespace, so it is one of its own.
+    let maker = std::thread::spawn(move || {
+        let mut outcome = Ok(());
+        let made = netns::create_all(&names, |namespace| {
+            if outcome.is_ok() && record && namespace.name != WIRE {
+                match Tap::open(&namespace.name) {
+                    Ok(tap) => drop(sender.send((namespace, Some(tap)))),
+                    Err(error) => outcome = Err(error),
+                }
+            } else {
+                let _ = sender.send((namespace, None));
+            }
+        });
+        made.and(outcome)
+    });
+    let (mut namespaces, mut taps) = (Vec::new(), Vec::new());
+    while let Some((namespace, tap)) = receiver.recv().await {
+        namespaces.push(namespace);
+        taps.extend(tap);
+    }
+    maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Ok((namespaces, taps))
+}
+
+impl Lab {
+    fn namespace(&self, node: &str) -> Result<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.name == node && namespace.name != WIRE).ok_or_else(|| {
+            let nodes = self.job.nodes.iter().map(|node| node.name.clone()).collect();
+            LabError::NoNode { name: node.to_owned(), nodes }
+        })
+    }
+
+    /// Marks the lab as failed; the first failure stays.
+    fn fail(&self, reason: String) {
+        eprintln!("lab-init: {reason}");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                *failure = Some(reason);
+            }
+            first
+        });
+    }
+
+    fn status(&self) -> Status {
+        let failure = self.failure.borrow().clone();
+        let state = match (&failure, self.ready_at_ns.get()) {
+            (Some(_), _) => LabState::Failed,
+            (None, 0) => LabState::Starting,
+            (None, _) => LabState::Running,
+        };
+        let (links, relay_cpu_ns) = self.links.status();
+        let to_ready = self.ready_at_ns.get().saturating_sub(self.job.began_at_ns);
+        Status {
+            lab: self.job.lab.clone(),
+            topology: self.job.topology.clone(),
+            state,
+            failure,
+            backend: self.links.backend,
+            backend_reason: self.links.reason.clone(),
+            seed: self.job.seed,
+            phases: self.phases.borrow().clone(),
+            ready_ms: std::time::Duration::from_nanos(to_ready).as_secs_f64() * 1e3,
+            ready_at_ns: self.ready_at_ns.get(),
+            nodes: self.job.nodes.iter().map(|node| self.node_status(&node.name, &node.kind)).collect(),
+            links,
+            recording: self.recorder.as_ref().map_or(RecordingStatus::default(), Recorder::status),
+            relay_cpu_ns,
+        }
+    }
+
+    fn node_status(&self, name: &str, kind: &str) -> NodeStatus {
+        let ports = self.job.ends_of(name).map(|(neighbour, end)| PortStatus {
+            name: neighbour.to_owned(),
+            interface: end.interface.clone(),
+            address: format_address(end.address),
+        });
+        self.nodes.status(name, kind, ports.collect())
+    }
+}
+
+/// Interface indexes per namespace: the loopback has 1.
+#[derive(Debug, Default)]
+struct Indexes(BTreeMap<String, u32>);
+
+impl Indexes {
+    fn next(&mut self, namespace: &str) -> u32 {
+        let index = self.0.entry(namespace.to_owned()).or_insert(1);
+        *index += 1;
+        *index
+    }
+}

@@ -1,0 +1,301 @@
+//! The processes of nodes: started, watched, signalled.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::ChildStdout;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::io::AsyncBufReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::{Lab, record_phase};
+use crate::control::{NodeAction, NodeState, NodeStatus, PortStatus};
+use crate::error::{LabError, Result};
+use crate::exec::process::{self, Program, Started};
+use crate::job::Job;
+
+/// What a node prints when it serves its ports and its management socket.
+const READY_LINE: &str = "ready";
+/// How long an orderly end may take before it is made to happen.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// Log lines told when a node ends unasked.
+const LAST_LINES: usize = 12;
+
+/// All nodes of a lab.
+pub(super) struct Nodes {
+    table: RefCell<BTreeMap<String, Node>>,
+    /// Rung at every change of a node's state.
+    changed: Notify,
+}
+
+struct Node {
+    state: NodeState,
+    pid: Option<Pid>,
+    starts: u32,
+    started_at: Instant,
+    ready_ms: f64,
+    /// Its end is what somebody asked for.
+    end_ordered: bool,
+}
+
+impl Nodes {
+    pub(super) fn new(job: &Job) -> Self {
+        let node = || Node {
+            state: NodeState::Stopped,
+            pid: None,
+            starts: 0,
+            started_at: Instant::now(),
+            ready_ms: 0.0,
+            end_ordered: false,
+        };
+        let table = job.nodes.iter().map(|job| (job.name.clone(), node())).collect();
+        Self { table: RefCell::new(table), changed: Notify::new() }
+    }
+
+    pub(super) fn status(&self, name: &str, kind: &str, ports: Vec<PortStatus>) -> NodeStatus {
+        let table = self.table.borrow();
+        let node = table.get(name);
+        let pid = node.and_then(|node| node.pid).map(Pid::as_raw);
+        NodeStatus {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            state: node.map_or(NodeState::Stopped, |node| node.state),
+            pid,
+            starts: node.map_or(0, |node| node.starts),
+            ready_ms: node.map_or(0.0, |node| node.ready_ms),
+            resident_bytes: pid.map_or(0, resident_bytes),
+            ports,
+        }
+    }
+
+    fn with<T>(&self, name: &str, change: impl FnOnce(&mut Node) -> T) -> Option<T> {
+        let result = self.table.borrow_mut().get_mut(name).map(change);
+        self.changed.notify_waiters();
+        result
+    }
+
+    /// Waits until `condition` holds for the states of all nodes.
+    async fn wait_for(&self, within: Duration, condition: impl Fn(&BTreeMap<String, Node>) -> bool) -> bool {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            let changed = self.changed.notified();
+            if condition(&self.table.borrow()) {
+                return true;
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return condition(&self.table.borrow());
+            }
+        }
+    }
+}
+
+/// Starts every node and waits until each is ready.
+pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
+    let since = Instant::now();
+    for node in &lab.job.nodes {
+        start(lab, &node.name)?;
+    }
+    record_phase(&lab.phases, "start nodes", since);
+    let since = Instant::now();
+    let within = Duration::from_millis(lab.job.ready_within_ms);
+    let settled = |table: &BTreeMap<String, Node>| {
+        table.values().all(|node| node.state == NodeState::Ready)
+            || table.values().any(|node| node.state == NodeState::Failed)
+    };
+    let settled = lab.nodes.wait_for(within, settled).await;
+    record_phase(&lab.phases, "nodes ready", since);
+    if let Some(failure) = lab.failure.borrow().clone() {
+        return Err(LabError::NodeFailed(failure));
+    }
+    if settled {
+        return Ok(());
+    }
+    let table = lab.nodes.table.borrow();
+    let late = table.iter().filter(|(_, node)| node.state != NodeState::Ready).map(|(name, _)| name.as_str());
+    let late = late.collect::<Vec<_>>();
+    let tail = late.first().map(|node| last_lines(lab, node)).unwrap_or_default();
+    Err(LabError::Deadline {
+        what: "readiness of all nodes".to_owned(),
+        within,
+        last: format!("not ready: {}{tail}", late.join(", ")),
+    })
+}
+
+/// Has process 1 take note of every child that ends.
+pub(super) fn supervise(lab: &Rc<Lab>) -> Result<()> {
+    let mut ended = signal(SignalKind::child()).map_err(LabError::io("watch the lab's processes"))?;
+    let lab = lab.clone();
+    tokio::task::spawn_local(async move {
+        while ended.recv().await.is_some() {
+            for (pid, how) in process::reap() {
+                note_end(&lab, pid, &how);
+            }
+        }
+    });
+    Ok(())
+}
+
+fn note_end(lab: &Rc<Lab>, pid: Pid, how: &str) {
+    if lab.links.relay_pid == Some(pid) {
+        lab.fail(format!("the relay ended unasked: {how}"));
+        return;
+    }
+    let ended = {
+        let mut table = lab.nodes.table.borrow_mut();
+        let node = table.iter_mut().find(|(_, node)| node.pid == Some(pid));
+        node.map(|(name, node)| {
+            node.pid = None;
+            node.state = if node.end_ordered { NodeState::Stopped } else { NodeState::Failed };
+            (name.clone(), node.end_ordered)
+        })
+    };
+    if let Some((name, ordered)) = ended {
+        // Services a node leaves behind belong to its group and end with it.
+        let _ = process::signal(pid, Signal::SIGKILL);
+        if !ordered {
+            lab.fail(format!("{name} ended unasked: {how}{}", last_lines(lab, &name)));
+        }
+        lab.nodes.changed.notify_waiters();
+    }
+}
+
+/// Does what was ordered; returns when it is done.
+pub(super) async fn act(lab: &Rc<Lab>, name: &str, action: NodeAction) -> Result<()> {
+    lab.namespace(name)?;
+    match action {
+        NodeAction::Kill => end(lab, name, Signal::SIGKILL).await,
+        NodeAction::Stop => end(lab, name, Signal::SIGTERM).await,
+        NodeAction::Start => {
+            if running(lab, name).is_some() {
+                return Err(LabError::Refused(format!("{name} is running already")));
+            }
+            start(lab, name)?;
+            let within = Duration::from_millis(lab.job.ready_within_ms);
+            let over =
+                |table: &BTreeMap<String, Node>| table.get(name).is_some_and(|node| node.state != NodeState::Starting);
+            lab.nodes.wait_for(within, over).await;
+            match lab.nodes.table.borrow().get(name).map(|node| node.state) {
+                Some(NodeState::Ready) => Ok(()),
+                _ => Err(LabError::Refused(format!("{name} did not become ready{}", last_lines(lab, name)))),
+            }
+        }
+        NodeAction::Pause => freeze(lab, name, Signal::SIGSTOP, NodeState::Paused),
+        NodeAction::Resume => freeze(lab, name, Signal::SIGCONT, NodeState::Ready),
+    }
+}
+
+async fn end(lab: &Rc<Lab>, name: &str, how: Signal) -> Result<()> {
+    let Some(pid) = running(lab, name) else { return Err(not_running(name)) };
+    lab.nodes.with(name, |node| node.end_ordered = true);
+    process::signal(pid, how)?;
+    // A paused process takes no notice of SIGTERM before it goes on.
+    process::signal(pid, Signal::SIGCONT)?;
+    let gone = |table: &BTreeMap<String, Node>| table.get(name).is_none_or(|node| node.pid != Some(pid));
+    if !lab.nodes.wait_for(STOP_WITHIN, gone).await {
+        process::signal(pid, Signal::SIGKILL)?;
+        lab.nodes.wait_for(STOP_WITHIN, gone).await;
+    }
+    Ok(())
+}
+
+fn freeze(lab: &Rc<Lab>, name: &str, how: Signal, state: NodeState) -> Result<()> {
+    let Some(pid) = running(lab, name) else { return Err(not_running(name)) };
+    process::signal(pid, how)?;
+    lab.nodes.with(name, |node| node.state = state);
+    Ok(())
+}
+
+/// Tells all nodes to end and waits for it.
+pub(super) async fn stop_all(lab: &Rc<Lab>, grace: Duration) {
+    let pids: Vec<Pid> = {
+        let mut table = lab.nodes.table.borrow_mut();
+        table.values_mut().for_each(|node| node.end_ordered = true);
+        table.values().filter_map(|node| node.pid).collect()
+    };
+    for pid in pids {
+        let _ = process::signal(pid, Signal::SIGTERM);
+        let _ = process::signal(pid, Signal::SIGCONT);
+    }
+    lab.nodes.wait_for(grace, |table| table.values().all(|node| node.pid.is_none())).await;
+}
+
+fn running(lab: &Lab, name: &str) -> Option<Pid> {
+    lab.nodes.table.borrow().get(name).and_then(|node| node.pid)
+}
+
+fn not_running(name: &str) -> LabError {
+    LabError::Refused(format!("{name} is not running"))
+}
+
+fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
+    let namespace = lab.namespace(name)?;
+    let job = lab.job.nodes.iter().find(|node| node.name == name);
+    let argv = job.map(|node| node.argv.as_slice()).unwrap_or_default();
+    // A socket of a process before would be in the way.
+    let _ = fs::remove_file(lab.directory.node_socket(name));
+    let log = lab.directory.node_log(name);
+    let Started { pid, stdout } = process::start(Program { node: name, argv, namespace: namespace.fd(), log: &log })?;
+    lab.nodes.with(name, |node| {
+        node.pid = Some(pid);
+        node.state = NodeState::Starting;
+        node.starts += 1;
+        node.started_at = Instant::now();
+        node.end_ordered = false;
+    });
+    let (lab, name) = (lab.clone(), name.to_owned());
+    tokio::task::spawn_local(async move {
+        if let Err(error) = follow(&lab, &name, pid, stdout).await {
+            eprintln!("lab-init: output of {name}: {error}");
+        }
+    });
+    Ok(())
+}
+
+/// Reads what a node prints: the sign of its readiness, and lines for its log.
+async fn follow(lab: &Rc<Lab>, name: &str, pid: Pid, stdout: ChildStdout) -> std::io::Result<()> {
+    let stdout = tokio::net::unix::pipe::Receiver::from_owned_fd(stdout.into())?;
+    let mut lines = tokio::io::BufReader::new(stdout).lines();
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(lab.directory.node_log(name))?;
+    while let Some(line) = lines.next_line().await? {
+        if line == READY_LINE {
+            lab.nodes.with(name, |node| {
+                if node.pid == Some(pid) && node.state == NodeState::Starting {
+                    node.state = NodeState::Ready;
+                    node.ready_ms = node.started_at.elapsed().as_secs_f64() * 1e3;
+                }
+            });
+        } else {
+            writeln!(log, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn last_lines(lab: &Lab, name: &str) -> String {
+    let path = lab.directory.node_log(name);
+    let Ok(file) = fs::File::open(&path) else { return String::new() };
+    let mut last = std::collections::VecDeque::new();
+    for line in BufReader::new(file).lines().map_while(std::result::Result::ok) {
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    if last.is_empty() {
+        return "; its log is empty".to_owned();
+    }
+    last.iter().fold("; its last log lines:".to_owned(), |text, line| format!("{text}\n  {line}"))
+}
+
+/// From /proc/PID/statm; 0 where the process is gone.
+fn resident_bytes(pid: i32) -> u64 {
+    const PAGE: u64 = 4096;
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * PAGE)
+}

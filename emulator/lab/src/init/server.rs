@@ -1,0 +1,139 @@
+//! The control socket.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use damc_link::{Filter, RawSocket, Transmit};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{Lab, nodes};
+use crate::control::{Reply, Request};
+use crate::error::{LabError, Result};
+
+/// Serves every client until the lab ends.
+pub(super) async fn accept(lab: Rc<Lab>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let lab = lab.clone();
+                // A client that goes away in the middle is its own affair.
+                tokio::task::spawn_local(async move { serve(&lab, stream).await.unwrap_or_default() });
+            }
+            Err(error) => {
+                eprintln!("lab-init: control socket: {error}");
+                return;
+            }
+        }
+    }
+}
+
+async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line).await? > 0 {
+        let request = serde_json::from_str::<Request>(&line);
+        line.clear();
+        let reply = match request {
+            Ok(Request::Enter { node }) => {
+                if let Err(error) = hand_out_namespaces(lab, &node, stream.get_ref()).await {
+                    send(&mut stream, &Reply::Refused { reason: error.one_line() }).await?;
+                }
+                continue;
+            }
+            Ok(Request::Shutdown { grace_ms }) => {
+                if grace_ms > 0 {
+                    nodes::stop_all(lab, Duration::from_millis(grace_ms)).await;
+                }
+                send(&mut stream, &Reply::Done).await?;
+                lab.shutdown.send_replace(true);
+                return Ok(());
+            }
+            Ok(request) => {
+                answer(lab, request).await.unwrap_or_else(|error| Reply::Refused { reason: error.one_line() })
+            }
+            Err(error) => Reply::Refused { reason: format!("not a request: {error}") },
+        };
+        send(&mut stream, &reply).await?;
+    }
+    Ok(())
+}
+
+async fn send(stream: &mut BufReader<UnixStream>, reply: &Reply) -> std::io::Result<()> {
+    stream.get_mut().write_all(&line(reply)).await
+}
+
+fn line(reply: &Reply) -> Vec<u8> {
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+async fn answer(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
+    match request {
+        Request::Status => Ok(Reply::Status { status: Box::new(lab.status()) }),
+        Request::AwaitFailure => {
+            let mut failure = lab.failure.subscribe();
+            let _ = failure.wait_for(Option::is_some).await;
+            Ok(Reply::Status { status: Box::new(lab.status()) })
+        }
+        Request::Link { a, b, change } => lab.links.change(&a, &b, *change).await.map(|()| Reply::Done),
+        Request::ShowLink { a, b } => Ok(Reply::Link { link: Box::new(lab.links.show(&a, &b)?) }),
+        Request::Node { node, action } => nodes::act(lab, &node, action).await.map(|()| Reply::Done),
+        Request::Inject { node, port, pdu } => inject(lab, &node, &port, &pdu).map(|()| Reply::Done),
+        Request::Flush => {
+            if let Some(recorder) = &lab.recorder {
+                recorder.flush().await;
+            }
+            Ok(Reply::Done)
+        }
+        Request::Enter { .. } | Request::Shutdown { .. } => Err(LabError::Refused("answered elsewhere".to_owned())),
+    }
+}
+
+/// Sends the namespaces of a node along with the reply.
+async fn hand_out_namespaces(lab: &Lab, node: &str, stream: &UnixStream) -> Result<()> {
+    let network = lab.namespace(node)?.fd();
+    let descriptors: Vec<_> =
+        lab.own_namespaces.iter().map(AsFd::as_fd).chain([network]).map(|fd: BorrowedFd<'_>| fd.as_raw_fd()).collect();
+    let line = line(&Reply::Namespaces);
+    let send = || {
+        let ancillary = [ControlMessage::ScmRights(&descriptors)];
+        let parts = [IoSlice::new(&line)];
+        // The line is far shorter than the socket's buffer, so it goes whole or not at all.
+        Ok(sendmsg::<()>(
+            stream.as_raw_fd(),
+            &parts,
+            &ancillary,
+            MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
+            None,
+        )?)
+    };
+    stream.async_io(Interest::WRITABLE, send).await.map_err(LabError::io("hand out namespaces"))?;
+    Ok(())
+}
+
+fn inject(lab: &Lab, node: &str, port: &str, pdu: &str) -> Result<()> {
+    let namespace = lab.namespace(node)?;
+    let end = lab.job.ends_of(node).find(|(neighbour, _)| *neighbour == port).map(|(_, end)| end);
+    let end = end.ok_or_else(|| LabError::Refused(format!("{node} has no port {port}")))?;
+    let pdu = bytes_of(pdu).ok_or_else(|| LabError::Refused("the PDU is not hexadecimal".to_owned()))?;
+    let header = damc_link::ethernet_header(end.address);
+    let refused = |why: String| LabError::Refused(format!("cannot send from {node} to {port}: {why}"));
+    let report = namespace.run(|| {
+        // Another socket than the recorder's, which would not see what it sends itself.
+        let socket = RawSocket::open_on(&end.interface, Filter::Control).map_err(|error| refused(error.to_string()))?;
+        Ok(socket.send([Transmit { interface: 0, header: &header, body: &pdu }]))
+    })??;
+    if report.sent == 1 { Ok(()) } else { Err(refused(format!("{report:?}"))) }
+}
+
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}

@@ -1,0 +1,428 @@
+//! A lab as its user holds it.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use damc_mgmt::view::{CallReply, CallRequest, CountersView, FibView, LsdbView, NeighborsView, PoliciesView};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
+
+use crate::client::Client;
+use crate::control::{Direction, LinkChange, LinkStatus, NodeAction, Phase, Progress, Reply, Request, Status};
+use crate::error::{LabError, Result};
+use crate::job::Job;
+use crate::management::{Events, Management};
+use crate::recording::Recording;
+use crate::rundir::{self, RunDir};
+use crate::sandbox::{self, Entry, Launch};
+
+/// How long an orderly end of the nodes may take.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long the kernel may take to clear a dead lab away.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between two looks at something that tells no change.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Time for everything of a lab's start that is not the nodes' own readiness.
+const BUILD_WITHIN: Duration = Duration::from_secs(30);
+
+/// A lab that is up.
+///
+/// The one that was brought up by [`Lab::up`] ends with this value, unless it was [detached](Lab::detach); one that was
+/// [attached](Lab::attach) to goes on.
+#[derive(Debug)]
+pub struct Lab {
+    directory: RunDir,
+    job: Job,
+    client: Client,
+    own: Option<OwnLab>,
+}
+
+/// The process of a lab that this process started.
+#[derive(Debug)]
+struct OwnLab {
+    sandbox: Child,
+    directory: RunDir,
+    /// Its end is the lab's: `lab-sandbox` and `lab-init` hold the other side.
+    progress: BufReader<pipe::Receiver>,
+}
+
+impl Lab {
+    /// Builds what a job says. `prepare` writes what the nodes need into the run directory and completes the job with it.
+    ///
+    /// # Errors
+    /// When it cannot be built; nothing is left then.
+    pub async fn build(
+        lab: &str,
+        longest_node_name: usize,
+        detached: bool,
+        prepare: impl FnOnce(&RunDir) -> Result<Job>,
+        mut tell: impl FnMut(&Phase),
+    ) -> Result<Self> {
+        let (directory, lock) = RunDir::create(lab, longest_node_name)?;
+        let prepared = prepare(&directory).and_then(|job| {
+            let path = directory.job();
+            let text = serde_json::to_vec(&job).map_err(|error| LabError::Lab(error.to_string()))?;
+            std::fs::write(&path, text).map_err(LabError::io(format!("write {}", path.display())))?;
+            let launch = Launch { program: &job.program, directory: directory.path(), lock: lock.as_fd(), detached };
+            Ok((sandbox::launch(launch)?, job))
+        });
+        // From here on only the lab's own processes hold the lock.
+        drop(lock);
+        let (sandbox, job) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                directory.sweep()?;
+                return Err(error);
+            }
+        };
+        let mut own = OwnLab::new(sandbox, &directory)?;
+        let within = BUILD_WITHIN + Duration::from_millis(job.ready_within_ms);
+        match tokio::time::timeout(within, own.ready(&mut tell)).await {
+            Ok(ready) => ready?,
+            Err(_) => {
+                let last = own.log_tail();
+                return Err(LabError::Deadline { what: "the lab's readiness".to_owned(), within, last });
+            }
+        }
+        Ok(Self { client: Client::new(&directory), directory, job, own: Some(own) })
+    }
+
+    /// The handle of a lab that is up: the named one, or the only one.
+    ///
+    /// # Errors
+    /// When there is none, or more than one and no name.
+    pub fn attach(name: Option<&str>) -> Result<Self> {
+        let directory = rundir::find(name)?;
+        let path = directory.job();
+        let text = std::fs::read(&path).map_err(LabError::io(format!("read {}", path.display())))?;
+        let job =
+            serde_json::from_slice(&text).map_err(|error| LabError::Lab(format!("{}: {error}", path.display())))?;
+        Ok(Self { client: Client::new(&directory), directory, job, own: None })
+    }
+
+    /// Lets the lab go on when this value ends.
+    pub fn detach(&mut self) {
+        if let Some(own) = self.own.take() {
+            own.let_go();
+        }
+    }
+
+    /// Name of the lab.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.job.lab
+    }
+
+    /// What it was built from.
+    #[must_use]
+    pub const fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Where its sockets, configurations and logs are.
+    #[must_use]
+    pub const fn directory(&self) -> &RunDir {
+        &self.directory
+    }
+
+    /// Names of the nodes, in the order of the topology file.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.job.nodes.iter().map(|node| node.name.as_str())
+    }
+
+    /// The state of everything.
+    ///
+    /// # Errors
+    /// When the lab is gone.
+    pub async fn status(&self) -> Result<Status> {
+        match self.client.ask(&Request::Status).await? {
+            Reply::Status { status } => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Returns when the lab is no longer in good order: a process ended unasked, or the whole lab is gone.
+    pub async fn failed(&self) -> LabError {
+        match self.client.ask(&Request::AwaitFailure).await {
+            Ok(Reply::Status { status }) => LabError::NodeFailed(status.failure.unwrap_or_default()),
+            Ok(other) => unexpected(&other),
+            Err(error) => error,
+        }
+    }
+
+    /// The error of a lab that is not in good order.
+    ///
+    /// # Errors
+    /// As the function says.
+    pub async fn check(&self) -> Result<()> {
+        let status = self.status().await?;
+        status.failure.map_or(Ok(()), |failure| Err(LabError::NodeFailed(failure)))
+    }
+
+    /// Changes the link between two nodes; forward is what `a` sends.
+    ///
+    /// # Errors
+    /// When there is no such link, or it cannot do that.
+    pub async fn link(&self, a: &str, b: &str, change: LinkChange) -> Result<()> {
+        self.done(&Request::Link { a: a.to_owned(), b: b.to_owned(), change: Box::new(change) }).await
+    }
+
+    /// Loses every frame of a link (or stops doing so) without touching its carrier.
+    ///
+    /// # Errors
+    /// As [`Lab::link`].
+    pub async fn silence(&self, a: &str, b: &str, direction: Direction, silent: bool) -> Result<()> {
+        let properties = crate::relay::DirectionChange { silent: Some(silent), ..Default::default() };
+        self.link(a, b, LinkChange::Set { direction, properties }).await
+    }
+
+    /// The state of the link between two nodes; forward is what `a` sends.
+    ///
+    /// # Errors
+    /// When there is no such link.
+    pub async fn link_status(&self, a: &str, b: &str) -> Result<LinkStatus> {
+        match self.client.ask(&Request::ShowLink { a: a.to_owned(), b: b.to_owned() }).await? {
+            Reply::Link { link } => Ok(*link),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes the process of a node; returns when it is done (a started node is ready then).
+    ///
+    /// # Errors
+    /// When there is no such node, or it is not in a state for that.
+    pub async fn node(&self, name: &str, action: NodeAction) -> Result<()> {
+        self.done(&Request::Node { node: name.to_owned(), action }).await
+    }
+
+    /// Sends a PDU out of a node's port, as if the node had sent it.
+    ///
+    /// # Errors
+    /// When there is no such port, or the kernel does not take the frame.
+    pub async fn inject(&self, node: &str, port: &str, pdu: &[u8]) -> Result<()> {
+        let pdu = pdu.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.done(&Request::Inject { node: node.to_owned(), port: port.to_owned(), pdu }).await
+    }
+
+    /// The recording from its beginning, with everything captured before this call in it.
+    ///
+    /// # Errors
+    /// When the lab keeps no recording.
+    pub async fn recording(&self) -> Result<Recording> {
+        self.flush_recording().await?;
+        Recording::open(&self.directory.frames())
+    }
+
+    /// Has everything captured before this call written to the recording.
+    ///
+    /// # Errors
+    /// When the lab is gone.
+    pub async fn flush_recording(&self) -> Result<()> {
+        self.done(&Request::Flush).await
+    }
+
+    /// The management interface of a node.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn management(&self, node: &str) -> Result<Management> {
+        if self.nodes().any(|name| name == node) {
+            return Ok(Management::new(node, &self.directory.node_socket(node)));
+        }
+        Err(LabError::NoNode { name: node.to_owned(), nodes: self.nodes().map(str::to_owned).collect() })
+    }
+
+    /// A management view of a node: `fib`, `rib`, `lsdb`, `neighbors`, `policies`, `counters`, `announcements`.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn show<T: DeserializeOwned>(&self, node: &str, view: &str) -> Result<T> {
+        self.management(node)?.get(&format!("/{view}")).await
+    }
+
+    /// `/fib` of a node.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn fib(&self, node: &str) -> Result<FibView> {
+        self.show(node, "fib").await
+    }
+
+    /// `/lsdb` of a node.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn lsdb(&self, node: &str) -> Result<LsdbView> {
+        self.show(node, "lsdb").await
+    }
+
+    /// `/neighbors` of a node.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn neighbors(&self, node: &str) -> Result<NeighborsView> {
+        self.show(node, "neighbors").await
+    }
+
+    /// `/policies` of a node.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn policies(&self, node: &str) -> Result<PoliciesView> {
+        self.show(node, "policies").await
+    }
+
+    /// `/counters` of a node.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn counters(&self, node: &str) -> Result<CountersView> {
+        self.show(node, "counters").await
+    }
+
+    /// The stream of a node's events.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn events(&self, node: &str) -> Result<Events> {
+        self.management(node)?.events().await
+    }
+
+    /// Has a pod call a service. A call that fails is an answer, not an error.
+    ///
+    /// # Errors
+    /// When the pod does not answer.
+    pub async fn call(&self, pod: &str, request: &CallRequest) -> Result<CallReply> {
+        // The pod keeps the deadline; this one is for a pod that has hung.
+        let within = Duration::from_millis(request.deadline_ms) + Duration::from_secs(2);
+        self.management(pod)?.post("/call", request, within).await
+    }
+
+    /// Gives a node an order beside the wire: overload, revoke, licence, probe, stop, ….
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub async fn order(&self, node: &str, order: &serde_json::Value) -> Result<serde_json::Value> {
+        self.management(node)?.post("/order", order, Duration::from_secs(5)).await
+    }
+
+    /// The way into a node, for running programs there. Blocks.
+    ///
+    /// # Errors
+    /// When there is no such node, or the lab is gone.
+    pub fn enter(&self, node: &str) -> Result<Entry> {
+        self.client.enter(node)
+    }
+
+    /// Ends the lab in order and removes its directory.
+    ///
+    /// # Errors
+    /// When it does not go away.
+    pub async fn down(mut self) -> Result<()> {
+        // A lab that does not answer any more is ended all the same.
+        let request = Request::Shutdown { grace_ms: u64::try_from(GRACE.as_millis()).unwrap_or(0) };
+        let asked = tokio::time::timeout(GRACE + GONE_WITHIN, self.done(&request)).await;
+        if let Some(mut own) = self.own.take() {
+            if matches!(asked, Ok(Ok(()))) {
+                let _ = tokio::time::timeout(GONE_WITHIN, own.closed()).await;
+            }
+            // Dropping it kills what is left and removes the directory.
+            drop(own);
+        }
+        let deadline = tokio::time::Instant::now() + GONE_WITHIN;
+        while !self.directory.sweep()? {
+            if tokio::time::Instant::now() >= deadline {
+                let last = "its first process still holds the lock".to_owned();
+                return Err(LabError::Deadline {
+                    what: format!("the end of lab {}", self.job.lab),
+                    within: GONE_WITHIN,
+                    last,
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    async fn done(&self, request: &Request) -> Result<()> {
+        match self.client.ask(request).await? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(reply: &Reply) -> LabError {
+    LabError::Lab(format!("the lab answered another question: {reply:?}"))
+}
+
+impl OwnLab {
+    fn new(mut sandbox: Child, directory: &RunDir) -> Result<Self> {
+        let stdout = sandbox.stdout.take().ok_or_else(|| LabError::Lab("the sandbox has no output".to_owned()))?;
+        let progress =
+            pipe::Receiver::from_owned_fd(stdout.into()).map_err(LabError::io("follow the lab's progress"))?;
+        Ok(Self { sandbox, directory: directory.clone(), progress: BufReader::new(progress) })
+    }
+
+    /// Follows the building until the lab is ready.
+    async fn ready(&mut self, tell: &mut impl FnMut(&Phase)) -> Result<()> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let length = self.progress.read_line(&mut line).await.map_err(LabError::io("follow the lab's progress"))?;
+            if length == 0 {
+                return Err(LabError::Lab(format!("the lab ended while it was being built{}", self.log_tail())));
+            }
+            match serde_json::from_str(&line) {
+                Ok(Progress::Phase(phase)) => tell(&phase),
+                Ok(Progress::Ready) => return Ok(()),
+                Ok(Progress::Failed(reason)) => return Err(LabError::Lab(reason)),
+                Err(error) => return Err(LabError::Lab(format!("the lab's progress: {error}"))),
+            }
+        }
+    }
+
+    /// Returns when no process of the lab is left to report.
+    async fn closed(&mut self) {
+        let mut line = String::new();
+        while self.progress.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+            line.clear();
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.directory.lab_log()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(8)..].iter().fold(String::new(), |text, line| format!("{text}\n  {line}"))
+    }
+
+    fn let_go(self) {
+        // The drop would end the lab.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for OwnLab {
+    fn drop(&mut self) {
+        let _ = self.sandbox.kill();
+        let _ = self.sandbox.wait();
+        let deadline = std::time::Instant::now() + GONE_WITHIN;
+        while matches!(self.directory.sweep(), Ok(false)) && std::time::Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// The executable that knows the hidden commands: `DAMC_PROGRAM`, else the running one.
+///
+/// # Errors
+/// When the running executable cannot be told.
+pub fn program() -> Result<PathBuf> {
+    match std::env::var_os("DAMC_PROGRAM") {
+        Some(program) => Ok(Path::new(&program).to_owned()),
+        None => std::env::current_exe().map_err(LabError::io("find the running executable")),
+    }
+}

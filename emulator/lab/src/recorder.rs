@@ -1,0 +1,253 @@
+//! The recorder: a thread of `lab-init` that takes every DAMC frame at every node port into `frames.rec`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use damc_link::{Filter, RawSocket, ReceiveArena};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
+
+use crate::control::RecordingStatus;
+use crate::error::{LabError, Result};
+use crate::job::Job;
+use crate::recording::{self, Header, RecordedPort};
+use crate::rundir::RunDir;
+
+/// How long frames may wait in the sockets before they are taken. The stamps are the kernel's, so waiting costs no
+/// accuracy and saves a wake-up for each frame.
+const NAP: Duration = Duration::from_millis(4);
+/// Frames taken at once.
+const BATCH: usize = 64;
+/// Bytes gathered before a write.
+const BUFFER: usize = 1 << 18;
+/// Marks the event descriptor among the sockets.
+const WAKE: u64 = u64::MAX;
+
+/// A socket that sees all frames of a node.
+#[derive(Debug)]
+pub struct Tap {
+    node: String,
+    socket: RawSocket,
+}
+
+impl Tap {
+    /// Opens one in the network namespace the calling thread is in.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(node: &str) -> Result<Self> {
+        let socket = RawSocket::open(0, Filter::Capture)
+            .map_err(|error| LabError::Lab(format!("cannot record the frames of {node}: {error}")))?;
+        Ok(Self { node: node.to_owned(), socket })
+    }
+}
+
+/// The running recorder.
+#[derive(Debug)]
+pub struct Recorder {
+    counters: Arc<Counters>,
+    orders: mpsc::Sender<oneshot::Sender<()>>,
+    wake: Arc<EventFd>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    lost: AtomicU64,
+    full: AtomicBool,
+}
+
+impl Recorder {
+    /// Starts recording.
+    ///
+    /// # Errors
+    /// When the file or the thread cannot be made.
+    pub fn start(job: &Job, directory: &RunDir, taps: Vec<Tap>) -> Result<Self> {
+        let path = directory.frames();
+        let doing = || format!("record into {}", path.display());
+        let file = File::create(&path).map_err(LabError::io(doing()))?;
+        let wake =
+            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(LabError::sys(doing()))?;
+        let wake = Arc::new(wake);
+        let counters = Arc::new(Counters::default());
+        let (orders, receiver) = mpsc::channel();
+        let worker =
+            Worker::new(job, taps, file, counters.clone(), wake.clone(), receiver).map_err(LabError::io(doing()))?;
+        std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || worker.run())
+            .map_err(LabError::io(doing()))?;
+        Ok(Self { counters, orders, wake })
+    }
+
+    /// Returns when every frame that was at a port before the call is in the file.
+    pub async fn flush(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.orders.send(done).is_ok() && self.wake.write(1).is_ok() {
+            // An error means that the recorder has ended; there is nothing to wait for then.
+            let _ = wait.await;
+        }
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn status(&self) -> RecordingStatus {
+        RecordingStatus {
+            frames: self.counters.frames.load(Ordering::Relaxed),
+            bytes: self.counters.bytes.load(Ordering::Relaxed),
+            lost: self.counters.lost.load(Ordering::Relaxed),
+            full: self.counters.full.load(Ordering::Relaxed),
+        }
+    }
+}
+
+struct Worker {
+    taps: Vec<Tap>,
+    /// By tap and interface index, which `lab-init` gives from 2 upwards: the port's number in the header.
+    ports: Vec<Vec<u16>>,
+    arena: ReceiveArena,
+    out: BufWriter<File>,
+    bound: u64,
+    epoll: Epoll,
+    counters: Arc<Counters>,
+    wake: Arc<EventFd>,
+    orders: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
+impl Worker {
+    fn new(
+        job: &Job,
+        taps: Vec<Tap>,
+        file: File,
+        counters: Arc<Counters>,
+        wake: Arc<EventFd>,
+        orders: mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> io::Result<Self> {
+        let mut all_ports = Vec::new();
+        let mut ports = Vec::new();
+        for tap in &taps {
+            let mut of_tap = Vec::new();
+            for (neighbour, end) in job.ends_of(&tap.node) {
+                of_tap.push(u16::try_from(all_ports.len()).map_err(io::Error::other)?);
+                all_ports.push(RecordedPort {
+                    node: tap.node.clone(),
+                    port: neighbour.to_owned(),
+                    interface: end.interface.clone(),
+                });
+            }
+            ports.push(of_tap);
+        }
+        let header = Header { lab: job.lab.clone(), realtime_offset_ns: realtime_offset_ns(), ports: all_ports };
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        serde_json::to_writer(&mut out, &header)?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (number, tap) in taps.iter().enumerate() {
+            epoll.add(tap.socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+        }
+        epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let arena = ReceiveArena::new(BATCH);
+        Ok(Self { taps, ports, arena, out, bound: job.record_bytes, epoll, counters, wake, orders })
+    }
+
+    fn run(mut self) {
+        loop {
+            match self.turn() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // A full disk ends the recording, not the lab.
+                    eprintln!("lab-init: the recording ends: {error}");
+                    self.counters.full.store(true, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for frames, lets more gather, takes them; false when nobody wants the recording any more.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut events = [EpollEvent::empty(); 64];
+        let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            Ok(ready) => ready,
+            Err(nix::errno::Errno::EINTR) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        };
+        let ordered = events[..ready].iter().any(|event| event.data() == WAKE);
+        if !ordered {
+            self.nap()?;
+        }
+        let _ = self.wake.read();
+        let mut waiting = Vec::new();
+        let gone = loop {
+            match self.orders.try_recv() {
+                Ok(order) => waiting.push(order),
+                Err(mpsc::TryRecvError::Empty) => break false,
+                Err(mpsc::TryRecvError::Disconnected) => break true,
+            }
+        };
+        for number in 0..self.taps.len() {
+            self.drain(number)?;
+        }
+        self.out.flush()?;
+        for order in waiting {
+            let _ = order.send(());
+        }
+        Ok(!gone)
+    }
+
+    /// Sleeps, but wakes up for an order.
+    fn nap(&self) -> io::Result<()> {
+        let mut wake = [nix::poll::PollFd::new(self.wake.as_fd(), nix::poll::PollFlags::POLLIN)];
+        let timeout = nix::poll::PollTimeout::try_from(NAP).unwrap_or(nix::poll::PollTimeout::ZERO);
+        match nix::poll::poll(&mut wake, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn drain(&mut self, number: usize) -> io::Result<()> {
+        loop {
+            let tap = &self.taps[number];
+            let received = self.arena.receive(&tap.socket)?;
+            if received == 0 {
+                break;
+            }
+            let full = self.counters.full.load(Ordering::Relaxed);
+            for received in self.arena.frames() {
+                // Interface index 2 is the first port, as `init::Indexes` numbers them.
+                let port = received.interface.checked_sub(2).and_then(|index| self.ports[number].get(index as usize));
+                let (Some(port), false, Ok(length)) = (port, full, u16::try_from(received.frame.len())) else {
+                    continue;
+                };
+                let head = recording::encode_head(length, *port, received.outgoing, received.received_at);
+                self.out.write_all(&head)?;
+                self.out.write_all(received.frame)?;
+                self.counters.frames.fetch_add(1, Ordering::Relaxed);
+                self.counters.bytes.fetch_add(u64::from(length) + head.len() as u64, Ordering::Relaxed);
+            }
+            if received < self.arena.capacity() {
+                break;
+            }
+        }
+        if self.counters.bytes.load(Ordering::Relaxed) > self.bound && !self.counters.full.swap(true, Ordering::Relaxed)
+        {
+            eprintln!("lab-init: the recording has reached its bound of {} bytes and stops", self.bound);
+        }
+        let lost = self.taps[number].socket.take_drops()?;
+        self.counters.lost.fetch_add(lost, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn realtime_offset_ns() -> i64 {
+    let realtime = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(realtime.as_nanos()).unwrap_or(i64::MAX) - damc_link::monotonic_now().cast_signed()
+}

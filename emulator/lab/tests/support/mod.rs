@@ -1,0 +1,178 @@
+//! What the tests share: labs of dummy processes, and a look at the host.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use damc_lab::job::{EndJob, Job, LinkJob, LinksBy, NodeJob};
+use damc_lab::relay::DirectionSpec;
+use damc_lab::rundir::RunDir;
+use damc_lab::{Lab, LabError};
+use libtest_mimic::Failed;
+
+/// A test: what it does, or why it failed.
+pub type Test = fn() -> Result<(), Failed>;
+
+/// Longest time of a test.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Tries what labs need; the reason where it is not allowed.
+pub fn missing_permission() -> Option<String> {
+    let try_out = Command::new("unshare").args(["-Urnm", "true"]).output();
+    let as_root = nix::unistd::geteuid().is_root();
+    match try_out {
+        Ok(output) if output.status.success() => None,
+        _ if as_root => None,
+        Ok(output) => Some(format!("user namespaces: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Some(format!("user namespaces: cannot try unshare: {error}")),
+    }
+}
+
+/// Runs a test on a thread of its own, which is given up when it takes too long.
+pub fn within_deadline(name: &str, test: Test) -> Result<(), Failed> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(test()));
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(outcome) => outcome,
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("{name} took longer than {DEADLINE:?}").into()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(format!("{name} panicked").into()),
+    }
+}
+
+/// Runs asynchronous work.
+pub fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
+/// A node that does nothing but say that it is ready.
+pub const IDLE: &str = "echo ready; exec sleep 1000";
+
+/// A name for a lab that no other test has.
+pub fn lab_name(test: &str) -> String {
+    format!("{test}-{}", std::process::id())
+}
+
+/// A job: nodes with the shell program each runs, and links between them.
+pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpec)]) -> Job {
+    let end = |number: usize, side: u8, node: &str, neighbour: &str| EndJob {
+        node: node.to_owned(),
+        interface: neighbour.to_owned(),
+        address: [2, 0, 0, 0, u8::try_from(number).expect("few links"), side],
+    };
+    let links = links.iter().enumerate().map(|(number, (a, b, spec))| LinkJob {
+        a: end(number, 0, a, b),
+        b: end(number, 1, b, a),
+        forward: *spec,
+        backward: *spec,
+    });
+    let node = |(name, script): &(&str, &str)| NodeJob {
+        name: (*name).to_owned(),
+        kind: "sr".to_owned(),
+        argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), (*script).to_owned()],
+    };
+    Job {
+        lab: lab.to_owned(),
+        topology: lab.to_owned(),
+        seed: 1,
+        links_by: LinksBy::Auto,
+        all_relayed: false,
+        program: std::env::current_exe().expect("a running program has a path"),
+        began_at_ns: damc_link::monotonic_now(),
+        record_bytes: 16 << 20,
+        ready_within_ms: 10_000,
+        nodes: nodes.iter().map(node).collect(),
+        links: links.collect(),
+    }
+}
+
+/// Brings a job up.
+pub async fn up(job: Job) -> Result<Lab, LabError> {
+    let name = job.lab.clone();
+    Lab::build(&name, 16, false, |_| Ok(job), |_| {}).await
+}
+
+/// Two nodes and a link.
+pub fn pair(lab: &str, spec: DirectionSpec) -> Job {
+    job(lab, &[("left", IDLE), ("right", IDLE)], &[("left", "right", spec)])
+}
+
+/// What a program prints inside a node. Entering is for good, so a process of its own does it: this program again.
+pub fn inside(lab: &str, node: &str, argv: &[&str]) -> Result<String, Failed> {
+    let program = std::env::current_exe()?;
+    let output = Command::new(program).arg("test-enter").arg(lab).arg(node).args(argv).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    Err(format!("{argv:?} in {node}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// The other half of [`inside`].
+pub fn enter() -> Option<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [command, lab, node, argv @ ..] = arguments.as_slice() else { return None };
+    if command != "test-enter" {
+        return None;
+    }
+    let entered = Lab::attach(Some(lab)).and_then(|lab| lab.enter(node)).and_then(|entry| entry.run(argv));
+    Some(entered.map_or_else(
+        |error| {
+            eprintln!("{}", error.one_line());
+            ExitCode::FAILURE
+        },
+        ExitCode::from,
+    ))
+}
+
+/// Run directory of a lab.
+pub fn directory(lab: &str) -> PathBuf {
+    RunDir::of(lab).path().to_owned()
+}
+
+/// What of the host a lab must leave alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Host {
+    links: BTreeSet<String>,
+    mounts: String,
+    namespaces: BTreeSet<String>,
+}
+
+impl Host {
+    /// The host as it is now.
+    pub fn now() -> Self {
+        let names = |folder: &str| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        };
+        Self {
+            links: names("/sys/class/net"),
+            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+            namespaces: names("/run/netns"),
+        }
+    }
+}
+
+/// Ids of the processes that carry this lab in their command line.
+pub fn processes_of(lab: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        // The process's own command line may name tests.
+        *pid != std::process::id().cast_signed() && String::from_utf8_lossy(&command).contains(lab)
+    })
+    .collect()
+}
+
+/// Waits until a condition holds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), Failed> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        if Instant::now() > deadline {
+            return Err(format!("not so within 10 s: {what}").into());
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}

@@ -1,0 +1,501 @@
+//! Quality of service at an SG or SR: measures and reports, and puts the SCSC's policies into force.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::{PathView, PoliciesView, PolicyView};
+use damc_trust::Verifier;
+use damc_wire::lsa::Proof;
+use damc_wire::message::{LinkReport, Nack, PathQuery, PathReply, Policy, PolicyAction, QosAck, Signed};
+use damc_wire::{DropReason, Frame, Message, MessageType, Name, NodeId, Role, Timestamp};
+
+use super::policies::{Outcome, Policies};
+use super::prober::{Prober, Transmit};
+use super::telemetry::Reporter;
+use crate::context::Context;
+use crate::io::{Order, Outbox, Output, PortId};
+use crate::lsdb::Lsdb;
+use crate::router::{PolicyRoute, Router, RouterEvent};
+
+/// How long a path query may take.
+const QUERY_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is repeated until then.
+const QUERY_REPEAT: Duration = Duration::from_millis(400);
+
+/// A path query under way.
+#[derive(Debug)]
+struct Query {
+    handle: u64,
+    request: u64,
+    target: Name,
+    send_at: Timestamp,
+    give_up_at: Timestamp,
+}
+
+/// The QoS part of an SG or SR.
+#[derive(Debug)]
+pub struct QosAgent {
+    context: Arc<Context>,
+    verifier: Verifier,
+    /// SGs only: SRs have no targets.
+    prober: Option<Prober>,
+    reporter: Reporter,
+    policies: Policies,
+    /// Labels whose policy was in force when last looked.
+    active: BTreeMap<u32, bool>,
+    /// The SCSC reported to: of several the one with the lowest name, so that exactly one of them decides (GAP-20).
+    scsc: Option<Name>,
+    next_report: Timestamp,
+    queries: Vec<Query>,
+    next_request: u64,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+impl QosAgent {
+    /// Measures nothing and holds no policy yet.
+    #[must_use]
+    pub fn new(context: Arc<Context>, seed: u64, now: Timestamp) -> Self {
+        let prober = (context.role == Role::Sg).then(|| Prober::new(&context.pace, &context.name, seed));
+        // Nodes report out of step with each other.
+        let phase = Duration::from_millis(seed % context.pace.telemetry_interval_ms.max(1));
+        Self {
+            verifier: context.verifier(),
+            prober,
+            reporter: Reporter::new(&context.pace, now),
+            policies: Policies::new(context.node.clone()),
+            active: BTreeMap::new(),
+            scsc: None,
+            next_report: now + phase,
+            queries: Vec::new(),
+            next_request: seed | 1,
+            counters: BTreeMap::new(),
+            context,
+        }
+    }
+
+    /// Takes an event of the router; true where it was for this part alone.
+    pub fn handle_event(&mut self, now: Timestamp, event: &RouterEvent, router: &mut Router, out: &mut Outbox) -> bool {
+        match event {
+            RouterEvent::RoutesChanged => self.handle_routes(now, router, out),
+            RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } => {
+                self.watch_policies(now, router, out)
+            }
+            RouterEvent::Routed { frame, received_at, port } => {
+                return self.handle_frame(now, frame, *received_at, *port, router, out);
+            }
+            RouterEvent::Message(_) => {}
+        }
+        false
+    }
+
+    fn handle_frame(
+        &mut self,
+        now: Timestamp,
+        frame: &Frame,
+        received_at: Timestamp,
+        port: Option<PortId>,
+        router: &mut Router,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some((destination, source)) = &frame.names else { return false };
+        let names = (destination, source);
+        let taken = match (&frame.message, &mut self.prober) {
+            (Message::Policy(policy), _) => self.handle_policy(now, names, policy, router, out),
+            (Message::QosAck(ack), _) => self.handle_ack(now, names, ack, router, out),
+            (Message::PathReply(reply), _) => self.handle_path(names, reply, out),
+            (Message::ProbeReply(reply), Some(prober)) => {
+                prober.on_reply(received_at, reply, out).then_some(()).ok_or(DropReason::Unsolicited)
+            }
+            (Message::TaskReport(report), Some(prober)) => {
+                prober.on_report(report, out).then_some(()).ok_or(DropReason::Unsolicited)
+            }
+            (Message::Nack(nack), _) => return self.handle_nack(now, nack, out),
+            // Reports go to the SCSC, never from it (POL-12); probes and tasks are for pods.
+            (Message::Telemetry(_) | Message::PathQuery(_), _) => Err(DropReason::WrongRole),
+            _ => return false,
+        };
+        if let Err(reason) = taken {
+            self.count("qos_refused");
+            out.dropped(port, reason);
+            let detail = frame.message.message_type().to_string();
+            let port = port.map_or_else(|| "-".to_owned(), |p| self.context.port_label(p));
+            out.event(EventKind::Dropped { port, reason: reason.to_string(), detail });
+        }
+        true
+    }
+
+    fn count(&mut self, counter: &'static str) {
+        *self.counters.entry(counter).or_default() += 1;
+    }
+
+    // ===== policies =====
+
+    fn handle_policy(
+        &mut self,
+        now: Timestamp,
+        (destination, source): (&Name, &Name),
+        signed: &Signed<Policy>,
+        router: &mut Router,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        self.check(destination, source, signed)?;
+        let policy = &signed.body;
+        let outcome = self.policies.take(now, policy);
+        let refusal = match &outcome {
+            Outcome::Install { superseded } => {
+                if let Some(label) = superseded {
+                    self.deactivate(now, *label, router, out);
+                }
+                let active = self.install(now, policy, router, out);
+                self.active.insert(policy.label, active);
+                let reason = (!active).then_some(DropReason::PolicyUnreachable);
+                report(policy, active, reason, out);
+                reason
+            }
+            Outcome::Removed => {
+                if self.active.contains_key(&policy.label) {
+                    self.deactivate(now, policy.label, router, out);
+                    report(policy, false, None, out);
+                }
+                None
+            }
+            Outcome::Refreshed | Outcome::Duplicate => {
+                let inactive = self.active.get(&policy.label) == Some(&false);
+                inactive.then_some(DropReason::PolicyUnreachable)
+            }
+            Outcome::Refused(reason) => {
+                report(policy, false, Some(*reason), out);
+                Some(*reason)
+            }
+        };
+        self.count(if refusal.is_none() { "policies_accepted" } else { "policies_refused" });
+        self.probe_labels(now);
+        let ack = QosAck { sequence: policy.version, label: policy.label, refusal };
+        let ack = Message::QosAck(self.context.keys.sign_routed(source, &self.context.name, ack));
+        router.route(now, source, ack, policy.label, 0, out);
+        Ok(())
+    }
+
+    /// Signature, role, and that the signer speaks under its own name.
+    fn check<T: damc_wire::message::SignedBody>(
+        &mut self,
+        destination: &Name,
+        source: &Name,
+        signed: &Signed<T>,
+    ) -> Result<(), DropReason> {
+        let verified = self.verifier.verify_routed(destination, source, signed, &[Role::Scsc]);
+        verified.map_err(|e| e.drop_reason())?;
+        let speaker = Name::of_node(self.context.domain.as_str(), &signed.certificate.node);
+        if speaker.as_ref() == Ok(source) && *destination == self.context.name {
+            Ok(())
+        } else {
+            Err(DropReason::NotAuthorised)
+        }
+    }
+
+    /// Puts a policy into force; false where its next hop is no full neighbour (yet).
+    fn install(&mut self, now: Timestamp, policy: &Policy, router: &mut Router, out: &mut Outbox) -> bool {
+        let (next_hop, ingress) = match &policy.action {
+            PolicyAction::Ingress { next_hop } => (next_hop.clone(), true),
+            PolicyAction::Transit { next_hop } => (next_hop.clone(), false),
+            // Delivery behind an own port needs no label; a released node forwards by its plain routes.
+            PolicyAction::Egress | PolicyAction::Released | PolicyAction::Withdrawn => {
+                router.clear_policy(now, policy.label, out);
+                return true;
+            }
+        };
+        let route = PolicyRoute {
+            label: policy.label,
+            source: policy.source.clone(),
+            prefix: policy.prefix.clone(),
+            exact: router.lsdb().prefix(&policy.prefix).any(|e| e.body.exact),
+            next_hop: Some(next_hop),
+            ingress,
+        };
+        router.set_policy(now, route, out)
+    }
+
+    fn deactivate(&mut self, now: Timestamp, label: u32, router: &mut Router, out: &mut Outbox) {
+        self.active.remove(&label);
+        router.clear_policy(now, label, out);
+    }
+
+    /// Reports policies that came into force or fell out of it because their next hop came or went.
+    fn watch_policies(&mut self, now: Timestamp, router: &Router, out: &mut Outbox) {
+        let mut changed = false;
+        for held in self.policies.iter() {
+            let needs_next_hop = next_hop(&held.policy.action).is_some();
+            let active = !needs_next_hop || router.policy_active(held.policy.label);
+            if self.active.insert(held.policy.label, active) != Some(active) {
+                changed = true;
+                report(&held.policy, active, (!active).then_some(DropReason::PolicyUnreachable), out);
+            }
+        }
+        if changed {
+            self.probe_labels(now);
+        }
+    }
+
+    fn expire_policies(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
+        let ended = self.policies.expire(now);
+        for policy in &ended {
+            self.deactivate(now, policy.label, router, out);
+            report(policy, false, Some(DropReason::PolicyExpired), out);
+        }
+        if !ended.is_empty() {
+            self.probe_labels(now);
+        }
+    }
+
+    /// Probes run along the paths that begin here and are in force.
+    fn probe_labels(&mut self, now: Timestamp) {
+        let Some(prober) = &mut self.prober else { return };
+        let begins_here = |p: &Policy| matches!(p.action, PolicyAction::Ingress { .. });
+        let held = self.policies.iter().map(|h| &h.policy);
+        let labels = held.filter(|p| begins_here(p) && self.active.get(&p.label) == Some(&true));
+        prober.set_labels(now, &labels.map(|p| (p.label, p.prefix.clone())).collect());
+    }
+
+    // ===== measuring and reporting =====
+
+    fn handle_routes(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
+        self.scsc = find_scsc(router.lsdb());
+        if let Some(prober) = &mut self.prober {
+            let services = router.lsdb().prefixes().filter(|e| !e.body.exact && !e.prefix.is_reserved());
+            prober.set_targets(now, &services.map(|e| e.prefix.clone()).collect::<BTreeSet<Name>>());
+        }
+        self.send_reports(now, router, out);
+    }
+
+    fn report_links(router: &Router) -> Vec<LinkReport> {
+        let link = |(port, neighbour, _): (PortId, &NodeId, Role)| {
+            let quality = router.link_quality(port);
+            LinkReport {
+                neighbour: neighbour.clone(),
+                delay_ns: quality.delay_ns,
+                jitter_ns: quality.jitter_ns,
+                loss_ppm: quality.loss_ppm,
+                tx_bps: 0,
+                rx_bps: 0,
+                bandwidth_bps: None,
+            }
+        };
+        router.full_neighbours().map(link).collect()
+    }
+
+    fn send_reports(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
+        let Some(scsc) = self.scsc.clone() else { return };
+        while let Some(telemetry) = self.reporter.poll_transmit(now) {
+            let signed = self.context.keys.sign_routed(&scsc, &self.context.name, telemetry);
+            router.route(now, &scsc, Message::Telemetry(signed), 0, 0, out);
+        }
+    }
+
+    fn handle_ack(
+        &mut self,
+        now: Timestamp,
+        (destination, source): (&Name, &Name),
+        ack: &Signed<QosAck>,
+        router: &mut Router,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        self.check(destination, source, ack)?;
+        if ack.body.label != 0 || !self.reporter.on_ack(ack.body.sequence) {
+            return Err(DropReason::Unsolicited);
+        }
+        self.send_reports(now, router, out);
+        Ok(())
+    }
+
+    /// Negative replies to class 4: to probes they are a miss, the rest is repeated anyway.
+    fn handle_nack(&mut self, now: Timestamp, nack: &Nack, out: &mut Outbox) -> bool {
+        if let Some(prober) = &mut self.prober
+            && prober.on_nack(now, nack, out)
+        {
+            return true;
+        }
+        matches!(nack.answered, MessageType::Telemetry | MessageType::PathQuery)
+    }
+
+    // ===== orders =====
+
+    /// Takes an order; true where it was for this part.
+    pub fn handle_order(&mut self, now: Timestamp, order: &Order, router: &mut Router, out: &mut Outbox) -> bool {
+        match order {
+            Order::Probe => {
+                if let Some(prober) = &mut self.prober {
+                    prober.probe_now(now);
+                }
+                self.handle_timeout(now, router, out);
+                true
+            }
+            Order::QueryPath { handle, target } => {
+                self.next_request = self.next_request.wrapping_add(2);
+                self.queries.push(Query {
+                    handle: *handle,
+                    request: self.next_request,
+                    target: target.clone(),
+                    send_at: now,
+                    give_up_at: now + QUERY_PATIENCE,
+                });
+                self.handle_timeout(now, router, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn handle_path(
+        &mut self,
+        (destination, source): (&Name, &Name),
+        reply: &Signed<PathReply>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        self.check(destination, source, reply)?;
+        let waiting = self.queries.iter().position(|q| q.request == reply.body.request);
+        let query = self.queries.remove(waiting.ok_or(DropReason::Unsolicited)?);
+        out.push(Output::Path { handle: query.handle, path: reply.body.path.clone(), cost: reply.body.cost });
+        Ok(())
+    }
+
+    fn send_queries(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
+        for given_up in self.queries.extract_if(.., |q| now >= q.give_up_at) {
+            out.push(Output::Path { handle: given_up.handle, path: Vec::new(), cost: 0 });
+        }
+        let Some(scsc) = self.scsc.clone() else { return };
+        for query in self.queries.iter_mut().filter(|q| now >= q.send_at) {
+            query.send_at = now + QUERY_REPEAT;
+            let body = PathQuery { request: query.request, target: query.target.clone() };
+            let signed = self.context.keys.sign_routed(&scsc, &self.context.name, body);
+            router.route(now, &scsc, Message::PathQuery(signed), 0, 0, out);
+        }
+    }
+
+    // ===== time =====
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
+        self.expire_policies(now, router, out);
+        if let Some(prober) = &mut self.prober
+            && prober.next_timeout().is_some_and(|due| now >= due)
+        {
+            let mut send = Vec::new();
+            prober.handle_timeout(now, &mut send, out);
+            for Transmit { destination, message, flow, label } in send {
+                router.route(now, &destination, message, flow, label, out);
+            }
+        }
+        if now >= self.next_report {
+            let interval = Duration::from_millis(self.context.pace.telemetry_interval_ms.max(1));
+            self.next_report = (self.next_report + interval).max(now + interval / 2);
+            let paths = self.prober.as_ref().map(Prober::measurements).unwrap_or_default();
+            self.reporter.submit(now, paths, Self::report_links(router));
+        }
+        self.send_reports(now, router, out);
+        self.send_queries(now, router, out);
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let reachable = self.scsc.is_some();
+        let queries = self.queries.iter().map(|q| if reachable { q.send_at.min(q.give_up_at) } else { q.give_up_at });
+        [
+            Some(self.next_report),
+            self.reporter.next_timeout().filter(|_| reachable),
+            self.prober.as_ref().and_then(Prober::next_timeout),
+            self.policies.next_expiry(),
+            queries.min(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    // ===== views =====
+
+    /// `/policies`: policies held, and at an SG its own measurements.
+    #[must_use]
+    pub fn view(&self, now: Timestamp) -> PoliciesView {
+        let policy = |held: &super::policies::Held| {
+            let p = &held.policy;
+            let active = self.active.get(&p.label) == Some(&true);
+            PolicyView {
+                label: p.label,
+                version: p.version,
+                recipient: p.recipient.to_string(),
+                source: p.source.to_string(),
+                prefix: p.prefix.to_string(),
+                action: action_label(&p.action).to_owned(),
+                next_hop: next_hop(&p.action).map(ToString::to_string),
+                expires_in_ms: u64::try_from(held.expires_at.since(now).as_millis()).unwrap_or(u64::MAX),
+                active,
+                problem: (!active).then(|| DropReason::PolicyUnreachable.to_string()),
+            }
+        };
+        let measured = self.prober.as_ref().map(Prober::measurements).unwrap_or_default();
+        let path = |m: super::prober::Measured| PathView {
+            source: self.context.node.to_string(),
+            target: m.report.target.to_string(),
+            label: m.report.label,
+            delay_ns: m.report.delay_ns,
+            jitter_ns: m.report.jitter_ns,
+            bandwidth_bps: m.report.bandwidth_bps,
+            loss_ppm: m.report.loss_ppm,
+            available: m.report.available,
+            violated: Vec::new(),
+            age_ms: u64::try_from(now.since(m.at).as_millis()).unwrap_or(u64::MAX),
+        };
+        PoliciesView {
+            node: self.context.node.to_string(),
+            policies: self.policies.iter().map(policy).collect(),
+            paths: measured.into_iter().map(path).collect(),
+        }
+    }
+
+    /// Counters for `protocol`.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all: BTreeMap<String, u64> = self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
+        all.insert("telemetry_backlog".to_owned(), self.reporter.backlog() as u64);
+        all
+    }
+}
+
+/// The SCSC the domain reports to.
+fn find_scsc(lsdb: &Lsdb) -> Option<Name> {
+    let attached = lsdb.prefixes().filter(|e| matches!(&e.body.proof, Proof::Attached(c) if c.role == Role::Scsc));
+    attached.map(|e| e.prefix.clone()).min()
+}
+
+fn report(policy: &Policy, active: bool, reason: Option<DropReason>, out: &mut Outbox) {
+    out.event(EventKind::Policy {
+        label: policy.label,
+        version: policy.version,
+        prefix: policy.prefix.to_string(),
+        action: action_label(&policy.action).to_owned(),
+        active,
+        reason: reason.map(|r| r.to_string()),
+    });
+}
+
+/// Name of an action in views and events.
+pub(crate) const fn action_label(action: &PolicyAction) -> &'static str {
+    match action {
+        PolicyAction::Ingress { .. } => "ingress",
+        PolicyAction::Transit { .. } => "transit",
+        PolicyAction::Egress => "egress",
+        PolicyAction::Released => "released",
+        PolicyAction::Withdrawn => "withdrawn",
+    }
+}
+
+/// Next hop of an action that has one.
+pub(crate) const fn next_hop(action: &PolicyAction) -> Option<&NodeId> {
+    match action {
+        PolicyAction::Ingress { next_hop } | PolicyAction::Transit { next_hop } => Some(next_hop),
+        PolicyAction::Egress | PolicyAction::Released | PolicyAction::Withdrawn => None,
+    }
+}
