@@ -52,7 +52,7 @@ struct Bench {
 }
 
 enum Event {
-    Arrives(Frame),
+    Arrives(Box<Frame>),
     Finishes(u64, Result<Vec<u8>, (RefusalReason, String)>),
 }
 
@@ -89,7 +89,7 @@ impl Bench {
             self.now = self.now.max(due);
             while let Some(key) = self.queue.keys().next().copied().filter(|(at, _)| *at <= self.now) {
                 match self.queue.remove(&key).unwrap() {
-                    Event::Arrives(frame) => self.arrive(frame),
+                    Event::Arrives(frame) => self.arrive(*frame),
                     Event::Finishes(invocation, result) => {
                         self.server.handle_result(self.now, invocation, result);
                     }
@@ -140,7 +140,7 @@ impl Bench {
             let copies = if self.random.random_range(0..100) < self.duplicate { 2 } else { 1 };
             for copy in 0..copies {
                 if self.random.random_range(0..100) >= self.loss {
-                    self.later(self.delay * (1 + copy), Event::Arrives(frame.clone()));
+                    self.later(self.delay * (1 + copy), Event::Arrives(Box::new(frame.clone())));
                 }
             }
         }

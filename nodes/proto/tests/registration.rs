@@ -192,8 +192,9 @@ fn aut_07_one_flipped_bit_in_an_announcement_is_refused() {
     spa.handle_request(b.now, damc_proto::io::PortId(0), &node("sg-1"), &request);
     let mut answers = Vec::new();
     while let Some(action) = spa.poll_action() {
-        if let damc_proto::auth::authority::Action::Send { message: Message::AuthReply(r), .. } = action {
-            answers.push(r.result);
+        if let damc_proto::auth::authority::Action::Send { message, .. } = action {
+            let Message::AuthReply(reply) = *message else { panic!("an answer") };
+            answers.push(reply.result);
         }
     }
     assert_eq!(

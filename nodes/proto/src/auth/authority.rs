@@ -22,7 +22,7 @@ pub enum Action {
         /// Where.
         port: PortId,
         /// What.
-        message: Message,
+        message: Box<Message>,
     },
     /// Tell.
     Event(EventKind),
@@ -153,7 +153,7 @@ impl Authority {
             }
         };
         for result in results {
-            let message = Message::AuthReply(AuthReply { request: request.request, result });
+            let message = Box::new(Message::AuthReply(AuthReply { request: request.request, result }));
             self.actions.push_back(Action::Send { port, message });
         }
     }
@@ -207,7 +207,8 @@ impl Authority {
             let Some(port) = self.sgs.get(sg).filter(|_| now >= r.next) else { continue };
             r.next = now + r.interval;
             r.interval = (r.interval * 2).min(self.retransmit_max);
-            self.actions.push_back(Action::Send { port: *port, message: Message::Revoke(r.revoke.clone()) });
+            let message = Box::new(Message::Revoke(r.revoke.clone()));
+            self.actions.push_back(Action::Send { port: *port, message });
         }
     }
 

@@ -96,7 +96,7 @@ impl Pod {
             // The adjacency comes up by a frame, and what it carried may already count on it.
             self.follow_adjacency(now);
             if let Some(received) = received {
-                self.handle_local(now, received);
+                self.handle_local(now, &received);
             }
             return;
         }
@@ -109,7 +109,7 @@ impl Pod {
         }
     }
 
-    fn handle_local(&mut self, now: Timestamp, received: Received) {
+    fn handle_local(&mut self, now: Timestamp, received: &Received) {
         let known = match &received.message {
             Message::AnnounceReply(reply) => self.announcer.handle_reply(now, reply),
             _ => false,

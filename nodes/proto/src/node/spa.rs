@@ -57,7 +57,7 @@ impl Spa {
         while let Some(action) = self.authority.poll_action() {
             match action {
                 Action::Send { port, message } => {
-                    self.adjacencies.send(now, port, message, &mut self.out);
+                    self.adjacencies.send(now, port, *message, &mut self.out);
                 }
                 Action::Event(event) => self.out.event(event),
                 Action::Dropped { port, reason } => self.out.dropped(Some(port), reason),

@@ -282,13 +282,13 @@ impl Bench {
         }
         while let Some(action) = self.authority.poll_action() {
             match action {
-                authority::Action::Send { message, .. } => sends.push((To::Sg(SPA_PORT), message)),
+                authority::Action::Send { message, .. } => sends.push((To::Sg(SPA_PORT), *message)),
                 authority::Action::Event(event) => self.events.push(event),
                 authority::Action::Dropped { reason, .. } => *self.drops.entry(reason).or_default() += 1,
             }
         }
         for (to, message) in sends {
-            self.transmit(to, message);
+            self.transmit(to, &message);
         }
     }
 
@@ -328,10 +328,10 @@ impl Bench {
         }
     }
 
-    fn transmit(&mut self, to: To, message: Message) {
+    fn transmit(&mut self, to: To, message: &Message) {
         let pdu = Frame::hop_local(message.clone()).encode().expect("every message fits one PDU");
         let decoded = Frame::decode(&pdu).expect("what was encoded decodes").message;
-        assert_eq!(decoded, message);
+        assert_eq!(&decoded, message);
         self.sent.push((to, message.clone()));
         let copies = if self.random.random_range(0..100) < self.duplicate { 2 } else { 1 };
         for _ in 0..copies {

@@ -175,7 +175,7 @@ impl Registrar {
                 && record
                     .claims
                     .get(name)
-                    .is_some_and(|c| !(pool && c.is_pool()) && !matches!(c.state, ClaimState::Refused(_)))
+                    .is_some_and(|c| !(pool && c.is_pool() || matches!(c.state, ClaimState::Refused(_))))
         });
         beside || lsdb.holders(name).iter().any(|h| h.pod != *pod && !(pool && h.exact) && (!settle || h.pod < *pod))
     }
