@@ -8,6 +8,7 @@ pub mod control;
 pub mod error;
 #[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
 pub mod exec;
+pub mod graph;
 pub mod hidden;
 pub mod init;
 pub mod job;

@@ -352,7 +352,9 @@ impl fmt::Display for Plan {
 fn write_link(f: &mut fmt::Formatter<'_>, link: &PlannedLink) -> fmt::Result {
     let service = if link.impaired { "netem or relay" } else { "plain veth" };
     writeln!(f, "  {}/{} - {}/{}  {service}", link.a.node, link.a.interface, link.b.node, link.b.interface)?;
-    let says = |spec: &DirectionSpec, cost: u32| format!("{} cost {cost}", describe(spec)).trim_start().to_owned();
+    let says = |spec: &DirectionSpec, cost: u32| {
+        describe(spec).into_iter().chain([format!("cost {cost}")]).collect::<Vec<_>>().join(" ")
+    };
     let (forward, backward) = (says(&link.forward, link.a.cost), says(&link.backward, link.b.cost));
     if forward == backward {
         return writeln!(f, "      both ways: {forward}");

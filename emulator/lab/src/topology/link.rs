@@ -60,9 +60,9 @@ pub fn set_property(change: &mut DirectionChange, property: &str, text: &str) ->
     }
 }
 
-/// The properties of a direction as they are written, `delay 1ms rate 1gbit`; empty for a perfect wire.
+/// The properties of a direction as they are written, `delay 1ms` and so on; none for a perfect wire.
 #[must_use]
-pub fn describe(spec: &DirectionSpec) -> String {
+pub fn describe(spec: &DirectionSpec) -> Vec<String> {
     let mut words = Vec::new();
     let mut say = |there: bool, name: &str, value: String| {
         if there {
@@ -98,7 +98,7 @@ pub fn describe(spec: &DirectionSpec) -> String {
     if let Some(limit) = spec.limit {
         say(true, "limit", limit.to_string());
     }
-    words.join(" ")
+    words
 }
 
 const fn label(distribution: Distribution) -> &'static str {
