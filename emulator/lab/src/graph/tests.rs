@@ -68,7 +68,11 @@ fn labels_say_what_differs() {
     assert_eq!(of("sr-1", "sr-2"), "→ default ← cost 5");
     assert_eq!(of("sg-1", "sr-1"), "");
     assert_eq!(of("sg-3", "sr-2"), "cost 10");
-    assert!(link_labels(&topology, Labels::All).iter().all(|label| label.joined().starts_with("delay 1ms rate 1gbit cost") || label.joined().starts_with("→")));
+    assert!(
+        link_labels(&topology, Labels::All)
+            .iter()
+            .all(|label| label.joined().starts_with("delay 1ms rate 1gbit cost") || label.joined().starts_with("→"))
+    );
 }
 
 #[test]
