@@ -212,7 +212,7 @@ pub struct Status {
     pub ready_ms: f64,
     /// When the lab became ready, `CLOCK_MONOTONIC`, ns.
     pub ready_at_ns: u64,
-    /// Nodes in the order of the topology file.
+    /// Nodes in start order.
     pub nodes: Vec<NodeStatus>,
     /// Links in the order of the topology file.
     pub links: Vec<LinkStatus>,

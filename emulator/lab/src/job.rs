@@ -28,7 +28,7 @@ pub struct Job {
     pub record_bytes: u64,
     /// How long nodes may take to become ready, ms.
     pub ready_within_ms: u64,
-    /// Nodes in the order of the topology file.
+    /// Nodes in start order.
     pub nodes: Vec<NodeJob>,
     /// Links in the order of the topology file.
     pub links: Vec<LinkJob>,
@@ -56,6 +56,9 @@ pub struct NodeJob {
     pub kind: String,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// Names a pod announces: instances and pools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// A link.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
+use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, CountersView, FibView, LsdbView, NeighborsView, PoliciesView};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -128,7 +129,7 @@ impl Lab {
         &self.directory
     }
 
-    /// Names of the nodes, in the order of the topology file.
+    /// Names of the nodes, in start order.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         self.job.nodes.iter().map(|node| node.name.as_str())
     }
@@ -305,7 +306,7 @@ impl Lab {
     ///
     /// # Errors
     /// When the node refuses.
-    pub async fn order(&self, node: &str, order: &serde_json::Value) -> Result<serde_json::Value> {
+    pub async fn order(&self, node: &str, order: &OrderRequest) -> Result<serde_json::Value> {
         self.management(node)?.post("/order", order, Duration::from_secs(5)).await
     }
 

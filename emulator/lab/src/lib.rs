@@ -5,6 +5,7 @@
 #[allow(unsafe_code, reason = "descriptors received over a socket; each block says why it is sound")]
 mod client;
 pub mod control;
+pub mod converge;
 pub mod error;
 #[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
 pub mod exec;
@@ -23,6 +24,8 @@ pub mod rundir;
 #[allow(unsafe_code, reason = "descriptors inherited over fork and exec; each block says why it is sound")]
 pub mod sandbox;
 pub mod topology;
+pub mod up;
 
 pub use error::{LabError, Result};
 pub use lab::Lab;
+pub use up::UpOptions;

@@ -8,18 +8,19 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 mod support;
 
 mod building;
+mod faults;
 
 fn main() -> ExitCode {
     // A lab starts this very program again, with a hidden command.
     if let Some(code) = damc_lab::hidden::dispatch() {
         return code;
     }
-    if let Some(code) = support::enter() {
+    if let Some(code) = support::hidden() {
         return code;
     }
     let arguments = Arguments::from_args();
     let missing = support::missing_permission();
-    let trials = building::TESTS.iter().map(|&(name, test)| {
+    let trials = building::TESTS.iter().chain(faults::TESTS).map(|&(name, test)| {
         let missing = missing.clone();
         Trial::ignorable_test(name, move || match missing {
             None => support::within_deadline(name, test).map(|()| Completion::Completed),

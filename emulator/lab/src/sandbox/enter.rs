@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -56,6 +57,7 @@ impl Entry {
                 if nix::sched::unshare(CloneFlags::CLONE_NEWUTS).is_ok() {
                     let _ = nix::unistd::sethostname(&node);
                 }
+                show_own_interfaces();
                 Ok(())
             });
         }
@@ -68,6 +70,14 @@ impl Entry {
         let status = child.wait().map_err(LabError::io(format!("wait for {}", argv[0])))?;
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
         Ok(u8::try_from(code).unwrap_or(1))
+    }
+}
+
+/// Mounts a /sys that shows the node's interfaces instead of the lab's, for this process and its children; not vital.
+fn show_own_interfaces() {
+    if nix::sched::unshare(CloneFlags::CLONE_NEWNS).is_ok() {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>);
     }
 }
 

@@ -71,6 +71,7 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
         name: (*name).to_owned(),
         kind: "sr".to_owned(),
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), (*script).to_owned()],
+        names: Vec::new(),
     };
     Job {
         lab: lab.to_owned(),
@@ -98,6 +99,11 @@ pub fn pair(lab: &str, spec: DirectionSpec) -> Job {
     job(lab, &[("left", IDLE), ("right", IDLE)], &[("left", "right", spec)])
 }
 
+/// The same with the relay whatever the kernel has.
+pub fn job_by_relay(lab: &str, spec: DirectionSpec) -> Job {
+    Job { links_by: LinksBy::Relay, ..pair(lab, spec) }
+}
+
 /// What a program prints inside a node. Entering is for good, so a process of its own does it: this program again.
 pub fn inside(lab: &str, node: &str, argv: &[&str]) -> Result<String, Failed> {
     let program = std::env::current_exe()?;
@@ -108,21 +114,41 @@ pub fn inside(lab: &str, node: &str, argv: &[&str]) -> Result<String, Failed> {
     Err(format!("{argv:?} in {node}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into())
 }
 
-/// The other half of [`inside`].
-pub fn enter() -> Option<ExitCode> {
+/// Whether an interface has carrier.
+pub fn carrier(lab: &str, node: &str, interface: &str) -> Result<bool, Failed> {
+    // A carrier file cannot be read while its interface is down.
+    let script = format!("cat /sys/class/net/{interface}/carrier 2>/dev/null || echo 0");
+    Ok(inside(lab, node, &["sh", "-c", &script])? == "1\n")
+}
+
+/// Programs that a test starts as processes of their own: this program again, with one of these commands.
+pub fn hidden() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [command, lab, node, argv @ ..] = arguments.as_slice() else { return None };
-    if command != "test-enter" {
-        return None;
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["test-enter", lab, node, ..] => {
+            let entry = Lab::attach(Some(lab)).and_then(|lab| lab.enter(node));
+            entry.and_then(|entry| entry.run(&arguments[3..])).map(ExitCode::from)
+        }
+        ["test-hold", lab] => run(hold(lab, false)),
+        ["test-hold", lab, "--detach"] => run(hold(lab, true)),
+        _ => return None,
+    };
+    Some(outcome.unwrap_or_else(|error| {
+        eprintln!("{}", error.one_line());
+        ExitCode::FAILURE
+    }))
+}
+
+/// Brings a lab up, says so, and stays until it fails.
+async fn hold(name: &str, detached: bool) -> Result<ExitCode, LabError> {
+    let spec = DirectionSpec { delay_ns: 1_000_000, ..DirectionSpec::default() };
+    let mut lab = Lab::build(name, 16, detached, |_| Ok(pair(name, spec)), |_| {}).await?;
+    println!("up");
+    if detached {
+        lab.detach();
+        return Ok(ExitCode::SUCCESS);
     }
-    let entered = Lab::attach(Some(lab)).and_then(|lab| lab.enter(node)).and_then(|entry| entry.run(argv));
-    Some(entered.map_or_else(
-        |error| {
-            eprintln!("{}", error.one_line());
-            ExitCode::FAILURE
-        },
-        ExitCode::from,
-    ))
+    Err(lab.failed().await)
 }
 
 /// Run directory of a lab.

@@ -1,0 +1,149 @@
+//! When a lab has converged: every adjacency full, every database equal, every announced name judged and, where it was
+//! accepted, in every forwarding table.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView};
+use futures::future::try_join_all;
+use tokio::time::Instant;
+
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+
+/// Pause between two looks: shorter than anything that is measured here, long enough to leave the nodes alone.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Lab {
+    /// Waits until the lab has converged; returns how long after readiness that was.
+    ///
+    /// # Errors
+    /// When it has not within `within`, with what was missing last, or when a node ends meanwhile.
+    pub async fn wait_converged(&self, within: Duration) -> Result<Duration> {
+        let ready_at_ns = self.status().await?.ready_at_ns;
+        tokio::select! {
+            failure = self.failed() => Err(failure),
+            converged = self.look_until(Instant::now() + within) => {
+                let last = match converged {
+                    Ok(()) => {
+                        let elapsed = damc_link::monotonic_now().saturating_sub(ready_at_ns);
+                        return Ok(Duration::from_nanos(elapsed));
+                    }
+                    Err(missing) => missing,
+                };
+                Err(LabError::Deadline { what: "convergence".to_owned(), within, last })
+            }
+        }
+    }
+
+    /// What keeps the lab from having converged; none when it has.
+    pub async fn missing_for_convergence(&self) -> Option<String> {
+        self.look().await.err().map(|missing| match missing {
+            Missing::So(text) => text,
+            Missing::Answer(error) => error.one_line(),
+        })
+    }
+
+    async fn look_until(&self, deadline: Instant) -> Result<(), String> {
+        loop {
+            let Err(missing) = self.look().await else { return Ok(()) };
+            if Instant::now() >= deadline {
+                return Err(match missing {
+                    Missing::So(text) => text,
+                    Missing::Answer(error) => error.one_line(),
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// One look, cheapest question first.
+    async fn look(&self) -> Result<(), Missing> {
+        self.every_adjacency_full().await?;
+        let accepted = self.every_name_judged().await?;
+        self.every_database_equal().await?;
+        self.every_name_everywhere(&accepted).await
+    }
+
+    async fn every_adjacency_full(&self) -> Result<(), Missing> {
+        let views = self.views::<NeighborsView>(|kind| matches!(kind, "sg" | "sr"), "neighbors").await?;
+        let not_full = views.iter().flat_map(|(node, view)| {
+            let rows = view.neighbors.iter().filter(|row| row.state != "full");
+            rows.map(move |row| format!("{node}→{} is {}", row.port, row.state))
+        });
+        nothing("adjacencies", not_full)
+    }
+
+    /// The names accepted; it is missing while one is not judged.
+    async fn every_name_judged(&self) -> Result<Vec<String>, Missing> {
+        let views = self.views::<AnnouncementsView>(|kind| kind == "pod", "announcements").await?;
+        let mut accepted = BTreeSet::new();
+        let mut open = Vec::new();
+        for (pod, view) in &views {
+            let announced = self.job().nodes.iter().filter(|node| node.name == *pod).flat_map(|node| &node.names);
+            for name in announced {
+                let row = view.announcements.iter().find(|row| row.prefix == *name);
+                match row.map_or("not announced", |row| row.state.as_str()) {
+                    "accepted" => drop(accepted.insert(name.clone())),
+                    "refused" => {}
+                    state => open.push(format!("{name} of {pod} is {state}")),
+                }
+            }
+        }
+        nothing("names", open.into_iter())?;
+        Ok(accepted.into_iter().collect())
+    }
+
+    async fn every_database_equal(&self) -> Result<(), Missing> {
+        let views = self.views::<LsdbView>(|kind| matches!(kind, "sg" | "sr" | "scsc"), "lsdb").await?;
+        let Some((first, reference)) = views.first() else { return Ok(()) };
+        let other = views.iter().filter(|(_, view)| view.digest != reference.digest);
+        nothing(
+            "databases",
+            other.map(|(node, view)| {
+                format!("{node} ({} LSAs) differs from {first} ({})", view.lsas.len(), reference.lsas.len())
+            }),
+        )
+    }
+
+    async fn every_name_everywhere(&self, accepted: &[String]) -> Result<(), Missing> {
+        let views = self.views::<FibView>(|kind| matches!(kind, "sg" | "sr"), "fib").await?;
+        let lacking = views.iter().filter_map(|(node, view)| {
+            let has = |name: &str| view.entries.iter().any(|entry| entry.prefix == name && !entry.next_hops.is_empty());
+            let lacks: Vec<_> = accepted.iter().map(String::as_str).filter(|name| !has(name)).collect();
+            (!lacks.is_empty()).then(|| format!("{node} lacks {}", lacks.join(" ")))
+        });
+        nothing("forwarding tables", lacking)
+    }
+
+    /// One view of every node of some kinds.
+    async fn views<T: serde::de::DeserializeOwned>(
+        &self,
+        kinds: impl Fn(&str) -> bool,
+        view: &str,
+    ) -> Result<Vec<(&str, T)>, Missing> {
+        let nodes = self.job().nodes.iter().filter(|node| kinds(&node.kind)).map(|node| node.name.as_str());
+        let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node, view).await?));
+        try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
+    }
+}
+
+/// Why a lab has not converged.
+enum Missing {
+    /// The nodes say so.
+    So(String),
+    /// A node does not answer.
+    Answer(LabError),
+}
+
+/// Nothing is missing, or the first few of it.
+fn nothing(of: &str, missing: impl Iterator<Item = String>) -> Result<(), Missing> {
+    const TOLD: usize = 5;
+    let missing: Vec<String> = missing.collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let more = missing.len().saturating_sub(TOLD);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(Missing::So(format!("{of}: {}{more}", missing[..missing.len().min(TOLD)].join(", "))))
+}
