@@ -1,6 +1,7 @@
 //! One machine per role.
 
 pub mod pod;
+pub mod scsc;
 pub mod sg;
 pub mod spa;
 pub mod sr;
@@ -21,7 +22,7 @@ pub fn build(config: &NodeConfig, seed: u64, now: Timestamp) -> Result<Box<dyn M
         Some(Role::Spa) => Ok(Box::new(spa::Spa::new(config, seed, now)?)),
         Some(Role::Pod) => Ok(Box::new(pod::Pod::new(config, seed, now)?)),
         Some(Role::Sr) => Ok(Box::new(sr::Sr::new(config, seed, now)?)),
-        Some(other) => Err(ConfigError::field("role", format!("no machine for {other}"))),
+        Some(Role::Scsc) => Ok(Box::new(scsc::Scsc::new(config, seed, now)?)),
         None => Err(ConfigError::field("role", "must be sr, sg, spa, scsc or pod")),
     }
 }

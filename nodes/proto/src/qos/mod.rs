@@ -6,6 +6,7 @@
 //! sends each node on the old and the new path its own policy ([`rollout`]).
 
 pub mod agent;
+pub mod director;
 pub mod estimate;
 pub mod estimator;
 mod path_probe;

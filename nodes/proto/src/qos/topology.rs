@@ -136,6 +136,11 @@ impl Topology {
         Distances { from, cost }
     }
 
+    /// All nodes with a path from the origin of `distances`, and its cost.
+    pub fn reached<'a>(&'a self, distances: &'a Distances) -> impl Iterator<Item = (&'a NodeId, u64)> {
+        self.nodes.iter().zip(&distances.cost).filter_map(|(node, cost)| Some((node, (*cost)?)))
+    }
+
     /// Distances by configured cost.
     #[must_use]
     pub fn plain_distances(&self, from: u32) -> Distances {

@@ -1,0 +1,329 @@
+//! Service Mesh Communication Scheduling Centre: a path-computation and policy service off the data path.
+//!
+//! It holds a passive replica of the link-state database, which the SRs it is attached to feed (GAP-21, POL-10). No frame
+//! of a user ever passes it: it originates and receives class 4 only.
+
+use core::cmp::Ordering;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use damc_mgmt::config::NodeConfig;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::PoliciesView;
+use damc_trust::Verifier;
+use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
+use damc_wire::message::{PathQuery, PathReply, QosAck, Signed, SignedBody};
+use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
+
+use crate::adjacency::{Adjacencies, Change, Received, State};
+use crate::context::{ConfigError, Context};
+use crate::io::{Input, Machine, Outbox, Output, PortId};
+use crate::lsdb::Lsdb;
+use crate::qos::director::{Director, Ground};
+use crate::qos::threshold::ThresholdTable;
+use crate::qos::topology::{Catalogue, Topology};
+
+/// Headers in one acknowledgement frame: each at most 380 bytes.
+const ACK_HEADERS: usize = 3;
+/// After the first SR is attached nothing is decided for this long: the replica is being filled.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The machine of an SCSC.
+#[derive(Debug)]
+pub struct Scsc {
+    context: Arc<Context>,
+    adjacencies: Adjacencies,
+    verifier: Verifier,
+    replica: Lsdb,
+    ground: Ground,
+    /// Port towards each reachable node.
+    ways: BTreeMap<NodeId, PortId>,
+    /// The replica or the adjacencies changed since `ground` and `ways` were made.
+    outdated: bool,
+    decide_from: Timestamp,
+    director: Director,
+    out: Outbox,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+impl Scsc {
+    /// An SCSC with all ports down. `seed` must be a fresh one at every start.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(config: &NodeConfig, seed: u64, now: Timestamp) -> Result<Self, ConfigError> {
+        let context = Context::from_config(config)?;
+        context.require_role(Role::Scsc)?;
+        let context = Arc::new(context);
+        Ok(Self {
+            adjacencies: Adjacencies::new(context.clone(), seed),
+            verifier: context.verifier(),
+            replica: Lsdb::default(),
+            ground: Ground::default(),
+            ways: BTreeMap::new(),
+            outdated: false,
+            decide_from: now,
+            director: Director::new(&context.pace, ThresholdTable::new(&config.thresholds)?, seed.rotate_left(16)),
+            out: Outbox::default(),
+            counters: BTreeMap::new(),
+            context,
+        })
+    }
+
+    fn count(&mut self, counter: &'static str) {
+        *self.counters.entry(counter).or_default() += 1;
+    }
+
+    fn drop(&mut self, port: Option<PortId>, reason: DropReason, detail: &str) {
+        self.out.dropped(port, reason);
+        let port = port.map_or_else(|| "-".to_owned(), |p| self.context.port_label(p));
+        self.out.event(EventKind::Dropped { port, reason: reason.to_string(), detail: detail.to_owned() });
+    }
+
+    // ===== replica =====
+
+    fn handle_changes(&mut self, now: Timestamp) {
+        while let Some(change) = self.adjacencies.poll_change() {
+            self.outdated = true;
+            if let Change::Up { port, .. } = change
+                && self.feeding_ports().all(|p| p == port)
+            {
+                // Nobody fed the replica until now: what is in it may be long gone, and its purge was missed.
+                self.replica = Lsdb::default();
+                self.decide_from = now + SETTLE;
+            }
+        }
+    }
+
+    fn feeding_ports(&self) -> impl Iterator<Item = PortId> + '_ {
+        self.context.port_ids().filter(|p| self.adjacencies.state(*p) == State::Full)
+    }
+
+    fn handle_message(&mut self, now: Timestamp, received: Received) {
+        match received.message {
+            Message::Topology(lsas) => {
+                let acks: Vec<LsaHeader> =
+                    lsas.into_iter().filter_map(|lsa| self.take_lsa(now, received.port, lsa)).collect();
+                for page in acks.chunks(ACK_HEADERS) {
+                    let ack = Message::TopologyAck(page.to_vec());
+                    self.adjacencies.send(now, received.port, ack, &mut self.out);
+                }
+            }
+            other => self.drop(Some(received.port), DropReason::WrongRole, other.message_type().label()),
+        }
+    }
+
+    /// Takes an LSA into the replica; returns the header to acknowledge. What is refused is never acknowledged
+    /// (check-list 7).
+    fn take_lsa(&mut self, now: Timestamp, port: PortId, lsa: Lsa) -> Option<LsaHeader> {
+        let header = lsa.header();
+        if self.replica.compare(&header) != Ordering::Greater {
+            return Some(header);
+        }
+        let grant = match &lsa.content {
+            LsaContent::Prefix(body) => match &body.proof {
+                Proof::Grant(grant) => Some(grant.clone()),
+                Proof::Attached(_) => None,
+            },
+            LsaContent::Topology(_) | LsaContent::Purge => None,
+        };
+        let verified = match self.verifier.verify_lsa(now, lsa) {
+            Ok(verified) => verified,
+            Err(error) => {
+                self.drop(Some(port), error.drop_reason(), &error.to_string());
+                return None;
+            }
+        };
+        let cap = grant.map(|g| self.verifier.spa_clock().remaining(now, &g).duration());
+        if self.replica.install(now, verified, cap).is_err() {
+            self.drop(Some(port), DropReason::ResourceLimit, "replica");
+            return None;
+        }
+        self.count("lsa_accepted");
+        self.outdated = true;
+        Some(header)
+    }
+
+    /// Makes the graph, the catalogue and the ways to all nodes anew.
+    fn survey(&mut self, now: Timestamp) {
+        if !self.outdated {
+            return;
+        }
+        self.outdated = false;
+        self.count("surveys");
+        let topology = Topology::from_lsdb(&self.replica);
+        let mut best: BTreeMap<NodeId, (u64, PortId)> = BTreeMap::new();
+        let mut offer = |node: &NodeId, cost: u64, port: PortId| {
+            let known = best.entry(node.clone()).or_insert((cost, port));
+            *known = (cost, port).min(*known);
+        };
+        for port in self.context.port_ids() {
+            let Some(neighbour) = self.adjacencies.neighbour(port) else { continue };
+            if self.adjacencies.state(port) != State::Full {
+                continue;
+            }
+            let own = self.context.port(port).map_or(1, |p| u64::from(p.cost));
+            offer(&neighbour.node, own, port);
+            let Some(from) = topology.index(&neighbour.node) else { continue };
+            let distances = topology.plain_distances(from);
+            for (node, cost) in topology.reached(&distances) {
+                offer(node, own + cost, port);
+            }
+        }
+        self.ways = best.into_iter().map(|(node, (_, port))| (node, port)).collect();
+        let reachable = self.ways.keys().cloned().collect();
+        self.ground = Ground { topology, catalogue: Catalogue::from_lsdb(&self.replica), reachable };
+        if now >= self.decide_from {
+            self.director.on_topology(now, &self.ground, &mut self.out);
+        }
+    }
+
+    // ===== routed messages =====
+
+    fn handle_routed(&mut self, now: Timestamp, port: Option<PortId>, pdu: &[u8]) {
+        let from_neighbour = port.is_some_and(|p| self.adjacencies.state(p) == State::Full);
+        if !from_neighbour {
+            return self.drop(port, DropReason::NoAdjacency, "routed");
+        }
+        let frame = match Frame::decode(pdu) {
+            Ok(frame) => frame,
+            Err(error) => return self.drop(port, error.drop_reason(), &error.to_string()),
+        };
+        let Some((destination, source)) = frame.names else { return };
+        if destination != self.context.name {
+            // The SCSC carries nobody's traffic (CON-05).
+            return self.drop(port, DropReason::NoRoute, &destination.to_string());
+        }
+        let detail = frame.message.message_type().label();
+        let taken = match &frame.message {
+            Message::Telemetry(report) => self.check(&source, report, &[Role::Sg, Role::Sr]).map(|from| {
+                let sender = (&from, report.certificate.role);
+                if now >= self.decide_from {
+                    self.director.on_telemetry(now, sender, &report.body, &self.ground, &mut self.out);
+                }
+                self.reply(
+                    now,
+                    &source,
+                    QosAck { sequence: report.body.sequence, label: 0, refusal: None },
+                    Message::QosAck,
+                );
+            }),
+            Message::QosAck(ack) => self.check(&source, ack, &[Role::Sg, Role::Sr]).and_then(|from| {
+                let known = self.director.on_ack(now, &from, &ack.body);
+                known.then_some(()).ok_or(DropReason::Unsolicited)
+            }),
+            Message::PathQuery(query) => self.check(&source, query, &[Role::Sg]).map(|from| {
+                let reply = self.answer(&from, &query.body);
+                self.reply(now, &source, reply, Message::PathReply);
+            }),
+            // What could not be delivered is repeated until it is acknowledged or its node is gone from the replica.
+            Message::Nack(_) => Ok(()),
+            _ => Err(DropReason::WrongRole),
+        };
+        if let Err(reason) = taken {
+            self.drop(port, reason, detail);
+        }
+    }
+
+    /// Signature and role, and that the signer speaks under its own name; returns the signer.
+    fn check<T: SignedBody>(
+        &mut self,
+        source: &Name,
+        signed: &Signed<T>,
+        roles: &[Role],
+    ) -> Result<NodeId, DropReason> {
+        let own = self.context.name.clone();
+        self.verifier.verify_routed(&own, source, signed, roles).map_err(|e| e.drop_reason())?;
+        let node = &signed.certificate.node;
+        let speaker = Name::of_node(self.context.domain.as_str(), node);
+        if speaker.as_ref() == Ok(source) { Ok(node.clone()) } else { Err(DropReason::NotAuthorised) }
+    }
+
+    fn answer(&self, asker: &NodeId, query: &PathQuery) -> PathReply {
+        let (path, cost) = self.director.path(asker, &query.target, &self.ground);
+        PathReply { request: query.request, path, cost }
+    }
+
+    /// Signs and sends to a node by its name.
+    fn reply<T: SignedBody>(&mut self, now: Timestamp, to: &Name, body: T, wrap: impl FnOnce(Signed<T>) -> Message) {
+        let message = wrap(self.context.keys.sign_routed(to, &self.context.name, body));
+        let node = to.components().last().and_then(|c| NodeId::new(c).ok());
+        if let Some(port) = node.and_then(|n| self.ways.get(&n).copied()) {
+            self.send(now, port, to.clone(), message);
+        }
+    }
+
+    fn send(&mut self, _now: Timestamp, port: PortId, destination: Name, message: Message) {
+        let message_type = message.message_type();
+        match Frame::plain(destination, self.context.name.clone(), 0, message).encode() {
+            Ok(pdu) => {
+                *self.out.sent.entry(message_type).or_default() += 1;
+                self.out.push(Output::Send { port, pdu });
+            }
+            Err(error) => self.drop(Some(port), DropReason::Oversized, &error.to_string()),
+        }
+    }
+
+    fn send_policies(&mut self, now: Timestamp) {
+        for policy in self.director.poll(now, &self.ground, &mut self.out) {
+            if let Ok(to) = Name::of_node(self.context.domain.as_str(), &policy.recipient) {
+                self.reply(now, &to, policy, Message::Policy);
+            }
+        }
+    }
+}
+
+impl Machine for Scsc {
+    fn handle(&mut self, now: Timestamp, input: Input<'_>) {
+        match input {
+            Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, &mut self.out),
+            Input::PortDown(port) => self.adjacencies.handle_port(now, port, false, &mut self.out),
+            Input::Frame { port, received_at, pdu } => {
+                let is_routed = pdu.get(1).is_some_and(|t| t & damc_wire::registry::ROUTED_BIT != 0);
+                if is_routed {
+                    self.handle_routed(now, port, pdu);
+                } else if let Some(port) = port
+                    && let Some(received) = self.adjacencies.handle_frame(now, port, received_at, pdu, &mut self.out)
+                {
+                    self.handle_message(now, received);
+                }
+            }
+            Input::Tick => {
+                self.adjacencies.handle_timeout(now, &mut self.out);
+                self.outdated |= !self.replica.expire(now).is_empty();
+            }
+            Input::Undeliverable { .. } | Input::Order(_) => {}
+        }
+        self.handle_changes(now);
+        self.survey(now);
+        self.send_policies(now);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.out.pop()
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let timers = [self.adjacencies.next_timeout(), self.replica.next_expiry(), self.director.next_timeout()];
+        timers.into_iter().flatten().min()
+    }
+
+    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
+        match what {
+            "policies" => {
+                let policies = self.director.policies_view(now);
+                let paths = self.director.paths_view(now, &self.ground);
+                serde_json::to_value(PoliciesView { node: self.context.node.to_string(), policies, paths }).ok()
+            }
+            "lsdb" => serde_json::to_value(self.replica.view(now, &self.context.node)).ok(),
+            "neighbors" => serde_json::to_value(self.adjacencies.view(now)).ok(),
+            "protocol" => {
+                let mut counters = self.director.counters();
+                counters.extend(self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)));
+                serde_json::to_value(counters).ok()
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The SCSC's working part: takes telemetry and acknowledgements, decides, and says which policies go to whom.
+//!
+//! Versions are the larger of the last version plus one and the SCSC's clock in milliseconds: an SCSC that is restarted
+//! goes on above what it said before, because the monotonic clock of its host does. Labels are drawn at random from 32
+//! bits; a node that holds a label for another path refuses it, and a new one is drawn.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use damc_mgmt::config::Pace;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::{PathView, PolicyView};
+use damc_wire::message::{Policy, QosAck, Telemetry};
+use damc_wire::{DropReason, Name, NodeId, Role, Timestamp};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::agent::{action_label, next_hop};
+use super::estimate::World;
+use super::path_table::PathTable;
+use super::rollout::{Progress, Rollout};
+use super::scheduler::{Course, Memory, Steered, Verdict, decide, is_observed, plain_nodes};
+use super::threshold::{Metric, ThresholdTable};
+use super::topology::{Catalogue, Topology};
+use crate::io::Outbox;
+
+/// Version steps by this when a node holds a newer one: further than any clock difference of restarts on other hosts.
+const STALE_JUMP: u64 = 1 << 40;
+/// How often what waits for fresher telemetry is looked at.
+const RECHECK: Duration = Duration::from_millis(100);
+
+/// What the replica says, and which nodes the SCSC reaches now.
+#[derive(Debug, Default)]
+pub struct Ground {
+    /// Graph.
+    pub topology: Topology,
+    /// Services.
+    pub catalogue: Catalogue,
+    /// Reachable nodes.
+    pub reachable: BTreeSet<NodeId>,
+}
+
+/// A course and how it was told to the nodes.
+#[derive(Debug)]
+struct Active {
+    course: Course,
+    rollout: Rollout,
+}
+
+/// One name of one SG.
+#[derive(Debug, Default)]
+struct Steering {
+    memory: Memory,
+    /// In force.
+    current: Option<Active>,
+    /// On its way into force.
+    pending: Option<Active>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Director {
+    pace: Pace,
+    thresholds: ThresholdTable,
+    table: PathTable,
+    steerings: BTreeMap<Steered, Steering>,
+    /// Policies being withdrawn.
+    fading: Vec<Rollout>,
+    /// Paths of all labels that may be in force.
+    courses: BTreeMap<(NodeId, u32), Vec<NodeId>>,
+    violated: BTreeMap<(NodeId, Name), Vec<Metric>>,
+    last_version: u64,
+    rng: ChaCha8Rng,
+    next_poll: Option<Timestamp>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+impl Director {
+    /// Knows nothing yet. `seed` must be a fresh one at every start: labels come from it.
+    #[must_use]
+    pub fn new(pace: &Pace, thresholds: ThresholdTable, seed: u64) -> Self {
+        Self {
+            pace: pace.clone(),
+            thresholds,
+            table: PathTable::new(pace),
+            steerings: BTreeMap::new(),
+            fading: Vec::new(),
+            courses: BTreeMap::new(),
+            violated: BTreeMap::new(),
+            last_version: 0,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            next_poll: None,
+            counters: BTreeMap::new(),
+        }
+    }
+
+    fn count(&mut self, counter: &'static str) {
+        *self.counters.entry(counter).or_default() += 1;
+    }
+
+    // ===== inputs =====
+
+    /// Takes a report whose signature and sender have been checked.
+    pub fn on_telemetry(
+        &mut self,
+        now: Timestamp,
+        (from, role): (&NodeId, Role),
+        telemetry: &Telemetry,
+        ground: &Ground,
+        out: &mut Outbox,
+    ) {
+        let Some(touched) = self.table.take(now, from, role, telemetry) else {
+            return self.count("telemetry_duplicates");
+        };
+        self.count("telemetry_accepted");
+        let mut concerned = BTreeSet::new();
+        for (source, target, label) in touched {
+            if label == 0 {
+                self.watch_violations(now, &source, &target, out);
+                concerned.extend(ground.catalogue.names_of(&target).cloned());
+            } else {
+                concerned.insert(target);
+            }
+        }
+        for prefix in concerned {
+            self.consider(now, &Steered { source: from.clone(), prefix }, ground, out);
+        }
+    }
+
+    /// The replica or the reachable nodes changed: courses may be broken.
+    pub fn on_topology(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) {
+        self.table.prune(now);
+        let steered: Vec<Steered> = self.steerings.keys().cloned().collect();
+        for steered in steered {
+            let Some(steering) = self.steerings.get_mut(&steered) else { continue };
+            let broken = steering.pending.take_if(|p| !ground.topology.carries(&p.course.path));
+            if let Some(broken) = broken {
+                self.fade(now, broken, "broken", out);
+            }
+            self.consider(now, &steered, ground, out);
+        }
+    }
+
+    /// Takes an acknowledgement or refusal of a policy; false where nobody waits for it.
+    pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, ack: &QosAck) -> bool {
+        let actives = self.steerings.values_mut().flat_map(|s| s.current.iter_mut().chain(&mut s.pending));
+        let mut rollouts = actives.map(|a| &mut a.rollout).chain(&mut self.fading);
+        let Some(rollout) = rollouts.find(|r| r.label == ack.label) else { return false };
+        rollout.on_ack(now, node, ack.sequence, ack.refusal)
+    }
+
+    // ===== decisions =====
+
+    fn watch_violations(&mut self, now: Timestamp, source: &NodeId, target: &Name, out: &mut Outbox) {
+        let preset = self.thresholds.of(target);
+        let Some(state) = self.table.fresh(now, source, target, 0) else { return };
+        let violated = state.metrics().violations(preset);
+        let key = (source.clone(), target.clone());
+        let before = self.violated.get(&key).map_or(&[][..], Vec::as_slice);
+        if before != violated {
+            out.event(EventKind::Violation {
+                source: source.to_string(),
+                target: target.to_string(),
+                metrics: violated.iter().map(|m| m.label().to_owned()).collect(),
+            });
+            if !violated.is_empty() {
+                self.count("violations");
+            }
+            self.violated.insert(key, violated);
+        }
+    }
+
+    fn consider(&mut self, now: Timestamp, steered: &Steered, ground: &Ground, out: &mut Outbox) {
+        let mut steering = self.steerings.remove(steered).unwrap_or_default();
+        if steering.pending.is_none() {
+            let world = World {
+                now,
+                topology: &ground.topology,
+                catalogue: &ground.catalogue,
+                table: &self.table,
+                courses: &self.courses,
+            };
+            let preset = self.thresholds.of(&steered.prefix);
+            let current = steering.current.as_ref().map(|a| (&a.course, a.rollout.label));
+            match decide(&world, &self.pace, preset, steered, current, &mut steering.memory) {
+                Verdict::Stay => {}
+                Verdict::Steer(course) => {
+                    let mut left = plain_nodes(&world, steered);
+                    left.extend(steering.current.iter().flat_map(|a| a.course.path.iter().cloned()));
+                    steering.pending = self.issue(now, steered, course, &left, out);
+                    steering.memory.last_change = Some(now);
+                }
+                Verdict::Return => {
+                    if let Some(active) = steering.current.take() {
+                        self.fade(now, active, "return", out);
+                    }
+                    steering.memory.last_change = Some(now);
+                }
+            }
+        }
+        if steering.current.is_some() || steering.pending.is_some() || steering.memory.last_change.is_some() {
+            self.steerings.insert(steered.clone(), steering);
+        }
+    }
+
+    fn issue(
+        &mut self,
+        now: Timestamp,
+        steered: &Steered,
+        course: Course,
+        left: &BTreeSet<NodeId>,
+        out: &mut Outbox,
+    ) -> Option<Active> {
+        let (label, version) = (self.draw_label(), self.next_version(now));
+        let rollout = Rollout::new(now, (label, version), steered.prefix.clone(), (&course.path, left), &self.pace)?;
+        self.courses.insert((steered.source.clone(), label), course.path.clone());
+        self.count("policies_issued");
+        tell(&rollout, version, "ingress", false, None, out);
+        Some(Active { course, rollout })
+    }
+
+    /// A label no policy of this SCSC has. Those of its former life are told apart by their holders.
+    fn draw_label(&mut self) -> u32 {
+        loop {
+            let label = self.rng.next_u32();
+            if label != 0 && !self.courses.keys().any(|(_, known)| *known == label) {
+                return label;
+            }
+        }
+    }
+
+    fn next_version(&mut self, now: Timestamp) -> u64 {
+        self.last_version = now.millis().max(self.last_version + 1);
+        self.last_version
+    }
+
+    /// Starts the withdrawal of a policy.
+    fn fade(&mut self, now: Timestamp, mut active: Active, reason: &str, out: &mut Outbox) {
+        let version = self.next_version(now);
+        active.rollout.withdraw(now, version);
+        self.count("policies_withdrawn");
+        tell(&active.rollout, version, "withdrawn", false, Some(reason.to_owned()), out);
+        self.fading.push(active.rollout);
+    }
+
+    // ===== carrying out =====
+
+    /// Moves everything on and returns the policies to send now.
+    pub fn poll(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) -> Vec<Policy> {
+        let mut send = Vec::new();
+        let steered: Vec<Steered> = self.steerings.keys().cloned().collect();
+        for steered in &steered {
+            let Some(mut steering) = self.steerings.remove(steered) else { continue };
+            self.poll_pending(now, &mut steering, ground, out, &mut send);
+            self.poll_current(now, steered, &mut steering, ground, out, &mut send);
+            self.steerings.insert(steered.clone(), steering);
+        }
+        let reachable = |n: &NodeId| ground.reachable.contains(n);
+        for rollout in &mut self.fading {
+            send.extend(rollout.poll_transmit(now, reachable));
+        }
+        let ended = |r: &Rollout| r.progress(now, reachable) != Progress::Running || r.is_over(now);
+        for rollout in self.fading.extract_if(.., |r| ended(r)) {
+            self.courses.remove(&(rollout.source, rollout.label));
+        }
+        self.plan(now);
+        send
+    }
+
+    fn poll_pending(
+        &mut self,
+        now: Timestamp,
+        steering: &mut Steering,
+        ground: &Ground,
+        out: &mut Outbox,
+        send: &mut Vec<Policy>,
+    ) {
+        let reachable = |n: &NodeId| ground.reachable.contains(n);
+        let Some(mut pending) = steering.pending.take() else { return };
+        send.extend(pending.rollout.poll_transmit(now, reachable));
+        match pending.rollout.progress(now, reachable) {
+            Progress::Running => steering.pending = Some(pending),
+            Progress::Done => {
+                tell(&pending.rollout, self.last_version, "ingress", true, None, out);
+                if let Some(before) = steering.current.replace(pending) {
+                    self.fade(now, before, "replaced", out);
+                }
+                steering.memory.last_change = Some(now);
+            }
+            Progress::Failed(reason) => {
+                if reason == Some(DropReason::StalePolicy) {
+                    self.last_version += STALE_JUMP;
+                }
+                steering.memory.last_change = Some(now);
+                let hold = Duration::from_millis(self.pace.policy_hold_ms);
+                if reason.is_none_or(|r| r == DropReason::PolicyUnreachable) {
+                    steering.memory.avoid.push((pending.course.path.clone(), now + hold * 2));
+                }
+                self.fade(now, pending, reason.map_or("unanswered", DropReason::label), out);
+            }
+        }
+    }
+
+    fn poll_current(
+        &mut self,
+        now: Timestamp,
+        steered: &Steered,
+        steering: &mut Steering,
+        ground: &Ground,
+        out: &mut Outbox,
+        send: &mut Vec<Policy>,
+    ) {
+        let reachable = |n: &NodeId| ground.reachable.contains(n);
+        let Some(mut current) = steering.current.take() else { return };
+        if now >= current.rollout.refresh_at() && self.observed(now, steered, ground) {
+            let version = self.next_version(now);
+            current.rollout.refresh(now, version);
+        }
+        send.extend(current.rollout.poll_transmit(now, reachable));
+        if let Progress::Failed(reason) = current.rollout.progress(now, reachable) {
+            steering.memory.last_change = Some(now);
+            self.fade(now, current, reason.map_or("unanswered", DropReason::label), out);
+        } else if current.rollout.is_over(now) {
+            // Telemetry went stale: nobody refreshed it, the nodes are back on their plain routes (POL-14).
+            tell(&current.rollout, self.last_version, "withdrawn", false, Some("expired".to_owned()), out);
+            self.courses.remove(&(current.rollout.source.clone(), current.rollout.label));
+        } else {
+            steering.current = Some(current);
+        }
+    }
+
+    fn observed(&self, now: Timestamp, steered: &Steered, ground: &Ground) -> bool {
+        let (topology, catalogue) = (&ground.topology, &ground.catalogue);
+        is_observed(&World { now, topology, catalogue, table: &self.table, courses: &self.courses }, steered)
+    }
+
+    fn plan(&mut self, now: Timestamp) {
+        let actives = self.steerings.values().flat_map(|s| s.current.iter().chain(&s.pending));
+        let all = actives.map(|a| &a.rollout).chain(&self.fading);
+        self.next_poll = all.map(Rollout::next_timeout).min().map(|at| at.max(now + RECHECK.min(self.shortest())));
+    }
+
+    /// Nothing is looked at more often than this without a reason.
+    fn shortest(&self) -> Duration {
+        Duration::from_millis(self.pace.retransmit_ms.max(2) / 2)
+    }
+
+    /// When [`Self::poll`] is due.
+    #[must_use]
+    pub const fn next_timeout(&self) -> Option<Timestamp> {
+        self.next_poll
+    }
+
+    // ===== answers and views =====
+
+    /// The path the traffic of `source` to `target` takes now: the policy's where there is one, else the plain one
+    /// (POL-09). Cost is the sum of the configured link costs; empty where there is no way.
+    #[must_use]
+    pub fn path(&self, source: &NodeId, target: &Name, ground: &Ground) -> (Vec<NodeId>, u64) {
+        let steered = Steered { source: source.clone(), prefix: target.clone() };
+        let current = self.steerings.get(&steered).and_then(|s| s.current.as_ref());
+        let path = current.map(|a| a.course.path.clone()).or_else(|| plain_path(source, target, ground));
+        let path = path.filter(|p| ground.topology.carries(p)).unwrap_or_default();
+        let index = |n: &NodeId| ground.topology.index(n);
+        let link = |w: &[NodeId]| ground.topology.cost((index(&w[0])?, index(&w[1])?));
+        let cost = path.windows(2).filter_map(link).map(u64::from).sum();
+        (path, cost)
+    }
+
+    /// Policies issued, by label and recipient.
+    #[must_use]
+    pub fn policies_view(&self, now: Timestamp) -> Vec<PolicyView> {
+        let actives = self.steerings.values().flat_map(|s| s.current.iter().chain(&s.pending));
+        let mut rollouts: Vec<&Rollout> = actives.map(|a| &a.rollout).chain(&self.fading).collect();
+        rollouts.sort_by_key(|r| r.label);
+        let views = rollouts.into_iter().flat_map(|rollout| {
+            rollout.recipients.iter().map(move |(node, r)| PolicyView {
+                label: rollout.label,
+                version: r.version,
+                recipient: node.to_string(),
+                source: rollout.source.to_string(),
+                prefix: rollout.prefix.to_string(),
+                action: action_label(&r.action).to_owned(),
+                next_hop: next_hop(&r.action).map(ToString::to_string),
+                expires_in_ms: r.expires_at.map_or(0, |e| u64::try_from(e.since(now).as_millis()).unwrap_or(u64::MAX)),
+                active: r.acknowledged,
+                problem: r.refusal.map(|reason| reason.to_string()),
+            })
+        });
+        views.collect()
+    }
+
+    /// Newest measurement of each path. Delays along labels are corrected for the way back (see
+    /// [`World::along_label`]).
+    #[must_use]
+    pub fn paths_view(&self, now: Timestamp, ground: &Ground) -> Vec<PathView> {
+        let (topology, catalogue) = (&ground.topology, &ground.catalogue);
+        let world = World { now, topology, catalogue, table: &self.table, courses: &self.courses };
+        let view = |((source, target, label), state): (&(NodeId, Name, u32), &super::path_table::PathState)| {
+            let raw = state.metrics();
+            let metrics = self.active_course(source, *label).map_or(raw, |course| {
+                course.path.last().map_or(raw, |origin| world.along_label(raw, source, origin, &course.instance))
+            });
+            let violated = metrics.violations(self.thresholds.of(target));
+            PathView {
+                source: source.to_string(),
+                target: target.to_string(),
+                label: *label,
+                delay_ns: metrics.delay_ns,
+                jitter_ns: metrics.jitter_ns,
+                bandwidth_bps: metrics.bandwidth_bps,
+                loss_ppm: state.report.loss_ppm,
+                available: metrics.available,
+                violated: violated.iter().map(|m| m.label().to_owned()).collect(),
+                age_ms: u64::try_from(now.since(state.measured_at).as_millis()).unwrap_or(u64::MAX),
+            }
+        };
+        self.table.all().map(view).collect()
+    }
+
+    fn active_course(&self, source: &NodeId, label: u32) -> Option<&Course> {
+        let of_source = self.steerings.iter().filter(|(s, _)| s.source == *source);
+        let mut actives = of_source.flat_map(|(_, s)| s.current.iter().chain(&s.pending));
+        actives.find(|a| a.rollout.label == label).map(|a| &a.course)
+    }
+
+    /// Counters for `protocol`.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
+    }
+}
+
+fn tell(rollout: &Rollout, version: u64, action: &str, active: bool, reason: Option<String>, out: &mut Outbox) {
+    let (label, prefix, action) = (rollout.label, rollout.prefix.to_string(), action.to_owned());
+    out.event(EventKind::Policy { label, version, prefix, action, active, reason });
+}
+
+/// A shortest path to the nearest member.
+fn plain_path(source: &NodeId, target: &Name, ground: &Ground) -> Option<Vec<NodeId>> {
+    let topology = &ground.topology;
+    let from = topology.index(source)?;
+    let distances = topology.plain_distances(from);
+    let members = ground.catalogue.members(target).iter();
+    let reach = |origin: &NodeId, metric: u32| {
+        let to = topology.index(origin)?;
+        Some((distances.to(to)? + u64::from(metric), to))
+    };
+    let (_, to) = members.filter_map(|m| reach(&m.origin, m.metric)).min()?;
+    let path = topology.least(from, to, |_, cost| Some(u64::from(cost)))?;
+    Some(path.into_iter().map(|n| topology.node(n).clone()).collect())
+}
