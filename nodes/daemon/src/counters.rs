@@ -1,0 +1,95 @@
+//! Counters of one thread: written without locks by that thread, read by any.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use damc_link::SendReport;
+use damc_mgmt::view::CountersView;
+use damc_wire::{DropReason, MessageType};
+
+/// Frames and drops of one thread, by code point.
+pub(crate) struct Counters {
+    received: [AtomicU64; 256],
+    sent: [AtomicU64; 256],
+    dropped: [AtomicU64; 256],
+    forwarded: AtomicU64,
+    delivered: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) const fn new() -> Self {
+        Self {
+            received: [const { AtomicU64::new(0) }; 256],
+            sent: [const { AtomicU64::new(0) }; 256],
+            dropped: [const { AtomicU64::new(0) }; 256],
+            forwarded: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+        }
+    }
+
+    /// A frame came in.
+    pub(crate) fn received(&self, pdu: &[u8]) {
+        add(&self.received[type_of(pdu)], 1);
+    }
+
+    /// A frame goes out.
+    pub(crate) fn sent(&self, pdu: &[u8]) {
+        add(&self.sent[type_of(pdu)], 1);
+    }
+
+    /// Frames were dropped.
+    pub(crate) fn dropped(&self, reason: DropReason, count: u64) {
+        add(&self.dropped[usize::from(reason.code())], count);
+    }
+
+    /// Frames were handed to the kernel for the next hop, or not.
+    pub(crate) fn transmitted(&self, report: SendReport) {
+        self.dropped(DropReason::QueueFull, report.queue_full);
+        self.dropped(DropReason::PortDown, report.down);
+        self.dropped(DropReason::SendFailed, report.failed);
+    }
+
+    /// Frames were forwarded for others.
+    pub(crate) fn forwarded(&self, count: u64) {
+        add(&self.forwarded, count);
+    }
+
+    /// A frame was given to the own control plane.
+    pub(crate) fn delivered(&self) {
+        add(&self.delivered, 1);
+    }
+
+    /// Adds this thread's share to a view; every drop reason is listed.
+    pub(crate) fn add_to(&self, view: &mut CountersView) {
+        for t in MessageType::ALL {
+            accumulate(&mut view.received, t.label(), &self.received[usize::from(t.code())]);
+            accumulate(&mut view.sent, t.label(), &self.sent[usize::from(t.code())]);
+        }
+        for reason in DropReason::ALL {
+            *view.dropped.entry(reason.label().to_owned()).or_default() +=
+                self.dropped[usize::from(reason.code())].load(Relaxed);
+        }
+        view.forwarded += self.forwarded.load(Relaxed);
+        view.delivered += self.delivered.load(Relaxed);
+    }
+}
+
+/// Adds a count under its label where there is anything to add.
+fn accumulate(view: &mut BTreeMap<String, u64>, label: &str, counter: &AtomicU64) {
+    let count = counter.load(Relaxed);
+    if count > 0 {
+        *view.entry(label.to_owned()).or_default() += count;
+    }
+}
+
+/// Only one thread writes a counter, so that load and store do, which are cheaper than an atomic addition.
+fn add(counter: &AtomicU64, count: u64) {
+    if count > 0 {
+        counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+}
+
+/// The type byte; 0 (unassigned) where there is none.
+fn type_of(pdu: &[u8]) -> usize {
+    pdu.get(1).map_or(0, |t| usize::from(*t))
+}

@@ -1,0 +1,170 @@
+//! The forwarding thread of SG and SR: routed frames in, by the newest table, out.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::thread;
+
+use arc_swap::ArcSwap;
+use damc_forward::{Fib, Ingress, Verdict};
+use damc_link::ReceiveArena;
+use damc_proto::io::PortId;
+use damc_wire::frame::{FLAG_TRACE, RoutedView, append_hop, without_padding};
+use damc_wire::{DropReason, NodeId, Timestamp};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::counters::Counters;
+use crate::error::NodeError;
+use crate::mailbox::Mailbox;
+use crate::ports::PortSocket;
+
+/// Frames taken from one port before the next one has its turn.
+const BATCH: usize = 32;
+/// Stack of the thread: the arguments of a batch, with room to spare.
+const STACK: usize = 256 << 10;
+
+/// A routed frame for the control thread.
+pub(crate) struct Delivery {
+    /// Where it came in.
+    pub(crate) port: PortId,
+    /// Kernel receive stamp.
+    pub(crate) received_at: Timestamp,
+    /// Why it could not be forwarded; none where it is for this node.
+    pub(crate) undeliverable: Option<DropReason>,
+    /// The bytes.
+    pub(crate) pdu: Vec<u8>,
+}
+
+/// The thread's state.
+pub(crate) struct Forwarder {
+    pub(crate) node: NodeId,
+    pub(crate) ports: Vec<PortSocket>,
+    pub(crate) table: Arc<ArcSwap<Fib>>,
+    pub(crate) counters: Arc<Counters>,
+    /// Frames for this node.
+    pub(crate) deliveries: Arc<Mailbox<Delivery>>,
+    /// Frames whose source is to be told that they went nowhere. A queue of its own and a short one: junk must not crowd
+    /// out what is for this node.
+    pub(crate) refusals: Arc<Mailbox<Delivery>>,
+}
+
+/// What a batch leads to. Reused, so that the steady state allocates nothing.
+#[derive(Default)]
+struct Outcome {
+    /// Frames of the batch to send, by port.
+    sends: Vec<Vec<u8>>,
+    /// Ports with frames to send.
+    busy: Vec<u16>,
+    /// Traced frames, which grow by a hop and leave the arena for that.
+    traced: Vec<(u16, Vec<u8>)>,
+    deliveries: Vec<Delivery>,
+    refusals: Vec<Delivery>,
+}
+
+impl Forwarder {
+    /// Starts the thread. It runs as long as the process.
+    pub(crate) fn spawn(self) -> Result<(), NodeError> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(NodeError::system("make an epoll"))?;
+        for (number, port) in (0..).zip(&self.ports) {
+            epoll
+                .add(port.socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number))
+                .map_err(NodeError::system("watch a socket"))?;
+        }
+        let thread = thread::Builder::new().name("forwarding".into()).stack_size(STACK);
+        thread.spawn(move || self.run(&epoll)).map_err(NodeError::system("start the forwarding thread"))?;
+        Ok(())
+    }
+
+    fn run(self, epoll: &Epoll) {
+        let mut arena = ReceiveArena::new(BATCH);
+        let mut outcome = Outcome { sends: vec![Vec::with_capacity(BATCH); self.ports.len()], ..Outcome::default() };
+        let mut ready = [EpollEvent::empty(); 64];
+        loop {
+            // Level-triggered: a port with more frames than a batch comes round again after the others.
+            let count = match epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(count) => count,
+                Err(nix::Error::EINTR) => continue,
+                Err(e) => return tracing::error!("forwarding stopped: {e}"),
+            };
+            for event in &ready[..count] {
+                let Ok(port) = u16::try_from(event.data()) else { continue };
+                self.receive(port, &mut arena, &mut outcome);
+            }
+        }
+    }
+
+    /// Moves one batch of frames that came in by `port`.
+    fn receive(&self, port: u16, arena: &mut ReceiveArena, outcome: &mut Outcome) {
+        let count = match arena.receive(&self.ports[usize::from(port)].socket) {
+            Ok(count) => count,
+            Err(e) => return tracing::warn!("receiving failed: {e}"),
+        };
+        let table = self.table.load();
+        for index in 0..count {
+            let received_at = Timestamp(arena.received_at(index));
+            let whole = arena.pdu_mut(index);
+            self.counters.received(whole);
+            let length = without_padding(whole).len();
+            let pdu = &mut whole[..length];
+            match damc_forward::forward(&table, Ingress::Port(port), pdu) {
+                Verdict::Send(to) => self.queue(to, index, pdu, outcome),
+                Verdict::Deliver => {
+                    self.counters.delivered();
+                    let pdu = pdu.to_vec();
+                    outcome.deliveries.push(Delivery { port: PortId(port), received_at, undeliverable: None, pdu });
+                }
+                Verdict::Drop { reason, reply } => {
+                    self.counters.dropped(reason, 1);
+                    if reply {
+                        let (undeliverable, pdu) = (Some(reason), pdu.to_vec());
+                        outcome.refusals.push(Delivery { port: PortId(port), received_at, undeliverable, pdu });
+                    }
+                }
+            }
+        }
+        self.flush(arena, outcome);
+    }
+
+    /// Notes a frame to send.
+    fn queue(&self, to: u16, index: usize, pdu: &[u8], outcome: &mut Outcome) {
+        self.counters.sent(pdu);
+        let Some(sends) = outcome.sends.get_mut(usize::from(to)) else { return };
+        if pdu.get(2).is_some_and(|flags| flags & FLAG_TRACE != 0)
+            && let Some(on_return) = RoutedView::parse(pdu).ok().and_then(|view| view.trace(pdu))
+        {
+            let mut traced = pdu.to_vec();
+            append_hop(&mut traced, &self.node, on_return);
+            outcome.traced.push((to, traced));
+            return;
+        }
+        if sends.is_empty() {
+            outcome.busy.push(to);
+        }
+        // A batch has at most BATCH frames, so that an index always fits.
+        sends.push(u8::try_from(index).unwrap_or(u8::MAX));
+    }
+
+    /// Sends and delivers what a batch led to.
+    fn flush(&self, arena: &ReceiveArena, outcome: &mut Outcome) {
+        for to in outcome.busy.drain(..) {
+            let sends = &mut outcome.sends[usize::from(to)];
+            let pdus = sends.iter().map(|index| without_padding(arena.pdu(usize::from(*index))));
+            self.account(self.ports[usize::from(to)].send(pdus));
+            sends.clear();
+        }
+        for (to, pdu) in outcome.traced.drain(..) {
+            self.account(self.ports[usize::from(to)].send([&pdu[..]]));
+        }
+        if !outcome.deliveries.is_empty() {
+            self.counters.dropped(DropReason::QueueFull, self.deliveries.put(outcome.deliveries.drain(..)));
+        }
+        if !outcome.refusals.is_empty() {
+            // Already counted as dropped for their own reason.
+            self.refusals.put(outcome.refusals.drain(..));
+        }
+    }
+
+    fn account(&self, report: damc_link::SendReport) {
+        self.counters.forwarded(report.sent);
+        self.counters.transmitted(report);
+    }
+}

@@ -1,0 +1,40 @@
+//! The node's ports: interfaces, their Ethernet headers, and sockets on them.
+
+use damc_link::{ETHERNET_HEADER, Filter, RawSocket, SendReport, Transmit};
+use damc_mgmt::config::PortConfig;
+
+use crate::error::NodeError;
+
+/// A socket on a port, for one kind of frames.
+pub(crate) struct PortSocket {
+    pub(crate) socket: RawSocket,
+    header: [u8; ETHERNET_HEADER],
+}
+
+impl PortSocket {
+    /// Sends PDUs.
+    pub(crate) fn send<'a>(&self, pdus: impl IntoIterator<Item = &'a [u8]>) -> SendReport {
+        self.socket.send(pdus.into_iter().map(|body| Transmit { interface: 0, header: &self.header, body }))
+    }
+}
+
+/// Opens a socket on every port.
+pub(crate) fn open(ports: &[PortConfig], filter: Filter) -> Result<Vec<PortSocket>, NodeError> {
+    ports.iter().map(|port| open_one(port, filter)).collect()
+}
+
+/// Interface indices of all ports.
+pub(crate) fn interfaces(ports: &[PortConfig]) -> Result<Vec<u32>, NodeError> {
+    let index = |port: &PortConfig| damc_link::ifindex(&port.interface).map_err(refused(port));
+    ports.iter().map(index).collect()
+}
+
+fn open_one(port: &PortConfig, filter: Filter) -> Result<PortSocket, NodeError> {
+    let socket = RawSocket::open_on(&port.interface, filter).map_err(refused(port))?;
+    let header = damc_link::ethernet_header(damc_link::mac(&port.interface).map_err(refused(port))?);
+    Ok(PortSocket { socket, header })
+}
+
+fn refused(port: &PortConfig) -> impl Fn(damc_link::LinkError) -> NodeError + '_ {
+    |source| NodeError::Port { port: port.name.clone(), source }
+}

@@ -1,0 +1,12 @@
+//! The services of a pod: one process each, started, watched and restarted by the agent.
+//!
+//! Agent and process talk over a `SOCK_SEQPACKET` pair, which the process finds as its standard input: message borders
+//! are kept, and its end is the other side's death, at once.
+
+mod channel;
+mod method;
+mod process;
+mod supervisor;
+
+pub(crate) use process::run;
+pub(crate) use supervisor::{ServiceEvent, Supervisor};

@@ -1,0 +1,156 @@
+//! From the command line to a running node.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use damc_forward::HashKey;
+use damc_link::{Filter, monotonic_now};
+use damc_mgmt::config::NodeConfig;
+use damc_mgmt::event::EventKind;
+use damc_proto::context::ConfigError;
+use damc_wire::{Name, NodeId, Role, Timestamp};
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::{self, Admin};
+use crate::carrier::Carrier;
+use crate::control::{Control, Waiter, ending_signals};
+use crate::counters::Counters;
+use crate::effects::Effects;
+use crate::error::NodeError;
+use crate::event_log::EventLog;
+use crate::forwarding::Forwarder;
+use crate::mailbox::Mailbox;
+use crate::plane::Plane;
+use crate::{config_file, ports, service};
+
+/// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
+const LOG_VARIABLE: &str = "DAMC_LOG";
+/// Exit status where the user gave us something wrong.
+const EXIT_INPUT: u8 = 2;
+/// Requests of the management interface that wait at one time.
+const REQUEST_BOUND: usize = 1024;
+/// Routed frames for this node that wait at one time.
+const DELIVERY_BOUND: usize = 4096;
+/// Frames that wait for a negative reply at one time.
+const REFUSAL_BOUND: usize = 256;
+
+/// What the five programs have in common: `damc-ROLE CONFIG`. A pod's services are this program too.
+#[must_use]
+pub fn main(role: Role) -> ExitCode {
+    log_to_stderr();
+    let arguments: Vec<String> = std::env::args().collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "--service", prefix] if role == Role::Pod => service::run(prefix).map_err(NodeError::system("serve")),
+        [_, path] if !path.starts_with('-') => run(Path::new(path), role),
+        _ => Err(NodeError::Usage(format!("damc-{role}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by the log: its filter must not hide why a node did not start.
+            let _ = writeln!(std::io::stderr(), "damc-{role}: {error}");
+            if error.is_input() { EXIT_INPUT.into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // Fails only where a subscriber is set already, and then that one is as good.
+    let _ = subscriber.try_init();
+}
+
+/// Runs a node until it is told to end.
+fn run(path: &Path, role: Role) -> Result<(), NodeError> {
+    // Before any thread starts: signals are read by the control thread and interrupt nobody.
+    ending_signals().thread_block().map_err(NodeError::system("block signals"))?;
+    let config = config_file::load(path, role)?;
+    let refuse = |source| NodeError::Config { path: path.to_owned(), source };
+    let random = random()?;
+    let machine = damc_proto::node::build(&config, random[0], Timestamp(monotonic_now())).map_err(refuse)?;
+    let node = NodeId::new(&config.node).map_err(|e| refuse(ConfigError::field("node", e)))?;
+    let services = services(&config).map_err(refuse)?;
+
+    let forwards = matches!(role, Role::Sg | Role::Sr);
+    let (control_counters, forwarding_counters) = (Arc::new(Counters::new()), Arc::new(Counters::new()));
+    let events = Arc::new(EventLog::default());
+    let requests = Arc::new(Mailbox::new(REQUEST_BOUND)?);
+    let deliveries = Arc::new(Mailbox::new(DELIVERY_BOUND)?);
+    let refusals = Arc::new(Mailbox::new(REFUSAL_BOUND)?);
+
+    let carrier = Carrier::new(&ports::interfaces(&config.ports)?)?;
+    let control_ports = ports::open(&config.ports, Filter::Control)?;
+    let mut routed_ports = ports::open(&config.ports, Filter::Routed)?;
+    let listener = admin::bind(&config.admin_socket)?;
+    let admin = Admin {
+        node: Arc::from(node.as_str()),
+        role,
+        requests: Arc::clone(&requests),
+        events: Arc::clone(&events),
+        counters: vec![Arc::clone(&control_counters), Arc::clone(&forwarding_counters)],
+    };
+    let plane = forwards.then(|| Plane::new(HashKey(random[1], random[2])));
+    if let Some(plane) = &plane {
+        let forwarder = Forwarder {
+            node,
+            ports: std::mem::take(&mut routed_ports),
+            table: plane.reader(),
+            counters: forwarding_counters,
+            deliveries: Arc::clone(&deliveries),
+            refusals: Arc::clone(&refusals),
+        };
+        forwarder.spawn()?;
+    }
+    admin::spawn(admin, listener)?;
+
+    let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters);
+    for (prefix, pool, weight) in services {
+        effects.add_service(prefix, pool, weight);
+    }
+    let waiter = Waiter::new()?;
+    events.push(monotonic_now(), EventKind::Ready);
+    say_ready();
+    let _ended = Cleanup(config.admin_socket);
+    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter }.run()
+}
+
+/// Tells whoever started us. It may have closed its end, and that is its business.
+fn say_ready() {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(b"ready\n").and_then(|()| out.flush());
+}
+
+/// Removes the management socket at the end.
+struct Cleanup(PathBuf);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        // Gone already, or the directory is: either way nothing is left behind.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The services of a pod's configuration.
+fn services(config: &NodeConfig) -> Result<Vec<(Name, Option<Name>, u16)>, ConfigError> {
+    let parse = |at: String, text: &str| text.parse::<Name>().map_err(|e| ConfigError::field(at, e));
+    let indexed = config.services.iter().enumerate();
+    indexed
+        .map(|(i, service)| {
+            let prefix = parse(format!("services[{i}].prefix"), &service.prefix)?;
+            let pool = service.pool.as_deref().map(|pool| parse(format!("services[{i}].pool"), pool)).transpose()?;
+            Ok((prefix, pool, service.weight))
+        })
+        .collect()
+}
+
+/// Seed of the machine and key of the table's hash.
+fn random() -> Result<[u64; 3], NodeError> {
+    let mut bytes = [[0; 8]; 3];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes.as_flattened_mut()));
+    read.map_err(NodeError::system("read random numbers"))?;
+    Ok(bytes.map(u64::from_ne_bytes))
+}
