@@ -38,6 +38,8 @@ const STOP_AFTER: Duration = Duration::from_millis(20);
 pub(crate) struct Admin {
     pub(crate) node: Arc<str>,
     pub(crate) role: Role,
+    /// Names of the ports, by number.
+    pub(crate) ports: Arc<[String]>,
     pub(crate) requests: Arc<Mailbox<Request>>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) counters: Vec<Arc<Counters>>,
@@ -173,7 +175,7 @@ async fn call(State(admin): State<Admin>, Json(request): Json<CallRequest>) -> R
 }
 
 async fn order(State(admin): State<Admin>, Json(request): Json<OrderRequest>) -> Response {
-    let command = match order::check(admin.role, request) {
+    let command = match order::check(admin.role, &admin.ports, request) {
         Ok(command) => command,
         Err(refusal) => return refused(&refusal).into_response(),
     };

@@ -1,7 +1,7 @@
 //! Orders of the management interface in the words of the machine.
 
 use damc_mgmt::order::OrderRequest;
-use damc_proto::io::Order;
+use damc_proto::io::{Order, PortId};
 use damc_wire::{Name, NodeId, Role};
 
 use crate::requests::Refusal;
@@ -23,10 +23,10 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// Checks an order for a node of this role.
-pub(crate) fn check(role: Role, request: OrderRequest) -> Result<Command, Refusal> {
+/// Checks an order for a node of this role with these ports.
+pub(crate) fn check(role: Role, ports: &[String], request: OrderRequest) -> Result<Command, Refusal> {
     let allowed: &[Role] = match request {
-        OrderRequest::Overload { .. } => &[Role::Sg, Role::Sr],
+        OrderRequest::Overload { .. } | OrderRequest::Cost { .. } => &[Role::Sg, Role::Sr],
         OrderRequest::Stop => Role::ALL,
         OrderRequest::RevokeLicence { .. } | OrderRequest::AddLicence { .. } => &[Role::Spa],
         OrderRequest::Probe | OrderRequest::QueryPath { .. } => &[Role::Sg],
@@ -39,6 +39,11 @@ pub(crate) fn check(role: Role, request: OrderRequest) -> Result<Command, Refusa
     }
     Ok(match request {
         OrderRequest::Overload { on } => Command::Machine(Order::Overload(on)),
+        OrderRequest::Cost { port, cost } => {
+            let known = (0..).zip(ports).find(|(_, name)| **name == port).map(|(number, _)| PortId(number));
+            let port = known.ok_or_else(|| Refusal::Bad(format!("port: there is no port {port:?}")))?;
+            Command::Machine(Order::Cost { port, cost })
+        }
         OrderRequest::Stop => Command::Stop,
         OrderRequest::RevokeLicence { pod, prefix } => {
             Command::Machine(Order::RevokeLicence { pod: node("pod", &pod)?, prefix: name("prefix", &prefix)? })
@@ -77,16 +82,25 @@ mod tests {
     #[test]
     fn orders_go_to_the_roles_that_know_them() {
         let overload = parse(r#"{"order":"overload","on":true}"#);
-        assert_eq!(check(Role::Sg, overload.clone()), Ok(Command::Machine(Order::Overload(true))));
-        assert!(matches!(check(Role::Pod, overload), Err(Refusal::NotHere(_))));
+        assert_eq!(check(Role::Sg, &[], overload.clone()), Ok(Command::Machine(Order::Overload(true))));
+        assert!(matches!(check(Role::Pod, &[], overload), Err(Refusal::NotHere(_))));
         let kill = parse(r#"{"order":"kill-service","prefix":"/A/1"}"#);
-        assert_eq!(check(Role::Pod, kill), Ok(Command::KillService("/A/1".parse().unwrap())));
+        assert_eq!(check(Role::Pod, &[], kill), Ok(Command::KillService("/A/1".parse().unwrap())));
+    }
+
+    #[test]
+    fn ports_are_found_by_name() {
+        let ports = ["sr-1".to_owned(), "sr-2".to_owned()];
+        let order = |port: &str| parse(&format!(r#"{{"order":"cost","port":"{port}","cost":7}}"#));
+        let cost = Command::Machine(Order::Cost { port: PortId(1), cost: 7 });
+        assert_eq!(check(Role::Sr, &ports, order("sr-2")), Ok(cost));
+        assert!(matches!(check(Role::Sr, &ports, order("sr-3")), Err(Refusal::Bad(_))));
     }
 
     #[test]
     fn bad_names_say_where_and_why() {
         let order = parse(r#"{"order":"add-licence","pod":"pod-1","prefix":"A/1"}"#);
-        let Err(Refusal::Bad(text)) = check(Role::Spa, order) else { panic!("accepted") };
+        let Err(Refusal::Bad(text)) = check(Role::Spa, &[], order) else { panic!("accepted") };
         assert!(text.contains("prefix") && text.contains("starts with '/'"), "{text}");
     }
 }

@@ -89,6 +89,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     let admin = Admin {
         node: Arc::from(node.as_str()),
         role,
+        ports: config.ports.iter().map(|port| port.name.clone()).collect(),
         requests: Arc::clone(&requests),
         events: Arc::clone(&events),
         counters: vec![Arc::clone(&control_counters), Arc::clone(&forwarding_counters)],
