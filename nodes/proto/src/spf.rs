@@ -91,6 +91,10 @@ impl Graph {
         self.nodes.binary_search(node).ok().and_then(|i| u32::try_from(i).ok())
     }
 
+    fn id(&self, node: u32) -> &NodeId {
+        &self.nodes[node as usize]
+    }
+
     /// Edges out of a node, sorted by far end.
     #[must_use]
     pub fn edges(&self, node: u32) -> &[Edge] {
@@ -161,6 +165,15 @@ fn joined(lsdb: &Lsdb) -> BTreeMap<&NodeId, NodeLinks> {
     claims
 }
 
+fn cost_to(edges: (&Graph, &[Edge]), to: &NodeId) -> Option<u32> {
+    let to = edges.0.index(to)?;
+    edges.1.binary_search_by_key(&to, |e| e.to).ok().map(|i| edges.1[i].cost)
+}
+
+fn same_edges(a: (&Graph, &[Edge]), b: (&Graph, &[Edge])) -> bool {
+    a.1.len() == b.1.len() && a.1.iter().zip(b.1).all(|(x, y)| x.cost == y.cost && a.0.id(x.to) == b.0.id(y.to))
+}
+
 /// Distance of a node that cannot be reached.
 pub const UNREACHABLE: u64 = u64::MAX;
 
@@ -190,32 +203,35 @@ impl Paths {
         })
     }
 
-    /// Whether changing the cost of `from` → `to` between these two values (`None`: no such edge) leaves all distances
-    /// and first hops as they are.
-    #[must_use]
-    fn indifferent_to(&self, from: u32, to: u32, one: Option<u32>, other: Option<u32>) -> bool {
-        let Some(distance) = self.distance(from) else { return true };
-        let known = self.distance.get(to as usize).copied().unwrap_or(UNREACHABLE);
-        [one, other].into_iter().flatten().all(|cost| distance + u64::from(cost) > known)
-    }
-
     /// Whether the result for `old` also holds for `new`: every changed edge lies off all shortest paths before and
     /// after (check-list 15).
     #[must_use]
     pub fn unaffected(&self, old: &Graph, new: &Graph) -> bool {
-        if old.nodes != new.nodes || old.transit != new.transit || old.edges(self.root) != new.edges(self.root) {
-            return false;
-        }
-        (0u32..).take(old.nodes.len()).all(|node| {
-            let (a, b) = (old.edges(node), new.edges(node));
-            if a == b || (node != self.root && !old.transit(node)) {
-                return true;
+        // Nodes that cannot be reached lead nowhere, whatever they say: it is enough to look at those that can.
+        (0u32..).zip(&old.nodes).filter(|(node, _)| self.distance(*node).is_some()).all(|(node, id)| {
+            let is_root = node == self.root;
+            let (before, after) = (old.edges(node), new.index(id).map_or(&[][..], |n| new.edges(n)));
+            let transit = new.index(id).is_some_and(|n| new.transit(n));
+            if is_root {
+                return same_edges((old, before), (new, after));
             }
-            let cost = |edges: &[Edge], to: u32| edges.binary_search_by_key(&to, |e| e.to).ok().map(|i| edges[i].cost);
-            a.iter().chain(b).all(|e| {
-                let (before, after) = (cost(a, e.to), cost(b, e.to));
-                before == after || self.indifferent_to(node, e.to, before, after)
-            })
+            if old.transit(node) != transit {
+                return before.len() <= 1 && after.len() <= 1; // A leaf is never passed through.
+            }
+            !transit || self.indifferent(node, (old, before), (new, after))
+        })
+    }
+
+    /// Whether no edge out of `from` that differs touches a shortest path.
+    fn indifferent(&self, from: u32, before: (&Graph, &[Edge]), after: (&Graph, &[Edge])) -> bool {
+        let gone = before.1.iter().filter(|e| cost_to(after, before.0.id(e.to)) != Some(e.cost));
+        let come = after.1.iter().filter(|e| cost_to(before, after.0.id(e.to)) != Some(e.cost));
+        let gone = gone.map(|e| (Some(e.to), e.cost));
+        let come = come.map(|e| (before.0.index(after.0.id(e.to)), e.cost));
+        let start = self.distance(from).unwrap_or(UNREACHABLE);
+        gone.chain(come).all(|(to, cost)| {
+            let known = to.and_then(|to| self.distance(to)).unwrap_or(UNREACHABLE);
+            start.saturating_add(u64::from(cost)) > known
         })
     }
 
@@ -232,5 +248,112 @@ impl Paths {
         for w in 0..self.stride {
             self.hops[node as usize * self.stride + w] |= self.hops[from as usize * self.stride + w];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(links: &[(&str, &str, u32)]) -> Graph {
+        let id = |s: &str| NodeId::new(s).unwrap();
+        let names: std::collections::BTreeSet<NodeId> = links.iter().flat_map(|(a, b, _)| [id(a), id(b)]).collect();
+        let mut claims: BTreeMap<&NodeId, NodeLinks> = names
+            .iter()
+            .map(|n| (n, NodeLinks { transit: !n.as_str().starts_with("sg"), links: Vec::new() }))
+            .collect();
+        for (a, b, cost) in links {
+            claims.get_mut(&id(a)).unwrap().links.push((id(b), *cost));
+        }
+        Graph::new(&claims)
+    }
+
+    fn both(links: &[(&'static str, &'static str, u32)]) -> Vec<(&'static str, &'static str, u32)> {
+        links.iter().flat_map(|(a, b, c)| [(*a, *b, *c), (*b, *a, *c)]).collect()
+    }
+
+    fn result(graph: &Graph, from: &str, to: &str) -> (Option<u64>, Vec<String>) {
+        let index = |s: &str| graph.index(&NodeId::new(s).unwrap()).unwrap();
+        let paths = graph.shortest_paths(index(from));
+        let hops = paths.first_hops(index(to)).map(|h| graph.nodes()[h as usize].to_string()).collect();
+        (paths.distance(index(to)), hops)
+    }
+
+    #[test]
+    fn checklist_13_an_edge_counts_only_if_both_ends_claim_it() {
+        let g = graph(&[("a", "b", 1), ("b", "a", 1), ("b", "c", 1), ("a", "c", 9), ("c", "a", 9)]);
+        assert_eq!(result(&g, "a", "c"), (Some(9), vec!["c".into()]), "c does not confirm b");
+    }
+
+    #[test]
+    fn checklist_14_all_equal_first_hops() {
+        let g =
+            graph(&both(&[("a", "b", 1), ("a", "c", 1), ("b", "d", 2), ("c", "d", 2), ("a", "d", 3), ("d", "e", 1)]));
+        assert_eq!(result(&g, "a", "e"), (Some(4), vec!["b".into(), "c".into(), "d".into()]));
+    }
+
+    #[test]
+    fn checklist_14_more_than_64_first_hops() {
+        let names: Vec<&'static str> = (0..150).map(|i| &*Box::leak(format!("m{i:03}").into_boxed_str())).collect();
+        let links: Vec<_> = names.iter().flat_map(|m| [("a", *m, 1), (*m, "z", 1)]).collect();
+        assert_eq!(result(&graph(&both(&links)), "a", "z").1, names);
+    }
+
+    #[test]
+    fn con_07_stubs_end_paths_but_may_send() {
+        let g = graph(&both(&[("a", "sg1", 1), ("sg1", "b", 1), ("a", "b", 5)]));
+        assert_eq!(result(&g, "a", "b"), (Some(5), vec!["b".into()]));
+        assert_eq!(result(&g, "sg1", "b"), (Some(1), vec!["b".into()]));
+    }
+
+    #[test]
+    fn checklist_15_changes_off_all_paths_do_not_affect() {
+        let base = [("a", "b", 1), ("b", "c", 1), ("a", "c", 5), ("c", "d", 1)];
+        let old = graph(&both(&base));
+        let paths = old.shortest_paths(old.index(&NodeId::new("a").unwrap()).unwrap());
+        let with = |change: (&'static str, &'static str, u32)| {
+            let mut links = both(&base);
+            links.retain(|(a, b, _)| (*a, *b) != (change.0, change.1));
+            links.push(change);
+            graph(&links)
+        };
+        assert!(paths.unaffected(&old, &old));
+        assert!(paths.unaffected(&old, &with(("d", "c", 7))), "towards the root");
+        assert!(!paths.unaffected(&old, &with(("b", "c", 2))), "on the path");
+        assert!(!paths.unaffected(&old, &with(("b", "c", 5))), "worse than another one");
+        let mut isolated = both(&base);
+        isolated.push(("x", "a", 1));
+        assert!(paths.unaffected(&old, &graph(&isolated)), "claimed by one end only");
+        isolated.push(("a", "x", 1));
+        assert!(!paths.unaffected(&old, &graph(&isolated)), "a new node");
+    }
+
+    #[test]
+    fn checklist_15_unaffected_never_lies() {
+        // Every single change of a small graph: where the old result is kept, a new computation must agree.
+        let base =
+            [("a", "b", 2), ("a", "c", 3), ("b", "c", 1), ("b", "d", 4), ("c", "d", 3), ("d", "e", 1), ("c", "sg1", 2)];
+        let old = graph(&both(&base));
+        let mut kept = 0;
+        for root in ["a", "b", "sg1"] {
+            let root_index = old.index(&NodeId::new(root).unwrap()).unwrap();
+            let paths = old.shortest_paths(root_index);
+            for i in 0..both(&base).len() {
+                for cost in [0, 1, 2, 3, 4, 9] {
+                    let mut links = both(&base);
+                    if cost == 0 {
+                        links.remove(i);
+                    } else {
+                        links[i].2 = cost;
+                    }
+                    let new = graph(&links);
+                    if paths.unaffected(&old, &new) {
+                        kept += 1;
+                        assert_eq!(new.shortest_paths(root_index), paths, "{root}: {:?} to {cost}", both(&base)[i]);
+                    }
+                }
+            }
+        }
+        assert!(kept > 30, "{kept}");
     }
 }

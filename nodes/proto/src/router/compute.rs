@@ -23,13 +23,10 @@ pub(super) struct Computation {
 }
 
 impl Computation {
-    pub(super) fn new(pace: &Pace) -> Self {
-        Self {
-            delay: SpfDelay::new(Delays::from(pace)),
-            graph: Graph::default(),
-            paths: Paths::default(),
-            changed: false,
-        }
+    pub(super) fn new(pace: &Pace, node: &NodeId) -> Self {
+        let graph = Graph::new(&BTreeMap::from([(node, NodeLinks { transit: true, links: Vec::new() })]));
+        let paths = graph.shortest_paths(0);
+        Self { delay: SpfDelay::new(Delays::from(pace)), graph, paths, changed: false }
     }
 
     /// A link or node came, went or changed.
@@ -71,8 +68,7 @@ impl Router {
             } else {
                 let new = self.current_graph();
                 if self.computation.paths.unaffected(&self.computation.graph, &new) {
-                    self.counters.spf_spared += 1;
-                    self.computation.graph = new;
+                    self.counters.spf_spared += 1; // The next change is compared with what was computed on, too.
                 } else {
                     self.computation.delay.event(now);
                     graph = Some(new);

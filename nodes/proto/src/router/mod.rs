@@ -147,7 +147,7 @@ impl Router {
             lsdb: Lsdb::default(),
             flood: Flood::default(),
             own: Originator::new(&context.pace),
-            computation: Computation::new(&context.pace),
+            computation: Computation::new(&context.pace, &context.node),
             rib: Rib::new(&context.node, &context.name, ports),
             full: BTreeMap::new(),
             costs: context.ports.iter().map(|p| p.cost).collect(),
@@ -164,6 +164,10 @@ impl Router {
     // ===== inputs =====
 
     /// Takes any input of the machine; orders it does not know are ignored.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "inputs are consumed everywhere, as the machine's contract has it"
+    )]
     pub fn handle(&mut self, now: Timestamp, input: Input<'_>, out: &mut Outbox) {
         match input {
             Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, out),

@@ -1,0 +1,99 @@
+//! A simulated node: its machine, its forwarding plane, and what was seen of it.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use damc_mgmt::config::NodeConfig;
+use damc_mgmt::event::EventKind;
+use damc_proto::io::{CallOutcome, Machine, PortId};
+use damc_wire::registry::{DropReason, MessageType};
+use damc_wire::{Name, NodeId, Role, Timestamp};
+
+use crate::plane::Plane;
+
+/// What was seen of a node since it was made; a restart does not clear it.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Events with their times.
+    pub events: Vec<(Timestamp, EventKind)>,
+    /// Drops by reason, of both planes.
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Frames sent on links by type.
+    pub sent: BTreeMap<MessageType, u64>,
+    /// When the forwarding table last changed.
+    pub fib_changed_at: Timestamp,
+    /// Calls that ended, by handle.
+    pub calls: BTreeMap<u64, CallOutcome>,
+    /// Routed frames forwarded.
+    pub forwarded: u64,
+}
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whom.
+    pub name: Name,
+    /// Method.
+    pub method: String,
+    /// Argument bytes.
+    pub payload: Vec<u8>,
+    /// Deadline.
+    pub deadline: Duration,
+    /// Record the path.
+    pub trace: bool,
+    /// Flow; random where absent.
+    pub flow: Option<u32>,
+}
+
+impl Call {
+    /// A traced call of the built-in method `echo`.
+    ///
+    /// # Panics
+    /// `name` is no name.
+    #[must_use]
+    pub fn echo(name: &str) -> Self {
+        Self {
+            name: name.parse().expect("a name"),
+            method: "echo".to_owned(),
+            payload: b"ping".to_vec(),
+            deadline: Duration::from_secs(2),
+            trace: true,
+            flow: None,
+        }
+    }
+}
+
+pub(crate) struct SimNode {
+    pub(crate) id: NodeId,
+    pub(crate) role: Role,
+    pub(crate) config: NodeConfig,
+    /// None while the node is dead.
+    pub(crate) machine: Option<Box<dyn Machine + Send>>,
+    pub(crate) plane: Plane,
+    /// Link by port.
+    pub(crate) links: Vec<usize>,
+    /// Times it was started.
+    pub(crate) lives: u64,
+    /// A wake-up is in the queue for then.
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Does nothing and takes nothing until then: a paused process. What arrives waits.
+    pub(crate) paused: bool,
+    pub(crate) waiting: Vec<(PortId, Timestamp, Vec<u8>)>,
+    /// Clock of the node: virtual time plus this.
+    pub(crate) clock_skew: Duration,
+    pub(crate) seen: Seen,
+    /// Ticks at one point in time, to notice a machine that asks for ever to be woken.
+    pub(crate) ticks: (Timestamp, u32),
+}
+
+impl SimNode {
+    pub(crate) fn has_forwarding_plane(&self) -> bool {
+        matches!(self.role, Role::Sg | Role::Sr)
+    }
+}
+
+impl core::fmt::Debug for SimNode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "SimNode({})", self.id)
+    }
+}

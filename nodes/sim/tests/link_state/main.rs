@@ -1,0 +1,4 @@
+//! Link-state behaviour in virtual time. Test names carry the number of the check-list row (ANCHORS section 1) or the
+//! requirement they pin.
+
+mod basics;
