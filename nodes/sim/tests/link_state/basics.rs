@@ -5,7 +5,7 @@ use damc_sim::{Call, Network, Sim};
 const SECOND: Duration = Duration::from_secs(1);
 
 pub fn fig2() -> Network {
-    let mut n = Network::new().node("scsc", damc_wire::Role::Scsc);
+    let mut n = Network::new();
     for sr in ["sr-left", "sr-right", "sr-bottom"] {
         n = n.sr(sr);
     }
@@ -27,8 +27,6 @@ pub fn fig2() -> Network {
         .link("sr-left", "sr-right", 1)
         .link("sr-left", "sr-bottom", 1)
         .link("sr-right", "sr-bottom", 1)
-        .link("scsc", "sr-left", 1)
-        .link("scsc", "sr-right", 1)
         .link("spa-1", "sg-1", 1)
         .link("spa-2", "sg-2", 1)
         .link("spa-3", "sg-3", 1)
