@@ -117,10 +117,11 @@ fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route
     if let Some(stamp) = stamp.filter(|s| sender == Sender::Pod && may_leave(fib, ingress, sender, s.port)) {
         return Way::Out { port: stamp.port, label: stamp.label };
     }
-    if label != 0 && !route.is_some_and(|r| r.local) {
-        // Own frames with the label of a policy that begins here: the first hop is in the stamp.
-        let first = stamp.filter(|s| sender == Sender::Own && s.label == label).map(|s| s.port);
-        let port = fib.label_port(label, view.destination).or(first);
+    // Own frames with the label of a policy that begins here (probes along its path): the first hop is in the stamp, and
+    // the policy may lead away from an instance of the pool behind an own port.
+    let first = stamp.filter(|s| sender == Sender::Own && s.label == label).map(|s| s.port);
+    if label != 0 && (first.is_some() || !route.is_some_and(|r| r.local)) {
+        let port = first.or_else(|| fib.label_port(label, view.destination));
         if let Some(port) = port.filter(|p| may_leave(fib, ingress, sender, *p)) {
             return Way::Out { port, label };
         }

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
-use damc_wire::{Role, Timestamp};
+use damc_wire::{DropReason, Role, Timestamp};
 
 use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Outbox, Output};
-use crate::router::Router;
+use crate::nack::{Nacks, refusal_for};
+use crate::qos::agent::QosAgent;
+use crate::router::{Router, RouterEvent};
 
 /// The machine of a Service Router.
 #[derive(Debug)]
 pub struct Sr {
     router: Router,
+    qos: QosAgent,
+    nacks: Nacks,
     out: Outbox,
 }
 
@@ -24,14 +28,45 @@ impl Sr {
     pub fn new(config: &NodeConfig, seed: u64, now: Timestamp) -> Result<Self, ConfigError> {
         let context = Context::from_config(config)?;
         context.require_role(Role::Sr)?;
-        Ok(Self { router: Router::new(Arc::new(context), seed, now), out: Outbox::default() })
+        let context = Arc::new(context);
+        Ok(Self {
+            qos: QosAgent::new(context.clone(), seed.rotate_left(32), now),
+            nacks: Nacks::new(context.node.clone()),
+            router: Router::new(context, seed, now),
+            out: Outbox::default(),
+        })
+    }
+
+    fn handle_event(&mut self, now: Timestamp, event: &RouterEvent) {
+        if self.qos.handle_event(now, event, &mut self.router, &mut self.out) {
+            return;
+        }
+        match event {
+            // An SR has no services and no pods: classes 1 and 3 do not concern it.
+            RouterEvent::Message(received) => self.out.dropped(Some(received.port), DropReason::WrongRole),
+            RouterEvent::Routed { port, .. } => self.out.dropped(*port, DropReason::Unsolicited),
+            RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } | RouterEvent::RoutesChanged => {}
+        }
     }
 }
 
 impl Machine for Sr {
     fn handle(&mut self, now: Timestamp, input: Input<'_>) {
-        self.router.handle(now, input, &mut self.out);
-        while self.router.poll_event().is_some() {}
+        match input {
+            Input::Undeliverable { port, reason, pdu } => {
+                if let Some(refusal) = refusal_for(reason) {
+                    self.nacks.handle(now, &mut self.router, (port, refusal), pdu, &mut self.out);
+                }
+            }
+            Input::Tick => {
+                self.router.handle(now, Input::Tick, &mut self.out);
+                self.qos.handle_timeout(now, &mut self.router, &mut self.out);
+            }
+            other => self.router.handle(now, other, &mut self.out),
+        }
+        while let Some(event) = self.router.poll_event() {
+            self.handle_event(now, &event);
+        }
     }
 
     fn poll(&mut self) -> Option<Output> {
@@ -39,10 +74,21 @@ impl Machine for Sr {
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
-        self.router.next_timeout()
+        [self.router.next_timeout(), self.qos.next_timeout()].into_iter().flatten().min()
     }
 
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        self.router.view(now, what)
+        match what {
+            "policies" => serde_json::to_value(self.qos.view(now)).ok(),
+            "protocol" => {
+                let mut counters = self.router.counters();
+                let (sent, suppressed) = self.nacks.counts();
+                counters.extend(self.qos.counters());
+                counters.insert("nacks_sent".to_owned(), sent);
+                counters.insert("nacks_suppressed".to_owned(), suppressed);
+                serde_json::to_value(counters).ok()
+            }
+            _ => self.router.view(now, what),
+        }
     }
 }
