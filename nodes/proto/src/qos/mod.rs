@@ -18,3 +18,6 @@ pub mod scheduler;
 pub mod telemetry;
 pub mod threshold;
 pub mod topology;
+
+#[cfg(test)]
+mod figure2_tests;

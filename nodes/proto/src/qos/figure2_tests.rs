@@ -1,0 +1,574 @@
+//! The director on the drafts' Figure 2, with nodes that hold policies and links whose delays are set: what is decided,
+//! who is told, where traffic goes. No frames, no loss; those belong to the multi-node tests.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use damc_mgmt::config::{Pace, Thresholds};
+use damc_mgmt::event::EventKind;
+use damc_wire::message::{LinkReport, PathReport, Policy, PolicyAction, QosAck, Telemetry};
+use damc_wire::{DropReason, Millis, Name, NodeId, Role, Timestamp};
+
+use super::director::{Director, Ground};
+use super::policies::{Outcome, Policies};
+use super::threshold::ThresholdTable;
+use super::topology::{Catalogue, Topology};
+use crate::io::{Outbox, Output};
+
+const MS: u64 = 1_000_000;
+const LINKS: [(&str, &str); 11] = [
+    ("sg-1", "sr-left"),
+    ("sg-1", "sr-right"),
+    ("sg-2", "sr-left"),
+    ("sg-2", "sr-right"),
+    ("sg-3", "sr-left"),
+    ("sg-3", "sr-bottom"),
+    ("sg-4", "sr-bottom"),
+    ("sg-4", "sr-right"),
+    ("sr-left", "sr-right"),
+    ("sr-left", "sr-bottom"),
+    ("sr-right", "sr-bottom"),
+];
+const SGS: [&str; 4] = ["sg-1", "sg-2", "sg-3", "sg-4"];
+const SERVICES: [(&str, &str, &str); 10] = [
+    ("/A/1", "/A/1", "sg-1"),
+    ("/B/1", "/B/1", "sg-1"),
+    ("/C/2", "/C/2", "sg-2"),
+    ("/D/3", "/D/3", "sg-3"),
+    ("/A/4", "/A/4", "sg-4"),
+    ("/B/4", "/B/4", "sg-4"),
+    ("/A", "/A/1", "sg-1"),
+    ("/A", "/A/4", "sg-4"),
+    ("/B", "/B/1", "sg-1"),
+    ("/B", "/B/4", "sg-4"),
+];
+
+fn id(s: &str) -> NodeId {
+    NodeId::new(s).unwrap()
+}
+
+fn name(s: &str) -> Name {
+    s.parse().unwrap()
+}
+
+/// Quality of one link, alike in both directions.
+#[derive(Clone, Copy)]
+struct Quality {
+    delay_ns: u64,
+    jitter_ns: u64,
+    bandwidth_bps: u64,
+}
+
+const GOOD: Quality = Quality { delay_ns: MS, jitter_ns: 0, bandwidth_bps: 1_000_000_000 };
+
+struct Model {
+    now: Timestamp,
+    pace: Pace,
+    links: BTreeMap<(String, String), Quality>,
+    dead: BTreeSet<Name>,
+    /// SGs and SRs whose reports do not arrive.
+    mute: BTreeSet<String>,
+    ground: Ground,
+    director: Director,
+    nodes: BTreeMap<NodeId, Policies>,
+    sequence: u64,
+    out: Outbox,
+    sent: Vec<(Timestamp, Policy)>,
+    events: Vec<EventKind>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self::with(Pace::default())
+    }
+
+    fn with(pace: Pace) -> Self {
+        let default = Thresholds { bandwidth_bps: 10_000_000, delay_ns: 20 * MS, jitter_ns: 5 * MS };
+        let thresholds = ThresholdTable::new(&[("default".to_owned(), default)].into()).unwrap();
+        let mut model = Self {
+            now: Timestamp::from_millis(100_000),
+            links: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            ground: Ground::default(),
+            director: Director::new(&pace, thresholds, 1),
+            nodes: BTreeMap::new(),
+            sequence: 0,
+            out: Outbox::default(),
+            sent: Vec::new(),
+            events: Vec::new(),
+            pace,
+        };
+        for (a, b) in LINKS {
+            model.links.insert((a.to_owned(), b.to_owned()), GOOD);
+        }
+        model.survey();
+        for node in model.ground.reachable.clone() {
+            model.nodes.insert(node.clone(), Policies::new(node));
+        }
+        model
+    }
+
+    fn survey(&mut self) {
+        let links: Vec<(&str, &str, u32)> = self.links.keys().map(|(a, b)| (a.as_str(), b.as_str(), 1)).collect();
+        let topology = Topology::from_links(&links, &SGS);
+        let catalogue = Catalogue::from_entries(&SERVICES);
+        let reachable = self.links.keys().flat_map(|(a, b)| [id(a), id(b)]).collect();
+        self.ground = Ground { topology, catalogue, reachable };
+        self.director.on_topology(self.now, &self.ground, &mut self.out);
+    }
+
+    fn set(&mut self, a: &str, b: &str, quality: Quality) {
+        *self.links.get_mut(&(a.to_owned(), b.to_owned())).unwrap() = quality;
+    }
+
+    fn set_delay(&mut self, a: &str, b: &str, ms: u64) {
+        self.set(a, b, Quality { delay_ns: ms * MS, ..GOOD });
+    }
+
+    fn cut(&mut self, a: &str, b: &str) {
+        self.links.remove(&(a.to_owned(), b.to_owned()));
+        self.survey();
+    }
+
+    fn quality(&self, a: &NodeId, b: &NodeId) -> Option<Quality> {
+        let key = |x: &NodeId, y: &NodeId| (x.to_string(), y.to_string());
+        self.links.get(&key(a, b)).or_else(|| self.links.get(&key(b, a))).copied()
+    }
+
+    fn plain_path(&self, from: &str, to: &str) -> Vec<NodeId> {
+        let t = &self.ground.topology;
+        let path = t.least(t.index(&id(from)).unwrap(), t.index(&id(to)).unwrap(), |_, c| Some(u64::from(c)));
+        path.unwrap_or_default().into_iter().map(|n| t.node(n).clone()).collect()
+    }
+
+    /// Way of labelled traffic from its source, by the policies the nodes hold.
+    fn label_path(&self, source: &str, label: u32) -> Vec<NodeId> {
+        let mut path = vec![id(source)];
+        while path.len() < 10 {
+            let here = &self.nodes[path.last().unwrap()];
+            let held = here.iter().find(|h| h.policy.label == label).map(|h| &h.policy.action);
+            match held {
+                Some(PolicyAction::Ingress { next_hop } | PolicyAction::Transit { next_hop }) => {
+                    path.push(next_hop.clone())
+                }
+                _ => break,
+            }
+        }
+        path
+    }
+
+    /// The way traffic of `source` to `prefix` takes now, where a policy steers it.
+    fn steered(&self, source: &str, prefix: &str) -> Option<String> {
+        let ingress = self.nodes[&id(source)]
+            .iter()
+            .find(|h| matches!(h.policy.action, PolicyAction::Ingress { .. }) && h.policy.prefix == name(prefix))?;
+        let path = self.label_path(source, ingress.policy.label);
+        Some(path.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" "))
+    }
+
+    fn sum(&self, path: &[NodeId]) -> Option<Quality> {
+        let zero = Quality { delay_ns: 0, jitter_ns: 0, bandwidth_bps: u64::MAX };
+        path.windows(2).try_fold(zero, |sum, w| {
+            let q = self.quality(&w[0], &w[1])?;
+            Some(Quality {
+                delay_ns: sum.delay_ns + q.delay_ns,
+                jitter_ns: sum.jitter_ns + q.jitter_ns,
+                bandwidth_bps: sum.bandwidth_bps.min(q.bandwidth_bps),
+            })
+        })
+    }
+
+    fn path_report(&self, path: &[NodeId], back: &[NodeId], target: &str, label: u32) -> PathReport {
+        let found =
+            self.sum(path).zip(self.sum(back)).filter(|_| !path.is_empty() && !self.dead.contains(&name(target)));
+        PathReport {
+            target: name(target),
+            label,
+            delay_ns: found.map(|(there, back)| (there.delay_ns + back.delay_ns) / 2 + MS / 10),
+            jitter_ns: found.map(|(there, _)| there.jitter_ns),
+            bandwidth_bps: found.map(|(there, _)| there.bandwidth_bps),
+            loss_ppm: 0,
+            available: found.is_some(),
+            self_load_ppm: Some(0),
+            age: Millis(0),
+        }
+    }
+
+    fn telemetry(&self, node: &NodeId) -> Telemetry {
+        let mut paths = Vec::new();
+        if SGS.contains(&node.as_str()) {
+            for (target, instance, origin) in SERVICES {
+                if target == instance {
+                    let path = self.plain_path(node.as_str(), origin);
+                    let back: Vec<NodeId> = path.iter().rev().cloned().collect();
+                    paths.push(self.path_report(&path, &back, target, 0));
+                }
+            }
+            for held in self.nodes[node].iter().filter(|h| matches!(h.policy.action, PolicyAction::Ingress { .. })) {
+                let path = self.label_path(node.as_str(), held.policy.label);
+                let back = self.plain_path(path.last().unwrap().as_str(), node.as_str());
+                paths.push(self.path_report(&path, &back, &held.policy.prefix.to_string(), held.policy.label));
+            }
+        }
+        let links = self.links.iter().filter_map(|((a, b), q)| {
+            let far = if a == node.as_str() {
+                b
+            } else if b == node.as_str() {
+                a
+            } else {
+                return None;
+            };
+            Some(LinkReport {
+                neighbour: id(far),
+                delay_ns: Some(q.delay_ns),
+                jitter_ns: Some(q.jitter_ns),
+                loss_ppm: 0,
+                tx_bps: 0,
+                rx_bps: 0,
+                bandwidth_bps: None,
+            })
+        });
+        Telemetry { sequence: self.sequence, paths, links: links.collect() }
+    }
+
+    /// One telemetry period: everybody reports, then policies travel and are acknowledged until all is quiet.
+    fn period(&mut self) {
+        self.now += Duration::from_millis(self.pace.telemetry_interval_ms);
+        self.sequence += 1;
+        for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.nodes.get_mut(&node).unwrap().expire(self.now);
+            if !self.mute.contains(node.as_str()) {
+                let role = if node.as_str().starts_with("sg") { Role::Sg } else { Role::Sr };
+                let telemetry = self.telemetry(&node);
+                self.director.on_telemetry(self.now, (&node, role), &telemetry, &self.ground, &mut self.out);
+            }
+        }
+        self.deliver();
+        while let Some(output) = self.out.pop() {
+            if let Output::Event(event) = output {
+                self.events.push(event);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        loop {
+            let policies = self.director.poll(self.now, &self.ground, &mut self.out);
+            if policies.is_empty() {
+                break;
+            }
+            for policy in policies {
+                let holder = self.nodes.get_mut(&policy.recipient).unwrap();
+                let refusal = match holder.take(self.now, &policy) {
+                    Outcome::Refused(reason) => Some(reason),
+                    _ => None,
+                };
+                let ack = QosAck { sequence: policy.version, label: policy.label, refusal };
+                self.director.on_ack(self.now, &policy.recipient, &ack);
+                self.sent.push((self.now, policy));
+            }
+        }
+    }
+
+    fn run(&mut self, seconds: u64) {
+        for _ in 0..seconds * 1000 / self.pace.telemetry_interval_ms {
+            self.period();
+        }
+    }
+
+    fn issued(&self) -> u64 {
+        self.director.counters().get("policies_issued").copied().unwrap_or(0)
+    }
+
+    /// Recipients of the policies for one source and prefix, with their last action before any withdrawal.
+    fn recipients(&self, source: &str, prefix: &str) -> BTreeMap<String, &'static str> {
+        let of = self.sent.iter().filter(|(_, p)| p.source == id(source) && p.prefix == name(prefix));
+        let kept = of.filter(|(_, p)| p.action != PolicyAction::Withdrawn);
+        kept.map(|(_, p)| (p.recipient.to_string(), super::agent::action_label(&p.action))).collect()
+    }
+}
+
+fn told(pairs: &[(&str, &'static str)]) -> BTreeMap<String, &'static str> {
+    pairs.iter().map(|(n, a)| ((*n).to_owned(), *a)).collect()
+}
+
+#[test]
+fn pol_01_all_healthy_no_policy_frame() {
+    let mut m = Model::new();
+    m.run(60);
+    assert!(m.sent.is_empty() && m.events.is_empty());
+}
+
+#[test]
+fn pol_02_recipients_are_exactly_the_nodes_of_the_old_and_the_new_path() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.period();
+    assert!(m.sent.is_empty(), "one report is no reason yet");
+    m.period();
+    assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-bottom sg-4"));
+    let told_of_b4 = told(&[
+        ("sg-1", "ingress"),
+        ("sr-left", "transit"),
+        ("sr-bottom", "transit"),
+        ("sg-4", "egress"),
+        ("sr-right", "released"),
+    ]);
+    assert_eq!(m.recipients("sg-1", "/B/4"), told_of_b4);
+    let for_b4 = m.sent.iter().filter(|(_, p)| p.prefix == name("/B/4")).map(|(_, p)| p.source.to_string());
+    assert_eq!(for_b4.collect::<BTreeSet<_>>(), ["sg-1".to_owned()].into(), "nobody else's way to B/4 is bad");
+}
+
+#[test]
+fn pol_06_traffic_returns_after_the_path_is_clear_and_the_hold_time_is_over() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(1);
+    let steered_at = m.now;
+    assert!(m.steered("sg-1", "/B/4").is_some());
+    m.set_delay("sg-1", "sr-right", 1);
+    while m.steered("sg-1", "/B/4").is_some() {
+        m.period();
+        assert!(m.now.since(steered_at) < Duration::from_secs(5), "never returned");
+    }
+    assert!(m.now.since(steered_at) >= Duration::from_millis(1000));
+    m.run(10);
+    assert!(m.nodes.values().all(|n| n.iter().all(|h| h.policy.action == PolicyAction::Released)));
+}
+
+#[test]
+fn pol_06_a_wobble_of_five_percent_around_the_threshold_moves_traffic_once() {
+    let mut m = Model::new();
+    m.run(2);
+    for i in 0..300 {
+        // The path to B/4 has two links and 0.1 ms behind them.
+        let delay_ns = if i % 2 == 0 { 17_900_000 } else { 19_900_000 };
+        m.set("sg-1", "sr-right", Quality { delay_ns, ..GOOD });
+        m.period();
+        m.period();
+    }
+    assert!(m.issued() > 0, "half of the time it is over the threshold for two reports");
+    let issues = m.sent.iter().filter(|(_, p)| p.source == id("sg-1") && p.prefix == name("/B/4"));
+    let labels: BTreeSet<u32> = issues.map(|(_, p)| p.label).collect();
+    assert_eq!(labels.len(), 1, "moved once, and stays: the re-entry margin is never reached");
+}
+
+#[test]
+fn pol_06_traffic_follows_each_ramp_across_the_threshold() {
+    let mut m = Model::new();
+    m.run(2);
+    for _ in 0..3 {
+        for step in 0..10 {
+            m.set_delay("sg-1", "sr-right", 1 + step * 5);
+            m.run(1);
+        }
+        assert!(m.steered("sg-1", "/B/4").is_some());
+        for step in 0..10 {
+            m.set_delay("sg-1", "sr-right", 46 - step * 5);
+            m.run(1);
+        }
+        m.run(3);
+        assert_eq!(m.steered("sg-1", "/B/4"), None);
+    }
+}
+
+#[test]
+fn pol_04_two_sgs_get_different_policies_for_one_pool() {
+    let mut m = Model::new();
+    m.run(2);
+    // Plain routing takes SG-2 to A/1 or A/4 and SG-3 likewise; what is near is bad in different ways.
+    m.set_delay("sg-1", "sr-right", 60);
+    m.set_delay("sg-1", "sr-left", 60);
+    m.set_delay("sg-2", "sr-right", 30);
+    m.run(2);
+    let of = |m: &Model, sg: &str| m.steered(sg, "/A");
+    assert_eq!(of(&m, "sg-2").as_deref(), Some("sg-2 sr-left sr-bottom sg-4"));
+    assert_eq!(of(&m, "sg-3").as_deref(), Some("sg-3 sr-bottom sg-4"));
+}
+
+#[test]
+fn pol_03_pol_07_a_pool_leaves_a_dead_instance_and_returns() {
+    let mut m = Model::new();
+    m.run(2);
+    m.dead.insert(name("/A/1"));
+    m.run(1);
+    assert_eq!(m.steered("sg-2", "/A").as_deref(), Some("sg-2 sr-right sg-4"));
+    assert_eq!(m.steered("sg-1", "/A").as_deref(), Some("sg-1 sr-right sg-4"), "its own instance is the dead one");
+    assert_eq!(m.steered("sg-2", "/A/1"), None, "no path helps a dead instance");
+    m.dead.clear();
+    m.run(5);
+    assert_eq!((m.steered("sg-2", "/A"), m.steered("sg-1", "/A")), (None, None));
+}
+
+#[test]
+fn qos_06_bandwidth_alone_moves_traffic_off_the_narrow_link() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set("sg-4", "sr-right", Quality { bandwidth_bps: 5_000_000, ..GOOD });
+    m.run(1);
+    for sg in ["sg-1", "sg-2"] {
+        let path = m.steered(sg, "/B/4").unwrap();
+        assert!(path.ends_with("sr-bottom sg-4"), "{sg}: {path}");
+    }
+    assert_eq!(m.steered("sg-3", "/B/4"), None, "its way was never narrow");
+    m.set("sg-4", "sr-right", GOOD);
+    m.run(5);
+    assert_eq!(m.steered("sg-1", "/B/4"), None);
+}
+
+#[test]
+fn qos_06_jitter_alone_moves_traffic_off_the_unsteady_link() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set("sg-1", "sr-right", Quality { jitter_ns: 5 * MS, ..GOOD });
+    m.run(1);
+    assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-bottom sg-4"));
+}
+
+#[test]
+fn qos_06_at_the_threshold_is_a_violation_and_just_below_is_none() {
+    for (delay_ns, violated) in [(20 * MS - MS - MS / 10, true), (20 * MS - MS - MS / 10 - 1, false)] {
+        let mut m = Model::new();
+        m.run(2);
+        m.set("sg-1", "sr-right", Quality { delay_ns, ..GOOD });
+        m.run(1);
+        assert_eq!(m.steered("sg-1", "/B/4").is_some(), violated, "{delay_ns}");
+    }
+}
+
+#[test]
+fn pol_14_without_fresh_telemetry_nothing_new_is_decided_and_policies_run_out() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(1);
+    assert!(m.steered("sg-1", "/B/4").is_some());
+    m.mute = m.nodes.keys().map(ToString::to_string).collect();
+    let before = m.issued();
+    m.set_delay("sg-2", "sr-right", 80);
+    m.run(4);
+    assert!(m.steered("sg-1", "/B/4").is_some(), "still within its lifetime");
+    m.run(8);
+    assert_eq!((m.steered("sg-1", "/B/4"), m.issued()), (None, before));
+    assert!(m.director.policies_view(m.now).is_empty(), "the SCSC knows that it ran out");
+}
+
+#[test]
+fn policies_are_refreshed_as_long_as_the_reason_lasts() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(1);
+    let label = m.sent[0].1.label;
+    m.run(60);
+    assert!(m.steered("sg-1", "/B/4").is_some());
+    assert!(m.sent.iter().filter(|(_, p)| p.label == label).count() > 60, "every 2 s, to each node of the path");
+}
+
+#[test]
+fn a_broken_course_is_left_at_once_without_waiting_for_the_hold_time() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.period();
+    m.period();
+    assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-bottom sg-4"));
+    m.cut("sr-left", "sr-bottom");
+    m.deliver();
+    assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-right sg-4"));
+    let gone = m.sent.iter().filter(|(_, p)| p.action == PolicyAction::Withdrawn).map(|(_, p)| p.recipient.as_str());
+    assert!({ gone }.any(|n| n == "sr-bottom"), "the node that was left is told");
+}
+
+#[test]
+fn a_path_that_turns_out_bad_is_left_alone_for_a_while() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(3);
+    assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-bottom sg-4"));
+    m.set_delay("sr-left", "sr-bottom", 60);
+    m.run(3);
+    assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-right sg-4"));
+    let before = m.issued();
+    m.set_delay("sg-1", "sr-left", 90);
+    m.run(12);
+    assert!(m.issued() <= before + 8, "no better path: nothing to run after");
+}
+
+#[test]
+fn con_04_a_self_report_plays_no_part_in_the_judgement_of_a_path() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(1);
+    // Every report of the model says load 0 and available.
+    let violation = m.events.iter().any(|e| {
+        matches!(e, EventKind::Violation { source, target, metrics }
+            if source == "sg-1" && target == "/B/4" && metrics == &["delay"])
+    });
+    assert!(violation && m.steered("sg-1", "/B/4").is_some());
+}
+
+#[test]
+fn pol_09_path_answers_follow_policies_and_cuts() {
+    let mut m = Model::new();
+    m.run(1);
+    let ask = |m: &Model| {
+        let (path, cost) = m.director.path(&id("sg-1"), &name("/B/4"), &m.ground);
+        (path.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" "), cost)
+    };
+    assert_eq!(ask(&m), ("sg-1 sr-right sg-4".to_owned(), 2));
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(1);
+    assert_eq!(ask(&m), ("sg-1 sr-left sr-bottom sg-4".to_owned(), 3));
+    m.cut("sr-left", "sr-bottom");
+    m.cut("sg-4", "sr-right");
+    assert_eq!(ask(&m), ("sg-1 sr-right sr-bottom sg-4".to_owned(), 3));
+    m.cut("sg-4", "sr-bottom");
+    assert_eq!(ask(&m), (String::new(), 0));
+}
+
+#[test]
+fn pol_05_a_restarted_scsc_outbids_its_former_policies() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.run(1);
+    let before = m.sent.last().unwrap().1.version;
+    let thresholds = ThresholdTable::new(
+        &[("default".to_owned(), Thresholds { bandwidth_bps: 0, delay_ns: 20 * MS, jitter_ns: MS })].into(),
+    );
+    m.director = Director::new(&m.pace, thresholds.unwrap(), 2);
+    m.sent.clear();
+    m.run(1);
+    assert!(m.sent.iter().all(|(_, p)| p.version > before));
+    assert!(m.steered("sg-1", "/B/4").is_some());
+    let ingress = m.nodes[&id("sg-1")]
+        .iter()
+        .filter(|h| matches!(h.policy.action, PolicyAction::Ingress { .. }) && h.policy.prefix == name("/B/4"));
+    assert_eq!(ingress.count(), 1, "the new label took the place of the old one");
+}
+
+#[test]
+fn a_refused_policy_is_taken_back_everywhere() {
+    let mut m = Model::new();
+    m.run(2);
+    m.set_delay("sg-1", "sr-right", 80);
+    m.period();
+    m.now += Duration::from_millis(200);
+    m.sequence += 1;
+    let telemetry = m.telemetry(&id("sg-1"));
+    m.director.on_telemetry(m.now, (&id("sg-1"), Role::Sg), &telemetry, &m.ground, &mut m.out);
+    let first = m.director.poll(m.now, &m.ground, &mut m.out);
+    let (label, version) = (first[0].label, first[0].version);
+    let refusal = QosAck { sequence: version, label, refusal: Some(DropReason::PolicyUnreachable) };
+    assert!(m.director.on_ack(m.now, &first[0].recipient, &refusal));
+    m.deliver();
+    let ingress = |p: &Policy| p.label == label && matches!(p.action, PolicyAction::Ingress { .. });
+    assert!(!m.sent.iter().any(|(_, p)| ingress(p)), "the ingress never heard of it");
+    assert!(m.sent.iter().any(|(_, p)| p.label == label && p.action == PolicyAction::Withdrawn));
+}
