@@ -4,5 +4,8 @@
 //! protocol machines.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod load;
 pub mod oracle;
+pub mod report;
+pub mod verdict;

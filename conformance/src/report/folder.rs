@@ -1,0 +1,109 @@
+//! The folder of a run. A folder that cannot be written never stops a run: what went wrong is kept and told at the end.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Report, junit, markdown};
+
+/// `results/<topology>/<UTC time>-<id>/`.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: Option<PathBuf>,
+    errors: Vec<String>,
+}
+
+impl RunFolder {
+    /// Makes a new folder; an existing one is never reused, so a second run with the same id gets a number.
+    #[must_use]
+    pub fn create(results: &Path, topology: &str, started: Timestamp, id: &str) -> Self {
+        let time = started.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
+        let parent = results.join(topology);
+        let mut folder = Self { path: None, errors: Vec::new() };
+        if let Err(e) = fs::create_dir_all(&parent) {
+            folder.failed(&parent, &e);
+            return folder;
+        }
+        for attempt in 1..=1_000 {
+            let name = if attempt == 1 { format!("{time}-{id}") } else { format!("{time}-{id}-{attempt}") };
+            let path = parent.join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    folder.path = Some(path);
+                    return folder;
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => {
+                    folder.failed(&path, &e);
+                    return folder;
+                }
+            }
+        }
+        folder
+    }
+
+    /// Where it is; none where it could not be made.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// What could not be written.
+    #[must_use]
+    pub fn errors(&self) -> &[String] {
+        &self.errors
+    }
+
+    /// Writes a file, by its path inside the folder.
+    pub fn write(&mut self, name: &str, content: impl AsRef<[u8]>) {
+        let Some(path) = self.path.as_ref().map(|p| p.join(name)) else { return };
+        let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(e) = parent.and_then(|()| fs::write(&path, content)) {
+            self.failed(&path, &e);
+        }
+    }
+
+    /// Copies a file into the folder.
+    pub fn copy(&mut self, from: &Path, name: &str) {
+        let Some(path) = self.path.as_ref().map(|p| p.join(name)) else { return };
+        let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(e) = parent.and_then(|()| fs::copy(from, &path)) {
+            self.failed(&path, &e);
+        }
+    }
+
+    /// Writes the report in every form and points `latest` here. The report is given everything that could not be
+    /// written so far; what fails while it is written itself is added to it for the caller.
+    pub fn finish(&mut self, report: &mut Report, results: &Path) {
+        report.write_errors.clone_from(&self.errors);
+        match junit(report) {
+            Ok(xml) => self.write("junit.xml", xml),
+            Err(e) => self.errors.push(format!("junit.xml: {e}")),
+        }
+        self.write("report.md", markdown(report));
+        match report.to_json() {
+            Ok(json) => self.write("report.json", json),
+            Err(e) => self.errors.push(format!("report.json: {e}")),
+        }
+        self.point_latest(results);
+        report.write_errors.clone_from(&self.errors);
+    }
+
+    /// Replaces `results/latest`. Made under another name and renamed: there is always one.
+    fn point_latest(&mut self, results: &Path) {
+        let Some(path) = &self.path else { return };
+        let target = path.strip_prefix(results).unwrap_or(path).to_path_buf();
+        let (fresh, latest) = (results.join(format!(".latest-{}", std::process::id())), results.join("latest"));
+        if let Err(e) = symlink(target, &fresh).and_then(|()| fs::rename(&fresh, &latest)) {
+            self.failed(&latest, &e);
+        }
+    }
+
+    fn failed(&mut self, path: &Path, error: &io::Error) {
+        self.errors.push(format!("{}: {error}", path.display()));
+    }
+}

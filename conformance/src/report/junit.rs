@@ -1,0 +1,58 @@
+//! JUnit XML, for build servers.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
+
+use super::Report;
+use crate::verdict::{CaseResult, Verdict};
+
+/// `junit.xml`. Inconclusive cases and exceptions are skips with their reason: a build server must not call a node
+/// wrong because the host was busy; the exit code tells these apart.
+///
+/// # Errors
+/// The XML writer's, which has no reason to fail on a string.
+pub fn junit(report: &Report) -> Result<String, quick_junit::SerializeError> {
+    let mut junit = JUnit::new(format!("damc {}", report.lab.topology));
+    let mut suites: Vec<&str> = Vec::new();
+    for case in &report.cases {
+        if !suites.contains(&case.suite.as_str()) {
+            suites.push(&case.suite);
+        }
+    }
+    for suite in suites {
+        let mut written = TestSuite::new(suite);
+        let cases = report.cases.iter().filter(|c| c.suite == suite);
+        written.set_time(cases.clone().map(|c| Duration::from_millis(c.duration_ms)).sum());
+        written.add_test_cases(cases.map(|case| test_case(&report.lab.topology, case)));
+        junit.add_test_suite(written);
+    }
+    junit.set_time(Duration::from_millis(report.run.duration_ms));
+    junit.to_string()
+}
+
+fn test_case(topology: &str, case: &CaseResult) -> TestCase {
+    let status = match &case.verdict {
+        Verdict::Pass => TestCaseStatus::success(),
+        Verdict::Fail(reason) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(reason.as_str()).set_description(case.evidence.join("\n"));
+            status
+        }
+        other => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(format!("{}: {}", other.kind().label(), other.reason()));
+            status
+        }
+    };
+    let mut written = TestCase::new(case.id.as_str(), status);
+    written
+        .set_classname(format!("damc.{topology}.{}", case.suite))
+        .set_time(Duration::from_millis(case.duration_ms))
+        .set_system_out(case.evidence.join("\n"));
+    written.add_property(("requirements", case.requirements.join(" ").as_str()));
+    for figure in &case.figures {
+        written.add_property((figure.name.as_str(), format!("{} {}", figure.value, figure.unit).as_str()));
+    }
+    written
+}

@@ -1,0 +1,234 @@
+//! `report.md`: for people who were not there.
+
+use std::fmt::Write;
+
+use damc_lab::relay::calibrate::{Calibration, Measurement, Property};
+
+use super::text::{counted, number};
+use super::{Headline, Report, RowResult};
+use crate::catalogue::Catalogue;
+use crate::verdict::{CaseResult, Kind, Verdict};
+
+/// The whole report.
+#[must_use]
+pub fn markdown(report: &Report) -> String {
+    let mut out = String::new();
+    headline(&mut out, report);
+    what_ran(&mut out, report);
+    calibration(&mut out, report.calibration.as_ref());
+    cases(&mut out, &report.cases);
+    figures(&mut out, &report.cases);
+    coverage(&mut out, report);
+    out.push_str(HOW_TO_READ);
+    out
+}
+
+const HOW_TO_READ: &str = "\
+## How to read this
+
+A case is judged by the frames recorded on both ends of every link; what nodes say about themselves comes second. A
+line with ✓ or ✗ is a check, other lines are what was seen on the way.
+
+* **pass**: every check of every case on the row held.
+* **fail**: a check did not hold. The capture named beside the case shows the frames around it.
+* **inconclusive**: the environment could not carry the case (calibration off, host overloaded, a tool of the bench
+  failed). It says nothing about the nodes. Run it again on a quieter host.
+* **exception**: deliberately not judged here, with the reason.
+* **todo**: no case judges the row yet.
+
+Section L holds readings of passages that contradict each other, section M decisions where the drafts are silent.
+`report.json` holds the same for programs, `junit.xml` for build servers, `logs/` and `fib/` the nodes' own view.
+";
+
+fn headline(out: &mut String, report: &Report) {
+    let word = match report.summary.headline {
+        Headline::Passed => "passed",
+        Headline::Failed => "FAILED",
+        Headline::Inconclusive => "inconclusive",
+    };
+    let summary = &report.summary;
+    line(out, format_args!("# {}: {word}\n", report.lab.topology));
+    line(out, format_args!("Cases: {}.  ", counted(|kind| summary.cases_with(kind))));
+    line(out, format_args!("Requirements (sections A to K): {}.\n", counted(|kind| summary.requirements_with(kind))));
+    if let Some(why) = &report.run.aborted {
+        line(out, format_args!("**The run ended early:** {}\n", cell(why)));
+    }
+    let failed = report.cases.iter().filter(|c| c.verdict.kind() == Kind::Fail);
+    for case in failed {
+        line(out, format_args!("* **{}** {}: {}", cell(&case.id), cell(&case.title), cell(case.verdict.reason())));
+    }
+    for error in &report.write_errors {
+        line(out, format_args!("* not written: {}", cell(error)));
+    }
+    out.push('\n');
+}
+
+fn what_ran(out: &mut String, report: &Report) {
+    let (run, lab) = (&report.run, &report.lab);
+    let ms = |value: Option<f64>| value.map_or_else(|| "—".to_owned(), |ms| format!("{ms:.0} ms"));
+    out.push_str("## What ran on what\n\n| | |\n|---|---|\n");
+    let kinds = |kind: &str| lab.nodes.iter().filter(|n| n.kind == kind).count();
+    let rows = [
+        ("topology", format!("{} (SHA-256 `{}`)", lab.topology, short(&lab.topology_sha256))),
+        (
+            "nodes",
+            format!(
+                "{} SG, {} SR, {} SPA, {} SCSC, {} pods; {} links",
+                kinds("sg"),
+                kinds("sr"),
+                kinds("spa"),
+                kinds("scsc"),
+                kinds("pod"),
+                lab.links
+            ),
+        ),
+        ("links served by", lab.backend.clone()),
+        ("kernel", lab.kernel.clone()),
+        ("seed", run.seed.to_string()),
+        ("suites", run.suites.join(", ")),
+        ("started", run.started.clone()),
+        ("ready · converged", format!("{} · {} later", ms(lab.ready_ms), ms(lab.converged_ms))),
+        ("took", format!("{:.1} s", run.duration_ms as f64 / 1_000.0)),
+        ("command", format!("`{}`", run.command.join(" "))),
+        ("version", run.version.clone()),
+    ];
+    for (name, value) in rows {
+        line(out, format_args!("| {name} | {} |", cell(&value)));
+    }
+    out.push('\n');
+    let foreign: Vec<String> =
+        lab.nodes.iter().filter(|n| !n.program.is_empty()).map(|n| format!("{} ran `{}`", n.name, n.program)).collect();
+    if !foreign.is_empty() {
+        line(out, format_args!("{}.\n", foreign.join("; ")));
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn calibration(out: &mut String, calibration: Option<&Calibration>) {
+    out.push_str("## Calibration\n\n");
+    let Some(calibration) = calibration else {
+        out.push_str("None was made.\n\n");
+        return;
+    };
+    let verdict = if calibration.faithful { "The links do what they are told." } else { "**The links are off:**" };
+    line(out, format_args!("{verdict} Measured on a private link in {} ms.\n", calibration.took_ms));
+    for reason in &calibration.reasons {
+        line(out, format_args!("* {}", cell(reason)));
+    }
+    out.push_str("\n| property | asked | measured | interval | p99 | frames | |\n|---|---|---|---|---|---|---|\n");
+    for m in &calibration.measurements {
+        measurement(out, m);
+    }
+    out.push('\n');
+}
+
+fn measurement(out: &mut String, m: &Measurement) {
+    let (factor, unit) = match m.property {
+        Property::Base | Property::Delay | Property::Jitter => (1.0, "ms"),
+        Property::Rate => (1e-6, "Mbit/s"),
+        Property::BurstLength => (1.0, "frames"),
+        Property::Loss | Property::BurstLoss | Property::Duplicate | Property::Corrupt | Property::Reorder => {
+            (100.0, "%")
+        }
+    };
+    let shown = |value: f64| format!("{:.3}", value * factor);
+    line(
+        out,
+        format_args!(
+            "| {:?} | {} {unit} | {} {unit} | {} to {} | {} | {} | {} |",
+            m.property,
+            shown(m.asked),
+            shown(m.measured),
+            shown(m.interval.low),
+            shown(m.interval.high),
+            m.p99.map_or_else(String::new, shown),
+            m.samples,
+            if m.within { "✓" } else { "✗" }
+        ),
+    );
+}
+
+fn cases(out: &mut String, cases: &[CaseResult]) {
+    out.push_str("## Cases\n\n| case | judged | requirements | verdict | ms |\n|---|---|---|---|---|\n");
+    for case in cases {
+        line(
+            out,
+            format_args!(
+                "| {} | {} | {} | {} | {} |",
+                cell(&case.id),
+                cell(&case.title),
+                case.requirements.join(" "),
+                verdict(&case.verdict),
+                case.duration_ms
+            ),
+        );
+    }
+    out.push_str("\n## Evidence\n\n");
+    for case in cases {
+        line(out, format_args!("### {} — {}\n", cell(&case.id), case.verdict.kind().label()));
+        for evidence in &case.evidence {
+            line(out, format_args!("* {}", cell(evidence)));
+        }
+        for attachment in &case.attachments {
+            line(out, format_args!("* file: [{0}]({0})", cell(attachment)));
+        }
+        out.push('\n');
+    }
+}
+
+fn figures(out: &mut String, cases: &[CaseResult]) {
+    if cases.iter().all(|c| c.figures.is_empty()) {
+        return;
+    }
+    out.push_str("## Figures\n\n| figure | value | case |\n|---|---|---|\n");
+    for case in cases {
+        for f in &case.figures {
+            line(out, format_args!("| {} | {} {} | {} |", cell(&f.name), number(f.value), f.unit, cell(&case.id)));
+        }
+    }
+    out.push('\n');
+}
+
+fn coverage(out: &mut String, report: &Report) {
+    out.push_str("## Coverage\n\n");
+    let mut last = None;
+    for row in &report.coverage {
+        if last.replace(row.section) != Some(row.section) {
+            let title = Catalogue::get().section_title(row.section);
+            line(
+                out,
+                format_args!("\n### {} {title}\n\n| requirement | | verdict | cases |\n|---|---|---|---|", row.section),
+            );
+        }
+        coverage_row(out, row);
+    }
+    out.push('\n');
+}
+
+fn coverage_row(out: &mut String, row: &RowResult) {
+    line(
+        out,
+        format_args!("| {} | {} | {} | {} |", row.id, cell(&row.title), verdict(&row.verdict), row.cases.join(", ")),
+    );
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    let label = verdict.kind().label();
+    match verdict {
+        Verdict::Pass | Verdict::Todo => label.to_owned(),
+        other => format!("**{label}**: {}", cell(other.reason())),
+    }
+}
+
+/// Text that may stand in a table: one line, and no column of its own.
+fn cell(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing into a string cannot fail.
+    let _ = writeln!(out, "{text}");
+}

@@ -1,0 +1,16 @@
+//! What a run leaves behind: one model, written for machines (JSON, JUnit) and for people (Markdown, terminal).
+
+mod folder;
+mod junit;
+mod markdown;
+mod model;
+mod text;
+
+pub use folder::RunFolder;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use model::{Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
+pub use text::{cases_table, coverage_table, figures_table, summary_line};
+
+#[cfg(test)]
+mod tests;
