@@ -1,6 +1,8 @@
 //! What a node says when it cannot start.
 
+#[allow(dead_code, reason = "each test needs a part of it")]
 mod domain;
+#[allow(dead_code, reason = "this test makes no links")]
 #[path = "../../link/tests/namespace/mod.rs"]
 mod namespace;
 

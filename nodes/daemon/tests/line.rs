@@ -1,5 +1,6 @@
 //! The smallest domain, sg–sr–sg with a pod and an SPA at each end, as real processes on real sockets.
 
+#[allow(dead_code, reason = "each test needs a part of it")]
 mod domain;
 #[path = "../../link/tests/namespace/mod.rs"]
 mod namespace;
