@@ -80,7 +80,7 @@ impl QosAgent {
         match event {
             RouterEvent::RoutesChanged => self.handle_routes(now, router, out),
             RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } => {
-                self.watch_policies(now, router, out)
+                self.watch_policies(now, router, out);
             }
             RouterEvent::Routed { frame, received_at, port } => {
                 return self.handle_frame(now, frame, *received_at, *port, router, out);

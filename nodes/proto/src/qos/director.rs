@@ -359,8 +359,8 @@ impl Director {
     pub fn path(&self, source: &NodeId, target: &Name, ground: &Ground) -> (Vec<NodeId>, u64) {
         let steered = Steered { source: source.clone(), prefix: target.clone() };
         let current = self.steerings.get(&steered).and_then(|s| s.current.as_ref());
-        let path = current.map(|a| a.course.path.clone()).or_else(|| plain_path(source, target, ground));
-        let path = path.filter(|p| ground.topology.carries(p)).unwrap_or_default();
+        let whole = current.map(|a| &a.course.path).filter(|path| ground.topology.carries(path));
+        let path = whole.cloned().or_else(|| plain_path(source, target, ground)).unwrap_or_default();
         let index = |n: &NodeId| ground.topology.index(n);
         let link = |w: &[NodeId]| ground.topology.cost((index(&w[0])?, index(&w[1])?));
         let cost = path.windows(2).filter_map(link).map(u64::from).sum();

@@ -150,7 +150,7 @@ impl Model {
             let held = here.iter().find(|h| h.policy.label == label).map(|h| &h.policy.action);
             match held {
                 Some(PolicyAction::Ingress { next_hop } | PolicyAction::Transit { next_hop }) => {
-                    path.push(next_hop.clone())
+                    path.push(next_hop.clone());
                 }
                 _ => break,
             }
