@@ -166,7 +166,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            hello_interval_ms: 1000,
+            hello_interval_ms: 500,
             dead_interval_ms: 4000,
             echo_interval_ms: 50,
             echo_multiplier: 3,
@@ -178,9 +178,9 @@ impl Default for Pace {
             lsa_min_arrival_ms: 10,
             spf_initial_ms: 0,
             spf_short_ms: 50,
-            spf_long_ms: 2000,
+            spf_long_ms: 500,
             spf_learn_ms: 500,
-            spf_holddown_ms: 5000,
+            spf_holddown_ms: 1000,
             grant_lifetime_ms: 600_000,
             auth_timeout_ms: 2000,
             probe_interval_ms: 200,

@@ -114,6 +114,7 @@ impl PortMachine {
         self.set_state(now, State::Down);
         self.hello_at = if self.carrier { now } else { Timestamp::FAR_FUTURE };
         self.hello_gap = gap;
+        self.answer_at = now;
         self.answer_gap = ANSWER_GAP;
     }
 

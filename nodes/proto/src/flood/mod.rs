@@ -33,6 +33,8 @@ pub struct Session {
     pub outgoing: Outgoing,
     /// The database exchange, until it is over.
     pub sync: Option<Sync>,
+    /// Its own number, by which pages of ours are known when they come back.
+    exchange: u32,
     acks: Vec<LsaHeader>,
     page_acks: Vec<DbSummary>,
 }
@@ -52,7 +54,13 @@ impl Session {
                 None
             }
         };
-        Self { kind, outgoing, sync, acks: Vec::new(), page_acks: Vec::new() }
+        Self { kind, outgoing, sync, exchange, acks: Vec::new(), page_acks: Vec::new() }
+    }
+
+    /// Whether this page is one of ours, returned as its acknowledgement.
+    #[must_use]
+    pub const fn is_own_page(&self, summary: &DbSummary) -> bool {
+        summary.exchange == self.exchange
     }
 
     /// Acknowledges an LSA with the next frames.

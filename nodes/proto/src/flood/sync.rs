@@ -87,12 +87,6 @@ impl Sync {
         }
     }
 
-    /// Own exchange number.
-    #[must_use]
-    pub const fn exchange(&self) -> u32 {
-        self.exchange
-    }
-
     /// The neighbour has one of our pages.
     pub fn page_acknowledged(&mut self, page: u16) {
         if let Some(page) = self.pages.get_mut(usize::from(page)) {

@@ -177,20 +177,21 @@ impl Router {
     /// A page of the neighbour's summary, or one of ours returned as its acknowledgement.
     fn receive_summary(&mut self, port: PortId, summary: &DbSummary) {
         let Some(session) = self.flood.session(port) else { return };
-        if let Some(sync) = &mut session.sync {
-            if summary.exchange == sync.exchange() {
+        if session.is_own_page(summary) {
+            if let Some(sync) = &mut session.sync {
                 sync.page_acknowledged(summary.page);
-                return;
             }
-            if sync.page_received(summary) {
-                let newer = |h: &&LsaHeader| h.remaining > Millis(0) && self.lsdb.compare(h) == Ordering::Greater;
-                for header in summary.headers.iter().filter(newer) {
-                    sync.request(header);
-                }
-            }
-        } else if summary.headers.is_empty() && !self.lsdb.is_empty() {
-            return; // Our own page coming back twice, after the exchange is over.
+            return;
         }
+        if let Some(sync) = &mut session.sync
+            && sync.page_received(summary)
+        {
+            let newer = |h: &&LsaHeader| h.remaining > Millis(0) && self.lsdb.compare(h) == Ordering::Greater;
+            for header in summary.headers.iter().filter(newer) {
+                sync.request(header);
+            }
+        }
+        // Also after the exchange is over here: the neighbour waits for the acknowledgement that was lost.
         session.acknowledge_page(summary);
     }
 

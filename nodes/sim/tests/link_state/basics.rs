@@ -1,3 +1,5 @@
+//! Figure 2 as drawn, and that it works at all.
+
 use core::time::Duration;
 
 use damc_sim::{Call, Network, Sim};
@@ -5,7 +7,7 @@ use damc_sim::{Call, Network, Sim};
 const SECOND: Duration = Duration::from_secs(1);
 
 pub fn fig2() -> Network {
-    let mut n = Network::new();
+    let mut n = Network::new().node("scsc", damc_wire::Role::Scsc);
     for sr in ["sr-left", "sr-right", "sr-bottom"] {
         n = n.sr(sr);
     }
@@ -27,6 +29,8 @@ pub fn fig2() -> Network {
         .link("sr-left", "sr-right", 1)
         .link("sr-left", "sr-bottom", 1)
         .link("sr-right", "sr-bottom", 1)
+        .link("scsc", "sr-left", 1)
+        .link("scsc", "sr-right", 1)
         .link("spa-1", "sg-1", 1)
         .link("spa-2", "sg-2", 1)
         .link("spa-3", "sg-3", 1)
@@ -38,37 +42,32 @@ pub fn fig2() -> Network {
 }
 
 #[test]
-fn two_routers_find_each_other() {
+fn two_routers_find_each_other_in_milliseconds() {
     let network = Network::new().sr("a").sr("b").link("a", "b", 3);
     let mut sim = Sim::new(&network.configs(1), 1).unwrap();
     sim.start();
-    let at = sim.run_until(|s| s.fib("a").entries.len() == 2 && s.fib("b").entries.len() == 2, SECOND);
-    println!("{at:?}");
-    println!("{:#?}", sim.fib("a"));
-    for n in ["a", "b"] {
-        for (t, e) in &sim.seen(n).events {
-            println!("{n} {t} {e:?}");
-        }
-        println!("{:?}", sim.seen(n).dropped);
-    }
-    at.unwrap();
+    let started = sim.now();
+    let both = |s: &Sim| s.fib("a").entries.len() == 2 && s.fib("b").entries.len() == 2;
+    let at = sim.run_until(both, SECOND).unwrap();
+    assert!(at.since(started) < Duration::from_millis(5), "{:?}", at.since(started));
+    assert_eq!(sim.fib("a").entries[1].cost, 3);
 }
 
 #[test]
-fn figure_2() {
+fn figure_2_converges_and_carries_calls() {
     let mut sim = Sim::new(&fig2().configs(1), 1).unwrap();
     sim.start();
-    let t = sim.settle(Duration::from_millis(300), 5 * SECOND).unwrap();
-    println!("settled {t}");
-    for n in ["sr-left", "sg-1"] {
-        for e in sim.fib(n).entries {
-            println!("{n} {e:?}");
-        }
+    let settled = sim.settle(Duration::from_millis(700), 5 * SECOND).unwrap();
+    assert!(settled.millis() < 1000, "{settled}");
+    let routers = ["sr-left", "sr-right", "sr-bottom", "sg-1", "sg-2", "sg-3", "sg-4"];
+    for node in routers {
+        assert_eq!(sim.fib(node).entries.len(), 7 + 1 + 6 + 2, "{node}: nodes, SCSC, services, pools");
+        assert_eq!(sim.lsdb(node).digest, sim.lsdb("sr-left").digest);
     }
-    for n in sim.node_names() {
-        println!("{n} {:?} {:?} fib {}", sim.seen(&n).dropped, sim.seen(&n).sent, sim.seen(&n).fib_changed_at);
-    }
-    let h = sim.call("pod-1", Call::echo("/B/4"));
+    let handle = sim.call("pod-1", Call::echo("/B/4"));
     sim.run_for(SECOND);
-    println!("{:?}", sim.seen("pod-1").calls[&h]);
+    let outcome = &sim.seen("pod-1").calls[&handle];
+    assert_eq!(outcome.result, Ok(b"ping".to_vec()));
+    let path: Vec<&str> = outcome.path.iter().map(|n| n.as_str()).collect();
+    assert_eq!(path, ["sg-1", "sr-right", "sg-4"], "FIG-18");
 }

@@ -1,4 +1,9 @@
 //! Link-state behaviour in virtual time. Test names carry the number of the check-list row (ANCHORS section 1) or the
 //! requirement they pin.
 
+mod adjacency;
 mod basics;
+mod flooding;
+mod oracle;
+mod puppet;
+mod routes;
