@@ -68,6 +68,6 @@ fn figure_2_converges_and_carries_calls() {
     sim.run_for(SECOND);
     let outcome = &sim.seen("pod-1").calls[&handle];
     assert_eq!(outcome.result, Ok(b"ping".to_vec()));
-    let path: Vec<&str> = outcome.path.iter().map(|n| n.as_str()).collect();
+    let path: Vec<&str> = outcome.path.iter().map(damc_wire::NodeId::as_str).collect();
     assert_eq!(path, ["sg-1", "sr-right", "sg-4"], "FIG-18");
 }
