@@ -1,8 +1,14 @@
 //! `damc call`.
 
-use crate::exit::{Outcome, not_available};
+use damc_lab::Lab;
+use damc_mgmt::view::CallRequest;
 
-/// Invoke a method of a service.
+use crate::exit::{Exit, Outcome};
+use crate::session::{block_on, of_lab};
+
+/// Invoke a method of a service and print its result.
+///
+/// Where the call fails, the reason goes to standard error and the exit code is 1.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The pod that calls.
@@ -11,17 +17,56 @@ pub struct Args {
     pub name: String,
     /// Method, such as echo, add, whoami, sleep or fail.
     pub method: String,
-    /// Its argument.
+    /// Its arguments.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub argument: Vec<String>,
-    /// Print the path taken.
+    pub arguments: Vec<String>,
+    /// Print the path taken. Options go before the arguments of the method, or before the pod.
     #[arg(long)]
     pub trace: bool,
+    /// Print the whole answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How long to wait, in ms.
+    #[arg(long, default_value_t = 2000, value_name = "MS")]
+    pub deadline: u64,
     /// The lab to use, where more than one is up.
     #[arg(long, value_name = "NAME")]
     pub lab: Option<String>,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("call")
+pub fn run(mut args: Args) -> Outcome {
+    // `damc call pod-1 /B/4 add 2 3 --trace` reads well, so options of ours that come last are taken as such.
+    while let Some(last) = args.arguments.last().filter(|last| *last == "--trace" || *last == "--json") {
+        if last == "--trace" { args.trace = true } else { args.json = true }
+        args.arguments.pop();
+    }
+    let request = CallRequest {
+        name: args.name.clone(),
+        method: args.method.clone(),
+        args: args.arguments.clone(),
+        deadline_ms: args.deadline,
+        trace: args.trace,
+        source: None,
+        flow: None,
+    };
+    block_on(async {
+        let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
+        let reply = lab.call(&args.from, &request).await.map_err(of_lab)?;
+        if args.json {
+            println!("{}", serde_json::to_string(&reply)?);
+        } else if let Some(result) = &reply.result {
+            println!("{result}");
+        }
+        if args.trace && !args.json {
+            println!("there: {}", reply.path.join(" → "));
+            println!("back:  {}", reply.return_path.join(" → "));
+            println!("time:  {:.3} ms", reply.elapsed_ns as f64 / 1e6);
+        }
+        let Some(reason) = reply.error else { return Ok(Exit::Passed) };
+        if !args.json {
+            let detail = reply.detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
+            eprintln!("damc: {} {}: {reason}{}", args.name, args.method, detail.unwrap_or_default());
+        }
+        Ok(Exit::Failed)
+    })
 }

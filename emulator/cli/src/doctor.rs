@@ -1,15 +1,182 @@
 //! `damc doctor`.
 
-use crate::exit::{Outcome, not_available};
+use std::path::PathBuf;
 
-/// Say what this host can emulate and what is missing.
+use damc_lab::bench::Bench;
+use damc_lab::control::LinkService;
+use damc_lab::job::LinksBy;
+use damc_lab::lab::program;
+use damc_lab::relay::calibrate::{Calibration, Depth};
+use damc_lab::up::{UpOptions, is_program, node_folder};
+use damc_wire::registry::Role;
+use serde::Serialize;
+use tabled::builder::Builder;
+use tabled::settings::Style;
+
+use crate::exit::{Exit, Outcome};
+use crate::session::block_on;
+
+/// Say what this host can do, and what labs would use of it.
+///
+/// Builds a small lab of its own for it. The exit code is 3 where labs cannot be built, or where --calibrate finds that
+/// links do not do what they are told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Measure the accuracy of link emulation too.
+    /// Measure links: asked against measured, about ten seconds.
     #[arg(long)]
     pub calibrate: bool,
+    /// What serves impaired links: auto, netem or relay.
+    #[arg(long, default_value = "auto")]
+    pub links: LinksBy,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("doctor")
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    good: bool,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    findings: Vec<Finding>,
+    calibration: Option<Calibration>,
+    labs_work: bool,
+}
+
+pub fn run(args: Args) -> Outcome {
+    block_on(async {
+        let mut report = Report { findings: host(), calibration: None, labs_work: false };
+        bench(&args, &mut report).await;
+        if args.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            print(&report);
+        }
+        let faithful = report.calibration.as_ref().is_none_or(|calibration| calibration.faithful);
+        Ok(if report.labs_work && faithful { Exit::Passed } else { Exit::Inconclusive })
+    })
+}
+
+/// What can be known without building anything.
+fn host() -> Vec<Finding> {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
+    let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let limit = read("/proc/sys/user/max_user_namespaces");
+    let clone = read("/proc/sys/kernel/unprivileged_userns_clone");
+    let allowed = limit.as_deref() != Some("0") && clone.as_deref() != Some("0");
+    let user = if nix::unistd::geteuid().is_root() { "root, which needs none" } else { "an ordinary user" };
+    let uml = on_path("linux.uml").or_else(|| on_path("linux"));
+    let mut findings = vec![
+        Finding { what: "kernel", good: true, detail: kernel },
+        Finding {
+            what: "user namespaces",
+            good: allowed,
+            detail: format!("at most {}; you are {user}", limit.unwrap_or_else(|| "?".to_owned())),
+        },
+        Finding {
+            what: "User-Mode Linux",
+            good: uml.is_some(),
+            detail: uml.map_or_else(|| "not installed (for --kernel uml)".to_owned(), |path| path.display().to_string()),
+        },
+    ];
+    findings.push(programs());
+    findings
+}
+
+fn programs() -> Finding {
+    let what = "node programs";
+    let Ok(own) = program() else {
+        return Finding { what, good: false, detail: "the running executable cannot be told".to_owned() };
+    };
+    let folder = node_folder(&UpOptions::default(), &own);
+    let missing: Vec<_> = Role::ALL
+        .iter()
+        .map(|role| format!("damc-{}", role.label()))
+        .filter(|name| !is_program(&folder.join(name)))
+        .collect();
+    let detail = if missing.is_empty() {
+        format!("all in {}", folder.display())
+    } else {
+        format!("{} not in {}", missing.join(", "), folder.display())
+    };
+    Finding { what, good: missing.is_empty(), detail }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| is_program(file))
+}
+
+/// Builds a lab of one link and looks at what it is made of.
+async fn bench(args: &Args, report: &mut Report) {
+    let bench = match Bench::up(args.links).await {
+        Ok(bench) => bench,
+        Err(error) => {
+            return report.findings.push(Finding { what: "labs", good: false, detail: error.one_line() });
+        }
+    };
+    match bench.status().await {
+        Ok(status) => {
+            report.labs_work = true;
+            let detail = format!("one came up in {:.0} ms: namespaces, veth, packet sockets", status.ready_ms);
+            report.findings.push(Finding { what: "labs", good: true, detail });
+            let netem = status.links.iter().any(|link| link.service == LinkService::Netem);
+            report.findings.push(Finding { what: "sch_netem", good: netem, detail: status.backend_reason.clone() });
+            let detail = format!("--links auto means {}", status.backend.label());
+            report.findings.push(Finding { what: "impaired links", good: true, detail });
+        }
+        Err(error) => report.findings.push(Finding { what: "labs", good: false, detail: error.one_line() }),
+    }
+    if let Err(error) = bench.shape().await {
+        report.findings.push(Finding { what: "sch_tbf", good: false, detail: error.one_line() });
+    } else {
+        report.findings.push(Finding { what: "sch_tbf", good: true, detail: "shapes plain links".to_owned() });
+    }
+    if args.calibrate {
+        match bench.calibrate(Depth::Long).await {
+            Ok(calibration) => report.calibration = Some(calibration),
+            Err(error) => {
+                report.labs_work = false;
+                report.findings.push(Finding { what: "calibration", good: false, detail: error.one_line() });
+            }
+        }
+    }
+    if let Err(error) = bench.down().await {
+        report.findings.push(Finding { what: "teardown", good: false, detail: error.one_line() });
+    }
+}
+
+fn print(report: &Report) {
+    let mut table = Builder::new();
+    for finding in &report.findings {
+        table.push_record([if finding.good { "✓" } else { "–" }, finding.what, &finding.detail]);
+    }
+    println!("{}", table.build().with(Style::blank()));
+    let Some(calibration) = &report.calibration else { return };
+    let mut table = Builder::new();
+    table.push_record(["property", "asked", "measured", "interval", "p50", "p99", "frames", ""]);
+    let number = |value: f64| if value != 0.0 && value.abs() < 0.01 { format!("{value:.5}") } else { format!("{value:.3}") };
+    let optional = |value: Option<f64>| value.map(number).unwrap_or_default();
+    for measurement in &calibration.measurements {
+        table.push_record([
+            format!("{:?}", measurement.property).to_lowercase(),
+            number(measurement.asked),
+            number(measurement.measured),
+            format!("{} … {}", number(measurement.interval.low), number(measurement.interval.high)),
+            optional(measurement.p50),
+            optional(measurement.p99),
+            measurement.samples.to_string(),
+            if measurement.within { "✓".to_owned() } else { "off".to_owned() },
+        ]);
+    }
+    println!("{}", table.build().with(Style::sharp()));
+    println!("delays in ms, rates in bit/s, the rest as shares; {} ms", calibration.took_ms);
+    for reason in &calibration.reasons {
+        println!("not faithful: {reason}");
+    }
 }

@@ -1,13 +1,23 @@
 //! `damc logs`.
 
-use crate::exit::{Outcome, not_available};
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use damc_lab::{Lab, LabError};
+
+use crate::exit::{Exit, Outcome};
+use crate::session::{block_on, of_lab};
+
+/// Pause between two looks at a growing log.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Print the log of a node.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The node.
+    /// The node; `lab` for what the lab's own processes say.
     pub node: String,
-    /// Go on as it grows.
+    /// Go on as it grows, until the lab ends.
     #[arg(short, long)]
     pub follow: bool,
     /// The lab to use, where more than one is up.
@@ -15,6 +25,30 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("logs")
+pub fn run(args: Args) -> Outcome {
+    block_on(async {
+        let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
+        let path = if args.node == "lab" {
+            lab.directory().lab_log()
+        } else {
+            // Names the nodes there are where this is none.
+            lab.management(&args.node).map_err(of_lab)?;
+            lab.directory().node_log(&args.node)
+        };
+        let doing = format!("read {}", path.display());
+        let mut log = File::open(&path).map_err(LabError::io(doing.clone())).map_err(of_lab)?;
+        loop {
+            let live = lab.directory().is_live();
+            let copied = io::copy(&mut log.by_ref(), &mut io::stdout().lock());
+            match copied {
+                // Whoever read our output has enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Passed),
+                other => other.map_err(LabError::io(doing.clone())).map_err(of_lab)?,
+            };
+            if !args.follow || !live {
+                return Ok(Exit::Passed);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
 }

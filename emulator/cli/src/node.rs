@@ -1,6 +1,10 @@
 //! `damc node`.
 
-use crate::exit::{Outcome, not_available};
+use damc_lab::Lab;
+use damc_lab::control::NodeAction;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::session::{block_on, of_lab};
 
 /// Kill, stop, start, pause or resume the process of a node.
 #[derive(Debug, clap::Args)]
@@ -14,6 +18,14 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("node")
+pub fn run(args: Args) -> Outcome {
+    let action = NodeAction::ALL.into_iter().find(|action| action.label() == args.action).ok_or_else(|| {
+        let actions = NodeAction::ALL.map(NodeAction::label).join(", ");
+        Failure::usage(anyhow::anyhow!("a node knows {actions}, not `{}`", args.action))
+    })?;
+    block_on(async {
+        let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
+        lab.node(&args.node, action).await.map_err(of_lab)?;
+        Ok(Exit::Passed)
+    })
 }

@@ -1,6 +1,7 @@
 //! `damc shell`.
 
-use crate::exit::{Outcome, not_available};
+use crate::exec::inside;
+use crate::exit::Outcome;
 
 /// Open a shell inside a node.
 #[derive(Debug, clap::Args)]
@@ -12,6 +13,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("shell")
+pub fn run(args: Args) -> Outcome {
+    let shell = std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
+    inside(args.lab.as_deref(), &args.node, &[shell])
 }

@@ -1,13 +1,26 @@
 //! `damc show`.
 
-use crate::exit::{Outcome, not_available};
+use damc_lab::Lab;
+use damc_mgmt::view::{
+    AnnouncementsView, CountersView, FibView, LsaView, LsdbView, NeighborsView, NextHopView, PoliciesView, RibView,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tabled::builder::Builder;
+use tabled::settings::Style;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::session::{block_on, of_lab};
+
+/// What can be shown.
+const VIEWS: [&str; 7] = ["fib", "rib", "lsdb", "neighbors", "policies", "counters", "announcements"];
 
 /// Print the state of a node.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The node.
     pub node: String,
-    /// fib, rib, lsdb, neighbors, policies or counters.
+    /// fib, rib, lsdb, neighbors, policies, counters or announcements.
     pub what: String,
     /// Print JSON.
     #[arg(long)]
@@ -17,6 +30,188 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("show")
+pub fn run(args: Args) -> Outcome {
+    if !VIEWS.contains(&args.what.as_str()) {
+        return Err(Failure::usage(anyhow::anyhow!("a node shows {}, not `{}`", VIEWS.join(", "), args.what)));
+    }
+    block_on(async {
+        let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
+        let view: Value = lab.show(&args.node, &args.what).await.map_err(of_lab)?;
+        if args.json {
+            println!("{view}");
+        } else {
+            println!("{}", table(&args.what, view)?);
+        }
+        Ok(Exit::Passed)
+    })
+}
+
+fn table(what: &str, view: Value) -> Result<String, serde_json::Error> {
+    Ok(match what {
+        "fib" => fib(&parsed(view)?),
+        "rib" => rib(&parsed(view)?),
+        "lsdb" => lsdb(&parsed(view)?),
+        "neighbors" => neighbors(&parsed(view)?),
+        "policies" => policies(&parsed(view)?),
+        "counters" => counters(&parsed(view)?),
+        _ => announcements(&parsed(view)?),
+    })
+}
+
+fn parsed<T: DeserializeOwned>(view: Value) -> Result<T, serde_json::Error> {
+    serde_json::from_value(view)
+}
+
+/// A table of these columns.
+fn tabled<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Builder::new();
+    table.push_record(columns);
+    rows.into_iter().for_each(|row| table.push_record(row));
+    table.build().with(Style::sharp()).to_string()
+}
+
+fn hops(hops: &[NextHopView]) -> String {
+    let hop = |hop: &NextHopView| {
+        if hop.weight == 1 { hop.node.clone() } else { format!("{}×{}", hop.node, hop.weight) }
+    };
+    hops.iter().map(hop).collect::<Vec<_>>().join(" ")
+}
+
+fn ms(ns: Option<u64>) -> String {
+    ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} ms", ns as f64 / 1e6))
+}
+
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+fn fib(view: &FibView) -> String {
+    let rows = view.entries.iter().map(|entry| {
+        [
+            if entry.exact { format!("{} (exact)", entry.prefix) } else { entry.prefix.clone() },
+            entry.source.clone(),
+            entry.cost.to_string(),
+            entry.origin.join(" "),
+            hops(&entry.next_hops),
+            or_dash(entry.label),
+        ]
+    });
+    let table = tabled(["prefix", "source", "cost", "origin", "next hops", "label"], rows);
+    format!("{} FIB version {}\n{table}", view.node, view.version)
+}
+
+fn rib(view: &RibView) -> String {
+    let rows = view.routes.iter().map(|route| {
+        [
+            if route.chosen { "*".to_owned() } else { String::new() },
+            route.prefix.clone(),
+            route.source.clone(),
+            route.cost.to_string(),
+            route.origin.clone(),
+            hops(&route.next_hops),
+            or_dash(route.label),
+        ]
+    });
+    tabled(["", "prefix", "source", "cost", "origin", "next hops", "label"], rows)
+}
+
+fn lsdb(view: &LsdbView) -> String {
+    let content = |lsa: &LsaView| {
+        let links = lsa.links.iter().map(|link| format!("{}={}", link.neighbour, link.cost));
+        let flags = [("stub", lsa.stub), ("overload", lsa.overload), ("exact", lsa.exact), ("purged", lsa.purged)];
+        let flags = flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag.to_owned());
+        let port = lsa.port.iter().map(|port| format!("at {port}"));
+        let metric = lsa.metric.iter().map(|metric| format!("metric {metric}"));
+        let grant = lsa.grant.iter().map(|serial| format!("grant {serial}"));
+        links.chain(port).chain(metric).chain(grant).chain(flags).collect::<Vec<_>>().join(" ")
+    };
+    let rows = view.lsas.iter().map(|lsa| {
+        [
+            lsa.origin.clone(),
+            lsa.kind.clone(),
+            lsa.id.clone(),
+            lsa.sequence.to_string(),
+            format!("{} s", lsa.remaining_ms / 1000),
+            content(lsa),
+        ]
+    });
+    let table = tabled(["origin", "kind", "id", "sequence", "left", "content"], rows);
+    format!("{} LSDB digest {}\n{table}", view.node, view.digest)
+}
+
+fn neighbors(view: &NeighborsView) -> String {
+    let rows = view.neighbors.iter().map(|row| {
+        [
+            row.port.clone(),
+            or_dash(row.role.as_ref()),
+            row.state.clone(),
+            format!("{:.1} s", row.since_ms as f64 / 1e3),
+            ms(row.delay_ns),
+            ms(row.jitter_ns),
+            row.unacknowledged.to_string(),
+            row.flaps.to_string(),
+            or_dash(row.last_down.as_ref()),
+        ]
+    });
+    tabled(["port", "role", "state", "since", "delay", "jitter", "unacked", "flaps", "last down"], rows)
+}
+
+fn policies(view: &PoliciesView) -> String {
+    let rows = view.policies.iter().map(|policy| {
+        [
+            policy.label.to_string(),
+            policy.version.to_string(),
+            policy.recipient.clone(),
+            policy.source.clone(),
+            policy.prefix.clone(),
+            policy.action.clone(),
+            or_dash(policy.next_hop.as_ref()),
+            format!("{:.1} s", policy.expires_in_ms as f64 / 1e3),
+            if policy.active { "yes".to_owned() } else { or_dash(policy.problem.as_ref()) },
+        ]
+    });
+    let columns = ["label", "version", "recipient", "source", "prefix", "action", "next hop", "left", "active"];
+    let mut text = tabled(columns, rows);
+    if !view.paths.is_empty() {
+        let rows = view.paths.iter().map(|path| {
+            [
+                path.source.clone(),
+                path.target.clone(),
+                path.label.to_string(),
+                ms(path.delay_ns),
+                ms(path.jitter_ns),
+                path.bandwidth_bps.map_or_else(|| "-".to_owned(), |bps| format!("{:.1} Mbit/s", bps as f64 / 1e6)),
+                format!("{:.2} %", f64::from(path.loss_ppm) / 1e4),
+                if path.available { path.violated.join(" ") } else { "unavailable".to_owned() },
+            ]
+        });
+        let columns = ["source", "target", "label", "delay", "jitter", "bandwidth", "loss", "violated"];
+        text = format!("{text}\n{}", tabled(columns, rows));
+    }
+    text
+}
+
+fn counters(view: &CountersView) -> String {
+    let groups = [("received", &view.received), ("sent", &view.sent), ("dropped", &view.dropped), ("", &view.protocol)];
+    let rows = groups.into_iter().flat_map(|(group, counters)| {
+        // Every reason is in the JSON; a person wants those that happened.
+        let told = counters.iter().filter(move |(_, count)| group != "dropped" || **count > 0);
+        told.map(move |(name, count)| [group.to_owned(), name.clone(), count.to_string()])
+    });
+    let forwarding = [("forwarded", view.forwarded), ("delivered", view.delivered)];
+    let forwarding = forwarding.map(|(name, count)| [String::new(), name.to_owned(), count.to_string()]);
+    tabled(["", "counter", "count"], rows.chain(forwarding))
+}
+
+fn announcements(view: &AnnouncementsView) -> String {
+    let rows = view.announcements.iter().map(|row| {
+        [
+            if row.exact { format!("{} (exact)", row.prefix) } else { row.prefix.clone() },
+            row.pod.clone(),
+            row.state.clone(),
+            or_dash(row.reason.as_ref()),
+            or_dash(row.grant),
+        ]
+    });
+    tabled(["prefix", "pod", "state", "reason", "grant"], rows)
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::relay::calibrate::{Calibration, Depth};
 use crate::relay::spec::{DirectionChange, DirectionSpec};
 
 /// A line on the standard output of `lab-sandbox` and `lab-init`.
@@ -43,7 +44,7 @@ pub struct Phase {
 pub enum Request {
     /// The state of everything: [`Reply::Status`].
     Status,
-    /// Answered with [`Reply::Status`] when the lab is no longer in good order.
+    /// Answered with [`Reply::Status`] when the lab is no longer in good order, with [`Reply::Done`] when it is ended.
     AwaitFailure,
     /// End the lab: nodes get SIGTERM and this long to end.
     Shutdown {
@@ -87,6 +88,15 @@ pub enum Request {
         /// PDU, hexadecimal.
         pdu: String,
     },
+    /// Measure what a link does, forward: [`Reply::Calibration`]. Nothing else should use the link meanwhile.
+    Calibrate {
+        /// The end that sends.
+        a: String,
+        /// The end that receives.
+        b: String,
+        /// How much.
+        depth: Depth,
+    },
     /// Answered when everything captured so far is in the recording.
     Flush,
 }
@@ -106,6 +116,11 @@ pub enum Reply {
     Link {
         /// Its state, as seen from `a` of the request.
         link: Box<LinkStatus>,
+    },
+    /// What was measured.
+    Calibration {
+        /// The outcome.
+        calibration: Box<Calibration>,
     },
     /// The descriptors come with this line.
     Namespaces,

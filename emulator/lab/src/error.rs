@@ -67,6 +67,9 @@ pub enum LabError {
     /// A node ended without having been told to.
     #[error("{0}")]
     NodeFailed(String),
+    /// Somebody ended the lab in order.
+    #[error("lab {0} was ended")]
+    Ended(String),
     /// A condition was not met in time.
     #[error("{what} not reached within {} ms; {last}", .within.as_millis())]
     Deadline {

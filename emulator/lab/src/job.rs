@@ -47,6 +47,19 @@ pub enum LinksBy {
     Relay,
 }
 
+impl std::str::FromStr for LinksBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "netem" => Ok(Self::Netem),
+            "relay" => Ok(Self::Relay),
+            other => Err(format!("links are served by auto, netem or relay, not by `{other}`")),
+        }
+    }
+}
+
 /// A node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeJob {
@@ -54,7 +67,7 @@ pub struct NodeJob {
     pub name: String,
     /// `sg`, `sr`, `spa`, `scsc` or `pod`.
     pub kind: String,
-    /// Program and arguments.
+    /// Program and arguments; empty for a namespace without a process.
     pub argv: Vec<String>,
     /// Names a pod announces: instances and pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

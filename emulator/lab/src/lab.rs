@@ -17,6 +17,7 @@ use crate::error::{LabError, Result};
 use crate::job::Job;
 use crate::management::{Events, Management};
 use crate::recording::Recording;
+use crate::relay::calibrate::{Calibration, Depth};
 use crate::rundir::{self, RunDir};
 use crate::sandbox::{self, Entry, Launch};
 
@@ -149,8 +150,20 @@ impl Lab {
     pub async fn failed(&self) -> LabError {
         match self.client.ask(&Request::AwaitFailure).await {
             Ok(Reply::Status { status }) => LabError::NodeFailed(status.failure.unwrap_or_default()),
+            Ok(Reply::Done) => LabError::Ended(self.job.lab.clone()),
             Ok(other) => unexpected(&other),
             Err(error) => error,
+        }
+    }
+
+    /// Measures what a link does from `a` to `b`. Nothing else should use it meanwhile.
+    ///
+    /// # Errors
+    /// When there is no such link, or it cannot be measured.
+    pub async fn calibrate(&self, a: &str, b: &str, depth: Depth) -> Result<Calibration> {
+        match self.client.ask(&Request::Calibrate { a: a.to_owned(), b: b.to_owned(), depth }).await? {
+            Reply::Calibration { calibration } => Ok(*calibration),
+            other => Err(unexpected(&other)),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A user holds a [`Lab`]; inside, `lab-init` ([`init`]) does what a [`job`] says, in a [`sandbox`] the kernel clears away.
 
+pub mod bench;
 #[allow(unsafe_code, reason = "descriptors received over a socket; each block says why it is sound")]
 mod client;
 pub mod control;

@@ -1,5 +1,6 @@
 //! `lab-init`, process 1 of a lab: builds the network, starts and supervises the nodes, serves the control socket.
 
+mod calibrate;
 mod links;
 mod nodes;
 mod server;
@@ -73,8 +74,19 @@ struct Lab {
     ready_at_ns: Cell<u64>,
     /// Set once, when a process ends unasked.
     failure: watch::Sender<Option<String>>,
-    /// Set when the lab is to end.
-    shutdown: watch::Sender<bool>,
+    /// How far an orderly end has come.
+    ending: watch::Sender<Ending>,
+}
+
+/// How far an orderly end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Nobody wants it.
+    No,
+    /// The nodes are ending.
+    Begun,
+    /// The lab ends.
+    Now,
 }
 
 async fn serve(directory: RunDir) -> Result<()> {
@@ -87,8 +99,8 @@ async fn serve(directory: RunDir) -> Result<()> {
     lab.ready_at_ns.set(damc_link::monotonic_now());
     tokio::task::spawn_local(server::accept(lab.clone(), listener));
     Progress::Ready.print();
-    let mut shutdown = lab.shutdown.subscribe();
-    let _ = shutdown.wait_for(|wanted| *wanted).await;
+    let mut ending = lab.ending.subscribe();
+    let _ = ending.wait_for(|ending| *ending == Ending::Now).await;
     if let Some(recorder) = &lab.recorder {
         recorder.flush().await;
     }
@@ -128,7 +140,7 @@ async fn build(job: Job, directory: RunDir) -> Result<Lab> {
         phases,
         ready_at_ns: Cell::new(0),
         failure: watch::Sender::new(None),
-        shutdown: watch::Sender::new(false),
+        ending: watch::Sender::new(Ending::No),
     })
 }
 

@@ -237,6 +237,10 @@ fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
     let namespace = lab.namespace(name)?;
     let job = lab.job.nodes.iter().find(|node| node.name == name);
     let argv = job.map(|node| node.argv.as_slice()).unwrap_or_default();
+    if argv.is_empty() {
+        lab.nodes.with(name, |node| node.state = NodeState::Ready);
+        return Ok(());
+    }
     // A socket of a process before would be in the way.
     let _ = fs::remove_file(lab.directory.node_socket(name));
     let log = lab.directory.node_log(name);

@@ -10,7 +10,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Lab, nodes};
+use super::{Ending, Lab, calibrate, nodes};
 use crate::control::{Reply, Request};
 use crate::error::{LabError, Result};
 
@@ -45,11 +45,12 @@ async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
                 continue;
             }
             Ok(Request::Shutdown { grace_ms }) => {
+                lab.ending.send_replace(Ending::Begun);
                 if grace_ms > 0 {
                     nodes::stop_all(lab, Duration::from_millis(grace_ms)).await;
                 }
                 send(&mut stream, &Reply::Done).await?;
-                lab.shutdown.send_replace(true);
+                lab.ending.send_replace(Ending::Now);
                 return Ok(());
             }
             Ok(request) => {
@@ -76,14 +77,20 @@ async fn answer(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
     match request {
         Request::Status => Ok(Reply::Status { status: Box::new(lab.status()) }),
         Request::AwaitFailure => {
-            let mut failure = lab.failure.subscribe();
-            let _ = failure.wait_for(Option::is_some).await;
-            Ok(Reply::Status { status: Box::new(lab.status()) })
+            let (mut failure, mut ending) = (lab.failure.subscribe(), lab.ending.subscribe());
+            tokio::select! {
+                _ = failure.wait_for(Option::is_some) => Ok(Reply::Status { status: Box::new(lab.status()) }),
+                _ = ending.wait_for(|ending| *ending != Ending::No) => Ok(Reply::Done),
+            }
         }
         Request::Link { a, b, change } => lab.links.change(&a, &b, *change).await.map(|()| Reply::Done),
         Request::ShowLink { a, b } => Ok(Reply::Link { link: Box::new(lab.links.show(&a, &b)?) }),
         Request::Node { node, action } => nodes::act(lab, &node, action).await.map(|()| Reply::Done),
         Request::Inject { node, port, pdu } => inject(lab, &node, &port, &pdu).map(|()| Reply::Done),
+        Request::Calibrate { a, b, depth } => {
+            let calibration = calibrate::run(lab, &a, &b, depth).await?;
+            Ok(Reply::Calibration { calibration: Box::new(calibration) })
+        }
         Request::Flush => {
             if let Some(recorder) = &lab.recorder {
                 recorder.flush().await;

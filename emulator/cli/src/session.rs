@@ -1,0 +1,44 @@
+//! What the commands that deal with labs share: the runtime, interrupts, and how a lab's errors end a command.
+
+use damc_lab::LabError;
+
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Runs asynchronous work on this thread. SIGINT and SIGTERM drop it, wherever it is: labs it holds end with it.
+pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = work => outcome,
+            interrupted = interrupted() => {
+                interrupted?;
+                eprintln!("damc: interrupted");
+                Ok(Exit::Interrupted)
+            }
+        }
+    })
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// The way a lab's error ends a command: what the user named wrongly is wrong usage, what this host lacks is inconclusive.
+pub fn of_lab(error: LabError) -> Failure {
+    let exit = match &error {
+        LabError::MissingPrograms(_)
+        | LabError::AlreadyUp(_)
+        | LabError::NotUp { .. }
+        | LabError::NoLab
+        | LabError::Ambiguous(_)
+        | LabError::NoNode { .. } => Exit::Usage,
+        LabError::Sandbox(_) => Exit::Inconclusive,
+        _ => Exit::Failed,
+    };
+    Failure { exit, error: error.into() }
+}
