@@ -33,7 +33,7 @@ fn checklist_15_prefix_changes_cost_no_shortest_path_run() {
     let routers = ["sr-left", "sr-right", "sr-bottom", "sg-1", "sg-2", "sg-3", "sg-4"];
     let before: Vec<u64> = routers.iter().map(|n| sim.counter(n, "spf_runs")).collect();
     let partial = sim.counter("sr-left", "partial_runs");
-    for i in 0..500 {
+    for i in 0..300 {
         let order = |running| Order::Service {
             prefix: format!("/flap/{}", i % 7).parse().unwrap(),
             pool: None,
@@ -48,7 +48,7 @@ fn checklist_15_prefix_changes_cost_no_shortest_path_run() {
     }
     let after: Vec<u64> = routers.iter().map(|n| sim.counter(n, "spf_runs")).collect();
     assert_eq!(after, before);
-    assert!(sim.counter("sr-left", "partial_runs") >= partial + 400, "they did arrive");
+    assert!(sim.counter("sr-left", "partial_runs") >= partial + 250, "they did arrive");
 }
 
 #[test]
