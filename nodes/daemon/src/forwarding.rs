@@ -94,10 +94,15 @@ impl Forwarder {
 
     /// Moves one batch of frames that came in by `port`.
     fn receive(&self, port: u16, arena: &mut ReceiveArena, outcome: &mut Outcome) {
-        let count = match arena.receive(&self.ports[usize::from(port)].socket) {
+        let socket = &self.ports[usize::from(port)].socket;
+        let count = match arena.receive(socket) {
             Ok(count) => count,
             Err(e) => return tracing::warn!("receiving failed: {e}"),
         };
+        // Only a socket that is not emptied at once can have overflown.
+        if count == arena.capacity() {
+            self.counters.dropped(DropReason::QueueFull, socket.take_drops().unwrap_or(0));
+        }
         let table = self.table.load();
         for index in 0..count {
             let received_at = Timestamp(arena.received_at(index));
