@@ -153,11 +153,13 @@ impl Rollout {
         self.recipients.iter().filter(|(node, r)| !r.is_settled() && reachable(node)).map(|(_, r)| r.stage).min()
     }
 
-    /// Takes an acknowledgement or refusal; false where it answers nothing that is open.
+    /// Takes an acknowledgement or refusal; false where it answers nothing that was asked. Further ones of the same
+    /// version, from repetitions that crossed the first, change nothing.
     pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, version: u64, refusal: Option<DropReason>) -> bool {
-        let Some(r) = self.recipients.get_mut(node).filter(|r| r.version == version && !r.is_settled()) else {
-            return false;
-        };
+        let Some(r) = self.recipients.get_mut(node).filter(|r| r.version == version) else { return false };
+        if r.is_settled() {
+            return true;
+        }
         r.acknowledged = refusal.is_none();
         r.refusal = refusal;
         if refusal.is_none() {
