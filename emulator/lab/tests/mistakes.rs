@@ -63,9 +63,9 @@ fn cases() -> Vec<(&'static str, Vec<MistakeKind>, String)> {
             vec![K::WrongShape],
             with("  sr-1: { kind: sr }", "  sr-1: { kind: sr }\n  17: { kind: sr }"),
         ),
-        ("kind_missing", vec![K::MissingKey, K::UnknownNode], with("{ kind: scsc }", "{}")),
-        ("unknown_kind", vec![K::UnknownValue, K::UnknownNode], with("kind: scsc", "kind: scs")),
-        ("bad_node_identity", vec![K::BadName, K::UnknownNode], BASE.replace("scsc:", "SCSC:")),
+        ("kind_missing", vec![K::MissingKey], with("{ kind: scsc }", "{}")),
+        ("unknown_kind", vec![K::UnknownValue], with("kind: scsc", "kind: scs")),
+        ("bad_node_identity", vec![K::BadName], BASE.replace("scsc: ", "SCSC: ").replace("[scsc, ", "[SCSC, ")),
         (
             "node_identity_too_long",
             vec![K::BadName],
