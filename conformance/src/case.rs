@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::bench::Bench;
+use crate::verdict::Figure;
 
 /// Which suite a case belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,17 +81,6 @@ impl From<damc_lab::LabError> for Stop {
     }
 }
 
-/// A measured figure.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Figure {
-    /// What.
-    pub name: String,
-    /// How much.
-    pub value: f64,
-    /// Of what.
-    pub unit: &'static str,
-}
-
 /// What a case found: evidence in the order it was seen.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -126,8 +116,8 @@ impl Findings {
     }
 
     /// Records a figure.
-    pub fn figure(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
-        self.figures.push(Figure { name: name.into(), value, unit });
+    pub fn figure(&mut self, name: impl Into<String>, value: f64, unit: &str) {
+        self.figures.push(Figure { name: name.into(), value, unit: unit.into() });
     }
 
     /// What does not hold.

@@ -4,7 +4,9 @@
 //! sessions it recorded. That makes the difference between "refused because a stranger sent it" and "refused although
 //! a proper neighbour sent it", which is what the authorisation rows are about.
 
-use damc_trust::{HopKey, NodeKeys, NodeSecrets, RootSecret};
+use damc_lab::plan::Authority;
+use damc_lab::topology::Topology;
+use damc_trust::{HopKey, NodeKeys};
 use damc_wire::frame::{Frame, seal};
 use damc_wire::{Message, NodeId, Role};
 
@@ -12,9 +14,8 @@ use crate::trace::Seen;
 
 /// Signs in any node's name.
 pub struct Forge {
-    root: RootSecret,
-    seed: [u8; 32],
-    domain: NodeId,
+    topology: Topology,
+    seed: u64,
 }
 
 /// How far above the last counter seen a forged frame counts: above what the true sender uses meanwhile, and within
@@ -22,10 +23,10 @@ pub struct Forge {
 const COUNTER_LEAD: u64 = 40;
 
 impl Forge {
-    /// For a run with this seed and domain.
+    /// For a run with this seed.
     #[must_use]
-    pub fn new(seed: [u8; 32], domain: NodeId) -> Self {
-        Self { root: RootSecret::from_seed(&seed), seed, domain }
+    pub const fn new(topology: Topology, seed: u64) -> Self {
+        Self { topology, seed }
     }
 
     /// The keys of `node`, certified as `role`; the true ones where that is the node's role.
@@ -34,15 +35,20 @@ impl Forge {
     /// Never: secrets and certificate are made together.
     #[must_use]
     pub fn keys(&self, node: &NodeId, role: Role) -> NodeKeys {
-        let secrets = NodeSecrets::derive(&self.seed, node);
-        let certificate = self.root.issue(&self.domain, node, role, &secrets);
+        let (secrets, certificate) = Authority::new(&self.topology, self.seed).certify(node, role);
         NodeKeys::new(&secrets, certificate).expect("invariant: issued for these secrets")
     }
 
     /// A hop-local message from `from` to `to` as `to` would accept it by its MAC, given what was recorded between them.
     /// None where no adjacency was recorded.
     #[must_use]
-    pub fn hop_local(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role), message: Message) -> Option<Vec<u8>> {
+    pub fn hop_local(
+        &self,
+        seen: &[Seen],
+        from: (&NodeId, Role),
+        to: (&NodeId, Role),
+        message: Message,
+    ) -> Option<Vec<u8>> {
         let (key, counter) = self.hop(seen, from, to)?;
         let pdu = Frame::hop_local(message).encode().ok()?;
         Some(seal(pdu, counter, |covered| key.mac(from.0, covered)))

@@ -4,8 +4,15 @@
 //! protocol machines.
 #![forbid(unsafe_code)]
 
+mod artefacts;
+pub mod bench;
+pub mod case;
 pub mod catalogue;
+pub mod forge;
 pub mod load;
 pub mod oracle;
 pub mod report;
+pub mod runner;
+pub mod suite;
+pub mod trace;
 pub mod verdict;

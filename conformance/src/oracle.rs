@@ -68,8 +68,8 @@ pub struct Oracle {
     hop: Vec<Vec<Option<u64>>>,
     /// Cost of the best path whose inner nodes may all be passed.
     distance: Vec<Vec<Option<u64>>>,
-    /// Prefix → origin → what lies behind the origin.
-    origins: BTreeMap<String, BTreeMap<usize, BTreeSet<String>>>,
+    /// Prefix → origin → nodes behind the origin and the cost of the last hop to them.
+    origins: BTreeMap<String, BTreeMap<usize, BTreeMap<String, u64>>>,
 }
 
 impl Oracle {
@@ -118,7 +118,7 @@ impl Oracle {
         let domain = topology.domain();
         for (i, router) in self.routers.iter().enumerate() {
             let own = format!("/damc/{domain}/{router}");
-            self.origins.entry(own).or_default().entry(i).or_default().insert(router.clone());
+            self.origins.entry(own).or_default().entry(i).or_default().insert(router.clone(), 0);
         }
         for link in topology.links() {
             for (near, far) in [(&link.a, &link.b), (&link.b, &link.a)] {
@@ -128,6 +128,7 @@ impl Oracle {
                     continue;
                 };
                 let node = &topology.nodes()[far];
+                let last_hop = link.from(near).map_or(0, |d| u64::from(d.cost));
                 let mut names: Vec<String> = Vec::new();
                 match node.kind {
                     Role::Scsc => names.push(format!("/damc/{domain}/{far}")),
@@ -138,7 +139,7 @@ impl Oracle {
                     _ => {}
                 }
                 for name in names {
-                    self.origins.entry(name).or_default().entry(origin).or_default().insert(far.to_string());
+                    self.origins.entry(name).or_default().entry(origin).or_default().insert(far.to_string(), last_hop);
                 }
             }
         }
@@ -190,25 +191,31 @@ impl Oracle {
         self.origins.iter().filter_map(|(prefix, at)| Some((prefix.clone(), self.entry(i, at)?))).collect()
     }
 
-    fn entry(&self, i: usize, at: &BTreeMap<usize, BTreeSet<String>>) -> Option<Expected> {
-        if let Some(behind) = at.get(&i) {
-            let origins = BTreeSet::from([self.routers[i].clone()]);
-            return Some(Expected { cost: 0, origins, next_hops: behind.clone() });
-        }
-        let cost = at.keys().filter_map(|o| self.distance[i][*o]).min()?;
-        let nearest: Vec<usize> = at.keys().copied().filter(|o| self.distance[i][*o] == Some(cost)).collect();
-        let leads = |next: usize, origin: usize| {
-            let rest =
-                if next == origin { Some(0) } else { self.distance[next][origin].filter(|_| self.transit[next]) };
-            self.hop[i][next].zip(rest).is_some_and(|(first, rest)| first + rest == cost)
+    fn entry(&self, i: usize, at: &BTreeMap<usize, BTreeMap<String, u64>>) -> Option<Expected> {
+        let total = |o: usize| {
+            let last_hop = at[&o].values().min()?;
+            Some(self.distance[i][o]? + last_hop)
         };
-        let next_hops =
-            (0..self.routers.len()).filter(|n| *n != i && nearest.iter().any(|o| leads(*n, *o))).collect::<Vec<_>>();
-        Some(Expected {
-            cost,
-            origins: nearest.iter().map(|o| self.routers[*o].clone()).collect(),
-            next_hops: next_hops.iter().map(|n| self.routers[*n].clone()).collect(),
-        })
+        let cost = at.keys().filter_map(|o| total(*o)).min()?;
+        let nearest: Vec<usize> = at.keys().copied().filter(|o| total(*o) == Some(cost)).collect();
+        let mut next_hops = BTreeSet::new();
+        for &origin in &nearest {
+            if origin == i {
+                next_hops.extend(at[&i].iter().filter(|(_, c)| **c == cost).map(|(behind, _)| behind.clone()));
+            } else {
+                let leads = |next: &usize| self.leads(i, *next, origin);
+                next_hops.extend((0..self.routers.len()).filter(leads).map(|n| self.routers[n].clone()));
+            }
+        }
+        let origins = nearest.iter().map(|o| self.routers[*o].clone()).collect();
+        Some(Expected { cost, origins, next_hops })
+    }
+
+    /// Whether the hop from `i` to `next` begins a best path to `origin`.
+    fn leads(&self, i: usize, next: usize, origin: usize) -> bool {
+        let rest = if next == origin { Some(0) } else { self.distance[next][origin].filter(|_| self.transit[next]) };
+        let through = self.hop[i][next].zip(rest).map(|(first, rest)| first + rest);
+        next != i && through.is_some() && through == self.distance[i][origin]
     }
 
     /// The first way in which these FIBs are not as expected, in words; none where they are. Entries for labelled
@@ -257,12 +264,12 @@ mod tests {
         let topology = fig2();
         let whole = Oracle::new(&topology, &Failures::default());
         let b4 = &whole.expected("sg-1")["/B/4"];
-        assert_eq!((b4.cost, &b4.next_hops), (2, &set(&["sr-right"])));
+        assert_eq!((b4.cost, &b4.next_hops), (3, &set(&["sr-right"])));
         let cut = Oracle::new(&topology, &Failures::default().link("sg-1", "sr-right"));
         let b4 = &cut.expected("sg-1")["/B/4"];
-        assert_eq!((b4.cost, &b4.next_hops), (3, &set(&["sr-left"])));
+        assert_eq!((b4.cost, &b4.next_hops), (4, &set(&["sr-left"])));
         let b4 = &cut.expected("sr-left")["/B/4"];
-        assert_eq!((b4.cost, &b4.next_hops), (2, &set(&["sr-right", "sr-bottom"])));
+        assert_eq!((b4.cost, &b4.next_hops), (3, &set(&["sr-right", "sr-bottom"])));
     }
 
     #[test]
@@ -278,10 +285,10 @@ mod tests {
     fn pools_go_to_their_nearest_instances() {
         let oracle = Oracle::new(&fig2(), &Failures::default());
         let pool = &oracle.expected("sg-2")["/A"];
-        assert_eq!((pool.cost, &pool.origins), (2, &set(&["sg-1", "sg-4"])));
+        assert_eq!((pool.cost, &pool.origins), (3, &set(&["sg-1", "sg-4"])));
         assert_eq!(pool.next_hops, set(&["sr-left", "sr-right"]));
         let own = &oracle.expected("sg-1")["/A"];
-        assert_eq!((own.cost, &own.next_hops), (0, &set(&["pod-1"])));
+        assert_eq!((own.cost, &own.next_hops), (1, &set(&["pod-1"])));
     }
 
     #[test]

@@ -20,8 +20,7 @@ impl Bench {
     /// # Errors
     /// The node refuses or does not answer.
     pub async fn order(&self, node: &str, order: &OrderRequest) -> Result<serde_json::Value, LabError> {
-        let order = serde_json::to_value(order).map_err(|e| LabError::Lab(e.to_string()))?;
-        self.lab.order(node, &order).await
+        self.lab.order(node, order).await
     }
 
     /// Licenses `prefix` for `pod` at the SPA of its SG.

@@ -15,7 +15,8 @@ use damc_lab::recording::{Record, Recording, Wanted};
 use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::config::Pace;
-use damc_mgmt::view::{CallReply, CallRequest, FibView};
+use damc_mgmt::event::Event;
+use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
 use damc_wire::{Message, MessageType, NodeId, Role};
 
 use crate::case::Stop;
@@ -181,6 +182,24 @@ impl Bench {
         Ok(fibs)
     }
 
+    /// The events that a node remembers, oldest first.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn events(&self, node: &str) -> Result<Vec<Event>, LabError> {
+        let text = self.lab.management(node)?.get_text("/events?follow=false").await?;
+        let parse = |line: &str| serde_json::from_str(line).map_err(|e| LabError::Lab(format!("{node}: {e}: {line}")));
+        text.lines().filter(|l| !l.is_empty()).map(parse).collect()
+    }
+
+    /// The RIB of a node.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn rib(&self, node: &str) -> Result<RibView, LabError> {
+        self.lab.show(node, "rib").await
+    }
+
     /// A drop counter of a node.
     ///
     /// # Errors
@@ -272,7 +291,7 @@ impl Bench {
         for node in &status.nodes {
             match node.state {
                 damc_lab::control::NodeState::Paused => self.lab.node(&node.name, NodeAction::Resume).await?,
-                damc_lab::control::NodeState::Running | damc_lab::control::NodeState::Starting => {}
+                damc_lab::control::NodeState::Ready | damc_lab::control::NodeState::Starting => {}
                 _ => self.lab.node(&node.name, NodeAction::Start).await?,
             }
         }

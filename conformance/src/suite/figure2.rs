@@ -110,7 +110,8 @@ async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str)
             damc_wire::Message::Hello(h) => h.heard.as_ref().is_some_and(|(node, _)| node.as_str() == far),
             _ => false,
         });
-        findings.check(fresh, format!("{near} sent a hello on the link that names {far} as heard ({} hellos)", sent.len()));
+        findings
+            .check(fresh, format!("{near} sent a hello on the link that names {far} as heard ({} hellos)", sent.len()));
         let row = bench.lab.neighbors(near).await?.neighbors.into_iter().find(|n| n.port == far);
         let state = row.map_or_else(|| "no such port".to_owned(), |n| n.state);
         findings.check(state == "full", format!("{near} shows port {far} as {state}"));
@@ -142,7 +143,10 @@ async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Resul
     }
     for (a, b) in &drawn {
         let (ra, rb) = (bench.role(a)?.1, bench.role(b)?.1);
-        let forbidden = matches!((ra, rb), (Role::Sg, Role::Sg) | (Role::Spa, Role::Spa | Role::Sr | Role::Scsc) | (Role::Pod, Role::Sr));
+        let forbidden = matches!(
+            (ra, rb),
+            (Role::Sg, Role::Sg) | (Role::Spa, Role::Spa | Role::Sr | Role::Scsc) | (Role::Pod, Role::Sr)
+        );
         findings.check(!forbidden, format!("{a} – {b} is a kind of link the figure knows"));
     }
     Ok(())
@@ -204,7 +208,8 @@ async fn two_cuts(bench: &Bench, findings: &mut Findings, core: &[(String, Strin
         bench.mend(&x.0, &x.1).await?;
         bench.mend(&y.0, &y.1).await?;
     }
-    findings.check(true, format!("after each of {} double cuts at one node every FIB equals the oracle's", pairs.len()));
+    findings
+        .check(true, format!("after each of {} double cuts at one node every FIB equals the oracle's", pairs.len()));
     converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
     Ok(())
 }
@@ -215,7 +220,11 @@ async fn router_losses(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         let failures = Failures::default().node(&sr);
         let took = converge(bench, &failures, &format!("FIBs of the oracle without {sr}")).await?;
         findings.check(true, format!("without {sr} every FIB equals the oracle's after {} ms", took.as_millis()));
-        findings.figure(format!("convergence after the death of {sr}, seen from outside"), took.as_secs_f64() * 1e3, "ms");
+        findings.figure(
+            format!("convergence after the death of {sr}, seen from outside"),
+            took.as_secs_f64() * 1e3,
+            "ms",
+        );
         bench.lab.node(&sr, NodeAction::Start).await?;
         converge(bench, &Failures::default(), &format!("FIBs with {sr} back")).await?;
     }

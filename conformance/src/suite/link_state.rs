@@ -33,19 +33,91 @@ macro_rules! case {
 /// Cases of sections E and F.
 pub const CASES: &[Case] = &[
     case!("lsa-01", "LSAs cross links between SGs and SRs only", ["LSA-01"], Calm, only_between_routers),
-    case!("lsa-02", "An SG's LSAs tell its adjacencies with cost, and its prefixes by the port they lie behind", ["LSA-02"], Calm, adjacencies_and_prefixes),
-    case!("lsa-03", "Every LSDB holds an LSA of every SR with its links", ["LSA-03"], Calm, routers_advertise_themselves),
-    case!("lsa-04", "An SR that comes late and hangs on one SG only learns the whole mesh", ["LSA-04"], Nodes, late_joiner),
-    case!("lsa-05", "Registrations reach every node soon, and a node whose links lose 30 % of frames gets all of them", ["LSA-05", "REG-07"], Links, distribution_under_loss),
-    case!("lsa-06", "All LSDBs are equal in the end, after nodes died and came back", ["LSA-06"], Nodes, equal_after_deaths),
-    case!("lsa-07", "Damaged and reordered LSAs are never installed, and all is whole when the damage ends", ["LSA-07"], Links, damage),
-    case!("lsa-08", "With a link's data plane filled, its adjacency stays and LSAs get through", ["LSA-08", "ARC-04"], Guest, saturation),
-    case!("lsa-09", "An LSA from elsewhere changes a FIB without a local event", ["LSA-09", "FWD-04"], Guest, remote_change),
-    case!("rib-01", "The LSDB shown is the set of LSAs that crossed the wire last", ["RIB-01", "ARC-10"], Calm, lsdb_is_what_was_sent),
-    case!("rib-02", "Next-hop sets equal an independent shortest-path program's at every node", ["RIB-02"], Calm, oracle_equality),
+    case!(
+        "lsa-02",
+        "An SG's LSAs tell its adjacencies with cost, and its prefixes by the port they lie behind",
+        ["LSA-02"],
+        Calm,
+        adjacencies_and_prefixes
+    ),
+    case!(
+        "lsa-03",
+        "Every LSDB holds an LSA of every SR with its links",
+        ["LSA-03"],
+        Calm,
+        routers_advertise_themselves
+    ),
+    case!(
+        "lsa-04",
+        "An SR that comes late and hangs on one SG only learns the whole mesh",
+        ["LSA-04"],
+        Nodes,
+        late_joiner
+    ),
+    case!(
+        "lsa-05",
+        "Registrations reach every node soon, and a node whose links lose 30 % of frames gets all of them",
+        ["LSA-05", "REG-07"],
+        Links,
+        distribution_under_loss
+    ),
+    case!(
+        "lsa-06",
+        "All LSDBs are equal in the end, after nodes died and came back",
+        ["LSA-06"],
+        Nodes,
+        equal_after_deaths
+    ),
+    case!(
+        "lsa-07",
+        "Damaged and reordered LSAs are never installed, and all is whole when the damage ends",
+        ["LSA-07"],
+        Links,
+        damage
+    ),
+    case!(
+        "lsa-08",
+        "With a link's data plane filled, its adjacency stays and LSAs get through",
+        ["LSA-08", "ARC-04"],
+        Guest,
+        saturation
+    ),
+    case!(
+        "lsa-09",
+        "An LSA from elsewhere changes a FIB without a local event",
+        ["LSA-09", "FWD-04"],
+        Guest,
+        remote_change
+    ),
+    case!(
+        "rib-01",
+        "The LSDB shown is the set of LSAs that crossed the wire last",
+        ["RIB-01", "ARC-10"],
+        Calm,
+        lsdb_is_what_was_sent
+    ),
+    case!(
+        "rib-02",
+        "Next-hop sets equal an independent shortest-path program's at every node",
+        ["RIB-02"],
+        Calm,
+        oracle_equality
+    ),
     case!("rib-03", "Every FIB entry has a chosen RIB parent and goes with it", ["RIB-03"], Guest, parents),
-    case!("rib-05", "Hop chains of requests cost what the oracle says is least, for every pair", ["RIB-05"], Calm, optimal_chains),
-    case!("rib-06", "A raised link cost changes the tables everywhere and loses no request", ["RIB-06"], Links, raised_cost),
+    case!(
+        "rib-05",
+        "Hop chains of requests cost what the oracle says is least, for every pair",
+        ["RIB-05"],
+        Calm,
+        optimal_chains
+    ),
+    case!(
+        "rib-06",
+        "A raised link cost changes the tables everywhere and loses no request",
+        ["RIB-06"],
+        Links,
+        raised_cost
+    ),
     case!("rib-07", "Lookup is by name: component-wise, longest first", ["RIB-07", "REG-03"], Calm, lookup_by_name),
 ];
 
@@ -142,7 +214,8 @@ async fn routers_advertise_themselves(bench: &Bench, findings: &mut Findings) ->
                 .map(ToString::to_string)
                 .collect();
             if neighbours != expected {
-                findings.check(false, format!("{node} holds {sr} with neighbours {neighbours:?}, expected {expected:?}"));
+                findings
+                    .check(false, format!("{node} holds {sr} with neighbours {neighbours:?}, expected {expected:?}"));
             }
         }
     }
@@ -158,7 +231,8 @@ fn topology_links(lsdb: &LsdbView, origin: &str) -> BTreeSet<String> {
 async fn late_joiner(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     // An SR with an SG neighbour: it loses its state and all links but the one to that SG.
     let found = bench.topology.of_kind(Role::Sr).find_map(|sr| {
-        let near = |r: Role| bench.topology.links_of(&sr.id).filter(move |(_, far)| bench.topology.nodes()[*far].kind == r);
+        let near =
+            |r: Role| bench.topology.links_of(&sr.id).filter(move |(_, far)| bench.topology.nodes()[*far].kind == r);
         let sg = near(Role::Sg).next()?.1.to_string();
         (near(Role::Scsc).count() == 0).then(|| (sr.id.to_string(), sg))
     });
@@ -174,7 +248,11 @@ async fn late_joiner(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
         .wait(&what, bench.t_conv(), || async {
             let (mine, theirs) = (bench.lab.lsdb(&sr).await?, bench.lab.lsdb(&sg).await?);
             let equal = mine.digest == theirs.digest && topology_links(&theirs, &sr).contains(&sg);
-            Ok(if equal { Ok(mine.lsas.len()) } else { Err(format!("{} of {} LSAs", mine.lsas.len(), theirs.lsas.len())) })
+            Ok(if equal {
+                Ok(mine.lsas.len())
+            } else {
+                Err(format!("{} of {} LSAs", mine.lsas.len(), theirs.lsas.len()))
+            })
         })
         .await?;
     findings.check(true, format!("{what}: {size} LSAs"));
@@ -190,7 +268,7 @@ async fn distribution_under_loss(bench: &Bench, findings: &mut Findings) -> Resu
     // retransmission after it comes back the outcome is the same, only later.
     for (_, far) in bench.topology.links_of(&victim_id) {
         let change = LinkChange::Set { direction: damc_lab::control::Direction::Both, properties: lossy.clone() };
-        bench.lab.link(&victim, far.as_str(), &change).await?;
+        bench.lab.link(&victim, far.as_str(), change).await?;
     }
     let names = bench.register_many(8).await?;
     let what = format!("{} new prefixes in every FIB, {victim} behind lossy links included", names.len());
@@ -250,16 +328,14 @@ async fn damage(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         .find(|l| [&l.a, &l.b].iter().all(|n| bench.topology.nodes()[*n].kind == Role::Sr))
         .map(|l| (l.a.to_string(), l.b.to_string()))
         .ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
-    let reasons = [damc_wire::DropReason::BadMac, damc_wire::DropReason::BadSignature, damc_wire::DropReason::Malformed];
+    let reasons =
+        [damc_wire::DropReason::BadMac, damc_wire::DropReason::BadSignature, damc_wire::DropReason::Malformed];
     let mut before = 0;
     for reason in reasons {
         before += bench.dropped(&sr, reason).await? + bench.dropped(&far, reason).await?;
     }
     let properties = crate::bench::properties(&[("corrupt", "20%"), ("reorder", "30%"), ("delay", "2ms")])?;
-    bench
-        .lab
-        .link(&sr, &far, &LinkChange::Set { direction: damc_lab::control::Direction::Both, properties })
-        .await?;
+    bench.lab.link(&sr, &far, LinkChange::Set { direction: damc_lab::control::Direction::Both, properties }).await?;
     let names = bench.register_many(4).await?;
     let what = "frames damaged on the link are dropped and counted by reason";
     let counted = bench
@@ -320,13 +396,18 @@ async fn remote_change(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     let from = bench.now_ns();
     let names = bench.register_behind(sgs.last().map_or("", String::as_str), 1).await?;
     bench.wait_everywhere(&names, bench.t_conv()).await?;
-    let events = bench.lab.events(observer).await?;
+    let events = bench.events(observer).await?;
     let recent: Vec<_> = events.iter().filter(|e| e.at_ns >= from).collect();
-    let accepted = recent.iter().any(|e| matches!(&e.kind, EventKind::LsaAccepted { id, .. } if names.iter().any(|n| id.contains(n.as_str()))));
-    let local = recent.iter().any(|e| matches!(&e.kind, EventKind::LsaOriginated { .. } | EventKind::Announced { .. } | EventKind::Adjacency { .. }));
+    let accepted = recent
+        .iter()
+        .any(|e| matches!(&e.kind, EventKind::LsaAccepted { id, .. } if names.iter().any(|n| id.contains(n.as_str()))));
+    let local = recent.iter().any(|e| {
+        matches!(&e.kind, EventKind::LsaOriginated { .. } | EventKind::Announced { .. } | EventKind::Adjacency { .. })
+    });
     findings.check(accepted, format!("{observer} accepted the LSA of {}", names.join(", ")));
     findings.check(!local, format!("{observer} had no event of its own meanwhile"));
-    findings.check(recent.iter().any(|e| matches!(e.kind, EventKind::Fib { .. })), format!("{observer} published a FIB"));
+    findings
+        .check(recent.iter().any(|e| matches!(e.kind, EventKind::Fib { .. })), format!("{observer} published a FIB"));
     let full = recent.iter().any(|e| matches!(&e.kind, EventKind::Computed { full: true, .. }));
     findings.check(!full, "and ran no SPF for a prefix (check-list 15)");
     bench.unregister(&names).await
@@ -356,7 +437,11 @@ async fn lsdb_is_what_was_sent(bench: &Bench, findings: &mut Findings) -> Result
                 ((l.origin.clone(), id), l.sequence)
             })
             .collect();
-        findings.check_eq(&shown, &on_wire, format!("{node} shows the {} LSAs that crossed the wire last", on_wire.len()));
+        findings.check_eq(
+            &shown,
+            &on_wire,
+            format!("{node} shows the {} LSAs that crossed the wire last", on_wire.len()),
+        );
     }
     Ok(())
 }
@@ -376,9 +461,15 @@ async fn oracle_equality(bench: &Bench, findings: &mut Findings) -> Result<(), S
 /// FIB entries without a chosen route of the same prefix and the same next hops.
 fn orphans(fib: &FibView, rib: &RibView) -> Vec<String> {
     let parent = |e: &damc_mgmt::view::FibEntryView| {
-        let hops: BTreeSet<_> =
-            rib.routes.iter().filter(|r| r.chosen && r.prefix == e.prefix).flat_map(|r| &r.next_hops).map(|h| &h.node).collect();
-        e.next_hops.iter().all(|h| hops.contains(&h.node)) && rib.routes.iter().any(|r| r.chosen && r.prefix == e.prefix)
+        let hops: BTreeSet<_> = rib
+            .routes
+            .iter()
+            .filter(|r| r.chosen && r.prefix == e.prefix)
+            .flat_map(|r| &r.next_hops)
+            .map(|h| &h.node)
+            .collect();
+        e.next_hops.iter().all(|h| hops.contains(&h.node))
+            && rib.routes.iter().any(|r| r.chosen && r.prefix == e.prefix)
     };
     fib.entries.iter().filter(|e| !parent(e)).map(|e| e.prefix.clone()).collect()
 }
@@ -387,15 +478,27 @@ async fn parents(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let names = bench.register_many(1).await?;
     bench.wait_everywhere(&names, bench.t_conv()).await?;
     for node in bench.routers() {
-        let (fib, rib) = (bench.lab.fib(&node).await?, bench.lab.rib(&node).await?);
+        let (fib, rib) = (bench.lab.fib(&node).await?, bench.rib(&node).await?);
         let orphans = orphans(&fib, &rib);
-        findings.check(orphans.is_empty(), format!("{node}: each of {} FIB entries has a chosen RIB parent {orphans:?}", fib.entries.len()));
-        findings.check(rib.routes.len() >= fib.entries.len(), format!("{node}: the RIB lists {} candidates", rib.routes.len()));
+        findings.check(
+            orphans.is_empty(),
+            format!("{node}: each of {} FIB entries has a chosen RIB parent {orphans:?}", fib.entries.len()),
+        );
+        findings.check(
+            rib.routes.len() >= fib.entries.len(),
+            format!("{node}: the RIB lists {} candidates", rib.routes.len()),
+        );
     }
     bench.unregister(&names).await?;
     for node in bench.routers() {
-        let (fib, rib) = (bench.lab.fib(&node).await?, bench.lab.rib(&node).await?);
-        let left = fib.entries.iter().map(|e| &e.prefix).chain(rib.routes.iter().map(|r| &r.prefix)).filter(|p| names.contains(p)).count();
+        let (fib, rib) = (bench.lab.fib(&node).await?, bench.rib(&node).await?);
+        let left = fib
+            .entries
+            .iter()
+            .map(|e| &e.prefix)
+            .chain(rib.routes.iter().map(|r| &r.prefix))
+            .filter(|p| names.contains(p))
+            .count();
         findings.check(left == 0, format!("{node}: withdrawn from the RIB, gone from the FIB"));
     }
     Ok(())
@@ -415,7 +518,13 @@ async fn optimal_chains(bench: &Bench, findings: &mut Findings) -> Result<(), St
                 let cost = oracle.path_cost(path);
                 let least = path.first().zip(path.last()).and_then(|(a, b)| oracle.distance(a, b));
                 if cost != least || cost.is_none() {
-                    findings.check(false, format!("{} → {}: {what} went {path:?} at cost {cost:?}, least {least:?}", caller.id, target.prefix));
+                    findings.check(
+                        false,
+                        format!(
+                            "{} → {}: {what} went {path:?} at cost {cost:?}, least {least:?}",
+                            caller.id, target.prefix
+                        ),
+                    );
                 }
             }
             pairs += 1;
@@ -462,6 +571,10 @@ async fn lookup_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), St
         format!("{target}/cart/add, below {target}, reaches {owner} ({:?})", below.error),
     );
     let beside = bench.call(&caller, &format!("{target}x"), "whoami", &[]).await?;
-    findings.check_eq(&beside.error.as_deref(), &Some("no-route"), format!("{target}x, not below {target}, has no route"));
+    findings.check_eq(
+        &beside.error.as_deref(),
+        &Some("no-route"),
+        format!("{target}x, not below {target}, has no route"),
+    );
     Ok(())
 }

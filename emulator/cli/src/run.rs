@@ -1,35 +1,163 @@
 //! `damc run`.
 
-use crate::exit::{Outcome, not_available};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use damc_conformance::case::{Case, Suite};
+use damc_conformance::report::{cases_table, coverage_table, figures_table, summary_line};
+use damc_conformance::runner::{self, Finished, RunOptions, Watcher};
+use damc_conformance::verdict::{CaseResult, Kind};
+use damc_lab::job::LinksBy;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::session::of_lab;
+use crate::topology_argument::{load_runnable, locate};
 
 /// Bring a topology up, wait for convergence, run suites, write results, tear down.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Path or bare name of a topology.
     pub topology: String,
-    /// Which suite: conformance, qos or all.
-    #[arg(long, default_value = "all")]
+    /// Which suite.
+    #[arg(long, default_value = "all", value_parser = ["all", "conformance", "qos"])]
     pub suite: String,
-    /// Only cases whose id matches.
+    /// Only cases whose id matches, for example `aut-*`.
     #[arg(long, value_name = "GLOB")]
     pub case: Option<String>,
-    /// What serves impaired links: auto, netem or relay.
+    /// What serves links: auto, netem or relay.
     #[arg(long, default_value = "auto")]
-    pub links: String,
-    /// The kernel to run on: host or uml.
-    #[arg(long, default_value = "host")]
+    pub links: LinksBy,
+    /// The kernel to run on; `uml` is not available yet.
+    #[arg(long, default_value = "host", value_parser = ["host", "uml"])]
     pub kernel: String,
     /// Seed of keys, link randomness and flows; drawn and printed where absent.
     #[arg(long)]
     pub seed: Option<u64>,
     /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "results")]
-    pub results: std::path::PathBuf,
+    pub results: PathBuf,
     /// Leave the lab up when a case fails.
     #[arg(long)]
     pub keep_on_failure: bool,
 }
 
-pub fn run(_args: Args) -> Outcome {
-    not_available("run")
+pub fn run(args: Args) -> Outcome {
+    if args.kernel == "uml" {
+        return Err(Failure::usage(anyhow!(
+            "--kernel uml is not available yet; leave it out to run on the host's kernel"
+        )));
+    }
+    let source = locate(&args.topology)?;
+    let topology = load_runnable(&args.topology)?;
+    let options = RunOptions {
+        suite: match args.suite.as_str() {
+            "conformance" => Some(Suite::Conformance),
+            "qos" => Some(Suite::Qos),
+            _ => None,
+        },
+        case: args.case,
+        links: args.links,
+        seed: args.seed.unwrap_or_else(crate::up::drawn_seed),
+        results: args.results,
+        keep_on_failure: args.keep_on_failure,
+        command: std::env::args().collect(),
+        source,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminal = Terminal::new();
+        terminal.say(&format!("damc {}: {}, seed {}", env!("CARGO_PKG_VERSION"), topology.name(), options.seed));
+        tokio::select! {
+            finished = runner::run(&topology, &options, &mut terminal) => {
+                terminal.bar.finish_and_clear();
+                conclude(finished.map_err(of_lab)?)
+            }
+            _ = tokio::signal::ctrl_c() => {
+                terminal.bar.finish_and_clear();
+                // The lab dies with the handle that the abandoned run held.
+                eprintln!("damc: interrupted; the lab is gone");
+                Ok(Exit::Interrupted)
+            }
+        }
+    })
+}
+
+fn conclude(finished: Finished) -> Outcome {
+    let report = &finished.report;
+    println!("{}", cases_table(&report.cases));
+    if report.cases.iter().any(|c| !c.figures.is_empty()) {
+        println!("\n{}", figures_table(&report.cases));
+    }
+    println!("\n{}", coverage_table(report));
+    if let Some(aborted) = &report.run.aborted {
+        println!("\nthe run ended early: {aborted}");
+    }
+    println!("\n{}", summary_line(report));
+    match &finished.folder {
+        Some(folder) => println!("results: {}", folder.display()),
+        None => println!("results: not written"),
+    }
+    for error in &report.write_errors {
+        eprintln!("damc: results are incomplete: {error}");
+    }
+    if let Some(lab) = &finished.kept {
+        println!("the lab is still up: damc ps, damc show NODE fib --lab {lab}, damc down {lab}");
+    }
+    Ok(Exit::Code(report.exit_code()))
+}
+
+/// A progress bar on a terminal, a line for each phase and each case that does not pass elsewhere.
+struct Terminal {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let lines = !std::io::stderr().is_terminal();
+        let bar = if lines { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar, lines }
+    }
+
+    fn say(&self, text: &str) {
+        if self.lines {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+}
+
+impl Watcher for Terminal {
+    fn phase(&mut self, text: &str) {
+        self.bar.set_message(text.to_owned());
+        if self.lines {
+            eprintln!("… {text}");
+        }
+    }
+
+    fn cases(&mut self, count: usize) {
+        self.bar.set_length(count as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}") {
+            self.bar.set_style(style);
+        }
+        if self.lines {
+            eprintln!("… judging {count} cases");
+        }
+    }
+
+    fn begin(&mut self, case: &Case) {
+        self.bar.set_message(format!("{}: {}", case.id, case.title));
+    }
+
+    fn end(&mut self, result: &CaseResult) {
+        self.bar.inc(1);
+        if !matches!(result.verdict.kind(), Kind::Pass | Kind::Exception) {
+            self.say(&format!("{} {}: {}", result.verdict.kind().label(), result.id, result.verdict.reason()));
+        }
+    }
 }

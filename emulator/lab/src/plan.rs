@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
+use damc_wire::security::Certificate;
 use damc_wire::registry::Role;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -226,14 +227,16 @@ impl Interfaces {
 }
 
 /// The domain's root, and the seed of every node's keys.
-struct Authority<'a> {
+pub struct Authority<'a> {
     topology: &'a Topology,
     node_seed: [u8; 32],
     root: RootSecret,
 }
 
 impl<'a> Authority<'a> {
-    fn new(topology: &'a Topology, seed: u64) -> Self {
+    /// That of a run: one seed, one set of keys.
+    #[must_use]
+    pub fn new(topology: &'a Topology, seed: u64) -> Self {
         let derive = |purpose: &str| -> [u8; 32] {
             let parts = [purpose.as_bytes(), &seed.to_be_bytes(), topology.domain().as_str().as_bytes()];
             parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
@@ -245,9 +248,16 @@ impl<'a> Authority<'a> {
         }
     }
 
+    /// A node's secrets, and its certificate in this role.
+    #[must_use]
+    pub fn certify(&self, node: &NodeId, role: Role) -> (NodeSecrets, Certificate) {
+        let secrets = NodeSecrets::derive(&self.node_seed, node);
+        let certificate = self.root.issue(self.topology.domain(), node, role, &secrets);
+        (secrets, certificate)
+    }
+
     fn identity(&self, node: &Node) -> IdentityConfig {
-        let secrets = NodeSecrets::derive(&self.node_seed, &node.id);
-        let certificate = self.root.issue(self.topology.domain(), &node.id, node.kind, &secrets);
+        let (secrets, certificate) = self.certify(&node.id, node.kind);
         IdentityConfig {
             root_key: to_hex(&self.root.public().to_bytes()),
             signing_secret: to_hex(&secrets.signing),

@@ -26,11 +26,31 @@ pub enum EventKind {
     /// Carrier changed.
     Carrier { port: String, up: bool },
     /// LSA originated or purged by this node.
-    LsaOriginated { origin: String, id: String, sequence: u64, purge: bool },
+    LsaOriginated {
+        origin: String,
+        id: String,
+        #[serde(rename = "lsa_sequence")]
+        sequence: u64,
+        purge: bool,
+    },
     /// LSA installed from a neighbour.
-    LsaAccepted { origin: String, id: String, sequence: u64, purge: bool, port: String },
+    LsaAccepted {
+        origin: String,
+        id: String,
+        #[serde(rename = "lsa_sequence")]
+        sequence: u64,
+        purge: bool,
+        port: String,
+    },
     /// LSA refused.
-    LsaRefused { origin: String, id: String, sequence: u64, reason: String, port: String },
+    LsaRefused {
+        origin: String,
+        id: String,
+        #[serde(rename = "lsa_sequence")]
+        sequence: u64,
+        reason: String,
+        port: String,
+    },
     /// LSA left by age.
     LsaExpired { origin: String, id: String },
     /// Routes computed: full SPF, or partial (prefix only).

@@ -1,0 +1,139 @@
+//! What a run leaves beside its report: tables of the converged lab, a drawing, the environment, logs, captures.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use damc_lab::control::Status;
+use damc_lab::graph::{Drawing, Labels, Path as DrawnPath, svg};
+use damc_lab::recording::{Wanted, write_pcapng};
+use damc_lab::relay::calibrate::{Calibration, Depth};
+use damc_mgmt::view::FibView;
+use damc_wire::{NodeId, Role};
+use serde_json::json;
+use tabled::builder::Builder;
+use tabled::settings::Style;
+
+use crate::bench::Bench;
+use crate::report::RunFolder;
+use crate::runner::RunOptions;
+use crate::verdict::CaseResult;
+
+/// How much of the recording before a case belongs to its capture.
+const BEFORE_NS: u64 = 200_000_000;
+
+/// Measures what a link of this host does with the chosen backend; none where that cannot be measured, which the
+/// report then says.
+pub async fn calibrate(options: &RunOptions) -> Option<Calibration> {
+    let bench = damc_lab::bench::Bench::up(options.links).await.ok()?;
+    let calibration = bench.calibrate(Depth::Short).await.ok();
+    let _ = bench.down().await;
+    calibration
+}
+
+/// FIBs as text, LSDBs as JSON, and the picture with converged paths.
+pub async fn tables(bench: &Bench, folder: &mut RunFolder) {
+    for node in bench.routers() {
+        if let Ok(fib) = bench.lab.fib(&node).await {
+            folder.write(&format!("fib/{node}.txt"), fib_text(&fib));
+        }
+        if let Ok(lsdb) = bench.lab.lsdb(&node).await {
+            let json = serde_json::to_string_pretty(&lsdb).unwrap_or_default();
+            folder.write(&format!("lsdb/{node}.json"), json);
+        }
+    }
+    folder.write("topology.svg", picture(bench).await);
+}
+
+/// A FIB as people read it; free of what changes from run to run, so that two runs can be compared.
+#[must_use]
+pub fn fib_text(fib: &FibView) -> String {
+    let mut table = Builder::new();
+    table.push_record(["prefix", "source", "cost", "origin", "next hops"]);
+    for e in &fib.entries {
+        let prefix = if e.exact { format!("{} (exact)", e.prefix) } else { e.prefix.clone() };
+        let hops: Vec<_> = e.next_hops.iter().map(|h| h.node.as_str()).collect();
+        table.push_record([&prefix, &e.source, &e.cost.to_string(), &e.origin.join(" "), &hops.join(" ")]);
+    }
+    let mut text = format!("FIB of {}\n", fib.node);
+    let _ = writeln!(text, "{}", table.build().with(Style::psql()));
+    // Trailing blanks say nothing and trip comparisons.
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+async fn picture(bench: &Bench) -> String {
+    let mut paths = Vec::new();
+    let pods: Vec<_> = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).collect();
+    if let (Some(first), Some(last)) = (pods.first(), pods.last()) {
+        for (caller, target) in [(first, last), (last, first)] {
+            let name = target.services[0].prefix.to_string();
+            let Ok(reply) = bench.call(caller.id.as_str(), &name, "whoami", &[]).await else { continue };
+            let mut nodes = vec![caller.id.clone()];
+            nodes.extend(reply.path.iter().filter_map(|n| NodeId::new(n).ok()));
+            nodes.push(target.id.clone());
+            paths.push(DrawnPath { label: format!("{} calls {name}", caller.id), nodes });
+        }
+    }
+    let title = Some(format!("{} as it converged", bench.topology.name()));
+    svg(&bench.topology, &Drawing { title, paths, labels: Labels::default() })
+}
+
+/// `env.json`: what the run stood on.
+pub fn environment(
+    bench: &Bench,
+    status: &Status,
+    calibration: Option<&Calibration>,
+    options: &RunOptions,
+    folder: &mut RunFolder,
+) {
+    let env = json!({
+        "kernel": kernel(),
+        "cpus": std::thread::available_parallelism().map_or(0, usize::from),
+        "backend": status.backend,
+        "backend_reason": status.backend_reason,
+        "seed": options.seed,
+        "version": env!("CARGO_PKG_VERSION"),
+        "topology": options.source.display().to_string(),
+        "pace": bench.pace,
+        "phases": status.phases,
+        "ready_ms": status.ready_ms,
+        "resident_bytes": status.nodes.iter().map(|n| (n.name.clone(), n.resident_bytes)).collect::<std::collections::BTreeMap<_, _>>(),
+        "calibration": calibration,
+    });
+    folder.write("env.json", serde_json::to_string_pretty(&env).unwrap_or_default());
+}
+
+/// The running kernel, as `uname -sr` says it.
+#[must_use]
+pub fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("Linux {}", release.trim())
+}
+
+/// The log of every node, and of the lab.
+pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
+    let directory = bench.lab.directory();
+    for node in &status.nodes {
+        let log = directory.node_log(&node.name);
+        if log.exists() {
+            folder.copy(&log, &format!("logs/{}.log", node.name));
+        }
+    }
+    if directory.lab_log().exists() {
+        folder.copy(&directory.lab_log(), "logs/lab.log");
+    }
+}
+
+/// The frames around a case, as pcapng.
+pub async fn capture(bench: &Bench, case: &str, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
+    let wanted = Wanted { from_ns: Some(from_ns.saturating_sub(BEFORE_NS)), ..Wanted::default() };
+    let Ok(mut recording) = bench.lab.recording().await else { return };
+    let Ok(records) = recording.read(&wanted) else { return };
+    let mut bytes = Vec::new();
+    if write_pcapng(&mut bytes, recording.header(), case, records.iter()).is_ok() {
+        let name = format!("captures/{case}.pcapng");
+        folder.write(&name, bytes);
+        if folder.path().is_some_and(|p| Path::new(p).join(&name).exists()) {
+            result.attachments.push(name);
+        }
+    }
+}

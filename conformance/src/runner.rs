@@ -1,0 +1,297 @@
+//! A run: lab up, converged, calibrated, judged, reported, gone.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use damc_lab::control::Status;
+use damc_lab::job::LinksBy;
+use damc_lab::topology::Topology;
+use damc_lab::up::UpOptions;
+use damc_lab::{Lab, LabError};
+use damc_trust::to_hex;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::bench::Bench;
+use crate::case::{Case, Findings, Stop, Suite};
+use crate::forge::Forge;
+use crate::load::LoadWatch;
+use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
+use crate::verdict::{CaseResult, Verdict};
+use crate::{artefacts, suite};
+
+/// Choices of a run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// One suite only.
+    pub suite: Option<Suite>,
+    /// Only cases whose id matches this pattern (`*` any characters, `?` one).
+    pub case: Option<String>,
+    /// What serves links.
+    pub links: LinksBy,
+    /// Seed of keys and link randomness.
+    pub seed: u64,
+    /// Folder of results.
+    pub results: PathBuf,
+    /// Leave the lab up when a case failed.
+    pub keep_on_failure: bool,
+    /// The command line, for the report.
+    pub command: Vec<String>,
+    /// The topology file, for its hash.
+    pub source: PathBuf,
+}
+
+/// What a run tells while it works.
+pub trait Watcher {
+    /// A phase began.
+    fn phase(&mut self, text: &str);
+    /// The cases are known.
+    fn cases(&mut self, count: usize);
+    /// A case begins.
+    fn begin(&mut self, case: &Case);
+    /// A case ended.
+    fn end(&mut self, result: &CaseResult);
+}
+
+/// A finished run.
+pub struct Finished {
+    /// The report, with what could not be written.
+    pub report: Report,
+    /// Where it is.
+    pub folder: Option<PathBuf>,
+    /// The lab was left up under this name.
+    pub kept: Option<String>,
+}
+
+/// How long a lab may take to converge for the first time, in budgets of a change.
+const FIRST_CONVERGENCE: u32 = 4;
+
+/// Runs the suites on a topology.
+///
+/// # Errors
+/// The lab could not be brought up. Whatever happens later is part of the report.
+pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Finished, LabError> {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let cases = chosen(options);
+    watcher.phase("measuring what links of this host do");
+    let calibration = artefacts::calibrate(options).await;
+    watcher.phase("bringing the lab up");
+    let up = UpOptions {
+        lab: Some(format!("{}-{}", topology.name(), short_id())),
+        seed: options.seed,
+        links_by: options.links,
+        all_relayed: true,
+        ..UpOptions::default()
+    };
+    let lab = Lab::up(topology, &up).await?;
+    let status = lab.status().await?;
+    watcher.phase(&format!("{} processes ready after {:.0} ms; converging", status.nodes.len(), status.ready_ms));
+    let id = short_id();
+    let mut folder = RunFolder::create(&options.results, topology.name().as_str(), started, &id);
+    let pace = damc_lab::pace::derive(topology, up.calibration);
+    let forge = Forge::new(topology.clone(), options.seed);
+    let recording = lab.recording().await?;
+    let bench = Bench::new(lab, topology.clone(), pace, forge, recording);
+    let converged = bench.lab.wait_converged(bench.t_conv() * FIRST_CONVERGENCE).await;
+    let mut aborted = converged.as_ref().err().map(ToString::to_string);
+    let mut results = Vec::new();
+    if aborted.is_none() {
+        artefacts::tables(&bench, &mut folder).await;
+        watcher.cases(cases.len());
+        aborted = judge_all(&bench, &cases, &mut folder, &mut results, watcher).await;
+    }
+    watcher.phase("writing results and clearing up");
+    artefacts::environment(&bench, &status, calibration.as_ref(), options, &mut folder);
+    artefacts::logs(&bench, &status, &mut folder);
+    let kept = finish_lab(bench, options, &results).await;
+    let run = RunInfo {
+        id,
+        started: started.to_string(),
+        duration_ms: millis(clock.elapsed()),
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: options.command.clone(),
+        seed: options.seed,
+        suites: options.suite.map_or_else(|| vec!["conformance".into(), "qos".into()], |s| vec![s.label().into()]),
+        case_filter: options.case.clone(),
+        aborted,
+    };
+    let info = lab_info(topology, &options.source, &status, converged.ok());
+    let mut report = Report::new(run, info, calibration, results);
+    folder.finish(&mut report, &options.results);
+    Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
+}
+
+/// The cases to run, calm ones first.
+fn chosen(options: &RunOptions) -> Vec<Case> {
+    let wanted = |c: &Case| {
+        options.suite.is_none_or(|s| s == c.suite) && options.case.as_ref().is_none_or(|glob| glob_matches(glob, c.id))
+    };
+    let mut cases: Vec<Case> = suite::all().into_iter().filter(wanted).collect();
+    cases.sort_by_key(|c| (c.suite, c.impact));
+    cases
+}
+
+/// Judges case after case; tells why it had to give up, if it had to.
+async fn judge_all(
+    bench: &Bench,
+    cases: &[Case],
+    folder: &mut RunFolder,
+    results: &mut Vec<CaseResult>,
+    watcher: &mut dyn Watcher,
+) -> Option<String> {
+    let watch = match LoadWatch::start() {
+        Ok(watch) => watch,
+        Err(e) => return Some(format!("cannot watch the host's load: {e}")),
+    };
+    for case in cases {
+        watcher.begin(case);
+        let from = bench.now_ns();
+        let mut result = judge(bench, case, &watch).await;
+        if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
+            artefacts::capture(bench, case.id, from, folder, &mut result).await;
+        }
+        watcher.end(&result);
+        results.push(result);
+        if case.impact != crate::case::Impact::Calm
+            && let Err(e) = bench.restore().await
+        {
+            return Some(format!("after {} the lab did not come back to its topology: {e}", case.id));
+        }
+    }
+    None
+}
+
+/// Judges one case. A case that fails while the host is overloaded gets a second chance; what fails again under
+/// overload is inconclusive, because late wake-ups look the same as late nodes.
+async fn judge(bench: &Bench, case: &Case, watch: &LoadWatch) -> CaseResult {
+    let began = Instant::now();
+    let mut earlier = Vec::new();
+    for attempt in 1.. {
+        watch.take();
+        let mut findings = Findings::default();
+        let outcome = tokio::time::timeout(case.limit, (case.run)(bench, &mut findings)).await;
+        let lateness = watch.take();
+        let mut verdict = verdict(case, outcome, &findings);
+        if matches!(verdict, Verdict::Fail(_)) && lateness.overloaded() {
+            if attempt == 1 && bench.restore().await.is_ok() {
+                earlier.push(format!(
+                    "first attempt not counted, the host was overloaded ({lateness}): {}",
+                    verdict.reason()
+                ));
+                continue;
+            }
+            verdict = Verdict::Inconclusive(format!("the host was overloaded ({lateness}): {}", verdict.reason()));
+        }
+        earlier.append(&mut findings.evidence);
+        return CaseResult {
+            id: case.id.into(),
+            title: case.title.into(),
+            requirements: case.rows.iter().map(ToString::to_string).collect(),
+            suite: case.suite.label().into(),
+            verdict,
+            duration_ms: millis(began.elapsed()),
+            evidence: earlier,
+            figures: findings.figures,
+            attachments: Vec::new(),
+        };
+    }
+    unreachable!("invariant: the loop returns at its second turn at the latest")
+}
+
+fn verdict(
+    case: &Case,
+    outcome: Result<Result<(), Stop>, tokio::time::error::Elapsed>,
+    findings: &Findings,
+) -> Verdict {
+    let failed = findings.failures().join("; ");
+    match outcome {
+        Ok(Ok(())) if failed.is_empty() => Verdict::Pass,
+        Ok(Ok(())) => Verdict::Fail(failed),
+        Ok(Err(Stop::Failed(why))) if failed.is_empty() => Verdict::Fail(why),
+        Ok(Err(Stop::Failed(why))) => Verdict::Fail(format!("{failed}; {why}")),
+        Ok(Err(_)) | Err(_) if !failed.is_empty() => Verdict::Fail(failed),
+        Ok(Err(Stop::Inconclusive(why))) => Verdict::Inconclusive(why),
+        Ok(Err(Stop::NotApplicable(why))) => Verdict::Exception(format!("not on this topology: {why}")),
+        Err(_) => Verdict::Fail(format!("not finished within {} s", case.limit.as_secs())),
+    }
+}
+
+async fn finish_lab(bench: Bench, options: &RunOptions, results: &[CaseResult]) -> Option<String> {
+    let failed = results.iter().any(|r| matches!(r.verdict, Verdict::Fail(_)));
+    let mut lab = bench.lab;
+    if options.keep_on_failure && failed {
+        let name = lab.name().to_owned();
+        lab.detach();
+        return Some(name);
+    }
+    // A lab that does not end in order is ended by its supervisor's death; there is nothing to judge any more.
+    let _ = lab.down().await;
+    None
+}
+
+fn lab_info(topology: &Topology, source: &Path, status: &Status, converged: Option<Duration>) -> LabInfo {
+    let text = std::fs::read(source).unwrap_or_default();
+    LabInfo {
+        topology: topology.name().to_string(),
+        topology_sha256: to_hex(&Sha256::digest(&text)),
+        backend: status.backend.label().into(),
+        kernel: artefacts::kernel(),
+        nodes: status
+            .nodes
+            .iter()
+            .map(|n| NodeInfo { name: n.name.clone(), kind: n.kind.clone(), program: format!("damc-{}", n.kind) })
+            .collect(),
+        links: topology.links().len(),
+        ready_ms: Some(status.ready_ms),
+        converged_ms: converged.map(|d| d.as_secs_f64() * 1e3),
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Eight hexadecimal digits that differ from run to run.
+fn short_id() -> String {
+    let seed = (Timestamp::now().as_nanosecond(), std::process::id());
+    to_hex(&Sha256::digest(format!("{seed:?}"))[..4])
+}
+
+/// `*` matches any run of characters, `?` one, everything else itself.
+fn glob_matches(glob: &str, text: &str) -> bool {
+    match glob.chars().next() {
+        None => text.is_empty(),
+        Some('*') => (0..=text.len()).any(|i| text.is_char_boundary(i) && glob_matches(&glob[1..], &text[i..])),
+        Some(c) => {
+            let mut rest = text.chars();
+            rest.next().is_some_and(|t| c == '?' || c == t) && glob_matches(&glob[c.len_utf8()..], rest.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_choose_cases() {
+        assert!(glob_matches("aut-*", "aut-01"));
+        assert!(glob_matches("*", "anything"));
+        assert!(glob_matches("fig-1?", "fig-15"));
+        assert!(!glob_matches("fig-1?", "fig-1"));
+        assert!(!glob_matches("aut", "aut-01"));
+    }
+
+    #[test]
+    fn every_case_names_rows_of_the_catalogue_and_has_an_id_of_its_own() {
+        let mut ids = std::collections::BTreeSet::new();
+        for case in suite::all() {
+            assert!(ids.insert(case.id), "{} twice", case.id);
+            assert!(!case.rows.is_empty(), "{} judges nothing", case.id);
+            for row in case.rows {
+                assert!(crate::catalogue::Catalogue::get().row(row).is_some(), "{}: no row {row}", case.id);
+            }
+        }
+    }
+}
