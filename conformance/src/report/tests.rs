@@ -46,8 +46,7 @@ fn exit_codes_follow_the_worst_case_and_the_results_folder() {
         report.write_errors.push("report.md: no space left".into());
         assert_eq!(report.exit_code(), code, "a failed case outweighs a full disk");
     }
-    let mut aborted = RunInfo::default();
-    aborted.aborted = Some("not converged".into());
+    let aborted = RunInfo { aborted: Some("not converged".into()), ..RunInfo::default() };
     assert_eq!(Report::new(aborted, LabInfo::default(), None, Vec::new()).exit_code(), 3);
 }
 
