@@ -1,12 +1,15 @@
 //! A relay between real veth pairs in private namespaces: node ends in one, wire ends in another.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use damc_lab::relay::{self, RelayClient, RelayConfig};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -42,6 +45,7 @@ pub fn with_relay(config: RelayConfig, test: impl FnOnce(&mut RelayClient) + Sen
         });
         wire.raise.send(2 * links).unwrap();
         wire.raised.recv().unwrap();
+        wait_for_carrier(2 * links);
         let mut client = RelayClient::start(ours, &config).unwrap();
         test(&mut client);
         drop(client);
@@ -50,6 +54,20 @@ pub fn with_relay(config: RelayConfig, test: impl FnOnce(&mut RelayClient) + Sen
     .join();
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// Waits until the kernel says that the node ends carry frames: it switches their queues on some time after their peers
+/// came up, and loses what is sent before.
+fn wait_for_carrier(ends: usize) {
+    let mut missing: BTreeSet<u32> = (0..ends).map(|i| damc_link::ifindex(&format!("n{i}")).unwrap()).collect();
+    let mut watch = damc_link::CarrierWatch::open().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !missing.is_empty() {
+        assert!(Instant::now() < deadline, "no carrier on interfaces {missing:?}");
+        let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(100_u8)).unwrap();
+        watch.poll(|index, up| _ = up && missing.remove(&index)).unwrap();
     }
 }
 

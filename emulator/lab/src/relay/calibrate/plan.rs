@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::statistics::{Interval, Sample, binomial_interval, correlated_interval};
+use super::statistics::{Interval, Sample, binomial_interval, correlated_interval, slope};
 use super::train::{Train, TrainSpec};
 use super::{Depth, Measurement, Property, Tolerance};
 use crate::relay::distribution::Distribution;
@@ -46,7 +46,7 @@ pub(super) fn steps(depth: Depth) -> Vec<Step> {
         step(delay(10, 0), Read::Delay, paced(n(150, 1_000), 1_000)),
         step(delay(10, 2), Read::Jitter { sigma_ms: uniform_sigma(2.0) }, paced(n(300, 2_000), 500)),
         step(loss(Loss::Random { probability: 0.1 }), Read::Loss, flood(n(5_000, 20_000), long)),
-        rated(20_000_000, n(100, 400)),
+        rated(20_000_000, n(200, 400)),
     ];
     if long {
         let normal = DirectionSpec { distribution: Distribution::Normal, ..delay(20, 2) };
@@ -81,9 +81,9 @@ fn loss(loss: Loss) -> DirectionSpec {
     DirectionSpec { loss, ..DirectionSpec::default() }
 }
 
-/// Long frames, four times as fast as the rate carries them.
+/// Long frames, eight times as fast as the rate carries them.
 fn rated(rate: u64, count: u64) -> Step {
-    let gap = Duration::from_nanos(LONG_FRAME as u64 * 8 * 1_000_000_000 / rate / 4);
+    let gap = Duration::from_nanos(LONG_FRAME as u64 * 8 * 1_000_000_000 / rate / 8);
     let spec = DirectionSpec { rate_bps: Some(rate), ..DirectionSpec::default() };
     step(spec, Read::Rate, TrainSpec { gap, length: LONG_FRAME, ..paced(count, 0) })
 }
@@ -164,13 +164,16 @@ impl Step {
         vec![shares, Measurement { property, asked, measured, interval, samples, p50, p99, within }]
     }
 
+    /// The slope of arrival times over frames. The first quarter is left out: it arrives while the train is still being
+    /// sent, and a sender held up would leave the link idle there.
     fn rate(&self, train: &Train, tolerance: &Tolerance) -> Measurement {
         let asked = self.spec.rate_bps.unwrap_or(0) as f64;
-        let gaps = Sample::new(train.arrivals.windows(2).map(|w| w[1].at.saturating_sub(w[0].at) as f64 / 1e9));
         let bits = (self.train.length * 8) as f64;
-        let measured = bits / gaps.mean();
-        let spread = gaps.interval();
-        let interval = Interval { low: bits / spread.high, high: bits / spread.low.max(1e-9) };
+        let steady = &train.arrivals[train.arrivals.len() / 4..];
+        let first = steady.first().map_or(0, |a| a.at);
+        let (seconds, error) = slope(steady.iter().map(|a| a.at.saturating_sub(first) as f64 / 1e9));
+        let measured = bits / seconds;
+        let interval = Interval::around(measured, 1.96 * measured * error / seconds);
         let within = (measured / asked - 1.0).abs() <= tolerance.rate && train.arrivals.len() as u64 == train.sent;
         let samples = train.arrivals.len() as u64;
         Measurement { property: Property::Rate, asked, measured, interval, samples, p50: None, p99: None, within }

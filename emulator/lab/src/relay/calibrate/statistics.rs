@@ -67,6 +67,17 @@ impl Sample {
     }
 }
 
+/// Least-squares slope of values over their numbers, and its standard error.
+pub(super) fn slope(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
+    let n = values.len() as f64;
+    let (mean_x, mean_y) = ((n - 1.0) / 2.0, values.clone().sum::<f64>() / n);
+    let points = values.enumerate().map(|(i, y)| (i as f64 - mean_x, y - mean_y));
+    let spread: f64 = points.clone().map(|(x, _)| x * x).sum();
+    let slope = points.clone().map(|(x, y)| x * y).sum::<f64>() / spread;
+    let rest: f64 = points.map(|(x, y)| (y - slope * x).powi(2)).sum();
+    (slope, (rest / (n - 2.0).max(1.0) / spread).sqrt())
+}
+
 /// 99 % interval (Wilson) of the probability behind `hits` of `trials`.
 pub(super) fn binomial_interval(hits: u64, trials: u64) -> Interval {
     correlated_interval(hits, trials, 1.0)
@@ -97,6 +108,15 @@ mod tests {
         assert!((interval.low - 0.0456).abs() < 1e-3 && (interval.high - 0.2056).abs() < 1e-3, "{interval:?}");
         assert!(binomial_interval(0, 0).contains(0.5));
         assert!(!binomial_interval(0, 10_000).contains(0.01));
+    }
+
+    #[test]
+    fn the_slope_is_exact_on_a_line_and_survives_one_late_value() {
+        assert_eq!(slope([1.0, 3.0, 5.0, 7.0].into_iter()), (2.0, 0.0));
+        let mut late: Vec<f64> = (0..100).map(f64::from).collect();
+        late[99] += 3.0;
+        let (slope, error) = slope(late.into_iter());
+        assert!((slope - 1.0).abs() < 0.003 && error > 0.0, "{slope} ± {error}");
     }
 
     #[test]
