@@ -37,11 +37,7 @@ pub struct Args {
 pub fn run(mut args: Args) -> Outcome {
     // `damc call pod-1 /B/4 add 2 3 --trace` reads well, so options of ours that come last are taken as such.
     while let Some(last) = args.arguments.last().filter(|last| *last == "--trace" || *last == "--json") {
-        if last == "--trace" {
-            args.trace = true
-        } else {
-            args.json = true
-        }
+        if last == "--trace" { args.trace = true } else { args.json = true }
         args.arguments.pop();
     }
     let request = CallRequest {

@@ -75,8 +75,3 @@ pub fn report(outcome: Outcome) -> ExitCode {
         }
     }
 }
-
-/// A command that is declared and not there yet.
-pub fn not_available(command: &str) -> Outcome {
-    Err(Failure::usage(anyhow::anyhow!("`damc {command}` is not available yet")))
-}

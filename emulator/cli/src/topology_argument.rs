@@ -76,7 +76,6 @@ pub fn load(argument: &str) -> Result<Topology, Failure> {
 ///
 /// # Errors
 /// As [`load`]; what this version cannot do yet counts as a mistake.
-#[allow(dead_code, reason = "for commands that are not available yet")]
 pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
     topology::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
 }

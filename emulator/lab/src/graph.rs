@@ -77,16 +77,20 @@ fn link_labels(topology: &Topology, labels: Labels) -> Vec<LinkLabel> {
     let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     directions().for_each(|direction| *counts.entry(properties(direction)).or_default() += 1);
     let usual = counts.into_iter().max_by_key(|(_, count)| *count).map(|(words, _)| words).unwrap_or_default();
-    let say = |direction: &Direction| match labels {
-        Labels::None => String::new(),
-        Labels::All => properties(direction).join(" "),
-        // Only what differs: a link that is slower and otherwise as the others says that it is slower.
-        Labels::Different => {
-            let words = properties(direction).into_iter().filter(|word| !usual.contains(word));
-            words.collect::<Vec<_>>().join(" ")
+    let say = |direction: &Direction, other: &Direction| {
+        let (mut words, other) = (properties(direction), properties(other));
+        match labels {
+            Labels::None => words.clear(),
+            Labels::All => {}
+            // Only what differs, from most links or from the way back: a link that is slower says that it is slower.
+            Labels::Different => words.retain(|word| !usual.contains(word) || !other.contains(word)),
         }
+        words.join(" ")
     };
-    let label = |link: &Link| LinkLabel { forward: say(&link.forward), backward: say(&link.backward) };
+    let label = |link: &Link| LinkLabel {
+        forward: say(&link.forward, &link.backward),
+        backward: say(&link.backward, &link.forward),
+    };
     topology.links().iter().map(label).collect()
 }
 

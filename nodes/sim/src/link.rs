@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use damc_wire::Timestamp;
 use rand::{Rng, RngExt as _};
 
 /// What a link does to frames, the same in both directions.
@@ -15,11 +16,13 @@ pub struct LinkModel {
     pub loss_ppm: u32,
     /// Frames that come twice, parts per million.
     pub duplicate_ppm: u32,
+    /// Bits of Ethernet frames it carries each way in a second, one frame after the other; 0 for no limit.
+    pub rate_bps: u64,
 }
 
 impl Default for LinkModel {
     fn default() -> Self {
-        Self { delay: Duration::from_micros(100), jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0 }
+        Self { delay: Duration::from_micros(100), jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, rate_bps: 0 }
     }
 }
 
@@ -32,7 +35,15 @@ impl LinkModel {
             jitter: Duration::from_micros(2000),
             loss_ppm,
             duplicate_ppm: loss_ppm / 3,
+            rate_bps: 0,
         }
+    }
+
+    /// How long a PDU of this length occupies the link.
+    pub(crate) fn occupied(&self, pdu_len: usize) -> Duration {
+        const ETHERNET_HEADER: u64 = 14;
+        let bits = (pdu_len as u64 + ETHERNET_HEADER) * 8;
+        Duration::from_nanos((bits * 1_000_000_000).checked_div(self.rate_bps).unwrap_or(0))
     }
 
     /// After which times a frame that is sent now arrives.
@@ -72,6 +83,8 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// Frames from this end vanish, without anybody being told.
     pub(crate) silent: [bool; 2],
+    /// When the frame sent last from this end has left.
+    pub(crate) free_at: [Timestamp; 2],
     /// Rises when the link goes down: what was under way is lost.
     pub(crate) epoch: u64,
 }

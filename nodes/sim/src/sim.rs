@@ -146,6 +146,7 @@ impl Sim {
                     model: LinkModel::default(),
                     up: true,
                     silent: [false; 2],
+                    free_at: [Timestamp::ZERO; 2],
                     epoch: 0,
                 });
             }
@@ -518,11 +519,12 @@ impl Sim {
         }
         let Some(&link) = self.nodes[node].links.get(usize::from(port.0)) else { return };
         let from = self.end_of(link, node);
-        let wire = &self.links[link];
+        let wire = &mut self.links[link];
         if !wire.up || wire.silent[from] {
             return;
         }
-        let (epoch, now) = (wire.epoch, self.now);
+        wire.free_at[from] = wire.free_at[from].max(self.now) + wire.model.occupied(pdu.len());
+        let (epoch, now) = (wire.epoch, wire.free_at[from]);
         let mut arrivals = wire.model.arrivals(&mut self.rng);
         let last = arrivals.pop();
         for after in arrivals {

@@ -65,7 +65,7 @@ fn labels_say_what_differs() {
         let index = topology.links().iter().position(|link| (link.a.as_str(), link.b.as_str()) == (a, b)).unwrap();
         labels[index].joined()
     };
-    assert_eq!(of("sr-1", "sr-2"), "→ default ← cost 5");
+    assert_eq!(of("sr-1", "sr-2"), "→ cost 1 ← cost 5");
     assert_eq!(of("sg-1", "sr-1"), "");
     assert_eq!(of("sg-3", "sr-2"), "cost 10");
     assert!(

@@ -1,9 +1,10 @@
 //! From a YAML document to a topology: shapes, keys, quantities. What concerns several places is in `validate`.
 
 use core::ops::Range;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use damc_mgmt::config::Thresholds;
+use damc_wire::node_id::NodeIdError;
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
 
@@ -156,14 +157,19 @@ impl Reader<'_> {
                 self.mistake(
                     Kind::BadName,
                     at,
-                    format!("{what}: `{text}` starts with neither letter nor digit"),
+                    format!("{what} `{text}` starts with neither letter nor digit"),
                     ID_RULE,
                 );
                 None
             }
             Ok(id) => Some(id),
             Err(error) => {
-                self.mistake(Kind::BadName, at, format!("{what}: {error}"), ID_RULE);
+                let problem = match error {
+                    NodeIdError::Empty => "is empty".to_owned(),
+                    NodeIdError::TooLong(bytes) => format!("is {bytes} bytes long"),
+                    NodeIdError::BadCharacter(character) => format!("has the character {character:?}"),
+                };
+                self.mistake(Kind::BadName, at, format!("{what} `{text}` {problem}"), ID_RULE);
                 None
             }
         }
@@ -253,7 +259,8 @@ impl Reader<'_> {
             events: Vec::new(),
             unclear: BTreeSet::new(),
         };
-        let mut scope = Scope { known: &known, links: BTreeMap::new(), unclear: BTreeSet::new() };
+        let broken = fields.get("nodes").map(|value| broken_nodes(value, &known)).unwrap_or_default();
+        let mut scope = Scope { known: &known, broken, links: BTreeMap::new(), unclear: BTreeSet::new() };
         if let Some(value) = fields.get("links") {
             draft.links = self.links(value, defaults, &mut scope)?;
         }
@@ -375,10 +382,20 @@ impl Reader<'_> {
 /// What links and events refer to.
 struct Scope<'a> {
     known: &'a HashMap<NodeId, Role>,
+    /// Keys under `nodes` whose node is wrong itself: not to be called unknown on top of it.
+    broken: HashSet<&'a str>,
     /// Links by their ends in order, with the place of the first.
     links: BTreeMap<(NodeId, NodeId), Range<usize>>,
     /// Nodes named by links that are wrong: not to be called disconnected on top of it.
     unclear: BTreeSet<NodeId>,
+}
+
+/// Keys of `nodes` that gave no node.
+fn broken_nodes<'y>(nodes: &'y Yaml, known: &HashMap<NodeId, Role>) -> HashSet<&'y str> {
+    let Data::Map(entries) = &nodes.data else { return HashSet::new() };
+    let keys =
+        entries.iter().filter_map(|(key, _)| if let Data::Text(text) = &key.data { Some(text.as_str()) } else { None });
+    keys.filter(|text| !known.contains_key(*text)).collect()
 }
 
 impl Scope<'_> {
@@ -389,7 +406,7 @@ impl Scope<'_> {
 
 impl Reader<'_> {
     /// Two declared nodes, by a list of two.
-    fn ends(&mut self, value: &Yaml, scope: &mut Scope<'_>) -> Option<(NodeId, NodeId)> {
+    fn ends(&mut self, value: &Yaml, unclear: &mut BTreeSet<NodeId>, scope: &Scope<'_>) -> Option<(NodeId, NodeId)> {
         let help = "a link has two ends, such as [sg-1, sr-left]";
         let parts = self.list(value, "link", help);
         if parts.len() != 2 && matches!(value.data, Data::List(_)) {
@@ -399,7 +416,7 @@ impl Reader<'_> {
         match ends.as_slice() {
             [Some(a), Some(b)] => Some((a.clone(), b.clone())),
             ends => {
-                scope.unclear.extend(ends.iter().flatten().cloned());
+                unclear.extend(ends.iter().flatten().cloned());
                 None
             }
         }
@@ -409,7 +426,7 @@ impl Reader<'_> {
         let help = "name a node that is declared under `nodes`";
         let text = self.scalar_text(value, "node", help)?;
         let id = NodeId::new(&text).ok().filter(|id| scope.known.contains_key(id));
-        if id.is_none() {
+        if id.is_none() && !scope.broken.contains(text.as_str()) {
             let hint = did_you_mean(&text, scope.known.keys().map(NodeId::as_str));
             let help = if hint.is_empty() { help.to_owned() } else { hint };
             self.mistake(Kind::UnknownNode, value, format!("there is no node `{text}`"), help);
@@ -442,7 +459,10 @@ impl Reader<'_> {
         } else {
             (value, defaults, defaults)
         };
-        let (a, b) = self.ends(between, scope)?;
+        let mut unclear = BTreeSet::new();
+        let ends = self.ends(between, &mut unclear, scope);
+        scope.unclear.append(&mut unclear);
+        let (a, b) = ends?;
         if a == b {
             self.mistake(Kind::SelfLink, between, format!("`{a}` is linked with itself"), "name two different nodes");
             return None;
@@ -456,8 +476,11 @@ impl Reader<'_> {
             return None;
         }
         scope.links.insert(key, between.span.clone());
-        let link =
-            Link { forward: self.direction(forward, between), backward: self.direction(backward, between), a, b };
+        let link = Link { forward: direction(forward), backward: direction(backward), a, b };
+        if [&link.forward, &link.backward].iter().any(|way| way.spec.reorder.is_some() && way.spec.delay_ns == 0) {
+            let help = "frames overtake others that are held up: give the link a delay";
+            self.mistake(Kind::Contradiction, between, "reorder without delay has no effect", help);
+        }
         Some(Located { at: &between.span, value: link, parts: Vec::new() })
     }
 
@@ -466,15 +489,6 @@ impl Reader<'_> {
         let Some(value) = fields.get(key) else { return Properties::default() };
         let keys: Vec<_> = PROPERTIES.into_iter().chain(with_cost.then_some("cost")).collect();
         self.fields(value, key, &keys).map(|fields| self.properties(&fields)).unwrap_or_default()
-    }
-
-    fn direction(&mut self, properties: Properties, at: &Yaml) -> Direction {
-        let spec = DirectionSpec::default().with(&properties.change);
-        if spec.reorder.is_some() && spec.delay_ns == 0 {
-            let help = "frames overtake others that are held up: give the link a delay";
-            self.mistake(Kind::Contradiction, at, "reorder without delay has no effect", help);
-        }
-        Direction { spec, cost: properties.cost.unwrap_or(1) }
     }
 
     fn licences(&mut self, value: &Yaml, scope: &Scope<'_>) -> BTreeMap<NodeId, BTreeSet<Name>> {
@@ -492,6 +506,10 @@ impl Reader<'_> {
         }
         licences
     }
+}
+
+fn direction(properties: Properties) -> Direction {
+    Direction { spec: DirectionSpec::default().with(&properties.change), cost: properties.cost.unwrap_or(1) }
 }
 
 /// Thresholds as far as they are written.
@@ -599,8 +617,7 @@ impl Reader<'_> {
     }
 
     fn linked(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<(NodeId, NodeId)> {
-        let mut events = Scope { known: scope.known, links: BTreeMap::new(), unclear: BTreeSet::new() };
-        let (a, b) = self.ends(value, &mut events)?;
+        let (a, b) = self.ends(value, &mut BTreeSet::new(), scope)?;
         if scope.links.contains_key(&Scope::key(&a, &b)) {
             return Some((a, b));
         }

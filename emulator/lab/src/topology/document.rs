@@ -85,6 +85,15 @@ fn syntax_mistake(source: &str, error: &serde_yaml::Error) -> Mistake {
     let message = message.split(" at line ").next().unwrap_or(&message);
     let help = "the file must be one YAML document, see topologies/README.md for examples";
     let Some(location) = error.location() else {
+        if let Some(second) = source.find("\n---").filter(|_| message.contains("more than one document")) {
+            let at = second + 1..second + 4;
+            return Mistake::new(
+                MistakeKind::NotYaml,
+                &at,
+                "a second document begins here",
+                "keep one document in a file",
+            );
+        }
         return Mistake::of_file(MistakeKind::NotYaml, format!("this is no YAML: {message}"), help);
     };
     let mut start = location.index().min(source.len());
@@ -131,6 +140,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         f.write_str("a value without tag")
     }
     fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_none<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {

@@ -70,6 +70,38 @@ pub enum MistakeKind {
 }
 
 impl MistakeKind {
+    /// Every kind, in the order of their declaration.
+    pub const ALL: [Self; 28] = [
+        Self::Unreadable,
+        Self::NotYaml,
+        Self::Empty,
+        Self::TooLarge,
+        Self::WrongShape,
+        Self::UnknownKey,
+        Self::DuplicateKey,
+        Self::MissingKey,
+        Self::UnknownValue,
+        Self::BadUnit,
+        Self::OutOfRange,
+        Self::BadName,
+        Self::ReservedName,
+        Self::UnknownNode,
+        Self::UnknownLink,
+        Self::DuplicateLink,
+        Self::SelfLink,
+        Self::ForbiddenLink,
+        Self::SeveralAttachments,
+        Self::MissingAttachment,
+        Self::SeveralScscs,
+        Self::Disconnected,
+        Self::NotForThisKind,
+        Self::DuplicatePrefix,
+        Self::BadPool,
+        Self::UnknownPrefix,
+        Self::Contradiction,
+        Self::NotAvailable,
+    ];
+
     /// The name used in reports.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -121,7 +121,7 @@ impl<'a> Check<'a> {
             } else {
                 "links go sr-sr, sg-sr, pod-sg, spa-sg, scsc-sr and scsc-sg"
             };
-            let message = format!("`{a}` is a {kind_a} and `{b}` is a {kind_b}: these are never linked");
+            let message = format!("`{a}` ({kind_a}) and `{b}` ({kind_b}) are never linked");
             self.add(Kind::ForbiddenLink, link.at, message, help);
         }
     }

@@ -173,10 +173,13 @@ impl Scsc {
         }
         self.ways = best.into_iter().map(|(node, (_, port))| (node, port)).collect();
         let reachable = self.ways.keys().cloned().collect();
-        self.ground = Ground { topology, catalogue: Catalogue::from_lsdb(&self.replica), reachable };
-        if now >= self.decide_from {
-            self.director.on_topology(now, &self.ground, &mut self.out);
-        }
+        self.ground = Ground {
+            topology,
+            catalogue: Catalogue::from_lsdb(&self.replica),
+            reachable,
+            incomplete: now < self.decide_from,
+        };
+        self.director.on_topology(now, &self.ground, &mut self.out);
     }
 
     // ===== routed messages =====
@@ -199,9 +202,8 @@ impl Scsc {
         let taken = match &frame.message {
             Message::Telemetry(report) => self.check(&source, report, &[Role::Sg, Role::Sr]).map(|from| {
                 let sender = (&from, report.certificate.role);
-                if now >= self.decide_from {
-                    self.director.on_telemetry(now, sender, &report.body, &self.ground, &mut self.out);
-                }
+                self.ground.incomplete = now < self.decide_from;
+                self.director.on_telemetry(now, sender, &report.body, &self.ground, &mut self.out);
                 self.reply(
                     now,
                     &source,

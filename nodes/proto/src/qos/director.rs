@@ -38,6 +38,8 @@ pub struct Ground {
     pub catalogue: Catalogue,
     /// Reachable nodes.
     pub reachable: BTreeSet<NodeId>,
+    /// The replica is still being filled: measurements are taken, decisions wait.
+    pub incomplete: bool,
 }
 
 /// A course and how it was told to the nodes.
@@ -122,7 +124,7 @@ impl Director {
                 concerned.insert(target);
             }
         }
-        for prefix in concerned {
+        for prefix in concerned.into_iter().filter(|_| !ground.incomplete) {
             self.consider(now, &Steered { source: from.clone(), prefix }, ground, out);
         }
     }
@@ -130,6 +132,9 @@ impl Director {
     /// The replica or the reachable nodes changed: courses may be broken.
     pub fn on_topology(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) {
         self.table.prune(now);
+        if ground.incomplete {
+            return;
+        }
         let steered: Vec<Steered> = self.steerings.keys().cloned().collect();
         for steered in steered {
             let Some(steering) = self.steerings.get_mut(&steered) else { continue };

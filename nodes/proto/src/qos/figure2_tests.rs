@@ -114,7 +114,7 @@ impl Model {
         let topology = Topology::from_links(&links, &SGS);
         let catalogue = Catalogue::from_entries(&SERVICES);
         let reachable = self.links.keys().flat_map(|(a, b)| [id(a), id(b)]).collect();
-        self.ground = Ground { topology, catalogue, reachable };
+        self.ground = Ground { topology, catalogue, reachable, incomplete: false };
         self.director.on_topology(self.now, &self.ground, &mut self.out);
     }
 

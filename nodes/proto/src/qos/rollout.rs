@@ -38,7 +38,7 @@ pub struct Recipient {
 pub enum Progress {
     /// Acknowledgements are missing.
     Running,
-    /// All reachable recipients have acknowledged.
+    /// The whole path has acknowledged; of a withdrawal all that can be reached.
     Done,
     /// A recipient refused, or stayed silent for half a lifetime.
     Failed(Option<DropReason>),
@@ -127,7 +127,7 @@ impl Rollout {
         self.started = now;
     }
 
-    /// Policies to send now. Nothing is ever sent to a node that cannot be reached; it does not hold up the others.
+    /// Policies to send now. Nothing is ever sent to a node that cannot be reached.
     pub fn poll_transmit(&mut self, now: Timestamp, reachable: impl Fn(&NodeId) -> bool) -> Vec<Policy> {
         let Some(stage) = self.stage(&reachable) else { return Vec::new() };
         let (label, source, prefix) = (self.label, self.source.clone(), self.prefix.clone());
@@ -148,16 +148,19 @@ impl Rollout {
         send
     }
 
-    /// The lowest stage that waits for a reachable node.
+    /// The lowest stage that waits for somebody: for every node of a path that goes in, otherwise for reachable ones.
     fn stage(&self, reachable: &impl Fn(&NodeId) -> bool) -> Option<usize> {
-        self.recipients.iter().filter(|(node, r)| !r.is_settled() && reachable(node)).map(|(_, r)| r.stage).min()
+        let awaited = |node: &NodeId, r: &Recipient| !r.is_settled() && (r.is_on_path() || reachable(node));
+        self.recipients.iter().filter(|(node, r)| awaited(node, r)).map(|(_, r)| r.stage).min()
     }
 
-    /// Takes an acknowledgement or refusal; false where it answers nothing that is open.
+    /// Takes an acknowledgement or refusal; false where it answers nothing that was asked. Further ones of the same
+    /// version, from repetitions that crossed the first, change nothing.
     pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, version: u64, refusal: Option<DropReason>) -> bool {
-        let Some(r) = self.recipients.get_mut(node).filter(|r| r.version == version && !r.is_settled()) else {
-            return false;
-        };
+        let Some(r) = self.recipients.get_mut(node).filter(|r| r.version == version) else { return false };
+        if r.is_settled() {
+            return true;
+        }
         r.acknowledged = refusal.is_none();
         r.refusal = refusal;
         if refusal.is_none() {
@@ -306,6 +309,17 @@ mod tests {
         r.on_ack(at(102), &id("d"), 2, None);
         assert_eq!(r.progress(at(102), |n| n.as_str() != "m"), Progress::Done);
         assert!(!r.is_over(at(6000)) && r.is_over(at(6200)), "the unreachable one's time is over too");
+    }
+
+    #[test]
+    fn a_path_with_an_unreachable_node_is_never_done() {
+        let mut r = rollout(1, &["s", "m", "d"], &[]);
+        assert_eq!(r.progress(at(0), |_| false), Progress::Running, "the SCSC is cut off");
+        r.poll_transmit(at(0), |n| n.as_str() != "m");
+        r.on_ack(at(1), &id("d"), 1, None);
+        assert!(r.poll_transmit(at(1), |n| n.as_str() != "m").is_empty(), "the ingress must wait");
+        assert_eq!(r.progress(at(2), |n| n.as_str() != "m"), Progress::Running);
+        assert_eq!(r.progress(at(3001), |n| n.as_str() != "m"), Progress::Failed(None));
     }
 
     #[test]

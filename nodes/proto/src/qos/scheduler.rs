@@ -209,13 +209,16 @@ fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: 
             let metrics = measured.unwrap_or_else(|| world.estimate(&picture, &direct, &member.instance));
             found.push(Candidate::new(world, &direct, &member.instance, &metrics, judged));
         }
+        // Of several equal plain ways traffic may be kept to a good one; the only plain way is no alternative to itself.
+        let single = world.plain(&steered.source, &member.origin).is_some_and(|p| p.is_single());
+        let is_only = |path: &[u32]| if single { *path == direct } else { elsewhere && *path == direct };
         let own: Vec<Link> = direct.windows(2).map(|w| (w[0], w[1])).collect();
         let around_each = own.iter().map(|link| vec![*link]);
         let around: BTreeSet<Vec<u32>> = [Vec::new(), own.clone(), suspects.iter().copied().collect()]
             .into_iter()
             .chain(around_each)
             .filter_map(|gone| world.topology.least(from, to, |l, c| weight(l, c).filter(|_| !gone.contains(&l))))
-            .filter(|path| !is_plain(path, &plain.links) && *path != direct)
+            .filter(|path| !is_only(path))
             .collect();
         for path in around {
             let metrics = world.estimate(&picture, &path, &member.instance);
@@ -223,9 +226,4 @@ fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: 
         }
     }
     found
-}
-
-/// Whether plain traffic may take this path already.
-fn is_plain(path: &[u32], plain: &BTreeSet<Link>) -> bool {
-    path.windows(2).all(|w| plain.contains(&(w[0], w[1])))
 }
