@@ -67,7 +67,7 @@ pub fn derive(topology: &Topology, calibration: Calibration) -> Pace {
 
     Pace {
         hello_interval_ms: hello,
-        dead_interval_ms: 4 * hello,
+        dead_interval_ms: base.dead_interval_ms.div_ceil(base.hello_interval_ms) * hello,
         echo_interval_ms: echo,
         retransmit_ms: ms(base.retransmit_ms).max(round_trip + round_trip / 2),
         retransmit_max_ms: ms(base.retransmit_max_ms).max(4 * round_trip),

@@ -239,7 +239,7 @@ impl<'a> Authority<'a> {
     pub fn new(topology: &'a Topology, seed: u64) -> Self {
         let derive = |purpose: &str| -> [u8; 32] {
             let parts = [purpose.as_bytes(), &seed.to_be_bytes(), topology.domain().as_str().as_bytes()];
-            parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
+            parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
         };
         Self {
             topology,

@@ -112,6 +112,7 @@ const fn label(distribution: Distribution) -> &'static str {
 
 type ValueError = (MistakeKind, String);
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn of_unit(error: UnitError) -> ValueError {
     let kind = if matches!(error, UnitError::OutOfRange(_)) { Kind::OutOfRange } else { Kind::BadUnit };
     (kind, error.to_string())

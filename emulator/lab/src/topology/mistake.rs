@@ -200,7 +200,7 @@ impl Diagnostic for Mistake {
 #[derive(Debug)]
 pub struct Mistakes {
     file: String,
-    source: NamedSource<String>,
+    source: Box<NamedSource<String>>,
     listed: Vec<Mistake>,
     omitted: usize,
 }
@@ -210,7 +210,7 @@ impl Mistakes {
         mistakes.sort_by_key(|mistake| mistake.span.as_ref().map(|span| span.start));
         let omitted = mistakes.len().saturating_sub(MAX_LISTED);
         mistakes.truncate(MAX_LISTED);
-        let source = NamedSource::new(file, source.to_owned()).with_language("yaml");
+        let source = Box::new(NamedSource::new(file, source.to_owned()).with_language("yaml"));
         Self { file: file.to_owned(), source, listed: mistakes, omitted }
     }
 
@@ -251,7 +251,7 @@ impl std::error::Error for Mistakes {}
 
 impl Diagnostic for Mistakes {
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
+        Some(self.source.as_ref())
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {

@@ -148,6 +148,7 @@ pub struct TimelineEvent {
 
 /// What can happen during a run.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a timeline is short, and read once")]
 pub enum TimelineAction {
     /// A link changes.
     Link {
@@ -169,6 +170,7 @@ pub enum TimelineAction {
 
 /// How a link changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a timeline is short, and read once")]
 pub enum LinkEvent {
     /// Carrier goes.
     Down,
