@@ -34,36 +34,40 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(mut args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     // `damc call pod-1 /B/4 add 2 3 --trace` reads well, so options of ours that come last are taken as such.
-    while let Some(last) = args.arguments.last().filter(|last| *last == "--trace" || *last == "--json") {
-        if last == "--trace" { args.trace = true } else { args.json = true }
-        args.arguments.pop();
+    let (mut arguments, mut trace, mut json) = (args.arguments.as_slice(), args.trace, args.json);
+    while let [rest @ .., last] = arguments
+        && matches!(last.as_str(), "--trace" | "--json")
+    {
+        trace |= last == "--trace";
+        json |= last == "--json";
+        arguments = rest;
     }
     let request = CallRequest {
         name: args.name.clone(),
         method: args.method.clone(),
-        args: args.arguments.clone(),
+        args: arguments.to_vec(),
         deadline_ms: args.deadline,
-        trace: args.trace,
+        trace,
         source: None,
         flow: None,
     };
     block_on(async {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
         let reply = lab.call(&args.from, &request).await.map_err(of_lab)?;
-        if args.json {
+        if json {
             println!("{}", serde_json::to_string(&reply)?);
         } else if let Some(result) = &reply.result {
             println!("{result}");
         }
-        if args.trace && !args.json {
+        if trace && !json {
             println!("there: {}", reply.path.join(" → "));
             println!("back:  {}", reply.return_path.join(" → "));
             println!("time:  {:.3} ms", reply.elapsed_ns as f64 / 1e6);
         }
         let Some(reason) = reply.error else { return Ok(Exit::Passed) };
-        if !args.json {
+        if !json {
             let detail = reply.detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
             eprintln!("damc: {} {}: {reason}{}", args.name, args.method, detail.unwrap_or_default());
         }

@@ -38,7 +38,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     block_on(async {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
         lab.management(&args.node).map_err(of_lab)?;
@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Outcome {
         if !args.all {
             recording.skip_to_end().map_err(of_lab)?;
         }
-        let mut sink = Sink::open(&args, &recording)?;
+        let mut sink = Sink::open(args, &recording)?;
         let wanted = Wanted { node: Some(args.node.clone()), port: args.port.clone(), ..Wanted::default() };
         let mut left = args.count.unwrap_or(u64::MAX);
         loop {

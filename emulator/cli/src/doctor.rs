@@ -48,10 +48,10 @@ struct Report {
     labs_work: bool,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     block_on(async {
         let mut report = Report { findings: host(), calibration: None, labs_work: false };
-        bench(&args, &mut report).await;
+        bench(args, &mut report).await;
         if args.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {

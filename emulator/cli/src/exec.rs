@@ -18,7 +18,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     inside(args.lab.as_deref(), &args.node, &args.command)
 }
 

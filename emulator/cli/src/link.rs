@@ -34,8 +34,8 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
-    let change = change(&args)?;
+pub fn run(args: &Args) -> Outcome {
+    let change = change(args)?;
     block_on(async {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
         if let Some(change) = change {

@@ -25,7 +25,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     block_on(async {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
         let path = if args.node == "lab" {

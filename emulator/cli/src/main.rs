@@ -67,21 +67,21 @@ fn main() -> ExitCode {
     }
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
-        Command::Up(args) => up::run(args),
+        Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(args),
-        Command::Ps(args) => ps::run(args),
-        Command::Exec(args) => exec::run(args),
-        Command::Shell(args) => shell::run(args),
-        Command::Logs(args) => logs::run(args),
-        Command::Capture(args) => capture::run(args),
-        Command::Show(args) => show::run(args),
-        Command::Link(args) => link::run(args),
-        Command::Node(args) => node::run(args),
-        Command::Call(args) => call::run(args),
+        Command::Ps(args) => ps::run(&args),
+        Command::Exec(args) => exec::run(&args),
+        Command::Shell(args) => shell::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Link(args) => link::run(&args),
+        Command::Node(args) => node::run(&args),
+        Command::Call(args) => call::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Graph(args) => graph::run(&args),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     exit::report(outcome)
 }

@@ -18,7 +18,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     let action = NodeAction::ALL.into_iter().find(|action| action.label() == args.action).ok_or_else(|| {
         let actions = NodeAction::ALL.map(NodeAction::label).join(", ");
         Failure::usage(anyhow::anyhow!("a node knows {actions}, not `{}`", args.action))

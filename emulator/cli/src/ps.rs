@@ -16,7 +16,7 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     block_on(async {
         let mut labs = Vec::new();
         for directory in rundir::live_labs().map_err(of_lab)? {

@@ -1,6 +1,7 @@
 //! What the commands that deal with labs share: the runtime, interrupts, and how a lab's errors end a command.
 
 use damc_lab::LabError;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -8,24 +9,17 @@ use crate::exit::{Exit, Failure, Outcome};
 pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Before the work begins: from its first step on there may be something to clear away.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            outcome = work => outcome,
-            interrupted = interrupted() => {
-                interrupted?;
-                eprintln!("damc: interrupted");
-                Ok(Exit::Interrupted)
-            }
+            outcome = work => return outcome,
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
+        eprintln!("damc: interrupted");
+        Ok(Exit::Interrupted)
     })
-}
-
-async fn interrupted() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
-    }
 }
 
 /// The way a lab's error ends a command: what the user named wrongly is wrong usage, what this host lacks is inconclusive.

@@ -13,7 +13,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     let shell = std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
     inside(args.lab.as_deref(), &args.node, &[shell])
 }

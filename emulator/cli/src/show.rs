@@ -30,7 +30,7 @@ pub struct Args {
     pub lab: Option<String>,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     if !VIEWS.contains(&args.what.as_str()) {
         return Err(Failure::usage(anyhow::anyhow!("a node shows {}, not `{}`", VIEWS.join(", "), args.what)));
     }

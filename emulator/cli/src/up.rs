@@ -36,7 +36,7 @@ pub struct Args {
     pub converge_within: u64,
 }
 
-pub fn run(args: Args) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     let topology = load_runnable(&args.topology)?;
     let options = UpOptions {
         lab: args.lab.clone(),

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::ChildStdout;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -24,6 +25,8 @@ use crate::job::Job;
 const READY_LINE: &str = "ready";
 /// How long an orderly end may take before it is made to happen.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// Threads that start nodes.
+const STARTERS: usize = 4;
 /// Log lines told when a node ends unasked.
 const LAST_LINES: usize = 12;
 
@@ -98,9 +101,7 @@ impl Nodes {
 /// Starts every node and waits until each is ready.
 pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
     let since = Instant::now();
-    for node in &lab.job.nodes {
-        start(lab, &node.name)?;
-    }
+    start_side_by_side(lab)?;
     record_phase(&lab.phases, "start nodes", since);
     let since = Instant::now();
     let within = Duration::from_millis(lab.job.ready_within_ms);
@@ -125,6 +126,40 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
         within,
         last: format!("not ready: {}{tail}", late.join(", ")),
     })
+}
+
+/// Starts every node, several at a time: starting one is mostly waiting for its fork and exec.
+fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
+    let mut programs = Vec::new();
+    for node in &lab.job.nodes {
+        programs.push((lab.namespace(&node.name)?.fd(), node, lab.directory.node_log(&node.name)));
+    }
+    let next = AtomicUsize::new(0);
+    let start_some = || {
+        let mut started = Vec::new();
+        while let Some((namespace, node, log)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !node.argv.is_empty() {
+                let program = Program { node: &node.name, argv: &node.argv, namespace: *namespace, log };
+                started.push((&node.name, Instant::now(), process::start(program)));
+            }
+        }
+        started
+    };
+    let started: Vec<_> = std::thread::scope(|scope| {
+        let starters: Vec<_> = (0..STARTERS).map(|_| scope.spawn(start_some)).collect();
+        starters
+            .into_iter()
+            .flat_map(|starter| starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    // This thread has reaped nothing meanwhile, so no process has come and gone unseen.
+    for (node, at, outcome) in started {
+        enlist(lab, node, at, outcome?);
+    }
+    for node in lab.job.nodes.iter().filter(|node| node.argv.is_empty()) {
+        lab.nodes.with(&node.name, |node| node.state = NodeState::Ready);
+    }
+    Ok(())
 }
 
 /// Has process 1 take note of every child that ends.
@@ -238,18 +273,24 @@ fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
     let job = lab.job.nodes.iter().find(|node| node.name == name);
     let argv = job.map(|node| node.argv.as_slice()).unwrap_or_default();
     if argv.is_empty() {
-        lab.nodes.with(name, |node| node.state = NodeState::Ready);
-        return Ok(());
+        return Err(LabError::Refused(format!("{name} is a namespace without a process")));
     }
     // A socket of a process before would be in the way.
     let _ = fs::remove_file(lab.directory.node_socket(name));
     let log = lab.directory.node_log(name);
-    let Started { pid, stdout } = process::start(Program { node: name, argv, namespace: namespace.fd(), log: &log })?;
+    let at = Instant::now();
+    let started = process::start(Program { node: name, argv, namespace: namespace.fd(), log: &log })?;
+    enlist(lab, name, at, started);
+    Ok(())
+}
+
+/// Takes a process that has just been started under supervision.
+fn enlist(lab: &Rc<Lab>, name: &str, at: Instant, Started { pid, stdout }: Started) {
     lab.nodes.with(name, |node| {
         node.pid = Some(pid);
         node.state = NodeState::Starting;
         node.starts += 1;
-        node.started_at = Instant::now();
+        node.started_at = at;
         node.end_ordered = false;
     });
     let (lab, name) = (lab.clone(), name.to_owned());
@@ -258,7 +299,6 @@ fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
             eprintln!("lab-init: output of {name}: {error}");
         }
     });
-    Ok(())
 }
 
 /// Reads what a node prints: the sign of its readiness, and lines for its log.
