@@ -65,7 +65,12 @@ fn main() -> ExitCode {
     if let Some(code) = damc_lab::hidden::dispatch() {
         return code;
     }
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A lab and its results outlive whoever reads what is printed about them.
+    if !matches!(command, Command::Run(_) | Command::Up(_)) {
+        damc_lab::exec::process::end_on_broken_pipe();
+    }
+    let outcome = match command {
         Command::Run(args) => run::run(args),
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(args),

@@ -11,8 +11,12 @@ use tokio::time::Instant;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 
-/// Pause between two looks: shorter than anything that is measured here, long enough to leave the nodes alone.
+/// Shortest pause between two looks: shorter than anything that is measured here.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Longest pause between two looks.
+const LOOK_AGAIN_AT_LAST: Duration = Duration::from_millis(200);
+/// A pause is so many times as long as the look before it, so that looking does not slow down what is looked at.
+const REST: u32 = 4;
 
 impl Lab {
     /// Waits until the lab has converged; returns how long after readiness that was.
@@ -46,6 +50,7 @@ impl Lab {
 
     async fn look_until(&self, deadline: Instant) -> Result<(), String> {
         loop {
+            let began = Instant::now();
             let Err(missing) = self.look().await else { return Ok(()) };
             if Instant::now() >= deadline {
                 return Err(match missing {
@@ -53,7 +58,7 @@ impl Lab {
                     Missing::Answer(error) => error.one_line(),
                 });
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep((began.elapsed() * REST).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LAST)).await;
         }
     }
 

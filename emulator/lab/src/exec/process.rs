@@ -99,6 +99,13 @@ pub fn signal(group: Pid, signal: Signal) -> Result<()> {
     }
 }
 
+/// Has this process end quietly when whoever reads its output goes away (Rust ignores SIGPIPE otherwise). For programs
+/// that only print.
+pub fn end_on_broken_pipe() {
+    // SAFETY: the default disposition runs no code of ours.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+}
+
 /// Takes the exit states of all children that have ended, orphans that fell to process 1 among them.
 #[must_use]
 pub fn reap() -> Vec<(Pid, String)> {
