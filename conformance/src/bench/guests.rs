@@ -14,6 +14,9 @@ use crate::case::Stop;
 /// First component of the names that suites register; no topology uses it.
 const GUEST: &str = "guest";
 
+/// Frames of a flood that are handed over at once.
+const FLOOD_BURST: usize = 500;
+
 impl Bench {
     /// Gives a node an order beside the wire.
     ///
@@ -41,6 +44,7 @@ impl Bench {
     pub async fn register(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
         self.licence(pod, prefix).await?;
         self.order(pod, &OrderRequest::StartService { prefix: prefix.into(), pool: None }).await?;
+        self.undo_later((pod.into(), OrderRequest::StopService { prefix: prefix.into() }));
         Ok(())
     }
 
@@ -82,7 +86,9 @@ impl Bench {
     pub async fn unregister(&self, names: &[String]) -> Result<(), Stop> {
         for name in names {
             let pod = name.split('/').nth(2).unwrap_or_default();
-            self.order(pod, &OrderRequest::StopService { prefix: name.clone() }).await?;
+            let stop = (pod.to_owned(), OrderRequest::StopService { prefix: name.clone() });
+            self.order(pod, &stop.1).await?;
+            self.undone(&stop);
         }
         self.wait_nowhere(names, self.t_conv()).await
     }
@@ -126,6 +132,7 @@ impl Bench {
         let (_, target, _) = self.far_pair().await?;
         let parse = |s: &str| s.parse::<Name>().map_err(|e| Stop::Inconclusive(format!("{s}: {e}")));
         let (destination, source) = (parse(&target)?, parse(&self.service_of(pod)?)?);
+        let mut pdus = Vec::new();
         for i in 0..count {
             let data = Data {
                 correlation: u64::MAX - i as u64,
@@ -135,8 +142,10 @@ impl Bench {
             };
             let flow = u32::try_from(i).unwrap_or(0);
             let frame = Frame::routed(destination.clone(), source.clone(), flow, 0, 64, Message::Data(data));
-            let pdu = frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-            self.lab.inject(pod, sg, &pdu).await?;
+            pdus.push(frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?);
+        }
+        for burst in pdus.chunks(FLOOD_BURST) {
+            self.lab.inject_all(pod, sg, burst).await?;
         }
         Ok(count)
     }

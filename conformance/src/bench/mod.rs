@@ -16,6 +16,7 @@ use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::Event;
+use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
 use damc_wire::{Message, MessageType, NodeId, Role};
 
@@ -34,6 +35,8 @@ pub struct Bench {
     /// The suites' own pen.
     pub forge: Forge,
     tail: Mutex<Tail>,
+    /// Orders that take back what cases did beside links and processes, for cases that end early.
+    undo: Mutex<Vec<(String, OrderRequest)>>,
 }
 
 /// The recording so far, in memory: cases look back at it again and again.
@@ -52,7 +55,7 @@ impl Bench {
     /// Around a lab that has converged.
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
-        Self { lab, topology, pace, forge, tail: Mutex::new(Tail { recording, records: Vec::new() }) }
+        Self { lab, topology, pace, forge, tail: Mutex::new(Tail { recording, records: Vec::new() }), undo: Mutex::default() }
     }
 
     // ===== time =====
@@ -298,7 +301,20 @@ impl Bench {
         for link in self.topology.links() {
             self.mend(link.a.as_str(), link.b.as_str()).await?;
         }
+        let undo = std::mem::take(&mut *self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for (node, order) in undo {
+            // A node that was restarted has forgotten the order, and what is gone needs no taking back.
+            let _ = self.order(&node, &order).await;
+        }
         self.lab.wait_converged(self.t_conv() * 2).await.map(drop)
+    }
+
+    fn undo_later(&self, order: (String, OrderRequest)) {
+        self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(order);
+    }
+
+    fn undone(&self, order: &(String, OrderRequest)) {
+        self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|o| o != order);
     }
 
     /// Frames of a type since `from_ns` that `sender` put on its link to `receiver`.

@@ -141,6 +141,8 @@ impl Bench {
     /// # Errors
     /// The node refuses.
     pub async fn set_cost(&self, near: &str, far: &str, cost: u32) -> Result<(), LabError> {
+        let configured = OrderRequest::Cost { port: far.into(), cost: self.configured_cost(near, far) };
+        self.undo_later((near.into(), configured));
         self.order(near, &OrderRequest::Cost { port: far.into(), cost }).await.map(drop)
     }
 

@@ -508,7 +508,8 @@ async fn optimal_chains(bench: &Bench, findings: &mut Findings) -> Result<(), St
     let oracle = Oracle::new(&bench.topology, &Failures::default());
     let mut pairs = 0;
     for caller in bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()) {
-        for target in bench.topology.of_kind(Role::Pod).flat_map(|p| p.services.iter().take(1)) {
+        let others = bench.topology.of_kind(Role::Pod).filter(|p| p.id != caller.id);
+        for target in others.flat_map(|p| p.services.iter().take(1)) {
             let reply = bench.call(caller.id.as_str(), &target.prefix.to_string(), "whoami", &[]).await?;
             if let Some(error) = &reply.error {
                 findings.check(false, format!("{} → {}: {error}", caller.id, target.prefix));

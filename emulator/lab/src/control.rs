@@ -79,14 +79,14 @@ pub enum Request {
         /// Node.
         node: String,
     },
-    /// Send a PDU out of a node's port, as if the node had sent it.
+    /// Send PDUs out of a node's port, as if the node had sent them.
     Inject {
         /// Node.
         node: String,
         /// Port: the neighbour's name.
         port: String,
-        /// PDU, hexadecimal.
-        pdu: String,
+        /// PDUs, hexadecimal.
+        pdus: Vec<String>,
     },
     /// Measure what a link does, forward: [`Reply::Calibration`]. Nothing else should use the link meanwhile.
     Calibrate {

@@ -217,8 +217,16 @@ impl Lab {
     /// # Errors
     /// When there is no such port, or the kernel does not take the frame.
     pub async fn inject(&self, node: &str, port: &str, pdu: &[u8]) -> Result<()> {
-        let pdu = pdu.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.done(&Request::Inject { node: node.to_owned(), port: port.to_owned(), pdu }).await
+        self.inject_all(node, port, &[pdu.to_vec()]).await
+    }
+
+    /// Sends PDUs out of a node's port at once, as if the node had sent them. What its queue has no room for is lost.
+    ///
+    /// # Errors
+    /// As [`Lab::inject`].
+    pub async fn inject_all(&self, node: &str, port: &str, pdus: &[Vec<u8>]) -> Result<()> {
+        let pdus = pdus.iter().map(|pdu| damc_trust::to_hex(pdu)).collect();
+        self.done(&Request::Inject { node: node.to_owned(), port: port.to_owned(), pdus }).await
     }
 
     /// The recording from its beginning, with everything captured before this call in it.

@@ -86,7 +86,7 @@ async fn answer(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
         Request::Link { a, b, change } => lab.links.change(&a, &b, *change).await.map(|()| Reply::Done),
         Request::ShowLink { a, b } => Ok(Reply::Link { link: Box::new(lab.links.show(&a, &b)?) }),
         Request::Node { node, action } => nodes::act(lab, &node, action).await.map(|()| Reply::Done),
-        Request::Inject { node, port, pdu } => inject(lab, &node, &port, &pdu).map(|()| Reply::Done),
+        Request::Inject { node, port, pdus } => inject(lab, &node, &port, &pdus).map(|()| Reply::Done),
         Request::Calibrate { a, b, depth } => {
             let calibration = calibrate::run(lab, &a, &b, depth).await?;
             Ok(Reply::Calibration { calibration: Box::new(calibration) })
@@ -123,19 +123,21 @@ async fn hand_out_namespaces(lab: &Lab, node: &str, stream: &UnixStream) -> Resu
     Ok(())
 }
 
-fn inject(lab: &Lab, node: &str, port: &str, pdu: &str) -> Result<()> {
+fn inject(lab: &Lab, node: &str, port: &str, pdus: &[String]) -> Result<()> {
     let namespace = lab.namespace(node)?;
     let end = lab.job.ends_of(node).find(|(neighbour, _)| *neighbour == port).map(|(_, end)| end);
     let end = end.ok_or_else(|| LabError::Refused(format!("{node} has no port {port}")))?;
-    let pdu = bytes_of(pdu).ok_or_else(|| LabError::Refused("the PDU is not hexadecimal".to_owned()))?;
+    let pdus: Option<Vec<Vec<u8>>> = pdus.iter().map(|pdu| bytes_of(pdu)).collect();
+    let pdus = pdus.ok_or_else(|| LabError::Refused("a PDU is not hexadecimal".to_owned()))?;
     let header = damc_link::ethernet_header(end.address);
     let refused = |why: String| LabError::Refused(format!("cannot send from {node} to {port}: {why}"));
     let report = namespace.run(|| {
         // Another socket than the recorder's, which would not see what it sends itself.
         let socket = RawSocket::open_on(&end.interface, Filter::Control).map_err(|error| refused(error.to_string()))?;
-        Ok(socket.send([Transmit { interface: 0, header: &header, body: &pdu }]))
+        Ok(socket.send(pdus.iter().map(|pdu| Transmit { interface: 0, header: &header, body: pdu })))
     })??;
-    if report.sent == 1 { Ok(()) } else { Err(refused(format!("{report:?}"))) }
+    // A queue that overflows is what a flood wants to see; a frame that cannot be sent at all is not.
+    if report.down == 0 && report.failed == 0 { Ok(()) } else { Err(refused(format!("{report:?}"))) }
 }
 
 fn bytes_of(text: &str) -> Option<Vec<u8>> {
