@@ -35,6 +35,11 @@ release:
 damc *arguments: release
     @./target/release/damc "$@"
 
+# Lookups, forwarding verdicts, one hop and idle memory on this machine
+bench:
+    cargo bench -p damc-forward
+    cargo bench -p damc-daemon
+
 # Licences and advisories of all dependencies (needs cargo-deny)
 deny:
     cargo deny check

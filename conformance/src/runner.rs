@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::bench::Bench;
-use crate::case::{Case, Findings, Stop, Suite};
+use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::forge::Forge;
 use crate::load::LoadWatch;
 use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
@@ -99,7 +99,8 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     if aborted.is_none() {
         artefacts::tables(&bench, &mut folder).await;
         watcher.cases(cases.len());
-        aborted = judge_all(&bench, &cases, &mut folder, &mut results, watcher).await;
+        let judging = Judging { bench: &bench, unfaithful: unfaithful(calibration.as_ref()) };
+        aborted = judging.all(&cases, &mut folder, &mut results, watcher).await;
     }
     watcher.phase("writing results and clearing up");
     artefacts::environment(&bench, &status, calibration.as_ref(), options, &mut folder);
@@ -132,71 +133,101 @@ fn chosen(options: &RunOptions) -> Vec<Case> {
     cases
 }
 
-/// Judges case after case; tells why it had to give up, if it had to.
-async fn judge_all(
-    bench: &Bench,
-    cases: &[Case],
-    folder: &mut RunFolder,
-    results: &mut Vec<CaseResult>,
-    watcher: &mut dyn Watcher,
-) -> Option<String> {
-    let watch = match LoadWatch::start() {
-        Ok(watch) => watch,
-        Err(e) => return Some(format!("cannot watch the host's load: {e}")),
-    };
-    for case in cases {
-        watcher.begin(case);
-        let from = bench.now_ns();
-        let mut result = judge(bench, case, &watch).await;
-        if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
-            artefacts::capture(bench, case.id, from, folder, &mut result).await;
-        }
-        watcher.end(&result);
-        results.push(result);
-        if case.impact != crate::case::Impact::Calm
-            && let Err(e) = bench.restore().await
-        {
-            return Some(format!("after {} the lab did not come back to its topology: {e}", case.id));
-        }
-    }
-    None
+/// Why the links were not what was asked for; none where they were, or where that could not be measured.
+fn unfaithful(calibration: Option<&damc_lab::relay::calibrate::Calibration>) -> Option<String> {
+    calibration.filter(|c| !c.faithful).map(|c| c.reasons.join("; "))
 }
 
-/// Judges one case. A case that fails while the host is overloaded gets a second chance; what fails again under
-/// overload is inconclusive, because late wake-ups look the same as late nodes.
-async fn judge(bench: &Bench, case: &Case, watch: &LoadWatch) -> CaseResult {
-    let began = Instant::now();
-    let mut earlier = Vec::new();
-    for attempt in 1.. {
-        watch.take();
-        let mut findings = Findings::default();
-        let outcome = tokio::time::timeout(case.limit, (case.run)(bench, &mut findings)).await;
-        let lateness = watch.take();
-        let mut verdict = verdict(case, outcome, &findings);
-        if matches!(verdict, Verdict::Fail(_)) && lateness.overloaded() {
-            if attempt == 1 && bench.restore().await.is_ok() {
-                earlier.push(format!(
-                    "first attempt not counted, the host was overloaded ({lateness}): {}",
-                    verdict.reason()
-                ));
-                continue;
+/// What cases are judged with.
+struct Judging<'a> {
+    bench: &'a Bench,
+    unfaithful: Option<String>,
+}
+
+impl Judging<'_> {
+    /// Judges case after case; tells why it had to give up, if it had to.
+    async fn all(
+        &self,
+        cases: &[Case],
+        folder: &mut RunFolder,
+        results: &mut Vec<CaseResult>,
+        watcher: &mut dyn Watcher,
+    ) -> Option<String> {
+        let watch = match LoadWatch::start() {
+            Ok(watch) => watch,
+            Err(e) => return Some(format!("cannot watch the host's load: {e}")),
+        };
+        for case in cases {
+            watcher.begin(case);
+            let from = self.bench.now_ns();
+            let mut result = self.one(case, &watch).await;
+            if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
+                artefacts::capture(self.bench, case.id, from, folder, &mut result).await;
             }
-            verdict = Verdict::Inconclusive(format!("the host was overloaded ({lateness}): {}", verdict.reason()));
+            watcher.end(&result);
+            results.push(result);
+            if case.impact != Impact::Calm
+                && let Err(e) = self.bench.restore().await
+            {
+                return Some(format!("after {} the lab did not come back to its topology: {e}", case.id));
+            }
         }
-        earlier.append(&mut findings.evidence);
-        return CaseResult {
+        None
+    }
+
+    /// Judges one case. A case that fails while the host is overloaded gets a second chance; what fails again under
+    /// overload is inconclusive, because late wake-ups look the same as late nodes. So is a case about quality on links
+    /// that calibration found not to be what was asked for.
+    async fn one(&self, case: &Case, watch: &LoadWatch) -> CaseResult {
+        let began = Instant::now();
+        let mut evidence = Vec::new();
+        let mut attempt = self.attempt(case, watch).await;
+        if let (Verdict::Fail(why), Some(load)) = (&attempt.verdict, &attempt.overload)
+            && self.bench.restore().await.is_ok()
+        {
+            evidence.push(format!("first attempt not counted, the host was overloaded ({load}): {why}"));
+            evidence.append(&mut attempt.findings.evidence);
+            attempt = self.attempt(case, watch).await;
+        }
+        let verdict = match (attempt.verdict, attempt.overload, &self.unfaithful) {
+            (Verdict::Fail(why), Some(load), _) => {
+                Verdict::Inconclusive(format!("the host was overloaded ({load}): {why}"))
+            }
+            (Verdict::Fail(why), None, Some(links)) if case.suite == Suite::Qos => {
+                Verdict::Inconclusive(format!("links were not as asked ({links}): {why}"))
+            }
+            (verdict, _, _) => verdict,
+        };
+        evidence.append(&mut attempt.findings.evidence);
+        CaseResult {
             id: case.id.into(),
             title: case.title.into(),
             requirements: case.rows.iter().map(ToString::to_string).collect(),
             suite: case.suite.label().into(),
             verdict,
             duration_ms: millis(began.elapsed()),
-            evidence: earlier,
-            figures: findings.figures,
+            evidence,
+            figures: attempt.findings.figures,
             attachments: Vec::new(),
-        };
+        }
     }
-    unreachable!("invariant: the loop returns at its second turn at the latest")
+
+    async fn attempt(&self, case: &Case, watch: &LoadWatch) -> Attempt {
+        watch.take();
+        let mut findings = Findings::default();
+        let outcome = tokio::time::timeout(case.limit, (case.run)(self.bench, &mut findings)).await;
+        let lateness = watch.take();
+        let verdict = verdict(case, outcome, &findings);
+        Attempt { verdict, overload: lateness.overloaded().then(|| lateness.to_string()), findings }
+    }
+}
+
+/// One attempt at a case.
+struct Attempt {
+    verdict: Verdict,
+    /// How the host was overloaded meanwhile, if it was.
+    overload: Option<String>,
+    findings: Findings,
 }
 
 fn verdict(

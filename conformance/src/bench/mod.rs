@@ -55,7 +55,14 @@ impl Bench {
     /// Around a lab that has converged.
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
-        Self { lab, topology, pace, forge, tail: Mutex::new(Tail { recording, records: Vec::new() }), undo: Mutex::default() }
+        Self {
+            lab,
+            topology,
+            pace,
+            forge,
+            tail: Mutex::new(Tail { recording, records: Vec::new() }),
+            undo: Mutex::default(),
+        }
     }
 
     // ===== time =====

@@ -171,7 +171,7 @@ impl Default for Pace {
             echo_interval_ms: 50,
             echo_multiplier: 3,
             retransmit_ms: 50,
-            retransmit_max_ms: 5000,
+            retransmit_max_ms: 1000,
             lsa_lifetime_ms: 3_600_000,
             lsa_refresh_ms: 1_200_000,
             lsa_min_origination_ms: 50,
