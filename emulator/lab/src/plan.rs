@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
-use damc_wire::security::Certificate;
 use damc_wire::registry::Role;
+use damc_wire::security::Certificate;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

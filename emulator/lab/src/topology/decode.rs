@@ -1,22 +1,19 @@
-//! From a YAML document to a topology: shapes, keys, quantities. What concerns several places is in `validate`.
+//! From a YAML document to a topology: the reader, the file's head, its nodes. What refers to nodes is in `connect`,
+//! properties of links in `link`, the other sections in `measure` and `timeline`; `validate` looks at several places at once.
 
 use core::ops::Range;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use damc_mgmt::config::Thresholds;
 use damc_wire::node_id::NodeIdError;
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
 
+use super::connect::{Scope, broken_nodes};
 use super::document::{self, Data, Yaml};
 use super::link::{PROPERTIES, Properties};
 use super::mistake::{Mistake, MistakeKind as Kind, did_you_mean};
 use super::validate::{self, Draft, Located};
-use super::{
-    Direction, Link, LinkEvent, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeEvent, Qos, Service,
-    TimelineAction, TimelineEvent, Topology,
-};
-use crate::relay::DirectionSpec;
+use super::{MAX_NODES, MAX_SERVICES, Node, Qos, Service, Topology};
 
 const TOP_KEYS: [&str; 8] = ["name", "domain", "defaults", "nodes", "links", "licences", "qos", "events"];
 const NODE_KEYS: [&str; 6] = ["kind", "services", "transit", "overload", "exec", "position"];
@@ -67,13 +64,13 @@ impl Reader<'_> {
         self.mistake(Kind::MissingKey, around, format!("`{key}` is missing"), help);
     }
 
-    fn wrong_shape(&mut self, at: &Yaml, what: &str, expected: &str, help: &str) {
+    pub(super) fn wrong_shape(&mut self, at: &Yaml, what: &str, expected: &str, help: &str) {
         let message = format!("{what}: expected {expected}, found {}", at.data.describe());
         self.mistake(Kind::WrongShape, at, message, help);
     }
 
     /// A map with text keys; repeated keys are reported, the first wins.
-    fn map<'y>(&mut self, value: &'y Yaml, what: &str) -> Option<Vec<(&'y str, &'y Yaml, &'y Yaml)>> {
+    pub(super) fn map<'y>(&mut self, value: &'y Yaml, what: &str) -> Option<Vec<(&'y str, &'y Yaml, &'y Yaml)>> {
         let Data::Map(entries) = &value.data else {
             self.wrong_shape(value, what, "a map", "write `key: value` lines, or `{ key: value }`");
             return None;
@@ -117,7 +114,7 @@ impl Reader<'_> {
         Some(Fields { entries })
     }
 
-    fn list<'y>(&mut self, value: &'y Yaml, what: &str, help: &str) -> &'y [Yaml] {
+    pub(super) fn list<'y>(&mut self, value: &'y Yaml, what: &str, help: &str) -> &'y [Yaml] {
         if let Data::List(parts) = &value.data {
             return parts;
         }
@@ -175,12 +172,12 @@ impl Reader<'_> {
         }
     }
 
-    fn name(&mut self, value: &Yaml, what: &str) -> Option<Name> {
+    pub(super) fn name(&mut self, value: &Yaml, what: &str) -> Option<Name> {
         let text = self.scalar_text(value, what, NAME_RULE)?;
         self.name_of(&text, value, what)
     }
 
-    fn name_of(&mut self, text: &str, at: &Yaml, what: &str) -> Option<Name> {
+    pub(super) fn name_of(&mut self, text: &str, at: &Yaml, what: &str) -> Option<Name> {
         match text.parse::<Name>() {
             Ok(name) if name.is_reserved() => {
                 let help = "names under /damc belong to the nodes themselves; take another first component";
@@ -208,7 +205,7 @@ impl Reader<'_> {
         (!words.is_empty()).then_some(words)
     }
 
-    fn limit(&mut self, at: &Yaml, what: &str, count: usize, most: usize) -> Option<()> {
+    pub(super) fn limit(&mut self, at: &Yaml, what: &str, count: usize, most: usize) -> Option<()> {
         if count <= most {
             return Some(());
         }
@@ -376,284 +373,5 @@ impl Reader<'_> {
         let run = fields.get("run").and_then(|run| self.command(run, "run"));
         let weight = weight.and_then(|weight| u16::try_from(weight).ok()).unwrap_or(1);
         Some(Service { prefix: prefix?, pool, weight, run })
-    }
-}
-
-/// What links and events refer to.
-struct Scope<'a> {
-    known: &'a HashMap<NodeId, Role>,
-    /// Keys under `nodes` whose node is wrong itself: not to be called unknown on top of it.
-    broken: HashSet<&'a str>,
-    /// Links by their ends in order, with the place of the first.
-    links: BTreeMap<(NodeId, NodeId), Range<usize>>,
-    /// Nodes named by links that are wrong: not to be called disconnected on top of it.
-    unclear: BTreeSet<NodeId>,
-}
-
-/// Keys of `nodes` that gave no node.
-fn broken_nodes<'y>(nodes: &'y Yaml, known: &HashMap<NodeId, Role>) -> HashSet<&'y str> {
-    let Data::Map(entries) = &nodes.data else { return HashSet::new() };
-    let keys =
-        entries.iter().filter_map(|(key, _)| if let Data::Text(text) = &key.data { Some(text.as_str()) } else { None });
-    keys.filter(|text| !known.contains_key(*text)).collect()
-}
-
-impl Scope<'_> {
-    fn key(a: &NodeId, b: &NodeId) -> (NodeId, NodeId) {
-        if a <= b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
-    }
-}
-
-impl Reader<'_> {
-    /// Two declared nodes, by a list of two.
-    fn ends(&mut self, value: &Yaml, unclear: &mut BTreeSet<NodeId>, scope: &Scope<'_>) -> Option<(NodeId, NodeId)> {
-        let help = "a link has two ends, such as [sg-1, sr-left]";
-        let parts = self.list(value, "link", help);
-        if parts.len() != 2 && matches!(value.data, Data::List(_)) {
-            self.mistake(Kind::WrongShape, value, format!("a link with {} ends", parts.len()), help);
-        }
-        let ends: Vec<_> = parts.iter().map(|part| self.known_node(part, scope)).collect();
-        match ends.as_slice() {
-            [Some(a), Some(b)] => Some((a.clone(), b.clone())),
-            ends => {
-                unclear.extend(ends.iter().flatten().cloned());
-                None
-            }
-        }
-    }
-
-    fn known_node(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<NodeId> {
-        let help = "name a node that is declared under `nodes`";
-        let text = self.scalar_text(value, "node", help)?;
-        let id = NodeId::new(&text).ok().filter(|id| scope.known.contains_key(id));
-        if id.is_none() && !scope.broken.contains(text.as_str()) {
-            let hint = did_you_mean(&text, scope.known.keys().map(NodeId::as_str));
-            let help = if hint.is_empty() { help.to_owned() } else { hint };
-            self.mistake(Kind::UnknownNode, value, format!("there is no node `{text}`"), help);
-        }
-        id
-    }
-
-    fn links<'y>(
-        &mut self,
-        value: &'y Yaml,
-        defaults: Properties,
-        scope: &mut Scope<'_>,
-    ) -> Option<Vec<Located<'y, Link>>> {
-        let parts = self.list(value, "links", "write one link per line, such as `- [sg-1, sr-left]`");
-        self.limit(value, "links", parts.len(), MAX_LINKS)?;
-        Some(parts.iter().filter_map(|part| self.link(part, defaults, scope)).collect())
-    }
-
-    fn link<'y>(&mut self, value: &'y Yaml, defaults: Properties, scope: &mut Scope<'_>) -> Option<Located<'y, Link>> {
-        let (between, forward, backward) = if matches!(value.data, Data::Map(_)) {
-            let keys: Vec<_> = ["between", "forward", "backward", "cost"].into_iter().chain(PROPERTIES).collect();
-            let fields = self.fields(value, "a link", &keys)?;
-            let both = self.properties(&fields).over(defaults);
-            let [forward, backward] = ["forward", "backward"].map(|key| self.one_way(&fields, key, true).over(both));
-            let Some(between) = fields.get("between") else {
-                self.missing(value, "between", "such as `between: [sg-1, sr-left]`");
-                return None;
-            };
-            (between, forward, backward)
-        } else {
-            (value, defaults, defaults)
-        };
-        let mut unclear = BTreeSet::new();
-        let ends = self.ends(between, &mut unclear, scope);
-        scope.unclear.append(&mut unclear);
-        let (a, b) = ends?;
-        if a == b {
-            self.mistake(Kind::SelfLink, between, format!("`{a}` is linked with itself"), "name two different nodes");
-            return None;
-        }
-        let key = Scope::key(&a, &b);
-        if let Some(first) = scope.links.get(&key) {
-            let message = format!("`{a}` and `{b}` are linked already");
-            let help = "two nodes have one link at most, because ports are named after neighbours; remove one";
-            self.mistakes
-                .push(Mistake::new(Kind::DuplicateLink, &between.span, message, help).with_other(first, "first here"));
-            return None;
-        }
-        scope.links.insert(key, between.span.clone());
-        let link = Link { forward: direction(forward), backward: direction(backward), a, b };
-        if [&link.forward, &link.backward].iter().any(|way| way.spec.reorder.is_some() && way.spec.delay_ns == 0) {
-            let help = "frames overtake others that are held up: give the link a delay";
-            self.mistake(Kind::Contradiction, between, "reorder without delay has no effect", help);
-        }
-        Some(Located { at: &between.span, value: link, parts: Vec::new() })
-    }
-
-    /// Properties under `forward` or `backward`.
-    fn one_way(&mut self, fields: &Fields<'_>, key: &str, with_cost: bool) -> Properties {
-        let Some(value) = fields.get(key) else { return Properties::default() };
-        let keys: Vec<_> = PROPERTIES.into_iter().chain(with_cost.then_some("cost")).collect();
-        self.fields(value, key, &keys).map(|fields| self.properties(&fields)).unwrap_or_default()
-    }
-
-    fn licences(&mut self, value: &Yaml, scope: &Scope<'_>) -> BTreeMap<NodeId, BTreeSet<Name>> {
-        let mut licences = BTreeMap::new();
-        for (_, key, names) in self.map(value, "licences").unwrap_or_default() {
-            let help = "such as `pod-1: [/A/1, /A]`";
-            let names = self.list(names, "licence", help);
-            let names = names.iter().filter_map(|name| self.name(name, "licence")).collect();
-            let Some(pod) = self.known_node(key, scope) else { continue };
-            if scope.known.get(&pod) != Some(&Role::Pod) {
-                let message = format!("`{pod}` is no pod");
-                self.mistake(Kind::NotForThisKind, key, message, "only pods announce services and need a licence");
-            }
-            licences.insert(pod, names);
-        }
-        licences
-    }
-}
-
-fn direction(properties: Properties) -> Direction {
-    Direction { spec: DirectionSpec::default().with(&properties.change), cost: properties.cost.unwrap_or(1) }
-}
-
-/// Thresholds as far as they are written.
-#[derive(Clone, Copy, Default)]
-struct Preset {
-    bandwidth_bps: Option<u64>,
-    delay_ns: Option<u64>,
-    jitter_ns: Option<u64>,
-}
-
-impl Preset {
-    fn over(self, base: Self) -> Thresholds {
-        Thresholds {
-            bandwidth_bps: self.bandwidth_bps.or(base.bandwidth_bps).unwrap_or(0),
-            delay_ns: self.delay_ns.or(base.delay_ns).unwrap_or(u64::MAX),
-            jitter_ns: self.jitter_ns.or(base.jitter_ns).unwrap_or(u64::MAX),
-        }
-    }
-}
-
-impl Reader<'_> {
-    fn qos<'y>(&mut self, value: &'y Yaml) -> Located<'y, Qos> {
-        let mut qos = Located { at: &value.span, value: Qos::default(), parts: Vec::new() };
-        let Some(fields) = self.fields(value, "qos", &["probe", "thresholds"]) else { return qos };
-        if let Some(fields) = fields.get("probe").and_then(|value| self.fields(value, "probe", &["interval"])) {
-            qos.value.probe_interval_ns = fields.get("interval").and_then(|value| self.probe_interval(value));
-        }
-        let Some(thresholds) = fields.get("thresholds") else { return qos };
-        let entries = self.map(thresholds, "thresholds").unwrap_or_default();
-        let mut default = Preset::default();
-        if let Some((_, _, value)) = entries.iter().find(|(key, ..)| *key == "default") {
-            default = self.preset(value);
-            qos.value.default = Some(default.over(default));
-        }
-        for (text, key, value) in entries.into_iter().filter(|(key, ..)| *key != "default") {
-            let preset = self.preset(value);
-            if let Some(prefix) = self.name_of(text, key, "threshold") {
-                qos.value.by_prefix.insert(prefix, preset.over(default));
-                qos.parts.push(&key.span);
-            }
-        }
-        // The map above is ordered by prefix, the places by file: validate needs them in one order.
-        qos.parts.sort_by_key(|span| {
-            self.source.get((*span).clone()).and_then(|text| text.trim_matches(['"', '\'']).parse::<Name>().ok())
-        });
-        qos
-    }
-
-    fn probe_interval(&mut self, value: &Yaml) -> Option<u64> {
-        let interval = self.time(value, "interval")?;
-        if interval < 1_000_000 {
-            let help = "probe every 1ms to 60s, such as `interval: 200ms`";
-            self.mistake(Kind::OutOfRange, value, "interval: shorter than 1ms", help);
-            return None;
-        }
-        Some(interval)
-    }
-
-    fn preset(&mut self, value: &Yaml) -> Preset {
-        let Some(fields) = self.fields(value, "thresholds", &["bandwidth", "delay", "jitter"]) else {
-            return Preset::default();
-        };
-        Preset {
-            bandwidth_bps: fields.get("bandwidth").and_then(|value| self.rate(value, "bandwidth")),
-            delay_ns: fields.get("delay").and_then(|value| self.time(value, "delay")),
-            jitter_ns: fields.get("jitter").and_then(|value| self.time(value, "jitter")),
-        }
-    }
-
-    fn events(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<Vec<TimelineEvent>> {
-        let parts = self.list(value, "events", "such as `- { at: 5s, link: [sg-1, sr-1], set: down }`");
-        self.limit(value, "events", parts.len(), MAX_EVENTS)?;
-        let mut events: Vec<_> = parts.iter().filter_map(|part| self.event(part, scope)).collect();
-        events.sort_by_key(|event| event.at_ns);
-        Some(events)
-    }
-
-    fn event(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<TimelineEvent> {
-        let help = "write { at: 5s, link: [A, B], set: down }, or { at: 5s, node: N, do: kill }";
-        let fields = self.fields(value, "an event", &["at", "link", "set", "node", "do"])?;
-        let at_ns = match fields.get("at") {
-            Some(at) => self.time(at, "at"),
-            None => {
-                self.missing(value, "at", "such as `at: 5s`, counted from convergence");
-                None
-            }
-        };
-        let action = match ["link", "set", "node", "do"].map(|key| fields.get(key)) {
-            [Some(link), Some(set), None, None] => {
-                let ends = self.linked(link, scope);
-                let change = self.link_event(set);
-                ends.zip(change).map(|((a, b), change)| TimelineAction::Link { a, b, change })
-            }
-            [None, None, Some(node), Some(action)] => {
-                let node = self.known_node(node, scope);
-                let action = self.node_event(action);
-                node.zip(action).map(|(node, action)| TimelineAction::Node { node, action })
-            }
-            _ => {
-                self.mistake(Kind::WrongShape, value, "an event concerns either a link or a node", help);
-                None
-            }
-        };
-        Some(TimelineEvent { at_ns: at_ns?, action: action? })
-    }
-
-    fn linked(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<(NodeId, NodeId)> {
-        let (a, b) = self.ends(value, &mut BTreeSet::new(), scope)?;
-        if scope.links.contains_key(&Scope::key(&a, &b)) {
-            return Some((a, b));
-        }
-        let message = format!("there is no link between `{a}` and `{b}`");
-        self.mistake(Kind::UnknownLink, value, message, "name the ends of a link that is declared under `links`");
-        None
-    }
-
-    fn link_event(&mut self, value: &Yaml) -> Option<LinkEvent> {
-        let help = "write `set: down`, `set: up`, or `set: { delay: 80ms }`";
-        if !matches!(value.data, Data::Map(_)) {
-            let text = self.scalar_text(value, "set", help)?;
-            return match text.as_str() {
-                "down" => Some(LinkEvent::Down),
-                "up" => Some(LinkEvent::Up),
-                _ => {
-                    self.mistake(Kind::UnknownValue, value, format!("`{text}` is nothing a link can be set to"), help);
-                    None
-                }
-            };
-        }
-        let keys: Vec<_> = ["forward", "backward"].into_iter().chain(PROPERTIES).collect();
-        let fields = self.fields(value, "set", &keys)?;
-        let both = self.properties(&fields);
-        let [forward, backward] =
-            ["forward", "backward"].map(|key| self.one_way(&fields, key, false).over(both).change);
-        Some(LinkEvent::Set { forward, backward })
-    }
-
-    fn node_event(&mut self, value: &Yaml) -> Option<NodeEvent> {
-        let help = "one of kill, stop, start, pause, resume";
-        let text = self.scalar_text(value, "do", help)?;
-        let event = NodeEvent::ALL.into_iter().find(|event| event.label() == text);
-        if event.is_none() {
-            self.mistake(Kind::UnknownValue, value, format!("`{text}` is nothing a node can do"), help);
-        }
-        event
     }
 }

@@ -265,7 +265,7 @@ pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
     let tolerance = (word.chars().count() / 3).clamp(1, 3);
     // Distances of very long words are neither useful nor cheap.
     let word: String = word.chars().take(64).collect();
-    let nearest = known.into_iter().map(|k| (distance(&word, k), k)).min_by_key(|(distance, _)| *distance);
+    let nearest = known.into_iter().map(|known| (distance(&word, known), known)).min();
     match nearest {
         Some((distance, known)) if distance <= tolerance => format!("did you mean `{known}`?"),
         _ => String::new(),

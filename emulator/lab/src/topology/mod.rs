@@ -12,11 +12,14 @@ use damc_wire::{Name, NodeId};
 
 use crate::relay::{DirectionChange, DirectionSpec};
 
+mod connect;
 mod decode;
 mod document;
 mod link;
+mod measure;
 pub mod mistake;
 pub mod schema;
+mod timeline;
 pub mod unit;
 mod validate;
 
