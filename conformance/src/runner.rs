@@ -123,8 +123,9 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
 }
 
-/// The cases to run, calm ones first.
-fn chosen(options: &RunOptions) -> Vec<Case> {
+/// The cases to run, calm ones first. None is a mistake of the caller: a run without cases would pass.
+#[must_use]
+pub fn chosen(options: &RunOptions) -> Vec<Case> {
     let wanted = |c: &Case| {
         options.suite.is_none_or(|s| s == c.suite) && options.case.as_ref().is_none_or(|glob| glob_matches(glob, c.id))
     };
@@ -161,11 +162,19 @@ impl Judging<'_> {
             watcher.begin(case);
             let from = self.bench.now_ns();
             let mut result = self.one(case, &watch).await;
+            // A process that ended unasked is a failure whatever the case was about, and nothing after it means much.
+            let ended = self.bench.lab.check().await.err().map(|e| e.to_string());
+            if let Some(why) = &ended {
+                result.verdict = Verdict::Fail(why.clone());
+            }
             if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
                 artefacts::capture(self.bench, case.id, from, folder, &mut result).await;
             }
             watcher.end(&result);
             results.push(result);
+            if ended.is_some() {
+                return ended;
+            }
             if case.impact != Impact::Calm
                 && let Err(e) = self.bench.restore().await
             {

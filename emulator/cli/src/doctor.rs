@@ -81,7 +81,8 @@ fn host() -> Vec<Finding> {
         Finding {
             what: "User-Mode Linux",
             good: uml.is_some(),
-            detail: uml.map_or_else(|| "not installed (for --kernel uml)".to_owned(), |path| path.display().to_string()),
+            detail: uml
+                .map_or_else(|| "not installed (for --kernel uml)".to_owned(), |path| path.display().to_string()),
         },
     ];
     findings.push(programs());
@@ -160,7 +161,8 @@ fn print(report: &Report) {
     let Some(calibration) = &report.calibration else { return };
     let mut table = Builder::new();
     table.push_record(["property", "asked", "measured", "interval", "p50", "p99", "frames", ""]);
-    let number = |value: f64| if value != 0.0 && value.abs() < 0.01 { format!("{value:.5}") } else { format!("{value:.3}") };
+    let number =
+        |value: f64| if value != 0.0 && value.abs() < 0.01 { format!("{value:.5}") } else { format!("{value:.3}") };
     let optional = |value: Option<f64>| value.map(number).unwrap_or_default();
     for measurement in &calibration.measurements {
         table.push_record([

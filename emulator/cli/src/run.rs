@@ -66,6 +66,14 @@ pub fn run(args: Args) -> Outcome {
         command: std::env::args().collect(),
         source,
     };
+    if runner::chosen(&options).is_empty() {
+        let ids: Vec<_> = damc_conformance::suite::all().iter().map(|c| c.id).collect();
+        let pattern = options.case.as_deref().unwrap_or("*");
+        return Err(Failure::usage(anyhow!(
+            "no case of this choice matches {pattern} (`*` is any characters, `?` one); there are {}",
+            ids.join(", ")
+        )));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminal = Terminal::new();
