@@ -1,5 +1,6 @@
 //! What is wrong with a topology file: every mistake with its place and its remedy.
 
+use core::cmp::Reverse;
 use core::fmt;
 use core::ops::Range;
 
@@ -265,9 +266,12 @@ pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
     let tolerance = (word.chars().count() / 3).clamp(1, 3);
     // Distances of very long words are neither useful nor cheap.
     let word: String = word.chars().take(64).collect();
-    let nearest = known.into_iter().map(|known| (distance(&word, known), known)).min();
+    let nearest = known.into_iter().min_by_key(|known| {
+        let shared = word.chars().zip(known.chars()).take_while(|(a, b)| a == b).count();
+        (distance(&word, known), Reverse(shared), *known)
+    });
     match nearest {
-        Some((distance, known)) if distance <= tolerance => format!("did you mean `{known}`?"),
+        Some(known) if distance(&word, known) <= tolerance => format!("did you mean `{known}`?"),
         _ => String::new(),
     }
 }
