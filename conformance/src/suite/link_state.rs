@@ -267,7 +267,7 @@ async fn distribution_under_loss(bench: &Bench, findings: &mut Findings) -> Resu
     // Echo loss at 30 % would take the adjacency down now and then, which is right but not what is judged here; with
     // retransmission after it comes back the outcome is the same, only later.
     for (_, far) in bench.topology.links_of(&victim_id) {
-        let change = LinkChange::Set { direction: damc_lab::control::Direction::Both, properties: lossy.clone() };
+        let change = LinkChange::Set { direction: damc_lab::control::Direction::Both, properties: lossy };
         bench.lab.link(&victim, far.as_str(), change).await?;
     }
     let names = bench.register_many(8).await?;

@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Outcome {
         tokio::select! {
             finished = runner::run(&topology, &options, &mut terminal) => {
                 terminal.bar.finish_and_clear();
-                conclude(finished.map_err(of_lab)?)
+                conclude(&finished.map_err(of_lab)?)
             }
             _ = tokio::signal::ctrl_c() => {
                 terminal.bar.finish_and_clear();
@@ -93,7 +93,7 @@ pub fn run(args: Args) -> Outcome {
     })
 }
 
-fn conclude(finished: Finished) -> Outcome {
+fn conclude(finished: &Finished) -> Outcome {
     let report = &finished.report;
     println!("{}", cases_table(&report.cases));
     if report.cases.iter().any(|c| !c.figures.is_empty()) {
