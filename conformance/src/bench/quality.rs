@@ -1,0 +1,310 @@
+//! Paths and their quality: which ones a case can make better or worse by one link each, what the SCSC knows of them,
+//! and where it sends their traffic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use damc_lab::LabError;
+use damc_lab::control::{Direction, LinkChange};
+use damc_lab::relay::DirectionChange;
+use damc_mgmt::config::Thresholds;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::{PathView, PolicyView};
+use damc_wire::message::{Policy, PolicyAction};
+use damc_wire::{Message, Name, Role};
+
+use super::Bench;
+use crate::case::Stop;
+use crate::oracle::{Failures, Oracle};
+use crate::trace::Seen;
+
+/// A path of one SG to a service of another, its only shortest one, and the first link of it: impairing that link
+/// impairs this path, and there is a way around it.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// Source SG; near end of the link.
+    pub sg: String,
+    /// A pod behind it.
+    pub pod: String,
+    /// The service.
+    pub target: String,
+    /// Far end of the link.
+    pub far: String,
+    /// The plain path.
+    pub plain: Vec<String>,
+    /// Preset conditions of the target.
+    pub limits: Thresholds,
+}
+
+/// A policy of one SG for one name, as the SCSC shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steering {
+    /// Label.
+    pub label: u32,
+    /// Version at the ingress.
+    pub version: u64,
+    /// From the source SG to the serving SG.
+    pub path: Vec<String>,
+}
+
+impl Bench {
+    /// The SCSC.
+    ///
+    /// # Errors
+    /// The topology has none.
+    pub fn scsc(&self) -> Result<String, Stop> {
+        self.of_kind(&[Role::Scsc]).pop().ok_or_else(|| Stop::NotApplicable("no SCSC".into()))
+    }
+
+    /// The preset conditions of a name, by longest prefix.
+    ///
+    /// # Errors
+    /// The topology presets none.
+    pub fn limits(&self, name: &str) -> Result<Thresholds, Stop> {
+        let qos = self.topology.qos();
+        let mut at: Option<Name> = name.parse().ok();
+        while let Some(prefix) = at {
+            if let Some(found) = qos.by_prefix.get(&prefix) {
+                return Ok(*found);
+            }
+            at = prefix.parent();
+        }
+        qos.default.ok_or_else(|| Stop::NotApplicable(format!("no thresholds for {name}")))
+    }
+
+    /// As many legs as there are, up to `count`, whose links lie on no other's plain path, and which all have a way
+    /// left when all these links are bad. Legs to tight delay limits come first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn legs(&self, count: usize) -> Result<Vec<Leg>, Stop> {
+        let oracle = Oracle::new(&self.topology, &Failures::default());
+        let mut legs: Vec<Leg> = Vec::new();
+        for sg in self.of_kind(&[Role::Sg]) {
+            let Ok(pod) = self.pod_of(&sg) else { continue };
+            let mut targets = Vec::new();
+            for service in self.topology.of_kind(Role::Pod).flat_map(|p| &p.services) {
+                let target = service.prefix.to_string();
+                let limits = self.limits(&target)?;
+                let judged = limits.delay_ns < u64::MAX && limits.jitter_ns < u64::MAX && limits.bandwidth_bps > 0;
+                if let Some(plain) = only_chain(&oracle, &sg, &target).filter(|plain| judged && plain.len() > 2) {
+                    targets.push((limits.delay_ns, target, plain, limits));
+                }
+            }
+            targets.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+            for (_, target, plain, limits) in targets {
+                let far = plain[1].clone();
+                legs.push(Leg { sg: sg.clone(), pod: pod.clone(), target, far, plain, limits });
+                if self.are_apart(&legs) {
+                    break;
+                }
+                legs.pop();
+            }
+            if legs.len() == count {
+                break;
+            }
+        }
+        if legs.is_empty() {
+            Err(Stop::NotApplicable("no path with a way around its first link".into()))
+        } else {
+            Ok(legs)
+        }
+    }
+
+    fn are_apart(&self, legs: &[Leg]) -> bool {
+        let failures = legs.iter().fold(Failures::default(), |f, leg| f.link(&leg.sg, &leg.far));
+        let oracle = Oracle::new(&self.topology, &failures);
+        let uses = |leg: &Leg, other: &Leg| {
+            leg.plain
+                .windows(2)
+                .any(|w| (w[0] == other.sg && w[1] == other.far) || (w[0] == other.far && w[1] == other.sg))
+        };
+        legs.iter().all(|leg| {
+            oracle.expected(&leg.sg).contains_key(&leg.target)
+                && legs.iter().all(|other| other.sg == leg.sg || !uses(leg, other))
+        })
+    }
+
+    /// Sets properties of a link; forward is what `a` sends.
+    ///
+    /// # Errors
+    /// The lab refuses.
+    pub async fn impair(
+        &self,
+        (a, b): (&str, &str),
+        direction: Direction,
+        properties: DirectionChange,
+    ) -> Result<(), LabError> {
+        self.lab.link(a, b, LinkChange::Set { direction, properties }).await
+    }
+
+    /// What the SCSC knows of the plain path from an SG to a service.
+    ///
+    /// # Errors
+    /// The SCSC does not answer.
+    pub async fn quality(&self, sg: &str, target: &str) -> Result<Option<PathView>, LabError> {
+        let Ok(scsc) = self.scsc() else { return Ok(None) };
+        let paths = self.lab.policies(&scsc).await?.paths;
+        Ok(paths.into_iter().find(|p| p.source == sg && p.target == target && p.label == 0))
+    }
+
+    /// Waits until the SCSC's knowledge of a plain path satisfies `holds`.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait_quality(
+        &self,
+        (sg, target): (&str, &str),
+        what: &str,
+        within: Duration,
+        holds: impl Fn(&PathView) -> bool,
+    ) -> Result<PathView, Stop> {
+        self.wait(&format!("{sg} → {target}: {what} at the SCSC"), within, || async {
+            Ok(match self.quality(sg, target).await? {
+                Some(view) if holds(&view) => Ok(view),
+                other => Err(format!("it has {other:?}")),
+            })
+        })
+        .await
+    }
+
+    /// Times and metrics of the violations that the SCSC raised for a path since `from_ns`; no metrics: it ended.
+    ///
+    /// # Errors
+    /// The SCSC does not answer.
+    pub async fn violations(&self, from_ns: u64, sg: &str, to: &str) -> Result<Vec<(u64, Vec<String>)>, Stop> {
+        let events = self.events(&self.scsc()?).await?;
+        let of_path = events.into_iter().filter(|e| e.at_ns >= from_ns).filter_map(|e| match e.kind {
+            EventKind::Violation { source, target, metrics } if source == sg && target == to => {
+                Some((e.at_ns, metrics))
+            }
+            _ => None,
+        });
+        Ok(of_path.collect())
+    }
+
+    /// The policy in force for the traffic of an SG to a name, acknowledged by its whole path.
+    ///
+    /// # Errors
+    /// The SCSC does not answer.
+    pub async fn steering(&self, sg: &str, prefix: &str) -> Result<Option<Steering>, LabError> {
+        let Ok(scsc) = self.scsc() else { return Ok(None) };
+        let all = self.lab.policies(&scsc).await?.policies;
+        let mine: Vec<PolicyView> = all.into_iter().filter(|p| p.source == sg && p.prefix == prefix).collect();
+        let ingress = mine.iter().filter(|p| p.action == "ingress" && p.active).max_by_key(|p| p.version);
+        let Some(ingress) = ingress else { return Ok(None) };
+        let mut path = vec![sg.to_owned()];
+        while let Some(next) = mine
+            .iter()
+            .find(|p| p.label == ingress.label && Some(&p.recipient) == path.last())
+            .and_then(|p| p.next_hop.clone())
+            .filter(|next| !path.contains(next))
+        {
+            path.push(next);
+        }
+        Ok(Some(Steering { label: ingress.label, version: ingress.version, path }))
+    }
+
+    /// Waits until a policy of an SG for a name is in force.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait_steered(&self, sg: &str, prefix: &str, within: Duration) -> Result<Steering, Stop> {
+        self.wait(&format!("policy of {sg} for {prefix}"), within, || async {
+            Ok(match self.steering(sg, prefix).await? {
+                Some(steering) => Ok(steering),
+                None => Err(format!("path {:?}", self.quality(sg, prefix).await?)),
+            })
+        })
+        .await
+    }
+
+    /// Waits until nothing is steered any more: the SCSC holds no policy, and no FIB shows one.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait_unsteered(&self, within: Duration) -> Result<(), Stop> {
+        let scsc = self.scsc()?;
+        self.wait("all traffic on its plain paths", within, || async {
+            let view = self.lab.policies(&scsc).await?;
+            if let Some(p) = view.policies.first() {
+                let path = view.paths.iter().find(|v| v.source == p.source && v.target == p.prefix && v.label == 0);
+                return Ok(Err(format!("{} still has {} for {} ({path:?})", p.recipient, p.action, p.prefix)));
+            }
+            for (node, fib) in self.fibs().await? {
+                if let Some(entry) = fib.entries.iter().find(|e| e.source == "policy") {
+                    return Ok(Err(format!("{node} still forwards {} by policy", entry.prefix)));
+                }
+            }
+            Ok(Ok(()))
+        })
+        .await
+    }
+
+    /// How long it may take until a path of changed quality is steered: the reports that must agree, measured over two
+    /// probe periods each, the trains a bandwidth needs, and the rollout.
+    #[must_use]
+    pub fn t_policy(&self) -> Duration {
+        let (probe, report) = (self.pace.probe_interval_ms, self.pace.telemetry_interval_ms);
+        let trains = probe * u64::from(self.pace.train_every) * 3;
+        Duration::from_millis(4 * (probe + report) + trains + 8 * self.pace.retransmit_ms + 1000)
+    }
+
+    /// How long it may take until traffic is back after its plain path has healed: estimates settle, the hold time and
+    /// the reports that must agree pass.
+    #[must_use]
+    pub fn t_return(&self) -> Duration {
+        let reports = u64::from(self.pace.reentry_reports) * self.pace.telemetry_interval_ms;
+        // RFC 3550's jitter forgets a sixteenth with each probe.
+        let settle = 32 * self.pace.probe_interval_ms;
+        self.t_policy() + Duration::from_millis(self.pace.policy_hold_ms + reports + settle)
+    }
+}
+
+/// Policies for the traffic of an SG to a name, among recorded frames that reached their recipient.
+pub fn policies_at_recipients<'a>(
+    frames: &'a [Seen],
+    sg: &'a str,
+    prefix: &'a str,
+) -> impl Iterator<Item = &'a Policy> {
+    frames
+        .iter()
+        .filter_map(move |s| match s.message() {
+            Message::Policy(p) if !s.sent && p.body.recipient.as_str() == s.node => Some(&p.body),
+            _ => None,
+        })
+        .filter(move |p| p.source.as_str() == sg && p.prefix.to_string() == prefix)
+}
+
+/// Recipients with what they were told first, by label in the order of their versions.
+pub fn recipients(frames: &[Seen], sg: &str, prefix: &str) -> Vec<(u32, BTreeMap<String, PolicyAction>)> {
+    let mut labels: Vec<(u32, BTreeMap<String, PolicyAction>)> = Vec::new();
+    for p in policies_at_recipients(frames, sg, prefix).filter(|p| p.action != PolicyAction::Withdrawn) {
+        if !labels.iter().any(|(label, _)| *label == p.label) {
+            labels.push((p.label, BTreeMap::new()));
+        }
+        if let Some((_, told)) = labels.iter_mut().find(|(label, _)| *label == p.label) {
+            told.entry(p.recipient.to_string()).or_insert_with(|| p.action.clone());
+        }
+    }
+    labels
+}
+
+/// Nodes of a set of paths.
+pub fn nodes_of<'a>(paths: impl IntoIterator<Item = &'a [String]>) -> BTreeSet<String> {
+    paths.into_iter().flatten().cloned().collect()
+}
+
+/// The one shortest path from an SG to a service; none where there are several or the service is its own.
+fn only_chain(oracle: &Oracle, sg: &str, target: &str) -> Option<Vec<String>> {
+    let mut chain = vec![sg.to_owned()];
+    loop {
+        let at = chain.last()?;
+        let entry = oracle.expected(at).remove(target)?;
+        if entry.origins.iter().eq([at]) {
+            return Some(chain);
+        }
+        let next = entry.next_hops.first().filter(|_| entry.next_hops.len() == 1)?.clone();
+        chain.push(next);
+    }
+}

@@ -1,0 +1,440 @@
+//! Section I: who measures what, how often, how exactly.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use damc_lab::control::Direction;
+use damc_lab::relay::DirectionChange;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::order::OrderRequest;
+use damc_wire::message::Probe;
+use damc_wire::{Message, Role};
+
+use crate::bench::Bench;
+use crate::bench::quality::Leg;
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::trace::Seen;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Cases about measuring.
+pub const CASES: &[Case] = &[
+    Case {
+        id: "qos-01",
+        title: "Every SG probes every service at the period, by itself, new ones too, and at once when told",
+        rows: &["QOS-01"],
+        suite: Suite::Qos,
+        impact: Impact::Guest,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(regular_probes(bench, findings)),
+    },
+    Case {
+        id: "qos-02",
+        title: "Targets get tasks and report to the SG that asked; one that hangs is unavailable, and back when it works",
+        rows: &["QOS-02", "QOS-03"],
+        suite: Suite::Qos,
+        impact: Impact::Guest,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(tasks(bench, findings)),
+    },
+    Case {
+        id: "qos-05",
+        title: "Delay, jitter and bandwidth at the SCSC are what the wire shows, and follow a step at once",
+        rows: &["QOS-05", "QOS-08"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(exactness(bench, findings)),
+    },
+    Case {
+        id: "qos-07",
+        title: "A bad link between SRs is reported by an SR, by name, and no other link is",
+        rows: &["QOS-07"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(bad_hop(bench, findings)),
+    },
+];
+
+#[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
+fn millis(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
+/// First frames of plain probes that SGs sent: SG, target, time.
+fn departures(bench: &Bench, frames: &[Seen]) -> BTreeMap<(String, String), Vec<u64>> {
+    let mut times: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+    for s in frames.iter().filter(|s| s.sent && s.frame.header.label == 0) {
+        let (Message::Probe(p), Some((to, by))) = (s.message(), &s.frame.names) else { continue };
+        if p.train_index == 0 && by.to_string() == format!("/damc/{}/{}", bench.topology.domain(), s.node) {
+            times.entry((s.node.clone(), to.to_string())).or_default().push(s.at_ns);
+        }
+    }
+    times
+}
+
+fn services(bench: &Bench) -> Vec<String> {
+    bench.topology.of_kind(Role::Pod).flat_map(|p| &p.services).map(|s| s.prefix.to_string()).collect()
+}
+
+async fn regular_probes(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    const PERIODS: usize = 6;
+    let from = bench.now_ns();
+    let (sgs, targets) = (bench.of_kind(&[Role::Sg]), services(bench));
+    let interval = Duration::from_millis(bench.pace.probe_interval_ms);
+    let wait = interval * u32::try_from(2 * PERIODS).unwrap_or(u32::MAX) + bench.t_conv();
+    let seen = bench
+        .wait("probes from every SG to every service", wait, || async {
+            let frames = bench.frames(from).await.map_err(|e| damc_lab::LabError::Lab(format!("{e:?}")))?;
+            let times = departures(bench, &frames);
+            let of = |pair: &(String, String)| times.get(pair).map_or(0, Vec::len);
+            let all = sgs.iter().flat_map(|sg| targets.iter().map(move |t| (sg.clone(), t.clone())));
+            let short: Vec<_> = all.filter(|pair| of(pair) <= PERIODS).collect();
+            Ok(if short.is_empty() {
+                Ok(times)
+            } else {
+                Err(format!("{} of {} pairs missing", short.len(), times.len()))
+            })
+        })
+        .await?;
+    let (mut least, mut most) = (f64::MAX, 0.0_f64);
+    for times in seen.values() {
+        let spans = u32::try_from(times.len() - 1).unwrap_or(1);
+        let mean = millis(times[times.len() - 1] - times[0]) / f64::from(spans);
+        (least, most) = (least.min(mean), most.max(mean));
+    }
+    let period = millis(u64::try_from(interval.as_nanos()).unwrap_or(0));
+    findings.check(
+        least >= 0.9 * period && most <= 1.1 * period,
+        format!(
+            "{} SG–service pairs: a probe each {least:.1} to {most:.1} ms on average, {period} ms asked",
+            seen.len()
+        ),
+    );
+    findings.figure("longest mean probe period", most, "ms");
+    new_target(bench, findings, &sgs).await?;
+    probe_now(bench, findings, &sgs[0], &targets).await
+}
+
+async fn new_target(bench: &Bench, findings: &mut Findings, sgs: &[String]) -> Result<(), Stop> {
+    let from = bench.now_ns();
+    let (sg, _) = bench.sg_with_pod()?;
+    let names = bench.register_behind(&sg, 1).await?;
+    let at = bench
+        .wait("probes of a new service from every SG", bench.t_conv(), || async {
+            let frames = bench.frames(from).await.map_err(|e| damc_lab::LabError::Lab(format!("{e:?}")))?;
+            let times = departures(bench, &frames);
+            let firsts: Vec<u64> =
+                sgs.iter().filter_map(|sg| times.get(&(sg.clone(), names[0].clone()))?.first().copied()).collect();
+            let last = firsts.iter().copied().max();
+            Ok(last.filter(|_| firsts.len() == sgs.len()).ok_or_else(|| format!("{} of {}", firsts.len(), sgs.len())))
+        })
+        .await?;
+    findings.check(true, "a new service is probed by every SG without anybody's order");
+    findings.figure("registration to the last SG's first probe", millis(at - from), "ms");
+    bench.unregister(&names).await
+}
+
+async fn probe_now(bench: &Bench, findings: &mut Findings, sg: &str, targets: &[String]) -> Result<(), Stop> {
+    let from = bench.now_ns();
+    bench.order(sg, &OrderRequest::Probe).await?;
+    let lag = bench
+        .wait("a probe to every service", bench.t_conv(), || async {
+            let frames = bench.frames(from).await.map_err(|e| damc_lab::LabError::Lab(format!("{e:?}")))?;
+            let times = departures(bench, &frames);
+            let firsts: Vec<u64> =
+                targets.iter().filter_map(|t| times.get(&(sg.to_owned(), t.clone()))?.first().copied()).collect();
+            let last = firsts.iter().copied().max();
+            Ok(last.filter(|_| firsts.len() == targets.len()).map(|at| at - from).ok_or_else(|| "not all".to_owned()))
+        })
+        .await?;
+    let bound = bench.pace.probe_interval_ms / 2;
+    findings.check(
+        lag < bound * 1_000_000,
+        format!("told to probe now, {sg} probed all {} services within {:.1} ms", targets.len(), millis(lag)),
+    );
+    Ok(())
+}
+
+// ===== tasks =====
+
+/// A service process of a pod of this lab, as the host numbers it.
+fn service_process(bench: &Bench, prefix: &str) -> Result<u32, Stop> {
+    let directory = bench.lab.directory().path().to_string_lossy().into_owned();
+    let words = |pid: &str| -> Vec<String> {
+        let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        raw.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect()
+    };
+    let parent = |pid: &str| -> Option<String> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1).map(str::to_owned)
+    };
+    let pids = std::fs::read_dir("/proc").map_err(|e| Stop::Inconclusive(format!("/proc: {e}")))?;
+    let found = pids.flatten().filter_map(|entry| entry.file_name().into_string().ok()).find(|pid| {
+        words(pid).windows(2).any(|w| w[0] == "--service" && w[1] == prefix)
+            && parent(pid).is_some_and(|agent| words(&agent).iter().any(|w| w.starts_with(&directory)))
+    });
+    found
+        .and_then(|pid| pid.parse().ok())
+        .ok_or_else(|| Stop::NotApplicable(format!("no built-in process serves {prefix}")))
+}
+
+async fn signal(pid: u32, name: &str) -> Result<(), Stop> {
+    let status = tokio::process::Command::new("kill").args([name, &pid.to_string()]).status().await;
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(Stop::Inconclusive(format!("kill {name} {pid}: {other:?}"))),
+    }
+}
+
+/// An SG, a service of another SG that is in no pool, the pod and the SG of that service.
+fn lone_target(bench: &Bench) -> Result<(String, String, String, String), Stop> {
+    for pod in bench.topology.of_kind(Role::Pod) {
+        let Some(service) = pod.services.iter().find(|s| s.pool.is_none() && s.run.is_none()) else { continue };
+        let home = bench.sg_of(pod.id.as_str())?;
+        if let Some(sg) = bench.of_kind(&[Role::Sg]).into_iter().find(|sg| *sg != home) {
+            return Ok((sg, service.prefix.to_string(), pod.id.to_string(), home));
+        }
+    }
+    Err(Stop::NotApplicable("no service outside a pool".into()))
+}
+
+async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, target, pod, home) = lone_target(bench)?;
+    let own = format!("/damc/{}/{sg}", bench.topology.domain());
+    let pid = service_process(bench, &target)?;
+    let from = bench.now_ns();
+    let period = Duration::from_millis(bench.pace.task_interval_ms);
+    let task = bench
+        .wait_frame("a task", from, period * 3, |s| {
+            s.sent
+                && s.node == sg
+                && matches!(s.message(), Message::Task(_))
+                && s.frame.names.as_ref().is_some_and(|(to, _)| to.to_string() == target)
+        })
+        .await?;
+    let Message::Task(task) = task.message().clone() else { return Err(Stop::Inconclusive("no task".into())) };
+    let report = bench
+        .wait_frame("its report", from, bench.t_conv(), |s| {
+            !s.sent && s.node == sg && matches!(s.message(), Message::TaskReport(r) if r.task == task.task)
+        })
+        .await?;
+    let names = report.frame.names.clone();
+    findings.check(
+        names.is_some_and(|(to, by)| to.to_string() == own && by.to_string() == target),
+        format!("{sg} gave {target} task {:x}, which reported to {sg} under that number", task.task),
+    );
+    signal(pid, "-STOP").await?;
+    let stopped = bench.now_ns();
+    let silent = until_available(bench, (&sg, &target), stopped, false).await;
+    signal(pid, "-CONT").await?;
+    let after = silent? - stopped;
+    let bound = period * (bench.pace.miss_limit + 1) + bench.t_conv() / 4;
+    findings.check(
+        u128::from(after) <= bound.as_nanos(),
+        format!("hung but alive, {target} is unavailable at {sg} after {:.0} ms", millis(after)),
+    );
+    findings.figure("SIGSTOP of a service to its unavailability at a far SG", millis(after), "ms");
+    let resumed = bench.now_ns();
+    let back = until_available(bench, (&sg, &target), resumed, true).await? - resumed;
+    findings.check(true, format!("working again, it is available after {:.0} ms", millis(back)));
+    let killed = bench.now_ns();
+    bench.order(&pod, &OrderRequest::KillService { prefix: target.clone() }).await?;
+    let noticed = bench
+        .wait(&format!("{home} told of the crash"), bench.t_conv(), || async {
+            let events = bench.events(&home).await?;
+            let gone = events.into_iter().find(|e| {
+                e.at_ns >= killed
+                    && matches!(&e.kind, EventKind::Announced { prefix, withdrawn: true, .. } if *prefix == target)
+            });
+            Ok(gone.map(|e| e.at_ns - killed).ok_or_else(|| "no withdrawal".to_owned()))
+        })
+        .await?;
+    findings.check(noticed < after, format!("a crash is known sooner: withdrawn after {:.1} ms", millis(noticed)));
+    findings.figure("crash of a service to its withdrawal at its SG", millis(noticed), "ms");
+    bench.wait_everywhere(&[target], bench.t_conv()).await
+}
+
+/// Waits until an SG finds a target (un)available and tells when it did.
+async fn until_available(bench: &Bench, (sg, name): (&str, &str), from: u64, up: bool) -> Result<u64, Stop> {
+    let within = Duration::from_millis(bench.pace.task_interval_ms) * (bench.pace.miss_limit + 2) + bench.t_conv();
+    bench
+        .wait(&format!("{name} {} at {sg}", if up { "available" } else { "unavailable" }), within, || async {
+            let found = bench.events(sg).await?.into_iter().find(|e| {
+                e.at_ns >= from
+                    && matches!(&e.kind, EventKind::Availability { target, available } if target == name && *available == up)
+            });
+            Ok(found.map(|e| e.at_ns).ok_or_else(|| "no such event".to_owned()))
+        })
+        .await
+}
+
+// ===== exactness =====
+
+/// What the wire shows of one probe, ns: there, and half of the round trip without the reflector's time.
+struct Transit {
+    there: u64,
+    half: u64,
+}
+
+/// Single plain probes of a leg by their sequence, from four recorded frames each.
+fn transits(bench: &Bench, leg: &Leg, frames: &[Seen]) -> Vec<Transit> {
+    let own = format!("/damc/{}/{}", bench.topology.domain(), leg.sg);
+    let mut stamps: BTreeMap<u32, [Option<u64>; 4]> = BTreeMap::new();
+    for s in frames.iter().filter(|s| s.frame.header.label == 0) {
+        let Some((to, by)) = &s.frame.names else { continue };
+        let (p, reply): (&Probe, bool) = match s.message() {
+            Message::Probe(p) if to.to_string() == leg.target && by.to_string() == own => (p, false),
+            Message::ProbeReply(p) if to.to_string() == own && by.to_string() == leg.target => (p, true),
+            _ => continue,
+        };
+        let at_sg = s.node == leg.sg;
+        let at_pod = bench.role(&s.node).is_ok_and(|(_, role)| role == Role::Pod);
+        let slot = match (reply, s.sent, at_sg, at_pod) {
+            (false, true, true, _) => 0,
+            (false, false, _, true) => 1,
+            (true, true, _, true) => 2,
+            (true, false, true, _) => 3,
+            _ => continue,
+        };
+        if p.train_length == 1 {
+            stamps.entry(p.sequence).or_default()[slot] = Some(s.at_ns);
+        }
+    }
+    let complete = stamps.values().filter_map(|[a, b, c, d]| {
+        let (there, back) = ((*b)?.checked_sub((*a)?)?, (*d)?.checked_sub((*c)?)?);
+        Some(Transit { there, half: u64::midpoint(there, back) })
+    });
+    complete.collect()
+}
+
+/// RFC 3550, section 6.4.1, over these transits, going on from `before`.
+fn interarrival_jitter(before: f64, transits: &[Transit]) -> f64 {
+    transits.windows(2).fold(before, |j, w| j + (millis(w[0].there.abs_diff(w[1].there)) - j) / 16.0)
+}
+
+async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let mut legs = bench.legs(4)?;
+    legs.sort_by_key(|leg| std::cmp::Reverse(leg.limits.delay_ns));
+    let leg = legs.remove(0);
+    step(bench, findings, &leg).await?;
+    let calm = |v: &damc_mgmt::view::PathView| v.violated.is_empty() && v.delay_ns.is_some();
+    let before = bench.wait_quality((&leg.sg, &leg.target), "no violation", bench.t_policy(), calm).await?;
+    let from = bench.now_ns();
+    let there = DirectionChange {
+        delay_ns: Some(24_000_000),
+        jitter_ns: Some(4_000_000),
+        rate_bps: Some(50_000_000),
+        ..DirectionChange::default()
+    };
+    let back = DirectionChange { delay_ns: Some(20_000_000), ..DirectionChange::default() };
+    bench.impair((&leg.sg, &leg.far), Direction::Forward, there).await?;
+    bench.impair((&leg.sg, &leg.far), Direction::Backward, back).await?;
+    let rated = |v: &damc_mgmt::view::PathView| {
+        v.bandwidth_bps.is_some_and(|b| b.abs_diff(50_000_000) < 5_000_000)
+            && v.delay_ns.is_some_and(|d| d > 15_000_000)
+    };
+    let within = bench.t_policy() * 2;
+    let seen = bench.wait_quality((&leg.sg, &leg.target), "50 Mbit/s within 10 %", within, rated).await?;
+    let transits = transits(bench, &leg, &bench.frames(from).await?);
+    // The value rests on the middle half of the last 16 samples.
+    let mut last: Vec<u64> = transits.iter().rev().take(16).map(|t| t.half).collect();
+    last.sort_unstable();
+    let cut = last.len() / 4;
+    let middle = &last[cut..last.len() - cut];
+    let count = u64::try_from(middle.len()).unwrap_or(1).max(1);
+    let truth = middle.iter().sum::<u64>() / count;
+    let delay = seen.delay_ns.unwrap_or(0);
+    // One sample more or less between the view and the recording moves the mean by this.
+    let spread = last.last().zip(last.first()).map_or(0, |(a, b)| a - b) / count;
+    let bound = (truth / 50).max(200_000) + spread;
+    findings.check(
+        delay.abs_diff(truth) <= bound,
+        format!("delay {:.2} ms, on the wire {:.2} ms ({} probes)", millis(delay), millis(truth), transits.len()),
+    );
+    let jitter = seen.jitter_ns.map_or(0.0, millis);
+    let wire = interarrival_jitter(before.jitter_ns.map_or(0.0, millis), &transits);
+    findings.check(
+        (jitter - wire).abs() <= 0.2 * wire.max(1.0),
+        format!("jitter {jitter:.2} ms, RFC 3550 over the recorded probes {wire:.2} ms"),
+    );
+    let rate = millis(seen.bandwidth_bps.unwrap_or(0));
+    findings.check(true, format!("bandwidth {rate:.1} Mbit/s, the link's rate is 50"));
+    findings.figure("error of the delay", millis(delay.abs_diff(truth)), "ms");
+    findings.figure("error of the jitter", (jitter - wire).abs(), "ms");
+    findings.figure("measured bandwidth of 50 Mbit/s", rate, "Mbit/s");
+    bench.mend(&leg.sg, &leg.far).await?;
+    bench.wait_unsteered(bench.t_return()).await
+}
+
+/// A step of the delay that stays inside the limit shows at the SCSC within two periods.
+async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), Stop> {
+    let path = (leg.sg.as_str(), leg.target.as_str());
+    let known = bench.wait_quality(path, "a delay", bench.t_policy(), |v| v.delay_ns.is_some()).await?;
+    let high = leg.limits.delay_ns / 100 * 90;
+    let by = high.saturating_sub(known.delay_ns.unwrap_or(0));
+    let change = DirectionChange { delay_ns: Some(by), ..DirectionChange::default() };
+    let from = bench.now_ns();
+    bench.impair((&leg.sg, &leg.far), Direction::Both, change).await?;
+    let crossed = |v: &damc_mgmt::view::PathView| v.delay_ns.is_some_and(|d| d >= high / 100 * 95);
+    bench.wait_quality(path, "the step", bench.t_policy(), crossed).await?;
+    let took = bench.now_ns() - from;
+    // Two probes must show it, the second one's answer needs a round trip, and then it waits for the next report.
+    let bound = 2 * bench.pace.probe_interval_ms + bench.pace.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
+    findings.check(
+        took <= bound * 1_000_000,
+        format!(
+            "a step of the delay to {:.0} ms shows after {:.0} ms ({bound} ms allowed)",
+            millis(high),
+            millis(took)
+        ),
+    );
+    findings.figure("step of the delay to its report at the SCSC", millis(took), "ms");
+    let scsc = bench.scsc()?;
+    let oldest = bench.frames(from).await?.iter().filter(|s| !s.sent && s.node == scsc).fold(0, |oldest, s| {
+        let Message::Telemetry(t) = s.message() else { return oldest };
+        let ages = t.body.paths.iter().filter(|p| p.available && p.label == 0).map(|p| p.age.0);
+        ages.max().unwrap_or(0).max(oldest)
+    });
+    let allowed = bench.pace.probe_interval_ms * 3 / 2 + 2 * high / 1_000_000;
+    findings.check(oldest <= allowed, format!("no reported sample is older than {oldest} ms ({allowed} ms allowed)"));
+    Ok(())
+}
+
+// ===== links =====
+
+async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    const DELAY_NS: u64 = 30_000_000;
+    let is_sr = |n: &damc_wire::NodeId| bench.topology.nodes()[n].kind == Role::Sr;
+    let link = bench.topology.links().iter().filter(|l| is_sr(&l.a) && is_sr(&l.b)).next_back();
+    let link = link.ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
+    let (a, b) = (link.a.to_string(), link.b.to_string());
+    let scsc = bench.scsc()?;
+    let from = bench.now_ns();
+    let change = DirectionChange { delay_ns: Some(DELAY_NS), ..DirectionChange::default() };
+    bench.impair((&a, &b), Direction::Both, change).await?;
+    let telling = |s: &Seen| -> BTreeSet<(String, String)> {
+        let Message::Telemetry(t) = s.message() else { return BTreeSet::new() };
+        let slow = t.body.links.iter().filter(|l| l.delay_ns.is_some_and(|d| d > DELAY_NS / 2));
+        slow.map(|l| (t.certificate.node.to_string(), l.neighbour.to_string())).collect()
+    };
+    let at_scsc = |s: &Seen| !s.sent && s.node == scsc;
+    let seen = bench
+        .wait_frame(&format!("a report of {a} – {b}"), from, bench.t_policy(), |s| {
+            at_scsc(s) && !telling(s).is_empty()
+        })
+        .await?;
+    findings.figure("link gone bad to its report at the SCSC", millis(seen.at_ns - from), "ms");
+    let Message::Telemetry(t) = seen.message() else { return Err(Stop::Inconclusive("no telemetry".into())) };
+    findings.check(
+        t.certificate.role == Role::Sr,
+        format!("the report comes from {}, an SR, and names the link", t.certificate.node),
+    );
+    let blamed: BTreeSet<_> = bench.frames(from).await?.iter().filter(|s| at_scsc(s)).flat_map(telling).collect();
+    let ends = [(a.clone(), b.clone()), (b.clone(), a.clone())];
+    findings.check(blamed.iter().all(|pair| ends.contains(pair)), format!("no other link is blamed: {blamed:?}"));
+    bench.mend(&a, &b).await?;
+    bench.wait_unsteered(bench.t_return()).await
+}

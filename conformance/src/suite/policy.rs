@@ -1,0 +1,548 @@
+//! Section J: pools, versions, path queries; section K: what a dead SCSC or SPA must not disturb.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use damc_lab::control::{Direction, NodeAction};
+use damc_lab::relay::DirectionChange;
+use damc_mgmt::order::{OrderRequest, PathAnswer};
+use damc_mgmt::view::CallRequest;
+use damc_wire::frame::Frame;
+use damc_wire::message::{Policy, PolicyAction, QosAck, SignedBody, Telemetry};
+use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
+
+use crate::bench::Bench;
+use crate::bench::quality::Leg;
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::oracle::{Failures, Oracle};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Label of forged policies.
+const LABEL: u32 = 0x00F0_4C3D;
+/// Calls per second while something dies.
+const CALL_RATE: u64 = 200;
+
+/// Cases about policies.
+pub const CASES: &[Case] = &[
+    Case {
+        id: "pol-05-versions",
+        title: "A policy shows as the reason in FIB and RIB; a stale one is refused; withdrawn, the plain route is back",
+        rows: &["POL-05", "RIB-04", "FWD-09"],
+        suite: Suite::Qos,
+        impact: Impact::Guest,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(versions(bench, findings)),
+    },
+    Case {
+        id: "pol-12",
+        title: "Telemetry from the SCSC and policies from an SG are refused",
+        rows: &["POL-12"],
+        suite: Suite::Qos,
+        impact: Impact::Guest,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(wrong_way(bench, findings)),
+    },
+    Case {
+        id: "pol-09",
+        title: "The SCSC knows the topology and answers path queries by shortest paths, also after a cut",
+        rows: &["POL-09", "POL-10"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(queries(bench, findings)),
+    },
+    Case {
+        id: "pol-03",
+        title: "Each SG's requests to a pool go to the best instance, whatever an instance says of itself",
+        rows: &["POL-03", "POL-04", "POL-06", "FWD-12", "CON-04"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(pools(bench, findings)),
+    },
+    Case {
+        id: "goal-03-scsc",
+        title: "The SCSC dies under 200 calls/s: none is lost, registration and routing go on",
+        rows: &["GOAL-03"],
+        suite: Suite::Qos,
+        impact: Impact::Nodes,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(scsc_dies(bench, findings)),
+    },
+    Case {
+        id: "goal-03-spa",
+        title: "An SPA dies under 200 calls/s: none is lost",
+        rows: &["GOAL-03"],
+        suite: Suite::Qos,
+        impact: Impact::Nodes,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(spa_dies(bench, findings)),
+    },
+];
+
+// ===== forged policies =====
+
+fn bad<E: std::fmt::Display>(e: E) -> Stop {
+    Stop::Inconclusive(e.to_string())
+}
+
+impl Bench {
+    fn name_of(&self, node: &str) -> Result<Name, Stop> {
+        format!("/damc/{}/{node}", self.topology.domain()).parse().map_err(bad)
+    }
+
+    /// Sends a signed class 4 message of `signer` to `to` through `signer`'s port to `port`.
+    async fn send_signed<T: SignedBody>(
+        &self,
+        (signer, port): (&str, &str),
+        to: &str,
+        body: T,
+        wrap: impl FnOnce(damc_wire::message::Signed<T>) -> Message,
+    ) -> Result<(), Stop> {
+        let (id, role) = self.role(signer)?;
+        let (destination, source) = (self.name_of(to)?, self.name_of(signer)?);
+        let signed = self.forge.keys(&id, role).sign_routed(&destination, &source, body);
+        let pdu = Frame::plain(destination, source, 0, wrap(signed)).encode().map_err(bad)?;
+        Ok(self.lab.inject(signer, port, &pdu).await?)
+    }
+
+    /// Sends a policy as the SCSC would and returns the answer of its recipient.
+    async fn tell(&self, policy: Policy) -> Result<QosAck, Stop> {
+        let scsc = self.scsc()?;
+        let port = self.beside(&scsc, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SCSC has no SR"))?;
+        let (from, to) = (self.now_ns(), policy.recipient.to_string());
+        let (label, version) = (policy.label, policy.version);
+        self.send_signed((&scsc, &port), &to, policy, Message::Policy).await?;
+        let answer = self
+            .wait_frame(&format!("{to}'s answer to version {version}"), from, self.t_conv(), |s| match s.message() {
+                Message::QosAck(a) => s.sent && s.node == to && a.body.label == label && a.body.sequence == version,
+                _ => false,
+            })
+            .await?;
+        match answer.message() {
+            Message::QosAck(ack) => Ok(ack.body.clone()),
+            _ => Err(bad("no acknowledgement")),
+        }
+    }
+}
+
+fn id(node: &str) -> Result<NodeId, Stop> {
+    NodeId::new(node).map_err(bad)
+}
+
+/// The way around a leg's first link.
+fn detour(bench: &Bench, leg: &Leg) -> Result<Vec<String>, Stop> {
+    let oracle = Oracle::new(&bench.topology, &Failures::default().link(&leg.sg, &leg.far));
+    let mut path = vec![leg.sg.clone()];
+    while let Some(at) = path.last().filter(|at| leg.plain.last() != Some(*at)) {
+        let entry = oracle.expected(at).remove(&leg.target);
+        let next = entry.and_then(|e| e.next_hops.first().cloned()).filter(|n| !path.contains(n));
+        path.push(next.ok_or_else(|| Stop::NotApplicable(format!("no way around {} – {}", leg.sg, leg.far)))?);
+    }
+    Ok(path)
+}
+
+async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let leg = bench.legs(1)?.remove(0);
+    let path = detour(bench, &leg)?;
+    let (sg, target) = (leg.sg.as_str(), leg.target.as_str());
+    let version = bench.now_ns() / 1_000_000;
+    let policy = |node: &str, version: u64, action: PolicyAction| -> Result<Policy, Stop> {
+        Ok(Policy {
+            label: LABEL,
+            version,
+            recipient: id(node)?,
+            source: id(sg)?,
+            prefix: target.parse().map_err(bad)?,
+            action,
+            expires_in: Millis(20_000),
+        })
+    };
+    let before = bench.call(&leg.pod, target, "whoami", &[]).await?;
+    findings.check_eq(&before.path, &leg.plain, "without a policy calls take the plain path");
+    for (node, next) in path.iter().zip(&path[1..]).rev() {
+        let next_hop = id(next)?;
+        let action = if node == sg { PolicyAction::Ingress { next_hop } } else { PolicyAction::Transit { next_hop } };
+        let ack = bench.tell(policy(node, version, action)?).await?;
+        findings.check_eq(&ack.refusal, &None, format!("{node} accepts the policy"));
+    }
+    shows(bench, findings, sg, target, path.get(1)).await?;
+    let other = bench.lab.fib(&leg.plain[1]).await?;
+    findings.check(
+        other.entries.iter().filter(|e| e.prefix == target).all(|e| e.source == "spf"),
+        format!("{}, which got no policy, forwards {target} as before", leg.plain[1]),
+    );
+    let steered = bench.call(&leg.pod, target, "whoami", &[]).await?;
+    findings.check_eq(&steered.path, &path, "with the policy calls take its path");
+    // Signed by the SCSC's own key, but older than what is in force.
+    let plain_hop = PolicyAction::Ingress { next_hop: id(&leg.far)? };
+    let ack = bench.tell(policy(sg, version - 1, plain_hop)?).await?;
+    findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "an older version is refused");
+    let ack = bench.tell(policy(sg, version - 1, PolicyAction::Withdrawn)?).await?;
+    findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "so is an older withdrawal");
+    shows(bench, findings, sg, target, path.get(1)).await?;
+    for node in path.iter().take(path.len() - 1) {
+        let ack = bench.tell(policy(node, version + 1, PolicyAction::Withdrawn)?).await?;
+        findings.check_eq(&ack.refusal, &None, format!("{node} accepts the newer withdrawal"));
+    }
+    let after = bench.call(&leg.pod, target, "whoami", &[]).await?;
+    findings.check_eq(&after.path, &leg.plain, "withdrawn, calls take the plain path again");
+    let fib = bench.lab.fib(sg).await?;
+    let entry = fib.entries.iter().find(|e| e.prefix == target);
+    findings.check(entry.is_some_and(|e| e.source == "spf"), format!("{sg}'s FIB names SPF as the reason again"));
+    Ok(())
+}
+
+/// FIB and RIB give the policy as the reason of the chosen next hop.
+async fn shows(
+    bench: &Bench,
+    findings: &mut Findings,
+    sg: &str,
+    target: &str,
+    next: Option<&String>,
+) -> Result<(), Stop> {
+    let fib = bench.lab.fib(sg).await?;
+    let entry = fib.entries.iter().find(|e| e.prefix == target && e.source == "policy");
+    let hop = entry.and_then(|e| e.next_hops.first()).map(|h| &h.node);
+    findings.check(hop.is_some() && hop == next, format!("{sg}'s FIB sends {target} to {hop:?} by policy"));
+    let rib = bench.rib(sg).await?;
+    let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == "policy" && r.chosen);
+    findings.check(chosen, format!("{sg}'s RIB has the policy as the chosen candidate for {target}"));
+    Ok(())
+}
+
+async fn wrong_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let scsc = bench.scsc()?;
+    let sr = bench.beside(&scsc, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SCSC has no SR"))?;
+    let sgs = bench.of_kind(&[Role::Sg]);
+    let [sg, other, ..] = sgs.as_slice() else { return Err(Stop::NotApplicable("one SG only".into())) };
+    let from = bench.now_ns();
+    let before = bench.dropped(sg, DropReason::WrongRole).await?;
+    let report = Telemetry { sequence: from, paths: Vec::new(), links: Vec::new() };
+    bench.send_signed((&scsc, &sr), sg, report, Message::Telemetry).await?;
+    refused(bench, sg, before).await?;
+    findings.check(true, format!("{sg} refuses telemetry sent by the SCSC"));
+    let before = bench.dropped(sg, DropReason::WrongRole).await?;
+    let via = bench.beside(other, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SG has no SR"))?;
+    let policy = Policy {
+        label: LABEL + 1,
+        version: from,
+        recipient: id(sg)?,
+        source: id(sg)?,
+        prefix: bench.legs(1)?.remove(0).target.parse().map_err(bad)?,
+        action: PolicyAction::Released,
+        expires_in: Millis(5_000),
+    };
+    bench.send_signed((other, &via), sg, policy, Message::Policy).await?;
+    refused(bench, sg, before).await?;
+    findings.check(true, format!("{sg} refuses a policy sent and truly signed by {other}"));
+    let held = bench.lab.policies(sg).await?.policies;
+    findings.check(held.iter().all(|p| p.label != LABEL + 1), "and holds none of it");
+    Ok(())
+}
+
+async fn refused(bench: &Bench, node: &str, before: u64) -> Result<(), Stop> {
+    bench
+        .wait(&format!("{node} counts a message of the wrong role"), bench.t_conv(), || async {
+            let now = bench.dropped(node, DropReason::WrongRole).await?;
+            Ok(if now > before { Ok(()) } else { Err(format!("{now}")) })
+        })
+        .await
+}
+
+// ===== path queries =====
+
+async fn ask(bench: &Bench, sg: &str, target: &str) -> Result<PathAnswer, Stop> {
+    let value = bench.order(sg, &OrderRequest::QueryPath { target: target.into() }).await?;
+    serde_json::from_value(value).map_err(bad)
+}
+
+async fn queries(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let scsc = bench.scsc()?;
+    let leg = bench.legs(1)?.remove(0);
+    let targets: Vec<String> = bench
+        .topology
+        .of_kind(Role::Pod)
+        .flat_map(|p| &p.services)
+        .flat_map(|s| [Some(s.prefix.to_string()), s.pool.as_ref().map(ToString::to_string)])
+        .flatten()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .take(8)
+        .collect();
+    let whole = Oracle::new(&bench.topology, &Failures::default());
+    for target in &targets {
+        let answer = ask(bench, &leg.sg, target).await?;
+        answered_as(findings, &whole, (&leg.sg, target), &answer);
+    }
+    let from = bench.now_ns();
+    bench.cut(&leg.sg, &leg.far).await?;
+    let cut = Oracle::new(&bench.topology, &Failures::default().link(&leg.sg, &leg.far));
+    let answer = bench
+        .wait("the answer after the cut", bench.t_conv(), || async {
+            let answer = ask(bench, &leg.sg, &leg.target).await;
+            Ok(match answer {
+                Ok(a) if !a.path.is_empty() && a.path.get(1) != Some(&leg.far) => Ok(a),
+                other => Err(format!("{other:?}")),
+            })
+        })
+        .await?;
+    answered_as(findings, &cut, (&leg.sg, &leg.target), &answer);
+    same_topology(bench, &scsc).await?;
+    #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
+    findings.figure(
+        "cut to the SCSC's graph and answer being the new ones",
+        (bench.now_ns() - from) as f64 / 1e6,
+        "ms",
+    );
+    findings.check(true, "after the cut the SCSC's replica equals the LSDB of every SG and SR");
+    bench.mend(&leg.sg, &leg.far).await?;
+    same_topology(bench, &scsc).await?;
+    findings.check(true, "after mending too");
+    bench.wait_unsteered(bench.t_return()).await
+}
+
+fn answered_as(findings: &mut Findings, oracle: &Oracle, (sg, target): (&str, &str), answer: &PathAnswer) {
+    let expected = oracle.expected(sg).remove(target);
+    let length = oracle.path_cost(&answer.path);
+    let ends = expected.as_ref().is_some_and(|e| answer.path.last().is_some_and(|l| e.origins.contains(l)));
+    let least = answer.path.last().and_then(|to| oracle.distance(sg, to));
+    findings.check(
+        ends && length.is_some() && length == least && length == Some(answer.cost),
+        format!("{sg} asks for {target}: {} at cost {}, as the oracle says", answer.path.join(" → "), answer.cost),
+    );
+}
+
+/// Waits until the SCSC's replica has the digest that all SGs and SRs have.
+async fn same_topology(bench: &Bench, scsc: &str) -> Result<(), Stop> {
+    bench
+        .wait("one LSDB digest everywhere", bench.t_conv(), || async {
+            let mut digests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for node in bench.routers().into_iter().chain([scsc.to_owned()]) {
+                digests.entry(bench.lab.lsdb(&node).await?.digest).or_default().push(node);
+            }
+            Ok(if digests.len() == 1 { Ok(()) } else { Err(format!("{digests:?}")) })
+        })
+        .await
+}
+
+// ===== pools =====
+
+/// A pool with two instances behind different SGs: pool, (pod, SG) of each.
+fn pool_of(bench: &Bench) -> Result<(String, [(String, String, String); 2]), Stop> {
+    let mut pools: BTreeMap<String, Vec<(String, String, String)>> = BTreeMap::new();
+    for pod in bench.topology.of_kind(Role::Pod) {
+        let Ok(sg) = bench.sg_of(pod.id.as_str()) else { continue };
+        for service in &pod.services {
+            if let Some(pool) = &service.pool {
+                let instance = (pod.id.to_string(), sg.clone(), service.prefix.to_string());
+                pools.entry(pool.to_string()).or_default().push(instance);
+            }
+        }
+    }
+    let pair = pools.into_iter().find_map(|(pool, instances)| {
+        let [one, two] = <[_; 2]>::try_from(instances).ok()?;
+        (one.1 != two.1).then_some((pool, [one, two]))
+    });
+    pair.ok_or_else(|| Stop::NotApplicable("no pool of two instances behind two SGs".into()))
+}
+
+async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let (pool, [one, two]) = pool_of(bench)?;
+    let slow =
+        DirectionChange { delay_ns: Some(bench.limits(&pool)?.delay_ns / 100 * 130), ..DirectionChange::default() };
+    for (bad_one, good_one) in [(&one, &two), (&two, &one)] {
+        let from = bench.now_ns();
+        bench.impair((&bad_one.1, &bad_one.0), Direction::Both, slow).await?;
+        bench.mend(&good_one.1, &good_one.0).await?;
+        let mut ways = BTreeMap::new();
+        for sg in bench.of_kind(&[Role::Sg]) {
+            let Ok(pod) = bench.pod_of(&sg) else { continue };
+            let path = lands(bench, (&pod, &pool), &good_one.1).await?;
+            ways.insert(sg, path);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
+        findings.figure(
+            format!("{} slow to every SG's {pool} at {}", bad_one.2, good_one.2),
+            (bench.now_ns() - from) as f64 / 1e6,
+            "ms",
+        );
+        findings.check(true, format!("{} slow: {pool} of every SG lands at {}: {ways:?}", bad_one.2, good_one.1));
+        customised(bench, findings, &pool).await?;
+        liar(bench, findings, (&bad_one.1, &bad_one.2), from).await?;
+    }
+    bench.mend(&one.1, &one.0).await?;
+    bench.mend(&two.1, &two.0).await?;
+    bench.wait_unsteered(bench.t_return()).await
+}
+
+/// Waits until calls of `pod` to `pool` end at the SG `at`, several in a row.
+async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+    bench
+        .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
+            let mut path = Vec::new();
+            for _ in 0..3 {
+                let reply = bench.call(pod, pool, "whoami", &[]).await?;
+                if reply.error.is_some() || reply.path.last().map(String::as_str) != Some(at) {
+                    return Ok(Err(format!("{:?} {:?}", reply.path, reply.error)));
+                }
+                path = reply.path;
+            }
+            Ok(Ok(path))
+        })
+        .await
+}
+
+/// One violation, different SGs: each has a policy of its own.
+async fn customised(bench: &Bench, findings: &mut Findings, pool: &str) -> Result<(), Stop> {
+    let policies = bench.lab.policies(&bench.scsc()?).await?.policies;
+    let ingress: Vec<_> = policies.iter().filter(|p| p.prefix == pool && p.action == "ingress").collect();
+    let labels: BTreeSet<u32> = ingress.iter().map(|p| p.label).collect();
+    let text: Vec<String> = ingress
+        .iter()
+        .map(|p| format!("{} to {} (label {})", p.source, p.next_hop.as_deref().unwrap_or("-"), p.label))
+        .collect();
+    findings
+        .check(labels.len() == ingress.len(), format!("policies for {pool} are each SG's own: {}", text.join(", ")));
+    Ok(())
+}
+
+/// What the target says of itself does not hide its path (CON-04).
+async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &str), from: u64) -> Result<(), Stop> {
+    let frames = bench.frames(from).await?;
+    let reports = frames.iter().filter_map(|s| match s.message() {
+        Message::TaskReport(r) if !s.sent && s.node == near => Some(r.self_test_ns),
+        _ => None,
+    });
+    let (mut count, mut worst) = (0_u32, 0);
+    for ns in reports {
+        (count, worst) = (count + 1, worst.max(ns));
+    }
+    let view = bench.quality(near, target).await?;
+    let delay = view.as_ref().and_then(|v| v.delay_ns).unwrap_or(0);
+    let raised = bench.violations(from, near, target).await?;
+    findings.check(
+        raised.iter().any(|(_, m)| m.iter().any(|m| m == "delay")) && worst < delay,
+        format!(
+            "{target} reports self-tests of {worst} ns at most ({count} reports), yet its delay of {delay} ns is raised"
+        ),
+    );
+    Ok(())
+}
+
+// ===== central outages =====
+
+/// Calls at [`CALL_RATE`] for as long as `during` takes, and a little longer; returns how many were made and which failed.
+async fn under_load<T>(
+    bench: &Bench,
+    (pod, target): (&str, &str),
+    during: impl Future<Output = Result<T, Stop>>,
+) -> Result<(T, usize, Vec<String>), Stop> {
+    let management = bench.lab.management(pod)?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(1000 / CALL_RATE));
+    let mut calls = tokio::task::JoinSet::new();
+    tokio::pin!(during);
+    let mut done = None;
+    let mut after = CALL_RATE / 4;
+    while done.is_none() || after > 0 {
+        tokio::select! {
+            outcome = &mut during, if done.is_none() => done = Some(outcome?),
+            _ = ticks.tick() => {
+                let (management, name) = (management.clone(), target.to_owned());
+                calls.spawn(async move {
+                    let request = CallRequest {
+                        name,
+                        method: "echo".into(),
+                        args: vec!["load".into()],
+                        deadline_ms: 2000,
+                        trace: false,
+                        source: None,
+                        flow: None,
+                    };
+                    let reply: Result<damc_mgmt::view::CallReply, _> =
+                        management.post("/call", &request, Duration::from_secs(5)).await;
+                    reply.map_or_else(|e| Some(e.to_string()), |r| r.error)
+                });
+                if done.is_some() {
+                    after -= 1;
+                }
+            }
+        }
+    }
+    let outcomes = calls.join_all().await;
+    let made = outcomes.len();
+    let Some(value) = done else { return Err(bad("nothing was done")) };
+    Ok((value, made, outcomes.into_iter().flatten().collect()))
+}
+
+async fn scsc_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let scsc = bench.scsc()?;
+    let leg = bench.legs(1)?.remove(0);
+    let from = bench.now_ns();
+    let during = async {
+        bench.lab.node(&scsc, NodeAction::Kill).await?;
+        let names = bench.register_many(1).await?;
+        bench.wait_everywhere(&names, bench.t_conv()).await?;
+        bench.unregister(&names).await?;
+        Ok(names.len())
+    };
+    let (registered, made, lost) = under_load(bench, (&leg.pod, &leg.target), during).await?;
+    findings.check(lost.is_empty(), format!("{made} calls around the death of {scsc}: {} lost {lost:?}", lost.len()));
+    findings
+        .check(true, format!("{registered} services registered, authenticated and reached every FIB without {scsc}"));
+    #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
+    {
+        findings.figure("calls around the death of the SCSC", made as f64, "");
+        findings.figure("calls lost", lost.len() as f64, "");
+    }
+    bench.cut(&leg.sg, &leg.far).await?;
+    let failures = Failures::default().link(&leg.sg, &leg.far).node(&scsc);
+    let oracle = Oracle::new(&bench.topology, &failures);
+    bench
+        .wait("FIBs of the oracle after a cut without the SCSC", bench.t_conv(), || async {
+            let fibs = bench.fibs().await?;
+            Ok(oracle.first_difference(&fibs).map_or(Ok(()), Err))
+        })
+        .await?;
+    findings.check(true, "routing follows a cut without the SCSC");
+    bench.mend(&leg.sg, &leg.far).await?;
+    let frames = bench.frames(from).await?;
+    let users = frames.iter().filter(|s| s.node == scsc && s.message_type() == damc_wire::MessageType::Data).count();
+    findings.check(users == 0, format!("no user's frame was ever at {scsc} ({users})"));
+    bench.lab.node(&scsc, NodeAction::Start).await?;
+    bench.lab.wait_converged(bench.t_conv() * 2).await?;
+    same_topology(bench, &scsc).await?;
+    bench.wait_unsteered(bench.t_return()).await
+}
+
+async fn spa_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let leg = bench.legs(1)?.remove(0);
+    let spa = bench.spa_of(&leg.sg)?;
+    let sg = leg.sg.clone();
+    let during = async {
+        bench.lab.node(&spa, NodeAction::Kill).await?;
+        bench
+            .wait(&format!("{sg} without {spa}"), bench.t_conv(), || async {
+                let rows = bench.lab.neighbors(&sg).await?.neighbors;
+                let state = rows.into_iter().find(|n| n.port == spa).map(|n| n.state);
+                Ok(if state.as_deref() == Some("full") { Err("still full".to_owned()) } else { Ok(()) })
+            })
+            .await
+    };
+    let ((), made, lost) = under_load(bench, (&leg.pod, &leg.target), during).await?;
+    findings.check(lost.is_empty(), format!("{made} calls around the death of {spa}: {} lost {lost:?}", lost.len()));
+    #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
+    findings.figure("calls around the death of an SPA", made as f64, "");
+    let announced = bench.lab.show::<damc_mgmt::view::AnnouncementsView>(&sg, "announcements").await?.announcements;
+    findings.check(
+        !announced.is_empty() && announced.iter().all(|a| a.state == "accepted"),
+        format!("what {spa} had granted stays accepted at {sg}"),
+    );
+    bench.lab.node(&spa, NodeAction::Start).await?;
+    Ok(())
+}

@@ -1,0 +1,454 @@
+//! Sections I and J: preset conditions crossed from both sides, and what follows from it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use damc_lab::control::Direction;
+use damc_lab::relay::DirectionChange;
+use damc_mgmt::view::PathView;
+use damc_wire::message::PolicyAction;
+use damc_wire::{Message, MessageType};
+
+use crate::bench::Bench;
+use crate::bench::quality::{Leg, nodes_of, policies_at_recipients, recipients};
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Cases that move link quality across the thresholds.
+pub const CASES: &[Case] = &[
+    Case {
+        id: "qos-06-inside",
+        title: "Delay, jitter and rate just inside their thresholds: nothing is raised, no policy is issued",
+        rows: &["QOS-06", "POL-01"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(inside(bench, findings)),
+    },
+    Case {
+        id: "qos-06-outside",
+        title: "Delay, jitter, rate, each alone and all together, beyond their thresholds: raised, policed, healed, back",
+        rows: &["QOS-06", "QOS-09", "POL-01", "POL-02", "POL-05", "POL-06", "RIB-04"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(outside(bench, findings)),
+    },
+    Case {
+        id: "pol-06-wobble",
+        title: "A delay that wobbles by 5 % around its threshold moves traffic at most once",
+        rows: &["POL-06"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(wobble(bench, findings)),
+    },
+];
+
+/// What is done to the first link of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Jitter,
+    Delay,
+    Rate,
+    All,
+}
+
+impl Fault {
+    const EACH: [Self; 4] = [Self::Jitter, Self::Delay, Self::Rate, Self::All];
+
+    /// The conditions it breaks.
+    const fn metrics(self) -> &'static [&'static str] {
+        match self {
+            Self::Jitter => &["jitter"],
+            Self::Delay => &["delay"],
+            Self::Rate => &["bandwidth"],
+            Self::All => &["bandwidth", "delay", "jitter"],
+        }
+    }
+}
+
+/// A leg, its fault, and the part of its delay that lies beyond its first link.
+struct Trial {
+    leg: Leg,
+    fault: Fault,
+    beyond_ns: u64,
+}
+
+impl Trial {
+    /// The legs of the topology with faults dealt out: jitter, which cannot come without some delay, where the delay
+    /// limit is widest.
+    async fn deal(bench: &Bench) -> Result<Vec<Self>, Stop> {
+        let mut legs = bench.legs(Fault::EACH.len())?;
+        legs.sort_by_key(|leg| std::cmp::Reverse(leg.limits.delay_ns));
+        let mut trials = Vec::new();
+        for (leg, fault) in legs.into_iter().zip(Fault::EACH) {
+            let rest = bench.rest(&leg).await?;
+            trials.push(Self { leg, fault, beyond_ns: rest });
+        }
+        Ok(trials)
+    }
+
+    fn path(&self) -> (&str, &str) {
+        (&self.leg.sg, &self.leg.target)
+    }
+
+    /// Delay of the link, both ways, that gives the path `percent` of its limit.
+    const fn delay(&self, percent: u64) -> DirectionChange {
+        let path = self.leg.limits.delay_ns / 100 * percent;
+        delay_of(path.saturating_sub(self.beyond_ns))
+    }
+
+    /// Forward jitter of the link that gives the path `percent` of its limit. RFC 3550 jitter of a uniform deviation of
+    /// ±d is 2d/3. The delay makes room for the deviation.
+    const fn jitter(&self, percent: u64) -> DirectionChange {
+        let deviation = self.leg.limits.jitter_ns / 100 * percent * 3 / 2;
+        DirectionChange { jitter_ns: Some(deviation), delay_ns: Some(deviation), ..NOTHING }
+    }
+
+    /// Forward rate of the link in per cent of the path's limit.
+    const fn rate(&self, percent: u64) -> DirectionChange {
+        DirectionChange { rate_bps: Some(self.leg.limits.bandwidth_bps / 100 * percent), ..NOTHING }
+    }
+
+    async fn set(&self, bench: &Bench, inside: bool) -> Result<(), Stop> {
+        let link = (self.leg.sg.as_str(), self.leg.far.as_str());
+        let delay = self.delay(if inside { 92 } else { 108 });
+        let jitter = self.jitter(if inside { 55 } else { 160 });
+        let rate = self.rate(if inside { 125 } else { 60 });
+        if matches!(self.fault, Fault::Delay | Fault::All) {
+            bench.impair(link, Direction::Both, delay).await?;
+        }
+        match self.fault {
+            Fault::Delay => {}
+            Fault::Jitter => bench.impair(link, Direction::Forward, jitter).await?,
+            Fault::Rate => bench.impair(link, Direction::Forward, rate).await?,
+            // Inside all three limits at once, the delay must leave room for the deviation of the jitter.
+            Fault::All if inside => {
+                let both = DirectionChange { rate_bps: rate.rate_bps, ..self.delay(60) };
+                bench.impair(link, Direction::Both, both).await?;
+            }
+            Fault::All => {
+                let jittered = DirectionChange { jitter_ns: jitter.jitter_ns, ..rate };
+                bench.impair(link, Direction::Forward, jittered).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the SCSC sees what was set just inside the limits.
+    fn arrived_inside(&self, view: &PathView) -> bool {
+        let limits = &self.leg.limits;
+        let delay = |percent| view.delay_ns.is_some_and(|d| d > limits.delay_ns / 100 * percent);
+        let rate = view.bandwidth_bps.is_some_and(|b| b < limits.bandwidth_bps * 2);
+        match self.fault {
+            Fault::Delay => delay(85),
+            Fault::Jitter => view.jitter_ns.is_some_and(|j| j > limits.jitter_ns * 35 / 100),
+            Fault::Rate => rate,
+            Fault::All => delay(50) && rate,
+        }
+    }
+}
+
+const NOTHING: DirectionChange = DirectionChange {
+    delay_ns: None,
+    jitter_ns: None,
+    distribution: None,
+    loss: None,
+    duplicate: None,
+    corrupt: None,
+    reorder: None,
+    rate_bps: None,
+    limit: None,
+    silent: None,
+};
+
+const fn delay_of(ns: u64) -> DirectionChange {
+    DirectionChange { delay_ns: Some(ns), ..NOTHING }
+}
+
+impl Bench {
+    /// Delay of a leg's plain path without its first link, as measured on the calm lab.
+    async fn rest(&self, leg: &Leg) -> Result<u64, Stop> {
+        let calm = |v: &PathView| v.delay_ns.is_some() && v.violated.is_empty() && v.bandwidth_bps.is_some();
+        let view = self.wait_quality((&leg.sg, &leg.target), "a calm measurement", self.t_return(), calm).await?;
+        let link = self.lab.link_status(&leg.sg, &leg.far).await?;
+        Ok(view.delay_ns.unwrap_or(0).saturating_sub(link.forward.delay_ns))
+    }
+}
+
+async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let trials = Trial::deal(bench).await?;
+    let from = bench.now_ns();
+    for trial in &trials {
+        trial.set(bench, true).await?;
+    }
+    for trial in &trials {
+        let what = format!("{:?} just inside its limit", trial.fault);
+        let view = bench.wait_quality(trial.path(), &what, bench.t_policy(), |v| trial.arrived_inside(v)).await?;
+        findings.note(format!(
+            "{} → {}, {what}: delay {} jitter {} bandwidth {}",
+            trial.leg.sg,
+            trial.leg.target,
+            ms(view.delay_ns),
+            ms(view.jitter_ns),
+            mbit(view.bandwidth_bps)
+        ));
+    }
+    for trial in &trials {
+        let (sg, target) = trial.path();
+        let raised = bench.violations(from, sg, target).await?;
+        findings.check(raised.is_empty(), format!("{sg} → {target}: nothing is raised inside the limits {raised:?}"));
+        let frames = bench.frames(from).await?;
+        let policies = policies_at_recipients(&frames, sg, target).count();
+        findings.check(policies == 0, format!("{sg} → {target}: no policy frame ({policies} recorded)"));
+    }
+    let frames = bench.frames(from).await?;
+    let all = frames.iter().filter(|s| s.message_type() == MessageType::Policy).count();
+    findings.note(format!("{all} policy frames for other paths, {} frames in all", frames.len()));
+    heal(bench, &trials).await?;
+    bench.wait_unsteered(bench.t_return()).await
+}
+
+async fn heal(bench: &Bench, trials: &[Trial]) -> Result<(), Stop> {
+    for trial in trials {
+        bench.mend(&trial.leg.sg, &trial.leg.far).await?;
+    }
+    Ok(())
+}
+
+async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let trials = Trial::deal(bench).await?;
+    let from = bench.now_ns();
+    for trial in &trials {
+        trial.set(bench, false).await?;
+    }
+    for trial in &trials {
+        let (sg, target) = trial.path();
+        bench.wait_steered(sg, target, bench.t_policy()).await?;
+        raised(bench, findings, trial, from).await?;
+    }
+    let frames = bench.frames(from).await?;
+    let users = frames.iter().filter(|s| s.message_type() == MessageType::Data).count();
+    findings.check(users == 0, format!("all that without any user's frame ({users} recorded): found before it hurts"));
+    for trial in &trials {
+        moved(bench, findings, trial, from).await?;
+    }
+    let healed = bench.now_ns();
+    heal(bench, &trials).await?;
+    bench.wait_unsteered(bench.t_return()).await?;
+    findings.figure("healed links to all traffic back", since(bench, healed), "ms");
+    for trial in &trials {
+        returned(bench, findings, trial, (from, healed)).await?;
+    }
+    findings.note("equality at each threshold is pinned with exact values by unit tests of the nodes");
+    Ok(())
+}
+
+/// The violation names the conditions broken, and no others where one alone is.
+async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
+    let (sg, target) = trial.path();
+    let expected: BTreeSet<&str> = trial.fault.metrics().iter().copied().collect();
+    let seen = bench
+        .wait(&format!("{expected:?} raised for {sg} → {target}"), bench.t_policy(), || async {
+            let raised = bench.violations(from, sg, target).await.unwrap_or_default();
+            let union: BTreeSet<String> = raised.iter().flat_map(|(_, m)| m.clone()).collect();
+            let complete = expected.iter().all(|m| union.contains(*m));
+            Ok(if complete { Ok(raised) } else { Err(format!("{raised:?}")) })
+        })
+        .await?;
+    let first = seen.iter().find(|(_, m)| !m.is_empty());
+    let (at, metrics) = first.map_or((0, Vec::new()), |(at, m)| (*at, m.clone()));
+    let text = metrics.join(", ");
+    let alone = trial.fault == Fault::All || metrics == trial.fault.metrics();
+    findings.check(alone, format!("{sg} → {target}: {:?} beyond its limit raises [{text}]", trial.fault));
+    findings.figure(
+        format!("{:?} of {sg} → {target} beyond its limit to the violation", trial.fault),
+        millis(at.saturating_sub(from)),
+        "ms",
+    );
+    Ok(())
+}
+
+/// The policy's recipients, as recorded at them, and where traffic goes now.
+async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
+    let (sg, target) = trial.path();
+    let leg = &trial.leg;
+    let (steering, taken) = bench
+        .wait(&format!("calls of {} to {target} off {sg} – {}", leg.pod, leg.far), bench.t_policy(), || async {
+            let Some(steering) = bench.steering(sg, target).await? else {
+                return Ok(Err("no policy in force".into()));
+            };
+            let reply = bench.call(&leg.pod, target, "whoami", &[]).await?;
+            let good = reply.error.is_none() && reply.path == steering.path && reply.path.get(1) != Some(&leg.far);
+            Ok(if good { Ok((steering, reply.path)) } else { Err(format!("{steering:?}; call {reply:?}")) })
+        })
+        .await?;
+    findings.check(true, format!("{sg} → {target}: calls go {} and not {}", taken.join(" → "), leg.plain.join(" → ")));
+    let frames = bench.frames(from).await?;
+    let labels = recipients(&frames, sg, target);
+    let mut before = vec![leg.plain.clone()];
+    for (label, told) in &labels {
+        let path = path_of(sg, told);
+        let expected = nodes_of(before.iter().map(Vec::as_slice).chain([path.as_slice()]));
+        let seen: BTreeSet<String> = told.keys().cloned().collect();
+        findings.check_eq(
+            &seen,
+            &expected,
+            format!("{sg} → {target}, label {label}: told exactly the nodes of {before:?} and {path:?}"),
+        );
+        before.push(path);
+    }
+    let ingress = policies_at_recipients(&frames, sg, target)
+        .find(|p| matches!(p.action, PolicyAction::Ingress { .. }) && p.label == steering.label);
+    findings.check(ingress.is_some(), format!("the ingress policy of label {} was recorded at {sg}", steering.label));
+    let acks: BTreeSet<String> = frames
+        .iter()
+        .filter_map(|s| match s.message() {
+            Message::QosAck(ack) if s.sent && ack.body.label == steering.label && ack.body.refusal.is_none() => {
+                Some(ack.certificate.node.to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    let on_path: BTreeSet<String> = steering.path.iter().cloned().collect();
+    findings.check(on_path.is_subset(&acks), format!("every node of its path acknowledged it ({acks:?})"));
+    tables_show(bench, findings, sg, target, steering.path.get(1)).await
+}
+
+/// FIB and RIB of the ingress give the policy as the reason of the next hop (RIB-04).
+async fn tables_show(
+    bench: &Bench,
+    findings: &mut Findings,
+    sg: &str,
+    target: &str,
+    next: Option<&String>,
+) -> Result<(), Stop> {
+    let fib = bench.lab.fib(sg).await?;
+    let in_fib = fib.entries.iter().find(|e| e.prefix == target && e.source == "policy");
+    let hop = in_fib.and_then(|e| e.next_hops.first()).map(|h| &h.node);
+    findings.check(hop.is_some() && hop == next, format!("{sg}'s FIB sends {target} to {hop:?} by policy"));
+    let rib = bench.rib(sg).await?;
+    let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == "policy" && r.chosen);
+    findings.check(chosen, format!("{sg}'s RIB has the policy as the chosen candidate for {target}"));
+    Ok(())
+}
+
+fn path_of(sg: &str, told: &std::collections::BTreeMap<String, PolicyAction>) -> Vec<String> {
+    let mut path = vec![sg.to_owned()];
+    while let Some(PolicyAction::Ingress { next_hop } | PolicyAction::Transit { next_hop }) =
+        path.last().and_then(|n| told.get(n))
+    {
+        let next = next_hop.to_string();
+        if path.contains(&next) {
+            break;
+        }
+        path.push(next);
+    }
+    path
+}
+
+/// After healing: the violation ended, the hold time was kept, calls and tables are as before.
+async fn returned(
+    bench: &Bench,
+    findings: &mut Findings,
+    trial: &Trial,
+    (from, healed): (u64, u64),
+) -> Result<(), Stop> {
+    let (sg, target) = trial.path();
+    let raised = bench.violations(from, sg, target).await?;
+    let ended = raised.last().is_some_and(|(at, m)| m.is_empty() && *at >= healed);
+    findings.check(ended, format!("{sg} → {target}: the violation ended after the links healed"));
+    let reply = bench.call(&trial.leg.pod, target, "whoami", &[]).await?;
+    findings.check_eq(&reply.path, &trial.leg.plain, format!("{sg} → {target}: calls take the plain path again"));
+    let frames = bench.frames(from).await?;
+    let at = |wanted: fn(&PolicyAction) -> bool| {
+        let times = frames.iter().filter_map(|s| match s.message() {
+            Message::Policy(p)
+                if !s.sent
+                    && s.node == sg
+                    && p.body.recipient.as_str() == sg
+                    && p.body.prefix.to_string() == target
+                    && wanted(&p.body.action) =>
+            {
+                Some(s.at_ns)
+            }
+            _ => None,
+        });
+        let times: Vec<u64> = times.collect();
+        (times.first().copied(), times.last().copied())
+    };
+    let (installed, _) = at(|a| matches!(a, PolicyAction::Ingress { .. }));
+    let (_, withdrawn) = at(|a| *a == PolicyAction::Withdrawn);
+    let held = withdrawn.zip(installed).map_or(0, |(w, i)| w.saturating_sub(i));
+    let hold_ns = bench.pace.policy_hold_ms * 1_000_000;
+    findings.check(
+        held >= hold_ns,
+        format!(
+            "{sg} → {target}: in force for {:.0} ms, the hold time of {} ms at least",
+            millis(held),
+            bench.pace.policy_hold_ms
+        ),
+    );
+    Ok(())
+}
+
+async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.wait_unsteered(bench.t_return()).await?;
+    let Some(leg) = bench.legs(1)?.pop() else { return Err(Stop::NotApplicable("no leg".into())) };
+    let trial = Trial { beyond_ns: bench.rest(&leg).await?, leg, fault: Fault::Delay };
+    let (sg, target) = trial.path();
+    let link = (sg, trial.leg.far.as_str());
+    let limit = trial.leg.limits.delay_ns;
+    let from = bench.now_ns();
+    bench.impair(link, Direction::Both, trial.delay(105)).await?;
+    bench.wait_steered(sg, target, bench.t_policy()).await?;
+    let mut swings = 0;
+    // Long enough for a policy without hysteresis to come and go.
+    let reports = u64::from(bench.pace.reentry_reports) * bench.pace.telemetry_interval_ms;
+    let enough = (bench.pace.policy_hold_ms + 2 * reports) * 1_000_000;
+    while bench.now_ns() - from < enough {
+        bench.impair(link, Direction::Both, trial.delay(95)).await?;
+        bench
+            .wait_quality((sg, target), "5 % under", bench.t_policy(), |v| v.delay_ns.is_some_and(|d| d < limit))
+            .await?;
+        bench.impair(link, Direction::Both, trial.delay(105)).await?;
+        bench
+            .wait_quality((sg, target), "5 % over", bench.t_policy(), |v| v.delay_ns.is_some_and(|d| d >= limit))
+            .await?;
+        swings += 1;
+    }
+    let frames = bench.frames(from).await?;
+    let moves = recipients(&frames, sg, target).len();
+    let withdrawn = policies_at_recipients(&frames, sg, target).filter(|p| p.action == PolicyAction::Withdrawn).count();
+    findings.check(
+        moves <= 1,
+        format!("{swings} swings of ±5 % around {} ms moved traffic {moves} times", limit / 1_000_000),
+    );
+    findings.check(withdrawn == 0, "and it did not come back while the delay kept near the threshold");
+    findings.figure("swings around the threshold", f64::from(swings), "");
+    bench.mend(sg, &trial.leg.far).await?;
+    bench.wait_unsteered(bench.t_return()).await?;
+    findings.check(true, "it came back when the path was clear of the threshold");
+    Ok(())
+}
+
+fn ms(ns: Option<u64>) -> String {
+    ns.map_or_else(|| "unknown".into(), |ns| format!("{:.1} ms", millis(ns)))
+}
+
+fn mbit(bps: Option<u64>) -> String {
+    bps.map_or_else(|| "unknown".into(), |bps| format!("{} kbit/s", bps / 1000))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
+fn millis(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
+fn since(bench: &Bench, from: u64) -> f64 {
+    millis(bench.now_ns().saturating_sub(from))
+}
