@@ -408,7 +408,7 @@ async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), S
 async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     const DELAY_NS: u64 = 30_000_000;
     let is_sr = |n: &damc_wire::NodeId| bench.topology.nodes()[n].kind == Role::Sr;
-    let link = bench.topology.links().iter().filter(|l| is_sr(&l.a) && is_sr(&l.b)).next_back();
+    let link = bench.topology.links().iter().rfind(|l| is_sr(&l.a) && is_sr(&l.b));
     let link = link.ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
     let (a, b) = (link.a.to_string(), link.b.to_string());
     let scsc = bench.scsc()?;
