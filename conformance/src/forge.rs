@@ -4,6 +4,9 @@
 //! sessions it recorded. That makes the difference between "refused because a stranger sent it" and "refused although
 //! a proper neighbour sent it", which is what the authorisation rows are about.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use damc_lab::plan::Authority;
 use damc_lab::topology::Topology;
 use damc_trust::{HopKey, NodeKeys};
@@ -16,17 +19,23 @@ use crate::trace::Seen;
 pub struct Forge {
     topology: Topology,
     seed: u64,
+    /// Counters used so far, by sender and receiver: the true sender's own count shows between them.
+    used: Mutex<BTreeSet<(NodeId, NodeId, u64)>>,
 }
 
-/// How far above the last counter seen a forged frame counts: above what the true sender uses meanwhile, and within
-/// the receiver's window of 64 so that the true sender is not shut out by it.
-const COUNTER_LEAD: u64 = 40;
+/// How far above the true sender's last counter a forged frame counts at least: above what the true sender uses
+/// meanwhile. With [`COUNTER_RANGE`] it stays within the receiver's window of 64, so that the true sender is not shut out.
+const COUNTER_LEAD: u64 = 20;
+/// How many forged frames fit in front of one frame of the true sender.
+const COUNTER_RANGE: u64 = 40;
+/// Frames looked back at for one that is the true sender's.
+const SEEN_BACK: usize = 200;
 
 impl Forge {
     /// For a run with this seed.
     #[must_use]
     pub const fn new(topology: Topology, seed: u64) -> Self {
-        Self { topology, seed }
+        Self { topology, seed, used: Mutex::new(BTreeSet::new()) }
     }
 
     /// The keys of `node`, certified as `role`; the true ones where that is the node's role.
@@ -49,8 +58,14 @@ impl Forge {
         to: (&NodeId, Role),
         message: Message,
     ) -> Option<Vec<u8>> {
-        let (key, counter) = self.hop(seen, from, to)?;
         let pdu = Frame::hop_local(message).encode().ok()?;
+        self.sealed(seen, from, to, pdu)
+    }
+
+    /// Any bytes from `from` to `to` under the hop MAC of their adjacency. None where no adjacency was recorded.
+    #[must_use]
+    pub fn sealed(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role), pdu: Vec<u8>) -> Option<Vec<u8>> {
+        let (key, counter) = self.hop(seen, from, to)?;
         Some(seal(pdu, counter, |covered| key.mac(from.0, covered)))
     }
 
@@ -62,12 +77,14 @@ impl Forge {
             })
         };
         let (ours, theirs) = (session(from.0, to.0)?, session(to.0, from.0)?);
-        let last = seen
-            .iter()
-            .rev()
-            .find_map(|s| s.frame.security.filter(|_| s.is_sent_by(from.0.as_str(), to.0.as_str())))
-            .map_or(0, |security| security.counter);
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = |counter: u64| (from.0.clone(), to.0.clone(), counter);
+        let of_sender = seen.iter().rev().filter(|s| s.is_sent_by(from.0.as_str(), to.0.as_str()));
+        let counters = of_sender.filter_map(|s| s.frame.security).map(|security| security.counter);
+        let last = counters.take(SEEN_BACK).find(|counter| !used.contains(&mark(*counter))).unwrap_or(0);
+        let counter = (last + COUNTER_LEAD..last + COUNTER_LEAD + COUNTER_RANGE).find(|c| !used.contains(&mark(*c)))?;
+        used.insert(mark(counter));
         let key = self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()?;
-        Some((key, last + COUNTER_LEAD))
+        Some((key, counter))
     }
 }

@@ -12,7 +12,7 @@ use super::Bench;
 use crate::case::Stop;
 
 /// First component of the names that suites register; no topology uses it.
-const GUEST: &str = "guest";
+pub(super) const GUEST: &str = "guest";
 
 /// Frames of a flood that are handed over at once.
 const FLOOD_BURST: usize = 500;

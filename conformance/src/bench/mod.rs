@@ -3,6 +3,7 @@
 mod guests;
 pub mod quality;
 mod shape;
+pub mod witness;
 
 pub use shape::properties;
 
@@ -19,7 +20,7 @@ use damc_mgmt::config::Pace;
 use damc_mgmt::event::Event;
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
-use damc_wire::{Message, MessageType, NodeId, Role};
+use damc_wire::{Frame, Message, MessageType, NodeId, Role};
 
 use crate::case::Stop;
 use crate::forge::Forge;
@@ -267,14 +268,33 @@ impl Bench {
     /// # Errors
     /// No adjacency was recorded between them, or the lab refuses.
     pub async fn inject_as(&self, from: &str, to: &str, message: Message) -> Result<(), Stop> {
+        let pdu = Frame::hop_local(message).encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
+        self.inject_sealed(from, to, pdu).await
+    }
+
+    /// Injects any bytes out of `from`'s port to `to`, under the hop MAC of their adjacency.
+    ///
+    /// # Errors
+    /// No adjacency was recorded between them, or the lab refuses.
+    pub async fn inject_sealed(&self, from: &str, to: &str, pdu: Vec<u8>) -> Result<(), Stop> {
         let (from, from_role) = self.role(from)?;
         let (to, to_role) = self.role(to)?;
-        let frames = self.frames(0).await?;
-        let pdu = self
-            .forge
-            .hop_local(&frames, (&from, from_role), (&to, to_role), message)
-            .ok_or_else(|| Stop::Inconclusive(format!("no adjacency of {from} and {to} was recorded")))?;
-        Ok(self.lab.inject(from.as_str(), to.as_str(), &pdu).await?)
+        // The sessions are in every hello: no need to look at the whole recording.
+        let since = self.now_ns().saturating_sub(2_000_000 * self.pace.dead_interval_ms);
+        let mut frames = Vec::new();
+        for (near, far) in [(&from, &to), (&to, &from)] {
+            let wanted = Wanted {
+                node: Some(near.to_string()),
+                port: Some(far.to_string()),
+                sent: Some(true),
+                ..Wanted::default()
+            };
+            frames.extend(self.seen(since, wanted).await?);
+        }
+        let sealed = self.forge.sealed(&frames, (&from, from_role), (&to, to_role), pdu);
+        let sealed =
+            sealed.ok_or_else(|| Stop::Inconclusive(format!("no adjacency of {from} and {to} was recorded")))?;
+        Ok(self.lab.inject(from.as_str(), to.as_str(), &sealed).await?)
     }
 
     /// Takes the carrier of a link.

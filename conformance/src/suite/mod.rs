@@ -1,9 +1,13 @@
 //! The suites. Each module holds the cases of one part of the requirement catalogue.
 
+mod architecture;
+mod authentication;
 mod figure2;
+mod hostile;
 mod link_state;
 mod measurement;
 mod policy;
+mod registration;
 mod thresholds;
 
 use crate::case::Case;
@@ -11,5 +15,17 @@ use crate::case::Case;
 /// Every case of both suites, in the order they are listed; the runner orders them by impact.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [figure2::LINKS, figure2::CASES, link_state::CASES, measurement::CASES, thresholds::CASES, policy::CASES].concat()
+    [
+        architecture::CASES,
+        figure2::LINKS,
+        figure2::CASES,
+        registration::CASES,
+        authentication::CASES,
+        link_state::CASES,
+        hostile::CASES,
+        measurement::CASES,
+        thresholds::CASES,
+        policy::CASES,
+    ]
+    .concat()
 }

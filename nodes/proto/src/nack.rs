@@ -115,6 +115,26 @@ impl Nacks {
         }
     }
 
+    /// Takes a routed message that was for this very node and that nobody here has a use for. Who calls a router is told
+    /// that it serves nothing; everything else is dropped.
+    pub fn unserved(
+        &mut self,
+        now: Timestamp,
+        router: &mut Router,
+        port: Option<PortId>,
+        frame: &Frame,
+        out: &mut Outbox,
+    ) {
+        let called = matches!(&frame.message, Message::Data(data) if matches!(data.kind, DataKind::Request { .. }));
+        if !called {
+            return out.dropped(port, DropReason::Unsolicited);
+        }
+        out.dropped(port, DropReason::NoSuchInstance);
+        if let Ok(pdu) = frame.encode() {
+            self.handle(now, router, (port, RefusalReason::NoSuchInstance), &pdu, out);
+        }
+    }
+
     /// Replies sent, and replies suppressed by the rate limit.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {

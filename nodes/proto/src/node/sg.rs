@@ -93,7 +93,9 @@ impl Sg {
                 let own = self.router.context().node.clone();
                 self.registrar.handle_routes(now, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
             }
-            RouterEvent::Routed { port, .. } => self.out.dropped(port, DropReason::Unsolicited),
+            RouterEvent::Routed { frame, port, .. } => {
+                self.nacks.unserved(now, &mut self.router, port, &frame, &mut self.out);
+            }
         }
     }
 

@@ -44,7 +44,9 @@ impl Sr {
         match event {
             // An SR has no services and no pods: classes 1 and 3 do not concern it.
             RouterEvent::Message(received) => self.out.dropped(Some(received.port), DropReason::WrongRole),
-            RouterEvent::Routed { port, .. } => self.out.dropped(*port, DropReason::Unsolicited),
+            RouterEvent::Routed { frame, port, .. } => {
+                self.nacks.unserved(now, &mut self.router, *port, frame, &mut self.out);
+            }
             RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } | RouterEvent::RoutesChanged => {}
         }
     }

@@ -1,0 +1,139 @@
+//! What cases of several parts look for: LSAs about a name, drops by reason, services kept from an SPA's licence.
+
+use std::time::Duration;
+
+use damc_mgmt::order::OrderRequest;
+use damc_mgmt::view::{AnnouncementView, AnnouncementsView};
+use damc_wire::lsa::{Lsa, LsaId};
+use damc_wire::{DropReason, Message, MessageType, Name};
+
+use super::Bench;
+use crate::case::Stop;
+use crate::trace::Seen;
+
+/// The LSAs in a frame.
+#[must_use]
+pub fn lsas_in(frame: &Seen) -> &[Lsa] {
+    match frame.message() {
+        Message::LsUpdate(lsas) => lsas,
+        _ => &[],
+    }
+}
+
+/// Whether an LSA advertises `name` (a purge of it does not).
+#[must_use]
+pub fn advertises(lsa: &Lsa, name: &Name) -> bool {
+    !lsa.is_purge() && matches!(&lsa.key.id, LsaId::Prefix(prefix, _) if prefix == name)
+}
+
+/// A name of the suite's own.
+///
+/// # Errors
+/// It is none.
+pub fn parse(name: &str) -> Result<Name, Stop> {
+    name.parse().map_err(|e| Stop::Inconclusive(format!("{name}: {e}")))
+}
+
+impl Bench {
+    /// A name below the suite's own that nobody used before.
+    #[must_use]
+    pub fn fresh_name(&self, pod: &str) -> String {
+        format!("/{}/{pod}/{}", super::guests::GUEST, self.unique())
+    }
+
+    /// Starts a service in `pod` without asking its SPA's operator for a licence.
+    ///
+    /// # Errors
+    /// The order is refused.
+    pub async fn start_unlicensed(&self, pod: &str, prefix: &str, pool: Option<&str>) -> Result<(), Stop> {
+        let order = OrderRequest::StartService { prefix: prefix.into(), pool: pool.map(Into::into) };
+        self.order(pod, &order).await?;
+        self.undo_later((pod.into(), OrderRequest::StopService { prefix: prefix.into() }));
+        Ok(())
+    }
+
+    /// Ends a service that a case started, without waiting for what follows.
+    ///
+    /// # Errors
+    /// The order is refused.
+    pub async fn stop_service(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
+        let order = (pod.to_owned(), OrderRequest::StopService { prefix: prefix.into() });
+        self.order(pod, &order.1).await?;
+        self.undone(&order);
+        Ok(())
+    }
+
+    /// Takes a licence back.
+    ///
+    /// # Errors
+    /// The SPA refuses.
+    pub async fn revoke_licence(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
+        let spa = self.spa_of(&self.sg_of(pod)?)?;
+        self.order(&spa, &OrderRequest::RevokeLicence { pod: pod.into(), prefix: prefix.into() }).await?;
+        Ok(())
+    }
+
+    /// Waits until `node` shows an announcement of `prefix` in this state.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait_announcement(
+        &self,
+        node: &str,
+        prefix: &str,
+        state: &str,
+        within: Duration,
+    ) -> Result<AnnouncementView, Stop> {
+        let what = format!("{prefix} {state} at {node}");
+        self.wait(&what, within, || async {
+            let view: AnnouncementsView = self.lab.show(node, "announcements").await?;
+            let row = view.announcements.into_iter().find(|a| a.prefix == prefix);
+            Ok(match row {
+                Some(row) if row.state == state => Ok(row),
+                Some(row) => Err(format!("it is {} ({:?})", row.state, row.reason)),
+                None => Err("it is not there".into()),
+            })
+        })
+        .await
+    }
+
+    /// Waits until `node` has dropped at least `count` frames for `reason` since it had dropped `before`.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] at the deadline.
+    pub async fn wait_dropped(&self, node: &str, reason: DropReason, before: u64, count: u64) -> Result<u64, Stop> {
+        let what = format!("{node} drops {count} for {reason}");
+        self.wait(&what, self.t_conv(), || async {
+            let dropped = self.dropped(node, reason).await?.saturating_sub(before);
+            Ok(if dropped >= count { Ok(dropped) } else { Err(format!("{dropped} so far")) })
+        })
+        .await
+    }
+
+    /// How many frames since `from_ns` carried an LSA that advertises `name`.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn advertised(&self, name: &str, from_ns: u64) -> Result<usize, Stop> {
+        let name = parse(name)?;
+        let frames = self.frames(from_ns).await?;
+        let updates = frames.iter().filter(|s| s.message_type() == MessageType::LsUpdate);
+        Ok(updates.filter(|s| lsas_in(s).iter().any(|l| advertises(l, &name))).count())
+    }
+
+    /// Whether any SG or SR has `name` in its FIB or, not purged, in its LSDB.
+    ///
+    /// # Errors
+    /// A node does not answer.
+    pub async fn known_at(&self, name: &str) -> Result<Vec<String>, Stop> {
+        let mut knowing = Vec::new();
+        for (node, fib) in self.fibs().await? {
+            let lsdb = self.lab.lsdb(&node).await?;
+            let held = lsdb.lsas.iter().any(|l| l.kind == "prefix" && l.id == name && !l.purged);
+            if held || fib.entries.iter().any(|e| e.prefix == name) {
+                knowing.push(node);
+            }
+        }
+        Ok(knowing)
+    }
+}

@@ -1,0 +1,319 @@
+//! Section A: who there is, what each says, and what a name means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use damc_lab::control::NodeAction;
+use damc_wire::lsa::LsaId;
+use damc_wire::message::AnnounceEntry;
+use damc_wire::{DropReason, Frame, Message, MessageType, Role};
+
+use crate::bench::Bench;
+use crate::bench::witness::{lsas_in, parse};
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::oracle::{Failures, Oracle};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+macro_rules! case {
+    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
+        Case {
+            id: $id,
+            title: $title,
+            rows: &$rows,
+            suite: Suite::Conformance,
+            impact: Impact::$impact,
+            limit: LIMIT,
+            run: |bench, findings| Box::pin($run(bench, findings)),
+        }
+    };
+}
+
+/// Cases of section A.
+pub const CASES: &[Case] = &[
+    case!("arc-01", "Every role says what is its own to say, and nothing else", ["ARC-01", "POL-12"], Calm, own_words),
+    case!("arc-03", "A pod hangs off one SG", ["ARC-03", "CON-13"], Guest, one_gateway),
+    case!(
+        "arc-05",
+        "A service moves to another pod and keeps its name and its callers",
+        ["ARC-05"],
+        Guest,
+        moving_service
+    ),
+    case!("arc-06", "A pool is reached at its nearest instance, an instance only at itself", ["ARC-06"], Calm, pools),
+    case!("arc-07", "No pod at a router's port", ["ARC-07"], Guest, pod_at_a_router),
+    case!(
+        "arc-08",
+        "A pod is a group of services with one fate and own names",
+        ["ARC-08", "CON-12"],
+        Nodes,
+        pod_as_group
+    ),
+    case!(
+        "arc-09",
+        "An SR without pods synchronises and forwards, and serves nothing",
+        ["ARC-09"],
+        Guest,
+        router_without_pods
+    ),
+];
+
+/// Types a role puts on its links as its own; routed ones only where it is their source.
+const fn own_types(role: Role) -> &'static [MessageType] {
+    use MessageType as T;
+    match role {
+        Role::Sr => &[
+            T::Hello,
+            T::Echo,
+            T::LsUpdate,
+            T::LsAck,
+            T::DbSummary,
+            T::LsRequest,
+            T::Topology,
+            T::Telemetry,
+            T::QosAck,
+            T::Nack,
+            T::ProbeReply,
+        ],
+        Role::Sg => &[
+            T::Hello,
+            T::Echo,
+            T::LsUpdate,
+            T::LsAck,
+            T::DbSummary,
+            T::LsRequest,
+            T::Topology,
+            T::Telemetry,
+            T::QosAck,
+            T::Nack,
+            T::AnnounceReply,
+            T::AuthRequest,
+            T::RevokeAck,
+            T::Probe,
+            T::ProbeReply,
+            T::Task,
+            T::PathQuery,
+        ],
+        Role::Spa => &[T::Hello, T::Echo, T::AuthReply, T::Revoke],
+        Role::Scsc => &[T::Hello, T::Echo, T::TopologyAck, T::Policy, T::QosAck, T::PathReply, T::Nack],
+        Role::Pod => &[T::Hello, T::Echo, T::Announce, T::Data, T::ProbeReply, T::TaskReport, T::Nack],
+    }
+}
+
+async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let mut said: BTreeMap<Role, BTreeSet<MessageType>> = BTreeMap::new();
+    let mut names: BTreeMap<String, Role> = BTreeMap::new();
+    for node in bench.topology.nodes().values() {
+        names.insert(format!("/damc/{}/{}", bench.topology.domain(), node.id), node.kind);
+        names.extend(node.services.iter().map(|s| (s.prefix.to_string(), Role::Pod)));
+    }
+    let mut strangers = BTreeSet::new();
+    for s in bench.frames(0).await?.iter().filter(|s| s.sent) {
+        let speaker = match &s.frame.names {
+            None => Some(bench.role(&s.node)?.1),
+            // A routed message is its source's, whoever passes it on. Calls come from services, below their prefixes.
+            Some((_, source)) => {
+                let above = std::iter::successors(Some(source.clone()), damc_wire::Name::parent);
+                above.map(|n| names.get(&n.to_string()).copied()).find(Option::is_some).flatten()
+            }
+        };
+        match speaker {
+            Some(role) => {
+                said.entry(role).or_default().insert(s.message_type());
+            }
+            None => {
+                strangers.insert(s.frame.names.as_ref().map(|(_, source)| source.to_string()));
+            }
+        }
+    }
+    findings.check(strangers.is_empty(), format!("every routed message is from a name of the topology {strangers:?}"));
+    for (role, types) in &said {
+        let foreign: Vec<_> = types.iter().filter(|t| !own_types(*role).contains(t)).map(|t| t.label()).collect();
+        findings.check(foreign.is_empty(), format!("{role}: {} types, all its own {foreign:?}", types.len()));
+    }
+    let kinds: BTreeSet<Role> = bench.topology.nodes().values().map(|n| n.kind).collect();
+    findings.check_eq(&said.keys().copied().collect(), &kinds, "every role of the topology spoke");
+    findings
+        .note("that any one process can be replaced by another implementation is judged by running one in its place");
+    Ok(())
+}
+
+async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = bench.sg_with_pod()?;
+    let second = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|other| other != sg));
+    let second = second.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
+    let other = bench.sg_of(&second)?;
+    let all = bench.frames(0).await?;
+    let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
+    let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
+    let before = bench.dropped(&other, DropReason::ParameterMismatch).await?;
+    bench.lab.inject(&second, &other, &hello.pdu).await?;
+    bench.wait_dropped(&other, DropReason::ParameterMismatch, before, 1).await?;
+    findings.check(true, format!("{other} refuses {pod} of {sg} on another pod's port and counts it"));
+    let rows = bench.lab.neighbors(&other).await?.neighbors;
+    let full = rows.iter().any(|n| n.port == second && n.state == "full");
+    findings.check(full, format!("{other} and {second} stay adjacent"));
+    // In all that was recorded, names behind one pod have one origin.
+    let mut origins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for lsa in all.iter().flat_map(lsas_in).filter(|l| !l.is_purge()) {
+        if let LsaId::Prefix(_, port) = &lsa.key.id {
+            origins.entry(port.to_string()).or_default().insert(lsa.key.origin.to_string());
+        }
+    }
+    for (port, origins) in origins.iter().filter(|(port, _)| bench.role(port).is_ok_and(|(_, r)| r == Role::Pod)) {
+        findings.check_eq(
+            origins,
+            &BTreeSet::from([bench.sg_of(port)?]),
+            format!("{port} is advertised by its SG alone"),
+        );
+    }
+    let crowd = bench.of_kind(&[Role::Sg]).into_iter().map(|sg| bench.beside(&sg, Role::Pod).map_or(0, |p| p.len()));
+    findings.note(format!("the SG with most pods has {} here", crowd.max().unwrap_or(0)));
+    Ok(())
+}
+
+async fn moving_service(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, old) = bench.sg_with_pod()?;
+    let new = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|other| other != sg));
+    let new = new.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
+    let callers = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).map(|p| p.id.to_string());
+    let caller = callers.into_iter().find(|p| *p != old && *p != new);
+    let caller = caller.ok_or_else(|| Stop::NotApplicable("no third pod that could call".into()))?;
+    let name = bench.fresh_name(&old);
+    bench.register(&old, &name).await?;
+    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    let before = bench.call(&caller, &name, "whoami", &[]).await?;
+    let there = before.error.is_none() && before.path.last() == Some(&sg);
+    findings.check(there, format!("{caller} calls {name} at {old} ({:?})", before.error));
+    bench.unregister(std::slice::from_ref(&name)).await?;
+    bench.register(&new, &name).await?;
+    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    let after = bench.call(&caller, &name, "whoami", &[]).await?;
+    let there = after.error.is_none() && after.path.last() == Some(&bench.sg_of(&new)?);
+    findings.check(there, format!("moved to {new}, it is called by the same name ({:?})", after.error));
+    bench.stop_service(&new, &name).await?;
+    bench.wait_nowhere(&[name], bench.t_conv()).await
+}
+
+async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let oracle = Oracle::new(&bench.topology, &Failures::default());
+    let mut members: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for pod in bench.topology.of_kind(Role::Pod) {
+        let sg = bench.sg_of(pod.id.as_str())?;
+        for service in &pod.services {
+            if let Some(pool) = &service.pool {
+                members.entry(pool.to_string()).or_default().push((service.prefix.to_string(), sg.clone()));
+            }
+        }
+    }
+    let callers: Vec<String> =
+        bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).map(|p| p.id.to_string()).collect();
+    let mut calls = 0;
+    for (pool, members) in members.iter().filter(|(_, m)| m.len() > 1) {
+        for caller in callers.iter().take(6) {
+            let from = bench.sg_of(caller)?;
+            let cost = |sg: &String| if *sg == from { Some(0) } else { oracle.distance(&from, sg) };
+            let least = members.iter().filter_map(|(_, sg)| cost(sg)).min();
+            let reply = bench.call(caller, pool, "whoami", &[]).await?;
+            let end = members.iter().find(|(instance, _)| reply.result.as_ref() == Some(instance)).map(|(_, sg)| sg);
+            let nearest = end.is_some_and(|sg| cost(sg) == least);
+            findings.check(nearest, format!("{caller} calls {pool}: served by {:?} at {end:?}", reply.result));
+            for (instance, _) in members {
+                let reply = bench.call(caller, instance, "whoami", &[]).await?;
+                findings.check_eq(&reply.result.as_ref(), &Some(instance), format!("{caller} calls {instance} itself"));
+                calls += 1;
+            }
+        }
+    }
+    if calls == 0 {
+        return Err(Stop::NotApplicable("no pool with two instances".into()));
+    }
+    Ok(())
+}
+
+async fn pod_at_a_router(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = bench.sg_with_pod()?;
+    let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();
+    let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
+    let ((sr_id, _), (pod_id, _)) = (bench.role(&sr)?, bench.role(&pod)?);
+    let keys = bench.forge.keys(&pod_id, Role::Pod);
+    let all = bench.frames(0).await?;
+    let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
+    let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
+    let name = bench.fresh_name(&pod);
+    let entry = AnnounceEntry { prefix: parse(&name)?, pool: None, weight: 1 };
+    let announce = keys.sign_announce(1, (sr_id, 1), vec![entry], Vec::new());
+    let announce = Frame::hop_local(Message::Announce(announce)).encode();
+    let announce = announce.map_err(|e| Stop::Inconclusive(e.to_string()))?;
+    let before = bench.dropped(&sr, DropReason::WrongRole).await?;
+    let from = bench.now_ns();
+    bench.lab.inject_all(&sg, &sr, &[hello.pdu.clone(), announce]).await?;
+    bench.wait_dropped(&sr, DropReason::WrongRole, before, 2).await?;
+    findings.check(true, format!("{sr} drops and counts {pod}'s hello and announcement at its port"));
+    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA says {name}"));
+    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name}"));
+    let answered = bench.frames(from).await?;
+    let answered = answered.iter().any(|s| s.sent && s.node == sr && s.message_type() == MessageType::AnnounceReply);
+    findings.check(!answered, format!("{sr} answers no announcement"));
+    Ok(())
+}
+
+async fn pod_as_group(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, _, path) = bench.far_pair().await?;
+    let sg = path.last().cloned().unwrap_or_default();
+    let pod = bench.pod_of(&sg)?;
+    let names = [bench.fresh_name(&pod), bench.fresh_name(&pod), bench.fresh_name(&pod)];
+    for name in &names {
+        bench.register(&pod, name).await?;
+    }
+    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    for name in &names {
+        let reply = bench.call(&caller, name, "whoami", &[]).await?;
+        findings.check(reply.error.is_none(), format!("{name} is addressable by itself ({:?})", reply.error));
+    }
+    bench.unregister(&names[..1]).await?;
+    bench.wait_everywhere(&names[1..], bench.t_conv()).await?;
+    findings.check(true, "one of three services ends: its name leaves every FIB, the other two stay");
+    let (pod_id, _) = bench.role(&pod)?;
+    let configured = bench.topology.nodes()[&pod_id].services.iter().map(|s| s.prefix.to_string());
+    let all: Vec<String> = configured.chain(names[1..].iter().cloned()).collect();
+    let began = std::time::Instant::now();
+    bench.lab.node(&pod, NodeAction::Kill).await?;
+    bench.wait_nowhere(&all, bench.t_conv()).await?;
+    findings.check(true, format!("{pod} is killed: all {} names leave every FIB", all.len()));
+    findings.figure("death of a pod to its names gone, seen from outside", began.elapsed().as_secs_f64() * 1e3, "ms");
+    bench.lab.node(&pod, NodeAction::Start).await?;
+    let back: Vec<String> = bench.topology.nodes()[&pod_id].services.iter().map(|s| s.prefix.to_string()).collect();
+    bench.wait_everywhere(&back, bench.t_conv()).await?;
+    findings.check(true, "it comes back with its configured services");
+    Ok(())
+}
+
+async fn router_without_pods(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = bench.far_pair().await?;
+    let digests: BTreeSet<String> = {
+        let mut digests = BTreeSet::new();
+        for node in bench.routers() {
+            digests.insert(bench.lab.lsdb(&node).await?.digest);
+        }
+        digests
+    };
+    findings.check_eq(&digests.len(), &1, "the LSDB of every SR is that of every SG");
+    let srs = bench.of_kind(&[Role::Sr]);
+    let mut before = BTreeMap::new();
+    for sr in &srs {
+        before.insert(sr.clone(), bench.lab.counters(sr).await?.forwarded);
+    }
+    let reply = bench.call(&caller, &target, "echo", &["through"]).await?;
+    let sr = srs.iter().find(|sr| reply.path.contains(sr) && reply.return_path.contains(sr));
+    let sr = sr.or_else(|| srs.iter().find(|sr| reply.path.contains(sr))).cloned();
+    let sr = sr.ok_or_else(|| Stop::NotApplicable("no SR on the path".into()))?;
+    let forwarded = bench.lab.counters(&sr).await?.forwarded;
+    findings
+        .check(forwarded > before[&sr] && reply.error.is_none(), format!("{sr} forwards {caller}'s call of {target}"));
+    let name = format!("/damc/{}/{sr}", bench.topology.domain());
+    let reply = bench.call_with(&caller, &name, "whoami", &[], |r| r.deadline_ms = 500).await?;
+    findings.check(reply.result.is_none(), format!("{name} is no service: {:?} ({:?})", reply.error, reply.detail));
+    findings.check(reply.error.as_deref() != Some("timeout"), "and the caller is told so");
+    Ok(())
+}

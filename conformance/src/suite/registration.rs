@@ -1,0 +1,395 @@
+//! Section C: registration. What pods announce, who learns of it, and how long that takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use damc_mgmt::event::EventKind;
+use damc_wire::lsa::LsaContent;
+use damc_wire::{Class, Message, MessageType, Name, Role};
+
+use crate::bench::Bench;
+use crate::bench::witness::{advertises, lsas_in, parse};
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::trace::Seen;
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// Registrations that the figures are taken over.
+const TIMED: usize = 200;
+/// Registrations that are under way at once while they are timed.
+const ROUND: usize = 10;
+/// Registrations after which the nodes' events are read: nodes remember only so many.
+const BATCH: usize = 50;
+
+macro_rules! case {
+    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
+        Case {
+            id: $id,
+            title: $title,
+            rows: &$rows,
+            suite: Suite::Conformance,
+            impact: Impact::$impact,
+            limit: LIMIT,
+            run: |bench, findings| Box::pin($run(bench, findings)),
+        }
+    };
+}
+
+/// Cases of section C.
+pub const CASES: &[Case] = &[
+    case!("reg-01", "Pods announce their prefixes to their SG, and class 1 is nowhere else", ["REG-01"], Calm, class_1),
+    case!(
+        "reg-02",
+        "Each service makes its own prefix known and takes it away alone",
+        ["REG-02", "CON-09"],
+        Guest,
+        one_by_one
+    ),
+    case!("reg-03", "A prefix is a namespace, component by component", ["REG-03"], Guest, namespace),
+    case!(
+        "reg-05",
+        "The SG announces onward, unchanged, to nodes that never spoke with the pod",
+        ["REG-05"],
+        Calm,
+        proxy_registration
+    ),
+    case!("reg-06", "An instance name has one holder, a pool has many", ["REG-06"], Guest, identities),
+    case!("reg-08", "Discovery follows from announcements alone", ["REG-08"], Guest, discovery),
+    case!(
+        "reg-07-time",
+        "How long a registration and a withdrawal take to be everywhere",
+        ["REG-07", "LSA-05", "GAP-06"],
+        Guest,
+        times
+    ),
+];
+
+async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (mut elsewhere, mut announced, mut answered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+    for s in bench.frames(0).await? {
+        let roles = (bench.role(&s.node)?.1, bench.role(&s.port)?.1);
+        if s.message_type().class() == Some(Class::Announcement)
+            && !matches!(roles, (Role::Pod, Role::Sg) | (Role::Sg, Role::Pod))
+        {
+            elsewhere.insert((s.node.clone(), s.port.clone()));
+        }
+        match s.message() {
+            Message::Announce(a) if s.sent => {
+                let names = a.add.iter().map(|e| e.prefix.to_string());
+                announced.entry(s.node.clone()).or_insert_with(BTreeSet::new).extend(names);
+            }
+            Message::AnnounceReply(r) if s.sent => {
+                let accepted = r.outcomes.iter().filter(|o| o.refusal.is_none());
+                answered.extend(accepted.map(|o| (s.port.clone(), o.prefix.to_string())));
+            }
+            _ => {}
+        }
+    }
+    findings.check(elsewhere.is_empty(), format!("no class-1 frame beside links of pod and SG {elsewhere:?}"));
+    let pods = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty());
+    let mut count = 0;
+    for pod in pods {
+        let said = announced.get(pod.id.as_str()).cloned().unwrap_or_default();
+        for service in &pod.services {
+            let name = service.prefix.to_string();
+            let both = said.contains(&name) && answered.contains(&(pod.id.to_string(), name.clone()));
+            findings.check(both, format!("{} announced {name} and its SG accepted it", pod.id));
+            count += 1;
+        }
+    }
+    if count == 0 {
+        return Err(Stop::NotApplicable("no pod with a service".into()));
+    }
+    Ok(())
+}
+
+async fn one_by_one(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = bench.sg_with_pod()?;
+    let names = [bench.fresh_name(&pod), bench.fresh_name(&pod)];
+    for name in &names {
+        bench.register(&pod, name).await?;
+    }
+    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    for name in &names {
+        let row = bench.wait_announcement(&sg, name, "accepted", bench.t_conv()).await?;
+        findings.check_eq(&row.pod, &pod, format!("{sg} lists {name} with its owner"));
+    }
+    let [gone, stays] = &names;
+    let from = bench.now_ns();
+    bench.unregister(std::slice::from_ref(gone)).await?;
+    let withdrawn = |s: &Seen| {
+        let says = |names: &[Name]| names.iter().any(|n| n.to_string() == *gone);
+        s.is_sent_by(&pod, &sg) && matches!(s.message(), Message::Announce(a) if says(&a.withdraw))
+    };
+    bench.wait_frame("the withdrawal", from, bench.t_conv(), withdrawn).await?;
+    bench.wait_everywhere(std::slice::from_ref(stays), bench.t_conv()).await?;
+    findings.check(true, format!("one service ends: {gone} leaves every FIB, {stays} stays in every FIB"));
+    bench.unregister(std::slice::from_ref(stays)).await
+}
+
+async fn namespace(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, path) = bench.far_pair().await?;
+    let serving = path.last().cloned().unwrap_or_default();
+    let names = bench.register_behind(&serving, 1).await?;
+    let name = &names[0];
+    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    for below in [name.clone(), format!("{name}/cart"), format!("{name}/cart/add")] {
+        let reply = bench.call(&caller, &below, "whoami", &[]).await?;
+        let arrived = reply.error.is_none() && reply.path.last() == Some(&serving);
+        findings.check(arrived, format!("{below} reaches the pod at {serving} ({:?}), as {target} does", reply.error));
+    }
+    let beside = bench.call(&caller, &format!("{name}ping"), "whoami", &[]).await?;
+    findings.check_eq(&beside.error.as_deref(), &Some("no-route"), format!("{name}ping is not below it"));
+    bench.unregister(&names).await
+}
+
+async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let frames = bench.frames(0).await?;
+    let mut judged = 0;
+    for pod in bench.topology.of_kind(Role::Pod) {
+        let (sg_id, _) = bench.role(&bench.sg_of(pod.id.as_str())?)?;
+        let names = pod.services.iter().flat_map(|s| [Some(&s.prefix), s.pool.as_ref()]).flatten();
+        for name in names.collect::<BTreeSet<_>>() {
+            let of_pod = |l: &&damc_wire::lsa::Lsa| {
+                l.key.origin == sg_id && advertises(l, name) && lsa_port(l) == Some(pod.id.as_str())
+            };
+            let lsas = frames.iter().flat_map(|s| lsas_in(s).iter().map(move |l| (s, l))).filter(|(_, l)| of_pod(l));
+            let (mut words, mut holders) = (BTreeSet::new(), BTreeSet::new());
+            for (s, lsa) in lsas {
+                words.insert((lsa.sequence, lsa.signature));
+                holders.insert(s.node.clone());
+                let joined: Vec<_> = pod.services.iter().filter(|s| s.pool.as_ref() == Some(name)).collect();
+                if let (LsaContent::Prefix(content), false) = (&lsa.content, joined.is_empty()) {
+                    let weight: u16 = joined.iter().map(|s| s.weight).sum();
+                    let instance = content.instance.as_ref().is_some_and(|i| joined.iter().any(|s| s.prefix == *i));
+                    let right = content.weight == weight && instance && content.exact;
+                    if !right && lsa.sequence == 1 {
+                        // While a pod's services start one after the other, the first LSA speaks of fewer.
+                        continue;
+                    }
+                    findings.check(right, format!("{name} of {}: weight {weight} and instance as announced", pod.id));
+                }
+            }
+            let sequences: BTreeSet<u64> = words.iter().map(|(sequence, _)| *sequence).collect();
+            findings.check_eq(&sequences.len(), &words.len(), format!("{sg_id}'s words on {name} travel unchanged"));
+            judged += 1;
+            for node in bench.routers() {
+                let lsdb = bench.lab.lsdb(&node).await?;
+                let port = Some(pod.id.to_string());
+                let held = lsdb.lsas.iter().any(|l| l.id == name.to_string() && l.port == port && !l.purged);
+                if !held {
+                    findings.check(false, format!("{node} knows {name} behind {}", pod.id));
+                }
+            }
+        }
+    }
+    if judged == 0 {
+        return Err(Stop::NotApplicable("no pod with a service".into()));
+    }
+    findings.check(true, format!("{judged} names are known at all of {} SGs and SRs", bench.routers().len()));
+    Ok(())
+}
+
+fn lsa_port(lsa: &damc_wire::lsa::Lsa) -> Option<&str> {
+    match &lsa.key.id {
+        damc_wire::lsa::LsaId::Prefix(_, port) => Some(port.as_str()),
+        damc_wire::lsa::LsaId::Topology(_) => None,
+    }
+}
+
+async fn identities(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let pods = bench.of_kind(&[Role::Pod]);
+    let first = pods.first().cloned().ok_or_else(|| Stop::NotApplicable("no pod".into()))?;
+    let own = bench.sg_of(&first)?;
+    let second = pods.into_iter().find(|p| bench.sg_of(p).is_ok_and(|sg| sg != own));
+    let second = second.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
+    let other = bench.sg_of(&second)?;
+
+    let name = bench.fresh_name(&first);
+    bench.register(&first, &name).await?;
+    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    bench.licence(&second, &name).await?;
+    bench.start_unlicensed(&second, &name, None).await?;
+    let row = bench.wait_announcement(&other, &name, "refused", bench.t_conv()).await?;
+    findings.check_eq(&row.reason.as_deref(), &Some("conflict"), format!("{second} is refused {name} of {first}"));
+    let origins = origins(bench, &name).await?;
+    findings.check_eq(&origins, &BTreeSet::from([own.clone()]), format!("{name} has one origin everywhere"));
+    bench.stop_service(&second, &name).await?;
+    bench.unregister(&[name]).await?;
+
+    let pool = bench.fresh_name("pool");
+    let members = [(&first, format!("{pool}/{first}")), (&second, format!("{pool}/{second}"))];
+    for (pod, instance) in &members {
+        bench.licence(pod, &pool).await?;
+        bench.licence(pod, instance).await?;
+        bench.start_unlicensed(pod, instance, Some(&pool)).await?;
+    }
+    let both = BTreeSet::from([own, other]);
+    let what = format!("{pool} has the origins {both:?} at every node");
+    bench
+        .wait(&what, bench.t_conv(), || async {
+            for node in bench.routers() {
+                let lsdb = bench.lab.lsdb(&node).await?;
+                let seen: BTreeSet<String> = lsdb
+                    .lsas
+                    .iter()
+                    .filter(|l| l.id == pool && l.exact && !l.purged)
+                    .map(|l| l.origin.clone())
+                    .collect();
+                if seen != both {
+                    return Ok(Err(format!("{node} has {seen:?}")));
+                }
+            }
+            Ok(Ok(()))
+        })
+        .await?;
+    findings.check(true, format!("two instances of one service are both accepted: {what}"));
+    for (pod, instance) in &members {
+        bench.stop_service(pod, instance).await?;
+        bench.wait_nowhere(std::slice::from_ref(instance), bench.t_conv()).await?;
+    }
+    bench.wait_nowhere(&[pool], bench.t_conv()).await
+}
+
+/// Origins of a prefix over the LSDBs of all SGs and SRs.
+async fn origins(bench: &Bench, name: &str) -> Result<BTreeSet<String>, Stop> {
+    let mut origins = BTreeSet::new();
+    for node in bench.routers() {
+        let lsdb = bench.lab.lsdb(&node).await?;
+        origins.extend(lsdb.lsas.iter().filter(|l| l.id == name && !l.purged).map(|l| l.origin.clone()));
+    }
+    Ok(origins)
+}
+
+async fn discovery(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, _, path) = bench.far_pair().await?;
+    let serving = path.last().cloned().unwrap_or_default();
+    let pod = bench.pod_of(&serving)?;
+    let name = bench.fresh_name(&pod);
+    let before = bench.call(&caller, &name, "whoami", &[]).await?;
+    findings.check_eq(
+        &before.error.as_deref(),
+        &Some("no-route"),
+        format!("before its announcement {name} is unknown"),
+    );
+    bench.register(&pod, &name).await?;
+    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    let during = bench.call(&caller, &name, "whoami", &[]).await?;
+    findings.check(during.error.is_none(), format!("after it, {caller} reaches it at {serving} ({:?})", during.error));
+    bench.unregister(std::slice::from_ref(&name)).await?;
+    let after = bench.call(&caller, &name, "whoami", &[]).await?;
+    findings.check(after.error.is_some(), format!("after its withdrawal it is unknown again ({:?})", after.error));
+    // Nothing in a FIB comes from anything but an LSA or the node itself.
+    for (node, fib) in bench.fibs().await? {
+        let lsdb = bench.lab.lsdb(&node).await?;
+        let told: BTreeSet<String> = lsdb.lsas.iter().filter(|l| !l.purged).map(|l| l.origin.clone()).collect();
+        let strange = fib.entries.iter().filter(|e| e.label.is_none() && !e.origin.iter().all(|o| told.contains(o)));
+        let strange: Vec<&String> = strange.map(|e| &e.prefix).collect();
+        findings.check(strange.is_empty(), format!("every entry of {node} has an LSA as its origin {strange:?}"));
+    }
+    Ok(())
+}
+
+/// Few at a time: every service is probed by every SG as long as it lives, and it is registration that is timed.
+async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let pods = bench.of_kind(&[Role::Pod]);
+    if pods.is_empty() {
+        return Err(Stop::NotApplicable("no pod".into()));
+    }
+    let (mut registered, mut withdrawn) = (Vec::new(), Vec::new());
+    for _ in 0..TIMED / BATCH {
+        let from = bench.now_ns();
+        let mut batch = Vec::new();
+        for _ in 0..BATCH / ROUND {
+            batch.extend(come_and_go(bench, &pods).await?);
+        }
+        registered.extend(measure(bench, &batch, from, false).await?);
+        withdrawn.extend(measure(bench, &batch, from, true).await?);
+    }
+    report(bench, findings, "registration", &registered);
+    report(bench, findings, "withdrawal", &withdrawn);
+    Ok(())
+}
+
+/// Registers a round of services, waits until they are everywhere, withdraws them, waits until they are nowhere.
+async fn come_and_go(bench: &Bench, pods: &[String]) -> Result<Vec<String>, Stop> {
+    let mut round = Vec::new();
+    for i in 0..ROUND {
+        let pod = &pods[i % pods.len()];
+        let name = bench.fresh_name(pod);
+        bench.licence(pod, &name).await?;
+        round.push((pod.clone(), name));
+    }
+    let names: Vec<String> = round.iter().map(|(_, name)| name.clone()).collect();
+    for (pod, name) in &round {
+        bench.start_unlicensed(pod, name, None).await?;
+    }
+    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    for (pod, name) in &round {
+        bench.stop_service(pod, name).await?;
+    }
+    bench.wait_nowhere(&names, bench.t_conv()).await?;
+    Ok(names)
+}
+
+/// From the pod's first announce frame to the last node's FIB event after it heard of the name, by name.
+async fn measure(bench: &Bench, names: &[String], from: u64, withdrawn: bool) -> Result<Vec<Duration>, Stop> {
+    let mut announced: BTreeMap<String, u64> = BTreeMap::new();
+    for s in bench.frames(from).await? {
+        if s.message_type() != MessageType::Announce || !s.sent {
+            continue;
+        }
+        let Message::Announce(a) = s.message() else { continue };
+        let said: Vec<String> = if withdrawn {
+            a.withdraw.iter().map(ToString::to_string).collect()
+        } else {
+            a.add.iter().map(|e| e.prefix.to_string()).collect()
+        };
+        for name in said {
+            announced.entry(name).or_insert(s.at_ns);
+        }
+    }
+    let mut known: BTreeMap<String, u64> = BTreeMap::new();
+    for node in bench.routers() {
+        let mut waiting: Vec<String> = Vec::new();
+        for event in bench.events(&node).await?.into_iter().filter(|e| e.at_ns >= from) {
+            match event.kind {
+                EventKind::LsaAccepted { id, purge, .. } | EventKind::LsaOriginated { id, purge, .. }
+                    if purge == withdrawn =>
+                {
+                    waiting.extend(id.split_once(" at ").map(|(name, _)| name.to_owned()));
+                }
+                EventKind::Fib { .. } => {
+                    for name in waiting.drain(..) {
+                        let last = known.entry(name).or_default();
+                        *last = event.at_ns.max(*last);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+        .iter()
+        .map(|name| {
+            let begin = announced.get(name);
+            let end = known.get(&parse(name)?.to_string());
+            match (begin, end) {
+                (Some(begin), Some(end)) => Ok(Duration::from_nanos(end.saturating_sub(*begin))),
+                _ => Err(Stop::Inconclusive(format!("{name}: announcement {begin:?}, last FIB event {end:?}"))),
+            }
+        })
+        .collect()
+}
+
+fn report(bench: &Bench, findings: &mut Findings, what: &str, took: &[Duration]) {
+    let mut sorted = took.to_vec();
+    sorted.sort_unstable();
+    let at = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100).clamp(1, sorted.len()) - 1];
+    for (label, value) in [("median", at(50)), ("p99", at(99)), ("worst", at(100))] {
+        findings.figure(format!("{what} at pod to last FIB, {label}"), value.as_secs_f64() * 1e3, "ms");
+    }
+    findings.check(
+        at(99) <= bench.t_conv(),
+        format!("{} times a {what} is everywhere: median {:?}, p99 {:?}", sorted.len(), at(50), at(99)),
+    );
+}
