@@ -217,10 +217,15 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             let reply = bench.call(caller, pool, "whoami", &[]).await?;
             let end = members.iter().find(|(instance, _)| reply.result.as_ref() == Some(instance)).map(|(_, sg)| sg);
             let nearest = end.is_some_and(|sg| cost(sg) == least);
-            findings.check(nearest, format!("{caller} calls {pool}: served by {:?} at {end:?}", reply.result));
+            findings.check(
+                nearest,
+                format!("{caller} calls {pool}: {:?} at {end:?} answers {:?}", reply.result, reply.error),
+            );
             for (instance, _) in members {
                 let reply = bench.call(caller, instance, "whoami", &[]).await?;
-                findings.check_eq(&reply.result.as_ref(), &Some(instance), format!("{caller} calls {instance} itself"));
+                let itself = reply.result.as_ref() == Some(instance);
+                findings
+                    .check(itself, format!("{caller} calls {instance}: {:?} answers {:?}", reply.result, reply.error));
                 calls += 1;
             }
         }

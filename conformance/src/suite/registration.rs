@@ -16,9 +16,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Registrations that the figures are taken over.
 const TIMED: usize = 200;
 /// Registrations that are under way at once while they are timed.
-const ROUND: usize = 10;
+const ROUND: usize = 20;
 /// Registrations after which the nodes' events are read: nodes remember only so many.
-const BATCH: usize = 50;
+const BATCH: usize = 100;
 
 macro_rules! case {
     ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
