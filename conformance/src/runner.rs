@@ -65,6 +65,8 @@ pub struct Finished {
 
 /// How long a lab may take to converge for the first time, in budgets of a change.
 const FIRST_CONVERGENCE: u32 = 4;
+/// … and at least this long, for large labs whose processes start one another late.
+const FIRST_CONVERGENCE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// Runs the suites on a topology.
 ///
@@ -93,7 +95,8 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
     let bench = Bench::new(lab, topology.clone(), pace, forge, recording);
-    let converged = bench.lab.wait_converged(bench.t_conv() * FIRST_CONVERGENCE).await;
+    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(FIRST_CONVERGENCE_AT_LEAST);
+    let converged = bench.lab.wait_converged(within).await;
     let mut aborted = converged.as_ref().err().map(ToString::to_string);
     let mut results = Vec::new();
     if aborted.is_none() {

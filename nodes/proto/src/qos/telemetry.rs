@@ -203,7 +203,8 @@ mod tests {
                 sent.push(ms);
             }
         }
-        assert_eq!(sent, [0, 50, 150, 350, 750, 1550, 3150]);
+        // Doubling from 50 ms, held at the second that bounds the back-off.
+        assert_eq!(sent, [0, 50, 150, 350, 750, 1550, 2550, 3550]);
     }
 
     #[test]
