@@ -272,9 +272,9 @@ async fn until_available(bench: &Bench, (sg, name): (&str, &str), from: u64, up:
 
 // ===== exactness =====
 
-/// What the wire shows of one probe, ns: there, and half of the round trip without the reflector's time.
+/// What the wire shows of one probe, ns: back, and half of the round trip without the reflector's time.
 struct Transit {
-    there: u64,
+    back: u64,
     half: u64,
 }
 
@@ -304,14 +304,14 @@ fn transits(bench: &Bench, leg: &Leg, frames: &[Seen]) -> Vec<Transit> {
     }
     let complete = stamps.values().filter_map(|[a, b, c, d]| {
         let (there, back) = ((*b)?.checked_sub((*a)?)?, (*d)?.checked_sub((*c)?)?);
-        Some(Transit { there, half: u64::midpoint(there, back) })
+        Some(Transit { back, half: u64::midpoint(there, back) })
     });
     complete.collect()
 }
 
 /// RFC 3550, section 6.4.1, over these transits, going on from `before`.
 fn interarrival_jitter(before: f64, transits: &[Transit]) -> f64 {
-    transits.windows(2).fold(before, |j, w| j + (millis(w[0].there.abs_diff(w[1].there)) - j) / 16.0)
+    transits.windows(2).fold(before, |j, w| j + (millis(w[0].back.abs_diff(w[1].back)) - j) / 16.0)
 }
 
 async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -323,13 +323,10 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let calm = |v: &damc_mgmt::view::PathView| v.violated.is_empty() && v.delay_ns.is_some();
     let before = bench.wait_quality((&leg.sg, &leg.target), "no violation", bench.t_policy(), calm).await?;
     let from = bench.now_ns();
-    let there = DirectionChange {
-        delay_ns: Some(24_000_000),
-        jitter_ns: Some(4_000_000),
-        rate_bps: Some(50_000_000),
-        ..DirectionChange::default()
-    };
-    let back = DirectionChange { delay_ns: Some(20_000_000), ..DirectionChange::default() };
+    // Trains measure the way there, so the jitter is on the way back: it would outweigh the 6 ms of a train.
+    let there =
+        DirectionChange { delay_ns: Some(20_000_000), rate_bps: Some(50_000_000), ..DirectionChange::default() };
+    let back = DirectionChange { delay_ns: Some(24_000_000), jitter_ns: Some(4_000_000), ..DirectionChange::default() };
     bench.impair((&leg.sg, &leg.far), Direction::Forward, there).await?;
     bench.impair((&leg.sg, &leg.far), Direction::Backward, back).await?;
     let rated = |v: &damc_mgmt::view::PathView| {
@@ -412,6 +409,17 @@ async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let link = link.ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
     let (a, b) = (link.a.to_string(), link.b.to_string());
     let scsc = bench.scsc()?;
+    bench
+        .wait("every link measured as good", bench.t_return(), || async {
+            for node in bench.routers() {
+                let rows = bench.lab.neighbors(&node).await?.neighbors;
+                if let Some(slow) = rows.into_iter().find(|n| n.delay_ns.is_some_and(|d| d > DELAY_NS / 4)) {
+                    return Ok(Err(format!("{node} measures {:?} ns to {}", slow.delay_ns, slow.port)));
+                }
+            }
+            Ok(Ok(()))
+        })
+        .await?;
     let from = bench.now_ns();
     let change = DirectionChange { delay_ns: Some(DELAY_NS), ..DirectionChange::default() };
     bench.impair((&a, &b), Direction::Both, change).await?;
