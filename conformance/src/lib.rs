@@ -4,7 +4,7 @@
 //! protocol machines.
 #![forbid(unsafe_code)]
 
-mod artefacts;
+pub mod artefacts;
 pub mod bench;
 pub mod case;
 pub mod catalogue;

@@ -3,6 +3,7 @@
 mod guests;
 pub mod quality;
 mod shape;
+pub mod traffic;
 pub mod witness;
 
 pub use shape::properties;

@@ -3,11 +3,15 @@
 mod architecture;
 mod authentication;
 mod figure2;
+mod forwarding;
 mod hostile;
+mod invocation;
 mod link_state;
 mod measurement;
+mod outage;
 mod policy;
 mod registration;
+mod splitting;
 mod thresholds;
 
 use crate::case::Case;
@@ -23,6 +27,10 @@ pub fn all() -> Vec<Case> {
         authentication::CASES,
         link_state::CASES,
         hostile::CASES,
+        forwarding::CASES,
+        splitting::CASES,
+        outage::CASES,
+        invocation::CASES,
         measurement::CASES,
         thresholds::CASES,
         policy::CASES,

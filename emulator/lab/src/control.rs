@@ -88,6 +88,17 @@ pub enum Request {
         /// PDUs, hexadecimal.
         pdus: Vec<String>,
     },
+    /// Send PDUs out of a node's port one after the other; answered when the first is about to go.
+    InjectStream {
+        /// Node.
+        node: String,
+        /// Port: the neighbour's name.
+        port: String,
+        /// PDUs, hexadecimal.
+        pdus: Vec<String>,
+        /// From one to the next, µs.
+        spacing_us: u64,
+    },
     /// Measure what a link does, forward: [`Reply::Calibration`]. Nothing else should use the link meanwhile.
     Calibrate {
         /// The end that sends.

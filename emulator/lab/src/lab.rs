@@ -229,6 +229,21 @@ impl Lab {
         self.done(&Request::Inject { node: node.to_owned(), port: port.to_owned(), pdus }).await
     }
 
+    /// Sends PDUs out of a node's port, one each `spacing`; returns when the first is about to go.
+    ///
+    /// # Errors
+    /// As [`Lab::inject`]; or when they are too many.
+    pub async fn inject_stream(&self, node: &str, port: &str, pdus: &[Vec<u8>], spacing: Duration) -> Result<()> {
+        let hexadecimal = |pdu: &Vec<u8>| pdu.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.done(&Request::InjectStream {
+            node: node.to_owned(),
+            port: port.to_owned(),
+            pdus: pdus.iter().map(hexadecimal).collect(),
+            spacing_us: u64::try_from(spacing.as_micros()).unwrap_or(u64::MAX),
+        })
+        .await
+    }
+
     /// The recording from its beginning, with everything captured before this call in it.
     ///
     /// # Errors

@@ -87,6 +87,9 @@ async fn answer(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
         Request::ShowLink { a, b } => Ok(Reply::Link { link: Box::new(lab.links.show(&a, &b)?) }),
         Request::Node { node, action } => nodes::act(lab, &node, action).await.map(|()| Reply::Done),
         Request::Inject { node, port, pdus } => inject(lab, &node, &port, &pdus).map(|()| Reply::Done),
+        Request::InjectStream { node, port, pdus, spacing_us } => {
+            inject_stream(lab, (&node, &port), &pdus, Duration::from_micros(spacing_us)).map(|()| Reply::Done)
+        }
         Request::Calibrate { a, b, depth } => {
             let calibration = calibrate::run(lab, &a, &b, depth).await?;
             Ok(Reply::Calibration { calibration: Box::new(calibration) })
@@ -124,20 +127,53 @@ async fn hand_out_namespaces(lab: &Lab, node: &str, stream: &UnixStream) -> Resu
 }
 
 fn inject(lab: &Lab, node: &str, port: &str, pdus: &[String]) -> Result<()> {
+    let (socket, header) = injector(lab, node, port)?;
+    let pdus = pdus.iter().map(|pdu| pdu_of(pdu)).collect::<Result<Vec<_>>>()?;
+    let report = socket.send(pdus.iter().map(|pdu| Transmit { interface: 0, header: &header, body: pdu }));
+    // A queue that overflows is what a flood wants to see; a frame that cannot be sent at all is not.
+    if report.down == 0 && report.failed == 0 {
+        return Ok(());
+    }
+    Err(LabError::Refused(format!("cannot send from {node} to {port}: {report:?}")))
+}
+
+/// Most PDUs of one stream, and the longest from one to the next: they bound the life of its thread.
+const LONGEST_STREAM: usize = 20_000;
+const LONGEST_SPACING: Duration = Duration::from_millis(10);
+
+fn inject_stream(lab: &Lab, (node, port): (&str, &str), pdus: &[String], spacing: Duration) -> Result<()> {
+    if pdus.len() > LONGEST_STREAM || spacing > LONGEST_SPACING {
+        return Err(LabError::Refused(format!("over {LONGEST_STREAM} PDUs, or more than {LONGEST_SPACING:?} apart")));
+    }
+    let (socket, header) = injector(lab, node, port)?;
+    let pdus = pdus.iter().map(|pdu| pdu_of(pdu)).collect::<Result<Vec<_>>>()?;
+    let send = move || {
+        let begin = std::time::Instant::now();
+        for (number, pdu) in (0..).zip(&pdus) {
+            let due = begin + spacing * number;
+            std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
+            // What the kernel does not take is missing in the recording, which is what a suite judges by.
+            let _ = socket.send([Transmit { interface: 0, header: &header, body: pdu }]);
+        }
+    };
+    let thread = std::thread::Builder::new().name("inject".to_owned()).spawn(send);
+    thread.map(drop).map_err(LabError::io("start a thread"))
+}
+
+/// A socket that sends out of a node's port, and the header of its frames. Another socket than the recorder's, which would
+/// not see what it sends itself.
+fn injector(lab: &Lab, node: &str, port: &str) -> Result<(RawSocket, [u8; 14])> {
     let namespace = lab.namespace(node)?;
     let end = lab.job.ends_of(node).find(|(neighbour, _)| *neighbour == port).map(|(_, end)| end);
     let end = end.ok_or_else(|| LabError::Refused(format!("{node} has no port {port}")))?;
-    let pdus: Option<Vec<Vec<u8>>> = pdus.iter().map(|pdu| bytes_of(pdu)).collect();
-    let pdus = pdus.ok_or_else(|| LabError::Refused("a PDU is not hexadecimal".to_owned()))?;
-    let header = damc_link::ethernet_header(end.address);
     let refused = |why: String| LabError::Refused(format!("cannot send from {node} to {port}: {why}"));
-    let report = namespace.run(|| {
-        // Another socket than the recorder's, which would not see what it sends itself.
-        let socket = RawSocket::open_on(&end.interface, Filter::Control).map_err(|error| refused(error.to_string()))?;
-        Ok(socket.send(pdus.iter().map(|pdu| Transmit { interface: 0, header: &header, body: pdu })))
-    })??;
-    // A queue that overflows is what a flood wants to see; a frame that cannot be sent at all is not.
-    if report.down == 0 && report.failed == 0 { Ok(()) } else { Err(refused(format!("{report:?}"))) }
+    let socket = namespace
+        .run(|| RawSocket::open_on(&end.interface, Filter::Control).map_err(|error| refused(error.to_string())))??;
+    Ok((socket, damc_link::ethernet_header(end.address)))
+}
+
+fn pdu_of(text: &str) -> Result<Vec<u8>> {
+    bytes_of(text).ok_or_else(|| LabError::Refused("a PDU is not hexadecimal".to_owned()))
 }
 
 fn bytes_of(text: &str) -> Option<Vec<u8>> {

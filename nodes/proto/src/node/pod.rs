@@ -1,7 +1,7 @@
 //! Pod: the agent in front of a group of services (ARC-08). Announces them, calls for them, is called for them, and
 //! reflects the probes that are sent to them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use damc_wire::{DropReason, Frame, Header, Message, Name, RefusalReason, Role, T
 
 use crate::adjacency::{Adjacencies, Change, Received};
 use crate::auth::Announcer;
-use crate::auth::announcer::{Service, Standing};
+use crate::auth::announcer::Service;
 use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Order, Outbox, Output, PortId};
 use crate::nack::Nacks;
@@ -36,8 +36,6 @@ pub struct Pod {
     known: BTreeSet<Name>,
     /// Detection tasks a service is working on.
     tasks: BTreeMap<u64, Asker>,
-    /// Messages from one service of the pod to another.
-    inside: VecDeque<Frame>,
     out: Outbox,
 }
 
@@ -80,7 +78,6 @@ impl Pod {
             sg: None,
             known,
             tasks: BTreeMap::new(),
-            inside: VecDeque::new(),
             out: Outbox::default(),
             context,
         })
@@ -104,7 +101,7 @@ impl Pod {
             return self.out.dropped(port, DropReason::NoAdjacency);
         }
         match Frame::decode(pdu) {
-            Ok(frame) => self.handle_routed(now, port, received_at, frame, Some(pdu)),
+            Ok(frame) => self.handle_routed(now, port, received_at, frame, pdu),
             Err(e) => self.out.dropped(port, e.drop_reason()),
         }
     }
@@ -119,14 +116,14 @@ impl Pod {
         }
     }
 
-    /// Takes a routed message, from outside (with its PDU) or from another service of this pod.
+    /// Takes a routed message, with its PDU. Those from another service of this pod came back from the SG like any other.
     fn handle_routed(
         &mut self,
         now: Timestamp,
         port: Option<PortId>,
         received_at: Timestamp,
         frame: Frame,
-        pdu: Option<&[u8]>,
+        pdu: &[u8],
     ) {
         let Frame { header, names: Some((destination, source)), message, .. } = frame else { return };
         match message {
@@ -172,11 +169,10 @@ impl Pod {
     }
 
     /// A probe or task for a service that does not run.
-    fn refuse(&mut self, now: Timestamp, port: Option<PortId>, pdu: Option<&[u8]>) {
+    fn refuse(&mut self, now: Timestamp, port: Option<PortId>, pdu: &[u8]) {
         self.out.dropped(port, DropReason::NoSuchInstance);
         let Some(speaker) = self.announcer.default_source().cloned() else { return };
-        let reply = pdu.and_then(|pdu| self.nacks.reply(now, RefusalReason::NoSuchInstance, pdu));
-        if let Some(reply) = reply {
+        if let Some(reply) = self.nacks.reply(now, RefusalReason::NoSuchInstance, pdu) {
             self.transmit(Frame::plain(reply.to, speaker, reply.flow, Message::Nack(reply.nack)));
         }
     }
@@ -221,7 +217,7 @@ impl Pod {
                 }
             }
             Order::Call { handle, name, method, payload, deadline, trace, source, flow } => {
-                match self.source_of_call(&name, source) {
+                match self.source_of_call(source) {
                     Ok(source) => {
                         let call = Call { handle, name, source, method, payload, deadline, trace, flow };
                         self.caller.call(now, call);
@@ -251,9 +247,8 @@ impl Pod {
 
     /// Which service a call comes from, or why it cannot be made. A source given by the client is used as it is: whether
     /// it may be used is the SG's judgement.
-    fn source_of_call(&self, name: &Name, source: Option<Name>) -> Result<Name, (RefusalReason, &'static str)> {
-        let inside = self.is_inside(name);
-        if self.sg.is_none() && !inside {
+    fn source_of_call(&self, source: Option<Name>) -> Result<Name, (RefusalReason, &'static str)> {
+        if self.sg.is_none() {
             return Err((RefusalReason::NoRoute, "no adjacency with the SG"));
         }
         source.or_else(|| self.announcer.default_source().cloned()).ok_or_else(|| {
@@ -287,43 +282,29 @@ impl Pod {
         covering.max_by_key(|p| p.wire().len()).cloned()
     }
 
-    /// Whether `name` is served inside the pod, by a service that may have its name: the SG does not send frames back by
-    /// the port they came in on.
-    fn is_inside(&self, name: &Name) -> bool {
-        self.announcer.services().iter().any(|(prefix, service)| {
-            let own = service.standing == Standing::Accepted && prefix.is_prefix_of(name);
-            let pool = service.pool_standing == Standing::Accepted && service.pool.as_ref() == Some(name);
-            own || pool
-        })
-    }
-
     // ===== what follows =====
 
-    /// Does what the parts want done, until there is nothing left.
+    /// Does what the parts want done.
     fn settle(&mut self, now: Timestamp) {
-        loop {
-            self.follow_adjacency(now);
-            while let Some(announce) = self.announcer.poll_send() {
-                if let Some(port) = self.sg {
-                    self.adjacencies.send(now, port, Message::Announce(announce), &mut self.out);
+        self.follow_adjacency(now);
+        while let Some(announce) = self.announcer.poll_send() {
+            if let Some(port) = self.sg {
+                self.adjacencies.send(now, port, Message::Announce(announce), &mut self.out);
+            }
+        }
+        while let Some(action) = self.caller.poll_action() {
+            match action {
+                CallerAction::Send(frame) => self.transmit(*frame),
+                CallerAction::Done { handle, outcome } => self.out.push(Output::CallDone { handle, outcome }),
+            }
+        }
+        while let Some(action) = self.server.poll_action() {
+            match action {
+                ServerAction::Send(frame) => self.transmit(*frame),
+                ServerAction::Invoke { invocation, prefix, source, method, payload, deadline } => {
+                    self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline });
                 }
             }
-            while let Some(action) = self.caller.poll_action() {
-                match action {
-                    CallerAction::Send(frame) => self.transmit(*frame),
-                    CallerAction::Done { handle, outcome } => self.out.push(Output::CallDone { handle, outcome }),
-                }
-            }
-            while let Some(action) = self.server.poll_action() {
-                match action {
-                    ServerAction::Send(frame) => self.transmit(*frame),
-                    ServerAction::Invoke { invocation, prefix, source, method, payload, deadline } => {
-                        self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline });
-                    }
-                }
-            }
-            let Some(frame) = self.inside.pop_front() else { break };
-            self.handle_routed(now, None, now, frame, None);
         }
     }
 
@@ -344,13 +325,9 @@ impl Pod {
         }
     }
 
-    /// Sends a routed message: inside the pod where a service of it is meant, else to the SG.
+    /// Sends a routed message to the SG, also where another service of this pod is meant: the SG is the entrance and the
+    /// exit of all service traffic (drafts section 5 (3a)).
     fn transmit(&mut self, frame: Frame) {
-        let Some((destination, _)) = &frame.names else { return };
-        if frame.header.message_type == damc_wire::MessageType::Data && self.is_inside(destination) {
-            self.inside.push_back(frame);
-            return;
-        }
         let Some(port) = self.sg else { return };
         match frame.encode() {
             Ok(pdu) => {

@@ -12,7 +12,7 @@ use crate::{SECOND, call, node, service, small, text, up};
 fn rmi_01_rmi_02_calls_look_the_same_wherever_the_target_is() {
     let mut sim = up(&small(), 1);
     let far = ["sg-1", "sr-1", "sr-2", "sg-2"].map(node).to_vec();
-    let places = [("/A/1", vec![]), ("/C/3", vec![node("sg-1")]), ("/shop", far)];
+    let places = [("/A/1", vec![node("sg-1")]), ("/C/3", vec![node("sg-1")]), ("/shop", far)];
     for (target, path) in places {
         let (outcome, _) = call(&mut sim, "pod-1", target, "add", "2 3");
         assert_eq!(text(&outcome), Ok("5".into()), "{target}");
@@ -39,7 +39,7 @@ fn a_pool_is_served_by_its_nearest_instance() {
     let (outcome, _) = call(&mut sim, "pod-3", "/A", "whoami", "");
     assert_eq!(text(&outcome), Ok("/A/1".into()));
     let (outcome, _) = call(&mut sim, "pod-2", "/A", "whoami", "");
-    assert_eq!(text(&outcome), Ok("/A/2".into()), "inside its own pod");
+    assert_eq!(text(&outcome), Ok("/A/2".into()), "of its own pod, by way of its SG");
     service(&mut sim, "pod-1", "/A/1", false);
     sim.run_for(SECOND);
     let (outcome, _) = call(&mut sim, "pod-3", "/A", "whoami", "");

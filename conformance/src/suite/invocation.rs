@@ -1,0 +1,203 @@
+//! Section H: method invocation, its errors, and how often a method runs.
+
+use std::time::Duration;
+
+use damc_wire::message::DataKind;
+use damc_wire::{Message, MessageType, RefusalReason, Role};
+
+use crate::bench::Bench;
+use crate::bench::traffic::Thrown;
+use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
+use crate::trace::Seen;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+macro_rules! case {
+    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
+        Case {
+            id: $id,
+            title: $title,
+            rows: &$rows,
+            suite: Suite::Conformance,
+            impact: Impact::$impact,
+            limit: LIMIT,
+            run: |bench, findings| Box::pin($run(bench, findings)),
+        }
+    };
+}
+
+/// Cases of section H.
+pub const CASES: &[Case] = &[
+    case!("rmi-01", "A method call returns its result, correlated; errors are typed", ["RMI-01"], Calm, call_by_name),
+    case!("rmi-02", "Results and errors are the same wherever the target is", ["RMI-02"], Calm, anywhere),
+    case!("rmi-03", "The first frame to a target is the request itself", ["RMI-03"], Guest, no_set_up),
+    case!(
+        "gap-10",
+        "A name without route is refused within a round trip to the deciding node",
+        ["GAP-10"],
+        Calm,
+        refused
+    ),
+    case!("gap-29", "A repeated request runs once, an expired one never", ["GAP-29"], Guest, at_most_once),
+];
+
+/// Frames of the call that `pod` made to `target` since `from`: requests sent, answers received.
+async fn exchange(bench: &Bench, from: u64, pod: &str, target: &str) -> Result<(Vec<Seen>, Vec<Seen>), Stop> {
+    let frames = bench.frames(from).await?;
+    let asked: Vec<Seen> = frames
+        .iter()
+        .filter(|s| s.node == pod && s.sent && s.request().is_some() && s.is_for(target))
+        .cloned()
+        .collect();
+    let answers = frames.into_iter().filter(|s| {
+        s.node == pod && !s.sent && s.answer().is_some() && asked.iter().any(|a| a.request() == s.answer())
+    });
+    Ok((asked.clone(), answers.collect()))
+}
+
+async fn call_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = bench.far_pair().await?;
+    let from = bench.now_ns();
+    let reply = bench.call(&caller, &target, "add", &["2", "3"]).await?;
+    findings.check_eq(&reply.result.as_deref(), &Some("5"), format!("{caller} calls {target} add 2 3"));
+    let (asked, answered) = exchange(bench, from, &caller, &target).await?;
+    findings.check_eq(&(asked.len(), answered.len()), &(1, 1), "request and response share one correlation number");
+    let method = asked.first().and_then(Seen::data).map(|d| (d.kind.clone(), d.payload.clone()));
+    let named =
+        matches!(&method, Some((DataKind::Request { method, .. }, payload)) if method == "add" && payload == b"2 3");
+    findings.check(named, "the request carries method and arguments");
+    for (method, args, reason) in
+        [("fly", "", "no-such-method"), ("add", "two", "bad-arguments"), ("fail", "on purpose", "failed")]
+    {
+        let from = bench.now_ns();
+        let reply = bench.call(&caller, &target, method, &[args]).await?;
+        findings.check_eq(&reply.error.as_deref(), &Some(reason), format!("{method} {args:?} ends with a typed error"));
+        let (_, answered) = exchange(bench, from, &caller, &target).await?;
+        let kinds: Vec<_> = answered.iter().filter_map(Seen::data).map(|d| d.kind.clone()).collect();
+        let right = matches!(&kinds[..], [DataKind::Error { reason: r }] if r.label() == reason);
+        findings.check(right, format!("which the target sent: {kinds:?}"));
+    }
+    Ok(())
+}
+
+async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, far, _) = bench.far_pair().await?;
+    let sg = bench.sg_of(&caller)?;
+    let mut places = vec![("in its own pod", bench.service_of(&caller)?)];
+    let beside = bench.beside(&sg, Role::Pod)?.into_iter().filter(|p| *p != caller);
+    places.extend(beside.filter_map(|p| bench.service_of(&p).ok()).take(1).map(|s| ("behind the same SG", s)));
+    places.push(("far away", far));
+    let calls = [("add", "2 3"), ("echo", "a  b"), ("fly", "x"), ("add", "2 x"), ("fail", "why"), ("sleep", "1")];
+    let mut outcomes = Vec::new();
+    for (place, target) in &places {
+        let mut seen = Vec::new();
+        let mut took = Duration::ZERO;
+        for (method, args) in calls {
+            let reply = bench.call(&caller, target, method, &[args]).await?;
+            took += Duration::from_nanos(reply.elapsed_ns);
+            seen.push((method, args, reply.result, reply.error, reply.detail));
+        }
+        findings.figure(format!("mean call {place}"), took.as_secs_f64() * 1e3 / calls.len() as f64, "ms");
+        outcomes.push(seen);
+    }
+    for ((place, target), seen) in places.iter().zip(&outcomes) {
+        findings.check_eq(
+            seen,
+            &outcomes[0],
+            format!("{target}, {place}: {} calls with the same outcomes", calls.len()),
+        );
+    }
+    if places.len() < 3 {
+        findings.note("no second pod behind one SG here: that place is judged on other topologies");
+    }
+    Ok(())
+}
+
+async fn no_set_up(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, far, chain) = bench.far_pair().await?;
+    let sg = chain.last().cloned().unwrap_or_default();
+    // A service nobody has ever called.
+    let names = bench.register_behind(&sg, 1).await?;
+    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    let reply = bench.call(&caller, &names[0], "whoami", &[]).await?;
+    findings.check_eq(&reply.result.as_deref(), &Some(names[0].as_str()), format!("first call of {}", names[0]));
+    let frames = bench.frames(0).await?;
+    let mine: Vec<_> = frames.iter().filter(|s| s.node == caller && s.sent && s.is_for(&names[0])).collect();
+    let types: Vec<_> = mine.iter().map(|s| s.message_type()).collect();
+    findings.check_eq(&types, &vec![MessageType::Data], "the only frame the caller ever sent there is the request");
+    let owner = bench.owner_of(&far)?;
+    let about =
+        |s: &&Seen| matches!(s.data(), Some(d) if mine.first().and_then(|m| m.request()) == Some(d.correlation));
+    let at_owner = frames.iter().filter(|s| s.node == owner).filter(about).count();
+    findings.check_eq(&at_owner, &2, "the target's pod saw the request and sent the response, nothing else");
+    bench.unregister(&names).await
+}
+
+async fn refused(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = bench.sg_with_pod()?;
+    let row = bench.lab.neighbors(&pod).await?.neighbors.into_iter().find(|n| n.port == sg);
+    let Some(delay) = row.and_then(|n| n.delay_ns) else {
+        return Err(Stop::Inconclusive(format!("{pod} has not measured its link yet")));
+    };
+    let rtt = Duration::from_nanos(2 * delay);
+    let mut least = Duration::MAX;
+    for _ in 0..5 {
+        let name = format!("/nowhere/{}", bench.unique());
+        let from = bench.now_ns();
+        let reply = bench.call(&pod, &name, "echo", &["x"]).await?;
+        findings.check_eq(&reply.error.as_deref(), &Some("no-route"), format!("{name} is refused"));
+        let frames = bench.frames(from).await?;
+        let asked: Vec<_> = frames.iter().filter(|s| s.node == pod && s.sent && s.is_for(&name)).collect();
+        let told = frames.iter().find(|s| {
+            s.node == pod
+                && !s.sent
+                && matches!(s.message(), Message::Nack(n) if n.destination.to_string() == name && n.reason == RefusalReason::NoRoute)
+        });
+        let ([request], Some(nack)) = (&asked[..], told) else {
+            return fail(format!("{} requests for {name}, negative reply {}", asked.len(), told.is_some()));
+        };
+        least = least.min(Duration::from_nanos(nack.at_ns.saturating_sub(request.at_ns)));
+    }
+    findings.figure("negative reply after", least.as_secs_f64() * 1e3, "ms");
+    findings.figure("round trip to the deciding node", rtt.as_secs_f64() * 1e3, "ms");
+    let what = format!("refused by one frame each way, in {least:?} at best; a round trip is {rtt:?}");
+    findings.check(least < rtt * 2 + Duration::from_millis(1), what);
+    Ok(())
+}
+
+async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = bench.far_pair().await?;
+    let (owner, sg) = (bench.owner_of(&target)?, chain[0].clone());
+    let source = bench.service_of(&caller)?;
+    let from = bench.now_ns();
+    let (ran, repeated) =
+        (bench.protocol(&owner, "invocations").await?, bench.protocol(&owner, "requests_repeated").await?);
+    let request = Thrown::echo(&target, &source, bench.correlations())?;
+    let answers = |frames: &[Seen], correlation: u64| -> Vec<Seen> {
+        frames.iter().filter(|s| s.node == owner && s.sent && s.answer() == Some(correlation)).cloned().collect()
+    };
+    for copy in 1..=3_usize {
+        bench.throw(&caller, &sg, &request).await?;
+        let deadline = tokio::time::Instant::now() + bench.t_conv();
+        while answers(&bench.frames(from).await?, request.correlation).len() < copy {
+            if tokio::time::Instant::now() > deadline {
+                return fail(format!("copy {copy} of the request was not answered"));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let seen = answers(&bench.frames(from).await?, request.correlation);
+    let alike = seen.windows(2).all(|w| w[0].frame == w[1].frame);
+    findings.check(alike, format!("three copies of one request, {} equal responses", seen.len()));
+    findings.check_eq(&(bench.protocol(&owner, "invocations").await? - ran), &1, "one execution");
+    findings.check_eq(&(bench.protocol(&owner, "requests_repeated").await? - repeated), &2, "two repetitions counted");
+    let expired = Thrown { deadline_ms: 0, correlation: bench.correlations(), ..request };
+    bench.throw(&caller, &sg, &expired).await?;
+    let told = |s: &Seen| s.node == owner && s.sent && s.answer() == Some(expired.correlation);
+    let answer = bench.wait_frame("the answer to an expired request", from, bench.t_conv(), told).await?;
+    let kind = answer.data().map(|d| d.kind.clone());
+    let exceeded = DataKind::Error { reason: RefusalReason::DeadlineExceeded };
+    findings.check_eq(&kind, &Some(exceeded), "a request whose deadline has passed is refused");
+    findings.check_eq(&(bench.protocol(&owner, "invocations").await? - ran), &1, "and not executed");
+    Ok(())
+}

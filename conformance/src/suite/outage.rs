@@ -1,0 +1,222 @@
+//! How long traffic is lost when a link that it uses fails, with and without loss of carrier. Figures; what is asserted is
+//! the convergence budget only.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use damc_lab::control::Direction;
+
+use crate::bench::Bench;
+use crate::bench::traffic::Thrown;
+use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
+use crate::oracle::{Failures, Oracle};
+use crate::trace::Seen;
+
+/// Cases of link failure.
+pub const CASES: &[Case] = &[
+    Case {
+        id: "outage-carrier",
+        title: "A cut with loss of carrier, on each link of a path under 1000 requests a second",
+        rows: &["FIG-16", "RIB-06", "GAP-02"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: Duration::from_secs(30),
+        run: |bench, findings| Box::pin(carrier(bench, findings)),
+    },
+    Case {
+        id: "outage-silent",
+        title: "A silent cut of a link under 1000 requests a second, several times",
+        rows: &["FIG-16", "GAP-02"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: Duration::from_secs(60),
+        run: |bench, findings| Box::pin(silent(bench, findings)),
+    },
+    Case {
+        id: "gap-02-one-way",
+        title: "A link that carries frames one way only is no adjacency, and is one again when mended",
+        rows: &["GAP-02"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: Duration::from_secs(30),
+        run: |bench, findings| Box::pin(one_way(bench, findings)),
+    },
+];
+
+/// How often a request is thrown.
+const SPACING: Duration = Duration::from_millis(1);
+/// Requests thrown at once, and looked at before more are.
+const BURST: u64 = 400;
+/// Requests before the cut: the traffic must be seen to arrive.
+const BEFORE: u64 = 50;
+/// So many requests in a row must arrive for the outage to be over.
+const AGAIN: usize = 60;
+/// The flow of all of them: it takes one path.
+const FLOW: u32 = 4242;
+
+/// A stream of requests and where it goes.
+struct Stream {
+    pod: String,
+    source: String,
+    target: String,
+    owner: String,
+    path: Vec<String>,
+}
+
+impl Stream {
+    async fn new(bench: &Bench) -> Result<Self, Stop> {
+        let (pod, target, _) = bench.far_pair().await?;
+        let (source, owner) = (bench.service_of(&pod)?, bench.owner_of(&target)?);
+        let reply = bench.call_with(&pod, &target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?;
+        Ok(Self { pod, source, target, owner, path: reply.path })
+    }
+
+    /// Links of its path without which there still is a way.
+    fn links(&self, bench: &Bench) -> Vec<(String, String)> {
+        let (first, last) = (&self.path[0], &self.path[self.path.len() - 1]);
+        let spare = |a: &str, b: &str| {
+            Oracle::new(&bench.topology, &Failures::default().link(a, b)).distance(first, last).is_some()
+        };
+        self.path.windows(2).map(|w| (w[0].clone(), w[1].clone())).filter(|(a, b)| spare(a, b)).collect()
+    }
+
+    /// Throws a request a millisecond, has `fault` happen after some of them, and goes on until they arrive again. For how
+    /// long those were thrown that were lost.
+    async fn through(
+        &self,
+        bench: &Bench,
+        fault: impl Future<Output = Result<(), damc_lab::LabError>>,
+    ) -> Result<Duration, Stop> {
+        let (from, first) = (bench.now_ns(), bench.correlations());
+        let deadline = bench.now_ns() + nanos(bench.t_conv());
+        self.burst(bench, first).await?;
+        let came = |c: u64| move |s: &Seen| s.request() == Some(c) && !s.sent && s.node == self.owner;
+        bench.wait_frame("requests at the target", from, bench.t_conv(), came(first + BEFORE)).await?;
+        let cut_ns = bench.now_ns();
+        fault.await?;
+        let mut thrown = BURST;
+        loop {
+            let arrived: BTreeSet<u64> =
+                bench.requests_at(&self.owner, from).await?.range(first..first + thrown).copied().collect();
+            let sent: Vec<(u64, u64)> =
+                bench.requests_of(&self.pod, from).await?.range(first..first + thrown).map(|(c, t)| (*c, *t)).collect();
+            if let Some(lost) = lost(cut_ns, &sent, &arrived) {
+                return Ok(lost);
+            }
+            if bench.now_ns() > deadline {
+                return fail(format!("requests of {} for {} do not arrive again", self.pod, self.target));
+            }
+            if sent.len() as u64 >= thrown {
+                self.burst(bench, first + thrown).await?;
+                thrown += BURST;
+            }
+        }
+    }
+
+    async fn burst(&self, bench: &Bench, first: u64) -> Result<(), Stop> {
+        let mut requests = Vec::new();
+        for correlation in first..first + BURST {
+            // Refused on arrival: the answer is not needed, and the target's memory of calls is left alone.
+            let request = Thrown::echo(&self.target, &self.source, correlation)?.flow(FLOW);
+            requests.push(Thrown { deadline_ms: 0, ..request });
+        }
+        bench.stream(&self.pod, &self.path[0], &requests, SPACING).await
+    }
+}
+
+/// For how long requests were lost, once it is over: `AGAIN` in a row that were sent after the cut have arrived. The
+/// newest may still be on their way and are not looked at.
+fn lost(cut_ns: u64, sent: &[(u64, u64)], arrived: &BTreeSet<u64>) -> Option<Duration> {
+    let newest = sent.iter().rposition(|(c, _)| arrived.contains(c))?;
+    let run = sent[..=newest].iter().rev().take_while(|(c, _)| arrived.contains(c));
+    if run.filter(|(_, at)| *at > cut_ns).count() < AGAIN {
+        return None;
+    }
+    let missing: Vec<usize> = (0..newest).filter(|i| !arrived.contains(&sent[*i].0)).collect();
+    let (Some(&one), Some(&last)) = (missing.first(), missing.last()) else { return Some(Duration::ZERO) };
+    Some(Duration::from_nanos(sent[last + 1].1 - sent[one].1))
+}
+
+async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let stream = Stream::new(bench).await?;
+    let links = stream.links(bench);
+    if links.is_empty() {
+        return Err(Stop::NotApplicable("no link of the path has a way round".into()));
+    }
+    for (near, far) in links.iter().take(3) {
+        let lost = stream.through(bench, bench.cut(near, far)).await?;
+        findings.check(lost <= bench.t_conv(), format!("{near} – {far} cut: requests lost for {} ms", millis(lost)));
+        findings.figure(format!("loss at a cut of {near} – {far} with carrier"), lost.as_secs_f64() * 1e3, "ms");
+        bench.settled(&Failures::default().link(near, far), "FIBs without the link").await?;
+        bench.mend(near, far).await?;
+        bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+    }
+    Ok(())
+}
+
+/// Silent cuts of one link.
+const CUTS: usize = 8;
+
+async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let stream = Stream::new(bench).await?;
+    let Some((near, far)) = stream.links(bench).pop() else {
+        return Err(Stop::NotApplicable("no link of the path has a way round".into()));
+    };
+    let mut losses = Vec::new();
+    for _ in 0..CUTS {
+        let lost = stream.through(bench, bench.lab.silence(&near, &far, Direction::Both, true)).await?;
+        losses.push(lost);
+        bench.mend(&near, &far).await?;
+        bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+    }
+    losses.sort_unstable();
+    let worst = losses.last().copied().unwrap_or_default();
+    let list: Vec<_> = losses.iter().map(|l| millis(*l)).collect();
+    findings.check(worst <= bench.t_conv(), format!("{near} – {far} silent: requests lost for {} ms", list.join(", ")));
+    findings.figure("loss at a silent cut, median", losses[losses.len() / 2].as_secs_f64() * 1e3, "ms");
+    // Of so few cuts the 99th percentile is the largest.
+    findings.figure("loss at a silent cut, p99", worst.as_secs_f64() * 1e3, "ms");
+    let detect = bench.pace.echo_interval_ms * u64::from(bench.pace.echo_multiplier);
+    findings.figure("detection time configured", detect as f64, "ms");
+    Ok(())
+}
+
+async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let stream = Stream::new(bench).await?;
+    let Some((near, far)) = stream.links(bench).pop() else {
+        return Err(Stop::NotApplicable("no link of the path has a way round".into()));
+    };
+    let state = |node: String, port: String| async move {
+        let row = bench.lab.neighbors(&node).await?.neighbors.into_iter().find(|n| n.port == port);
+        Ok::<_, damc_lab::LabError>(row.map_or_else(String::new, |n| n.state))
+    };
+    let both = || async {
+        Ok::<_, damc_lab::LabError>((state(near.clone(), far.clone()).await?, state(far.clone(), near.clone()).await?))
+    };
+    bench.lab.silence(&near, &far, Direction::Forward, true).await?;
+    bench.settled(&Failures::default().link(&near, &far), "FIBs without the one-way link").await?;
+    findings.check(true, format!("frames from {near} to {far} vanish: no table uses the link, either way"));
+    // Hellos of the working direction go on arriving; they must not be enough.
+    let (from, hellos) = (bench.now_ns(), 3);
+    bench
+        .wait(&format!("{hellos} hellos of {far} at {near}"), bench.t_conv() * 2, || async {
+            let (here, there) = both().await?;
+            let heard = bench.sent(from, &far, &near, damc_wire::MessageType::Hello).await.map_or(0, |h| h.len());
+            Ok(if heard < hellos { Err(format!("{heard}; {here}, {there}")) } else { Ok(()) })
+        })
+        .await?;
+    let (here, there) = both().await?;
+    findings.check(here != "full" && there != "full", format!("{hellos} hellos later {near} is {here}, {far} {there}"));
+    bench.mend(&near, &far).await?;
+    bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+    findings.check_eq(&both().await?, &("full".to_owned(), "full".to_owned()), "mended, both ends are full again");
+    Ok(())
+}
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn millis(d: Duration) -> String {
+    format!("{:.1}", d.as_secs_f64() * 1e3)
+}

@@ -1,0 +1,194 @@
+//! Equal ways, and what keeps frames from going in circles: GAP-11, GAP-12.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use damc_lab::recording::Wanted;
+use damc_wire::{DropReason, Message, RefusalReason, Role};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::bench::Bench;
+use crate::bench::traffic::Thrown;
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::oracle::Failures;
+use crate::trace::Seen;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Cases of GAP-11 and GAP-12.
+pub const CASES: &[Case] = &[
+    Case {
+        id: "gap-12-split",
+        title: "Flows split evenly over equal ways, and each keeps to its own",
+        rows: &["GAP-12"],
+        suite: Suite::Conformance,
+        impact: Impact::Guest,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(split(bench, findings)),
+    },
+    Case {
+        id: "gap-11-limit",
+        title: "The hop limit ends a frame where it says, with a negative reply from there",
+        rows: &["GAP-11", "GAP-10"],
+        suite: Suite::Conformance,
+        impact: Impact::Guest,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(hop_limit(bench, findings)),
+    },
+    Case {
+        id: "gap-11-churn",
+        title: "While costs change at random no frame visits a node more than twice",
+        rows: &["GAP-11", "RIB-06"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: LIMIT,
+        run: |bench, findings| Box::pin(churn(bench, findings)),
+    },
+];
+
+/// Flows thrown: of two ways, shares outside 45 to 55 % are then 4.5 standard deviations off.
+const FLOWS: u32 = 2000;
+/// Frames of the one flow that is looked at.
+const STEADY: u64 = 50;
+
+/// A pod, its SG, and a service with several equal next hops there.
+async fn equal_ways(bench: &Bench) -> Result<(String, String, String, usize), Stop> {
+    for (sg, fib) in bench.fibs().await? {
+        let Some(pod) = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| bench.service_of(p).is_ok()) else {
+            continue;
+        };
+        let many = fib
+            .entries
+            .iter()
+            .find(|e| e.source == "spf" && e.next_hops.len() > 1 && !e.exact && bench.owner_of(&e.prefix).is_ok());
+        if let Some(entry) = many {
+            return Ok((pod, sg, entry.prefix.clone(), entry.next_hops.len()));
+        }
+    }
+    Err(Stop::NotApplicable("no SG has equal ways to a service".into()))
+}
+
+/// Which port each thrown request left `sg` by.
+async fn exits(bench: &Bench, from: u64, sg: &str, target: &str) -> Result<BTreeMap<u64, String>, Stop> {
+    let wanted = Wanted { node: Some(sg.into()), sent: Some(true), ..Wanted::default() };
+    let seen = bench.seen(from, wanted).await?;
+    let requests = seen.iter().filter(|s| s.is_for(target));
+    Ok(requests.filter_map(|s| Some((s.request()?, s.port.clone()))).collect())
+}
+
+async fn split(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (pod, sg, target, ways) = equal_ways(bench).await?;
+    let source = bench.service_of(&pod)?;
+    let (from, first) = (bench.now_ns(), bench.correlations());
+    let total = u64::from(FLOWS) + STEADY;
+    let mut thrown = Vec::new();
+    for (correlation, flow) in (first..).zip((0..FLOWS).chain(std::iter::repeat_n(7, 50))) {
+        // Nobody waits for the answers.
+        thrown.push(Thrown { deadline_ms: 0, ..Thrown::echo(&target, &source, correlation)?.flow(flow) });
+    }
+    bench.stream(&pod, &sg, &thrown, Duration::from_micros(200)).await?;
+    let ours = |exits: BTreeMap<u64, String>| -> BTreeMap<u64, String> {
+        exits.into_iter().filter(|(c, _)| (first..first + total).contains(c)).collect()
+    };
+    let deadline = tokio::time::Instant::now() + bench.t_conv();
+    let mut left = ours(exits(bench, from, &sg, &target).await?);
+    while (left.len() as u64) < total && tokio::time::Instant::now() < deadline {
+        left = ours(exits(bench, from, &sg, &target).await?);
+    }
+    findings.check(left.len() as u64 >= total - 10, format!("{} of {total} frames left {sg}", left.len()));
+    let steady_from = first + u64::from(FLOWS);
+    let mut shares: BTreeMap<&String, u32> = BTreeMap::new();
+    for (_, port) in left.range(..steady_from) {
+        *shares.entry(port).or_default() += 1;
+    }
+    findings.check_eq(&shares.len(), &ways, format!("{target} has {ways} equal ways at {sg}, all are used"));
+    let flows: u32 = shares.values().sum();
+    for (port, count) in &shares {
+        let share = f64::from(*count) / f64::from(flows.max(1));
+        let even = 1.0 / ways as f64;
+        findings.check((share - even).abs() <= 0.05, format!("{:.1} % of {flows} flows go by {port}", share * 100.0));
+        findings.figure(format!("share of flows by {port}"), share * 100.0, "%");
+    }
+    let steady: BTreeSet<_> = left.range(steady_from..).map(|(_, port)| port).collect();
+    findings.check_eq(&steady.len(), &1, format!("{STEADY} frames of one flow keep to one way"));
+    let same = left.get(&(first + 7)).zip(steady.first()).map(|(a, b)| a == *b);
+    findings.check_eq(&same, &Some(true), "the one this flow had among the others");
+    Ok(())
+}
+
+async fn hop_limit(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = bench.far_pair().await?;
+    let source = bench.service_of(&caller)?;
+    let flow = 77;
+    let reply = bench.call_with(&caller, &target, "echo", &["x"], |r| r.flow = Some(flow)).await?;
+    for (hops, decider) in (1_u8..).zip(&reply.path) {
+        let from = bench.now_ns();
+        let drops = bench.dropped(decider, DropReason::HopLimitExceeded).await?;
+        let mut thrown = Thrown::echo(&target, &source, bench.correlations())?.flow(flow);
+        thrown.hop_limit = hops;
+        bench.throw(&caller, &reply.path[0], &thrown).await?;
+        let told = |s: &Seen| {
+            let ours = matches!(s.message(), Message::Nack(n) if n.call() == Some(thrown.correlation));
+            ours && s.node == caller && !s.sent
+        };
+        let nack = bench.wait_frame(&format!("the negative reply to {hops} hops"), from, bench.t_conv(), told).await?;
+        let Message::Nack(nack) = nack.message() else { continue };
+        let said = (nack.reason, nack.node.to_string());
+        findings.check_eq(&said, &(RefusalReason::HopLimitExceeded, decider.clone()), format!("hop limit {hops}"));
+        let frames = bench.frames(from).await?;
+        let sent = frames.iter().filter(|s| s.sent && s.request() == Some(thrown.correlation)).count();
+        findings.check_eq(&sent, &usize::from(hops), format!("the frame crossed {hops} links"));
+        let now = bench.dropped(decider, DropReason::HopLimitExceeded).await?;
+        findings.check(now > drops, format!("{decider} counts it"));
+    }
+    Ok(())
+}
+
+/// Flows that take different ways.
+const fn flow_of(i: u64) -> u32 {
+    (i as u32).wrapping_mul(0x9e37_79b9)
+}
+
+/// Random changes of costs.
+const CHANGES: usize = 250;
+
+async fn churn(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = bench.far_pair().await?;
+    let source = bench.service_of(&caller)?;
+    let routes =
+        |n: &damc_wire::NodeId| matches!(bench.topology.nodes().get(n).map(|n| n.kind), Some(Role::Sg | Role::Sr));
+    let links = bench.topology.links().iter().filter(|l| routes(&l.a) && routes(&l.b));
+    let ends: Vec<(String, String)> =
+        links.flat_map(|l| [(l.a.to_string(), l.b.to_string()), (l.b.to_string(), l.a.to_string())]).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let (from, first) = (bench.now_ns(), bench.correlations());
+    let thrown = 2 * CHANGES as u64;
+    let probe = |i: u64| Ok(Thrown::echo(&target, &source, first + i)?.flow(flow_of(i)));
+    let probes = (0..thrown).map(probe).collect::<Result<Vec<_>, Stop>>()?;
+    bench.stream(&caller, &chain[0], &probes, Duration::from_millis(1)).await?;
+    for _ in 0..CHANGES {
+        let (near, far) = &ends[rng.random_range(0..ends.len())];
+        bench.set_cost(near, far, rng.random_range(1..20)).await?;
+    }
+    for (near, far) in &ends {
+        bench.set_cost(near, far, bench.configured_cost(near, far)).await?;
+    }
+    bench.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
+    let mut visits: BTreeMap<(u64, String), u32> = BTreeMap::new();
+    let mut arrived = BTreeSet::new();
+    let owner = bench.owner_of(&target)?;
+    for s in bench.frames(from).await?.iter().filter(|s| !s.sent) {
+        let Some(correlation) = s.request().filter(|c| (first..first + thrown).contains(c)) else { continue };
+        *visits.entry((correlation, s.node.clone())).or_default() += 1;
+        if s.node == owner {
+            arrived.insert(correlation);
+        }
+    }
+    let most = visits.values().copied().max().unwrap_or(0);
+    findings.check(most > 0 && most <= 2, format!("{thrown} frames during {CHANGES} changes: at most {most} visits"));
+    let looped: BTreeSet<u64> = visits.iter().filter(|(_, n)| **n > 1).map(|((c, _), _)| *c).collect();
+    findings.figure("frames that came to a node twice", looped.len() as f64, "frames");
+    findings.figure("frames lost during the changes", (thrown - arrived.len() as u64) as f64, "frames");
+    Ok(())
+}

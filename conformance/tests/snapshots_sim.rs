@@ -1,0 +1,33 @@
+//! The FIBs of every shipped topology by the in-memory network, built from the very configurations a lab gets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use damc_lab::plan::{PlanOptions, plan};
+use damc_lab::topology::Topology;
+use damc_mgmt::view::FibView;
+use damc_sim::Sim;
+
+mod shipped;
+
+/// Virtual time a network may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn fibs(sim: &Sim, topology: &Topology) -> BTreeMap<String, FibView> {
+    shipped::routers(topology).into_iter().map(|node| (node.clone(), sim.fib(&node))).collect()
+}
+
+#[test]
+fn rib_02_fibs_of_shipped_topologies_in_memory() {
+    for name in shipped::NAMES {
+        let topology = shipped::load(name);
+        let plan = plan(&topology, &PlanOptions { seed: 1, ..PlanOptions::default() });
+        let configs: Vec<_> = plan.processes.iter().map(|process| process.config.clone()).collect();
+        let mut sim = Sim::new(&configs, 1).unwrap_or_else(|e| panic!("{name}: {e}"));
+        sim.start();
+        let settled = sim.run_until(|sim| shipped::unsettled(&topology, &fibs(sim, &topology)).is_none(), DEADLINE);
+        let fibs = fibs(&sim, &topology);
+        assert!(settled.is_ok(), "{name}: {}", shipped::unsettled(&topology, &fibs).unwrap_or_default());
+        shipped::assert_fibs(name, &fibs);
+    }
+}
