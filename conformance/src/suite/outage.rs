@@ -2,6 +2,7 @@
 //! the convergence budget only.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use damc_lab::control::Direction;
@@ -90,17 +91,18 @@ impl Stream {
         let (from, first) = (bench.now_ns(), bench.correlations());
         let deadline = bench.now_ns() + nanos(bench.t_conv());
         self.burst(bench, first).await?;
-        let came = |c: u64| move |s: &Seen| s.request() == Some(c) && !s.sent && s.node == self.owner;
-        bench.wait_frame("requests at the target", from, bench.t_conv(), came(first + BEFORE)).await?;
-        let cut_ns = bench.now_ns();
+        let came = |s: &Seen| s.request() == Some(first + BEFORE) && !s.sent && s.node == self.owner;
+        bench.wait_frame("requests at the target", from, bench.t_conv(), came).await?;
+        let begun_ns = bench.now_ns();
         fault.await?;
+        let cut = begun_ns..bench.now_ns();
         let mut thrown = BURST;
         loop {
             let arrived: BTreeSet<u64> =
                 bench.requests_at(&self.owner, from).await?.range(first..first + thrown).copied().collect();
             let sent: Vec<(u64, u64)> =
                 bench.requests_of(&self.pod, from).await?.range(first..first + thrown).map(|(c, t)| (*c, *t)).collect();
-            if let Some(lost) = lost(cut_ns, &sent, &arrived) {
+            if let Some(lost) = lost(&cut, &sent, &arrived) {
                 return Ok(lost);
             }
             if bench.now_ns() > deadline {
@@ -124,15 +126,19 @@ impl Stream {
     }
 }
 
+/// Requests sent so long before the cut may have been on their way when it came, ns.
+const UNDER_WAY_NS: u64 = 20_000_000;
+
 /// For how long requests were lost, once it is over: `AGAIN` in a row that were sent after the cut have arrived. The
 /// newest may still be on their way and are not looked at.
-fn lost(cut_ns: u64, sent: &[(u64, u64)], arrived: &BTreeSet<u64>) -> Option<Duration> {
+fn lost(cut: &Range<u64>, sent: &[(u64, u64)], arrived: &BTreeSet<u64>) -> Option<Duration> {
     let newest = sent.iter().rposition(|(c, _)| arrived.contains(c))?;
     let run = sent[..=newest].iter().rev().take_while(|(c, _)| arrived.contains(c));
-    if run.filter(|(_, at)| *at > cut_ns).count() < AGAIN {
+    if run.filter(|(_, at)| *at > cut.end).count() < AGAIN {
         return None;
     }
-    let missing: Vec<usize> = (0..newest).filter(|i| !arrived.contains(&sent[*i].0)).collect();
+    let missing: Vec<usize> =
+        (0..newest).filter(|i| sent[*i].1 + UNDER_WAY_NS >= cut.start && !arrived.contains(&sent[*i].0)).collect();
     let (Some(&one), Some(&last)) = (missing.first(), missing.last()) else { return Some(Duration::ZERO) };
     Some(Duration::from_nanos(sent[last + 1].1 - sent[one].1))
 }
