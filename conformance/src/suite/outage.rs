@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use damc_lab::control::Direction;
+use damc_mgmt::event::{Event, EventKind};
 
 use crate::bench::Bench;
 use crate::bench::traffic::Thrown;
@@ -81,6 +82,24 @@ impl Stream {
         self.path.windows(2).map(|w| (w[0].clone(), w[1].clone())).filter(|(a, b)| spare(a, b)).collect()
     }
 
+    /// Waits until the SPF back-off of every router is over: after one change the next is computed late on purpose
+    /// (RFC 8405), and what is measured is a cut that comes out of the blue.
+    async fn calm(&self, bench: &Bench) -> Result<(), Stop> {
+        let hold_ns = bench.pace.spf_holddown_ms * 1_000_000;
+        bench
+            .wait("routers at rest", bench.t_conv() + Duration::from_nanos(2 * hold_ns), || async {
+                for node in bench.routers() {
+                    let full = |e: &&Event| matches!(e.kind, EventKind::Computed { full: true, .. });
+                    let newest = bench.events(&node).await?.iter().filter(full).map(|e| e.at_ns).max().unwrap_or(0);
+                    if newest + hold_ns + hold_ns / 5 > bench.now_ns() {
+                        return Ok(Err(format!("{node} computed routes lately")));
+                    }
+                }
+                Ok(Ok(()))
+            })
+            .await
+    }
+
     /// Throws a request a millisecond, has `fault` happen after some of them, and goes on until they arrive again. For how
     /// long those were thrown that were lost.
     async fn through(
@@ -88,6 +107,7 @@ impl Stream {
         bench: &Bench,
         fault: impl Future<Output = Result<(), damc_lab::LabError>>,
     ) -> Result<Duration, Stop> {
+        self.calm(bench).await?;
         let (from, first) = (bench.now_ns(), bench.correlations());
         let deadline = bench.now_ns() + nanos(bench.t_conv());
         self.burst(bench, first).await?;
@@ -161,7 +181,7 @@ async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 /// Silent cuts of one link.
-const CUTS: usize = 8;
+const CUTS: usize = 5;
 
 async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let stream = Stream::new(bench).await?;
