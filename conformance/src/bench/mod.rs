@@ -54,6 +54,9 @@ const DISORDER_NS: u64 = 200_000_000;
 /// How long a condition is polled at most before the state is looked at again.
 const POLL: Duration = Duration::from_millis(4);
 
+/// How long a lab may take to come back between cases: no verdict hangs on it, so a busy host gets its time.
+const RESTORE_WITHIN: Duration = Duration::from_secs(20);
+
 impl Bench {
     /// Around a lab that has converged.
     #[must_use]
@@ -335,7 +338,7 @@ impl Bench {
             // A node that was restarted has forgotten the order, and what is gone needs no taking back.
             let _ = self.order(&node, &order).await;
         }
-        self.lab.wait_converged(self.t_conv() * 2).await.map(drop)
+        self.lab.wait_converged(RESTORE_WITHIN.max(self.t_conv() * 2)).await.map(drop)
     }
 
     fn undo_later(&self, order: (String, OrderRequest)) {
