@@ -311,8 +311,8 @@ async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
     let hello_of = |from: &str, to: &str| {
-        let hellos = all.iter().filter(|s| s.is_sent_by(from, to) && s.message_type() == MessageType::Hello);
-        hellos.last().map(|s| s.pdu.clone())
+        let hello = |s: &&Seen| s.is_sent_by(from, to) && s.message_type() == MessageType::Hello;
+        all.iter().rfind(hello).map(|s| s.pdu.clone())
     };
     let missing = || Stop::Inconclusive("no hello was recorded".into());
     // A pod's hello at a router's port: another role. Another SR's: not the node the port is named after.

@@ -173,7 +173,7 @@ impl Pod {
         self.out.dropped(port, DropReason::NoSuchInstance);
         let Some(speaker) = self.announcer.default_source().cloned() else { return };
         if let Some(reply) = self.nacks.reply(now, RefusalReason::NoSuchInstance, pdu) {
-            self.transmit(Frame::plain(reply.to, speaker, reply.flow, Message::Nack(reply.nack)));
+            self.transmit(&Frame::plain(reply.to, speaker, reply.flow, Message::Nack(reply.nack)));
         }
     }
 
@@ -187,7 +187,7 @@ impl Pod {
         probe: &Probe,
     ) {
         let reply = Probe { t2: received_at.nanos(), t3: now.nanos(), padding: 0, ..probe.clone() };
-        self.transmit(Frame::plain(to, from, header.flow, Message::ProbeReply(reply)));
+        self.transmit(&Frame::plain(to, from, header.flow, Message::ProbeReply(reply)));
     }
 
     fn start_task(&mut self, now: Timestamp, asker: Name, prefix: Name, header: Header, task: &Task) {
@@ -259,7 +259,7 @@ impl Pod {
 
     fn report(&mut self, task: TaskReport, prefix: Name) {
         if let Some(asker) = self.tasks.remove(&task.task) {
-            self.transmit(Frame::plain(asker.name, prefix, asker.flow, Message::TaskReport(task)));
+            self.transmit(&Frame::plain(asker.name, prefix, asker.flow, Message::TaskReport(task)));
         }
     }
 
@@ -294,13 +294,13 @@ impl Pod {
         }
         while let Some(action) = self.caller.poll_action() {
             match action {
-                CallerAction::Send(frame) => self.transmit(*frame),
+                CallerAction::Send(frame) => self.transmit(&frame),
                 CallerAction::Done { handle, outcome } => self.out.push(Output::CallDone { handle, outcome }),
             }
         }
         while let Some(action) = self.server.poll_action() {
             match action {
-                ServerAction::Send(frame) => self.transmit(*frame),
+                ServerAction::Send(frame) => self.transmit(&frame),
                 ServerAction::Invoke { invocation, prefix, source, method, payload, deadline } => {
                     self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline });
                 }
@@ -327,7 +327,7 @@ impl Pod {
 
     /// Sends a routed message to the SG, also where another service of this pod is meant: the SG is the entrance and the
     /// exit of all service traffic (drafts section 5 (3a)).
-    fn transmit(&mut self, frame: Frame) {
+    fn transmit(&mut self, frame: &Frame) {
         let Some(port) = self.sg else { return };
         match frame.encode() {
             Ok(pdu) => {
