@@ -353,8 +353,10 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     );
     let jitter = seen.jitter_ns.map_or(0.0, millis);
     let wire = interarrival_jitter(before.jitter_ns.map_or(0.0, millis), &transits);
+    // One sample more or less between the view and the recording moves it by a sixteenth of that sample's difference.
+    let one_more = transits.windows(2).map(|w| w[0].back.abs_diff(w[1].back)).max().map_or(0.0, millis) / 16.0;
     findings.check(
-        (jitter - wire).abs() <= 0.2 * wire.max(1.0),
+        (jitter - wire).abs() <= 0.2 * wire.max(1.0) + one_more,
         format!("jitter {jitter:.2} ms, RFC 3550 over the recorded probes {wire:.2} ms"),
     );
     let rate = millis(seen.bandwidth_bps.unwrap_or(0));
@@ -378,8 +380,9 @@ async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), S
     let crossed = |v: &damc_mgmt::view::PathView| v.delay_ns.is_some_and(|d| d >= high / 100 * 95);
     bench.wait_quality(path, "the step", bench.t_policy(), crossed).await?;
     let took = bench.now_ns() - from;
-    // Two probes must show it, the second one's answer needs a round trip, and then it waits for the next report.
-    let bound = 2 * bench.pace.probe_interval_ms + bench.pace.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
+    // Two probes must show it, a train may take the place of one, the second one's answer needs a round trip, and then
+    // it waits for the next report.
+    let bound = 3 * bench.pace.probe_interval_ms + bench.pace.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
     findings.check(
         took <= bound * 1_000_000,
         format!(
