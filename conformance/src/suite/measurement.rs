@@ -334,6 +334,11 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             && v.delay_ns.is_some_and(|d| d > 15_000_000)
     };
     let within = bench.t_policy() * 2;
+    // The estimate rests on 16 samples: all of them, and some that settle the jitter, must be of these links.
+    let settled = from + 24 * bench.pace.probe_interval_ms * 1_000_000;
+    let late =
+        |s: &Seen| s.at_ns >= settled && !s.sent && s.node == leg.sg && matches!(s.message(), Message::ProbeReply(_));
+    bench.wait_frame("24 probes over the new links", from, within, late).await?;
     let seen = bench.wait_quality((&leg.sg, &leg.target), "50 Mbit/s within 10 %", within, rated).await?;
     let transits = transits(bench, &leg, &bench.frames(from).await?);
     // The value rests on the middle half of the last 16 samples.
