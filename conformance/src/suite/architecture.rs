@@ -15,20 +15,6 @@ use crate::oracle::{Failures, Oracle};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::$impact,
-            limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
-        }
-    };
-}
-
 /// Cases of section A.
 pub const CASES: &[Case] = &[
     case!("arc-01", "Every role says what is its own to say, and nothing else", ["ARC-01", "POL-12"], Calm, own_words),

@@ -17,20 +17,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Bound of AUT-05: from the positive answer to the LSA on each SR link, half of the times.
 const ANSWER_TO_LSA: Duration = Duration::from_millis(5);
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::$impact,
-            limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
-        }
-    };
-}
-
 /// Cases of section D.
 pub const CASES: &[Case] = &[
     case!("aut-01", "Announcement, question, answer, LSA: in this order", ["AUT-01", "CON-03"], Guest, order_of_events),

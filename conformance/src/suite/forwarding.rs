@@ -16,20 +16,6 @@ use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::$impact,
-            limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
-        }
-    };
-}
-
 /// Cases of section G.
 pub const CASES: &[Case] = &[
     case!("fwd-01", "Whatever a pod sends goes to its SG first", ["FWD-01"], Calm, gateway_first),

@@ -12,20 +12,6 @@ use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::$impact,
-            limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
-        }
-    };
-}
-
 /// Cases of section H.
 pub const CASES: &[Case] = &[
     case!("rmi-01", "A method call returns its result, correlated; errors are typed", ["RMI-01"], Calm, call_by_name),

@@ -16,20 +16,6 @@ use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::$impact,
-            limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
-        }
-    };
-}
-
 /// Cases of sections E and F.
 pub const CASES: &[Case] = &[
     case!("lsa-01", "LSAs cross links between SGs and SRs only", ["LSA-01"], Calm, only_between_routers),

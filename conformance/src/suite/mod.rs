@@ -1,5 +1,20 @@
 //! The suites. Each module holds the cases of one part of the requirement catalogue.
 
+/// A case of the conformance suite: id, title, rows, impact, function. Its time limit is the module's `LIMIT`.
+macro_rules! case {
+    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
+        Case {
+            id: $id,
+            title: $title,
+            rows: &$rows,
+            suite: Suite::Conformance,
+            impact: Impact::$impact,
+            limit: LIMIT,
+            run: |bench, findings| Box::pin($run(bench, findings)),
+        }
+    };
+}
+
 mod architecture;
 mod authentication;
 mod figure2;

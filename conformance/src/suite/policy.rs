@@ -11,6 +11,7 @@ use damc_wire::frame::Frame;
 use damc_wire::message::{Policy, PolicyAction, QosAck, SignedBody, Telemetry};
 use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
 
+use super::thresholds::tables_show;
 use crate::bench::Bench;
 use crate::bench::quality::Leg;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
@@ -167,7 +168,7 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let ack = bench.tell(policy(node, version, action)?).await?;
         findings.check_eq(&ack.refusal, &None, format!("{node} accepts the policy"));
     }
-    shows(bench, findings, sg, target, path.get(1)).await?;
+    tables_show(bench, findings, sg, target, path.get(1)).await?;
     let other = bench.lab.fib(&leg.plain[1]).await?;
     findings.check(
         other.entries.iter().filter(|e| e.prefix == target).all(|e| e.source == "spf"),
@@ -181,7 +182,7 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "an older version is refused");
     let ack = bench.tell(policy(sg, version - 1, PolicyAction::Withdrawn)?).await?;
     findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "so is an older withdrawal");
-    shows(bench, findings, sg, target, path.get(1)).await?;
+    tables_show(bench, findings, sg, target, path.get(1)).await?;
     for node in path.iter().take(path.len() - 1) {
         let ack = bench.tell(policy(node, version + 1, PolicyAction::Withdrawn)?).await?;
         findings.check_eq(&ack.refusal, &None, format!("{node} accepts the newer withdrawal"));
@@ -191,24 +192,6 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let fib = bench.lab.fib(sg).await?;
     let entry = fib.entries.iter().find(|e| e.prefix == target);
     findings.check(entry.is_some_and(|e| e.source == "spf"), format!("{sg}'s FIB names SPF as the reason again"));
-    Ok(())
-}
-
-/// FIB and RIB give the policy as the reason of the chosen next hop.
-async fn shows(
-    bench: &Bench,
-    findings: &mut Findings,
-    sg: &str,
-    target: &str,
-    next: Option<&String>,
-) -> Result<(), Stop> {
-    let fib = bench.lab.fib(sg).await?;
-    let entry = fib.entries.iter().find(|e| e.prefix == target && e.source == "policy");
-    let hop = entry.and_then(|e| e.next_hops.first()).map(|h| &h.node);
-    findings.check(hop.is_some() && hop == next, format!("{sg}'s FIB sends {target} to {hop:?} by policy"));
-    let rib = bench.rib(sg).await?;
-    let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == "policy" && r.chosen);
-    findings.check(chosen, format!("{sg}'s RIB has the policy as the chosen candidate for {target}"));
     Ok(())
 }
 

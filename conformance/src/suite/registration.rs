@@ -20,20 +20,6 @@ const ROUND: usize = 20;
 /// Registrations after which the nodes' events are read: nodes remember only so many.
 const BATCH: usize = 100;
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::$impact,
-            limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
-        }
-    };
-}
-
 /// Cases of section C.
 pub const CASES: &[Case] = &[
     case!("reg-01", "Pods announce their prefixes to their SG, and class 1 is nowhere else", ["REG-01"], Calm, class_1),

@@ -336,7 +336,7 @@ async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64)
 }
 
 /// FIB and RIB of the ingress give the policy as the reason of the next hop (RIB-04).
-async fn tables_show(
+pub(super) async fn tables_show(
     bench: &Bench,
     findings: &mut Findings,
     sg: &str,
