@@ -13,7 +13,7 @@ emulate topology *options: release
 
 # Every test of the workspace, with and without privilege
 test *options:
-    cargo build --workspace --bins
+    cargo build --workspace --bins --tests
     cargo test --workspace --no-fail-fast {{ options }}
 
 # Formatting, lints, purity of the sans-IO crates

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use damc_lab::control::Status;
 use damc_lab::graph::{Drawing, Labels, Path as DrawnPath, svg};
-use damc_lab::recording::{Wanted, write_pcapng};
 use damc_lab::relay::calibrate::{Calibration, Depth};
 use damc_mgmt::view::FibView;
 use damc_wire::{NodeId, Role};
@@ -125,11 +124,7 @@ pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
 
 /// The frames around a case, as pcapng.
 pub async fn capture(bench: &Bench, case: &str, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
-    let wanted = Wanted { from_ns: Some(from_ns.saturating_sub(BEFORE_NS)), ..Wanted::default() };
-    let Ok(mut recording) = bench.lab.recording().await else { return };
-    let Ok(records) = recording.read(&wanted) else { return };
-    let mut bytes = Vec::new();
-    if write_pcapng(&mut bytes, recording.header(), case, records.iter()).is_ok() {
+    if let Ok(bytes) = bench.pcapng(from_ns.saturating_sub(BEFORE_NS), case).await {
         let name = format!("captures/{case}.pcapng");
         folder.write(&name, bytes);
         if folder.path().is_some_and(|p| Path::new(p).join(&name).exists()) {

@@ -74,6 +74,14 @@ pub enum Stop {
     NotApplicable(String),
 }
 
+impl Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(why) | Self::Inconclusive(why) | Self::NotApplicable(why) => f.write_str(why),
+        }
+    }
+}
+
 impl From<damc_lab::LabError> for Stop {
     /// The harness could not do what the case asked for: never the node's fault by itself, so no verdict.
     fn from(e: damc_lab::LabError) -> Self {

@@ -2,7 +2,9 @@
 //!
 //! A watcher thread asks to be woken every few milliseconds and notes how late it was. A node process suffers the same
 //! lateness, so a case that failed while wake-ups were late by more than the protocol's own tolerance says nothing
-//! about the protocol.
+//! about the protocol. The watcher itself hardly ever runs, and schedulers favour such threads; so the kernel's own
+//! account counts too: the share of time in which some runnable thread waited for a processor (pressure stall
+//! information), and the share that a hypervisor gave to others (steal).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +25,24 @@ pub struct Lateness {
     total: Duration,
     /// Wake-ups that were late by more than [`LATE`].
     pub late: u64,
+    /// What the kernel accounts; none where it does not.
+    pub account: Option<Account>,
 }
+
+/// Shares of an interval, 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Some thread was runnable and not running.
+    pub waiting: f64,
+    /// Processor time that the hypervisor gave to somebody else.
+    pub stolen: f64,
+}
+
+/// From here on threads of this host wait for a processor so often that those of the lab do too. A lab on two quiet
+/// processors shows 0.2 to 0.5, one beside two busy loops 0.9 and more.
+const WAITING_TOO_OFTEN: f64 = 0.75;
+/// From here on too much is stolen.
+const STOLEN_TOO_OFTEN: f64 = 0.1;
 
 /// From here on a wake-up counts as late: a tenth of the default detection time of 150 ms.
 pub const LATE: Duration = Duration::from_millis(15);
@@ -35,11 +54,12 @@ impl Lateness {
         self.total.checked_div(u32::try_from(self.wakeups).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 
-    /// Whether the host was too busy to judge by: some wake-up was late by a third of a detection time, or one in fifty
-    /// was late at all.
+    /// Whether the host was too busy to judge by: some wake-up was late by a third of a detection time, one in fifty was
+    /// late at all, or processors were wanting for most of the time.
     #[must_use]
     pub fn overloaded(&self) -> bool {
-        self.worst >= Duration::from_millis(50) || self.late * 50 > self.wakeups
+        let wanting = self.account.is_some_and(|a| a.waiting > WAITING_TOO_OFTEN || a.stolen > STOLEN_TOO_OFTEN);
+        self.worst >= Duration::from_millis(50) || self.late * 50 > self.wakeups || wanting
     }
 }
 
@@ -53,15 +73,74 @@ impl std::fmt::Display for Lateness {
             self.late,
             self.wakeups,
             LATE.as_millis()
-        )
+        )?;
+        match self.account {
+            Some(Account { waiting, stolen }) => {
+                write!(f, "; threads waited for a processor {:.0} % of the time", waiting * 100.0)?;
+                if stolen > 0.0 { write!(f, ", {:.0} % stolen", stolen * 100.0) } else { Ok(()) }
+            }
+            None => Ok(()),
+        }
     }
 }
 
 /// Watches for as long as it lives.
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
+    began: Mutex<Totals>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The kernel's account at a moment.
+#[derive(Clone, Copy)]
+struct Totals {
+    at: Instant,
+    waiting: Option<Duration>,
+    /// Ticks stolen and ticks in all.
+    ticks: Option<(u64, u64)>,
+}
+
+impl Totals {
+    fn now() -> Self {
+        let read = |path| std::fs::read_to_string(path).ok();
+        Self {
+            at: Instant::now(),
+            waiting: read("/proc/pressure/cpu").as_deref().and_then(waiting_total),
+            ticks: read("/proc/stat").as_deref().and_then(ticks),
+        }
+    }
+
+    fn since(&self, earlier: &Self) -> Option<Account> {
+        let wall = self.at.duration_since(earlier.at);
+        let waiting = match (self.waiting, earlier.waiting) {
+            (Some(now), Some(then)) if !wall.is_zero() => now.saturating_sub(then).div_duration_f64(wall),
+            _ => 0.0,
+        };
+        let stolen = match (self.ticks, earlier.ticks) {
+            // Ticks are coarse: a share of a few of them means nothing.
+            (Some((stolen, all)), Some((stolen_then, all_then))) if all > all_then + 50 => {
+                stolen.saturating_sub(stolen_then) as f64 / (all - all_then) as f64
+            }
+            _ => 0.0,
+        };
+        (self.waiting.is_some() || self.ticks.is_some()).then_some(Account { waiting, stolen })
+    }
+}
+
+/// The total of the `some` line of a pressure file.
+fn waiting_total(text: &str) -> Option<Duration> {
+    let line = text.lines().find(|l| l.starts_with("some"))?;
+    let total = line.split_whitespace().find_map(|field| field.strip_prefix("total="))?;
+    Some(Duration::from_micros(total.parse().ok()?))
+}
+
+/// Stolen and all ticks of the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; what
+/// follows is counted in user time already.
+fn ticks(text: &str) -> Option<(u64, u64)> {
+    let fields: Vec<u64> =
+        text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().filter_map(|f| f.parse().ok()).collect();
+    Some((*fields.get(7)?, fields.iter().take(8).sum()))
 }
 
 impl LoadWatch {
@@ -85,12 +164,15 @@ impl LoadWatch {
                 l.late += u64::from(late > LATE);
             }
         })?;
-        Ok(Self { current, stop, thread: Some(thread) })
+        Ok(Self { current, began: Mutex::new(Totals::now()), stop, thread: Some(thread) })
     }
 
     /// Lateness since the last call.
     pub fn take(&self) -> Lateness {
-        std::mem::take(&mut *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        let lateness = std::mem::take(&mut *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let now = Totals::now();
+        let began = std::mem::replace(&mut *self.began.lock().unwrap_or_else(std::sync::PoisonError::into_inner), now);
+        Lateness { account: now.since(&began), ..lateness }
     }
 }
 
@@ -115,5 +197,24 @@ mod tests {
         assert!(Lateness { worst: Duration::from_millis(60), ..calm }.overloaded());
         assert!(Lateness { late: 21, ..calm }.overloaded());
         assert!(!Lateness { late: 19, ..calm }.overloaded());
+        let account = |waiting, stolen| Lateness { account: Some(Account { waiting, stolen }), ..calm };
+        assert!(!account(0.6, 0.02).overloaded());
+        assert!(account(0.9, 0.0).overloaded());
+        assert!(account(0.1, 0.2).overloaded());
+    }
+
+    #[test]
+    fn the_kernels_account_is_read() {
+        let text = "some avg10=94.45 avg60=97.67 avg300=85.96 total=6966249420\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+        assert_eq!(waiting_total(text), Some(Duration::from_micros(6_966_249_420)));
+        assert_eq!(waiting_total("full total=1"), None);
+        assert_eq!(ticks("cpu  10 20 30 40 50 60 70 80 90 100\ncpu0 1"), Some((80, 360)));
+        assert_eq!(ticks("cpu  10 20"), None);
+        let totals = |s: u64, waiting, ticks| Totals { at: Instant::now() + Duration::from_secs(s), waiting, ticks };
+        let (then, now) =
+            (totals(0, Some(Duration::ZERO), Some((0, 0))), totals(2, Some(Duration::from_secs(1)), Some((30, 300))));
+        let account = now.since(&then).unwrap();
+        assert!((account.waiting - 0.5).abs() < 0.01 && (account.stolen - 0.1).abs() < 0.01, "{account:?}");
+        assert_eq!(totals(2, None, None).since(&totals(0, None, None)), None);
     }
 }

@@ -163,6 +163,9 @@ impl Judging<'_> {
         };
         for case in cases {
             watcher.begin(case);
+            if let Err(e) = self.bench.forget_passing_frames().await {
+                return Some(format!("before {}: {e}", case.id));
+            }
             let from = self.bench.now_ns();
             let mut result = self.one(case, &watch).await;
             // A process that ended unasked is a failure whatever the case was about, and nothing after it means much.
@@ -225,12 +228,26 @@ impl Judging<'_> {
     }
 
     async fn attempt(&self, case: &Case, watch: &LoadWatch) -> Attempt {
+        let lost_before = self.frames_lost().await;
         watch.take();
         let mut findings = Findings::default();
         let outcome = tokio::time::timeout(case.limit, (case.run)(self.bench, &mut findings)).await;
         let lateness = watch.take();
+        let lost = self.frames_lost().await.saturating_sub(lost_before);
         let verdict = verdict(case, outcome, &findings);
-        Attempt { verdict, overload: lateness.overloaded().then(|| lateness.to_string()), findings }
+        let overload = match lost {
+            0 => lateness.overloaded().then(|| lateness.to_string()),
+            // The first witness was not there all the time.
+            lost => Some(format!("{lost} frames were not recorded; {lateness}")),
+        };
+        Attempt { verdict, overload, findings }
+    }
+
+    /// Frames that the recording lacks so far, at least.
+    async fn frames_lost(&self) -> u64 {
+        let complete = self.bench.recording_is_complete();
+        let lost = self.bench.lab.status().await.map_or(0, |s| s.recording.lost + u64::from(s.recording.stopped));
+        lost + u64::from(!complete)
     }
 }
 

@@ -3,10 +3,12 @@
 mod guests;
 pub mod quality;
 mod shape;
+mod tail;
 pub mod traffic;
 pub mod witness;
 
 pub use shape::properties;
+use tail::Tail;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,18 +16,17 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use damc_lab::control::{LinkChange, NodeAction};
-use damc_lab::recording::{Record, Recording, Wanted};
+use damc_lab::recording::{Recording, Wanted};
 use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::Event;
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
-use damc_wire::{Frame, Message, MessageType, NodeId, Role};
+use damc_wire::{Frame, Message, NodeId, Role};
 
 use crate::case::Stop;
 use crate::forge::Forge;
-use crate::trace::Seen;
 
 /// A lab under judgement.
 pub struct Bench {
@@ -42,15 +43,6 @@ pub struct Bench {
     undo: Mutex<Vec<(String, OrderRequest)>>,
 }
 
-/// The recording so far, in memory: cases look back at it again and again.
-struct Tail {
-    recording: Recording,
-    records: Vec<Record>,
-}
-
-/// Ports are captured one by one, so neighbouring records may be out of order by as much as this.
-const DISORDER_NS: u64 = 200_000_000;
-
 /// How long a condition is polled at most before the state is looked at again.
 const POLL: Duration = Duration::from_millis(4);
 
@@ -61,14 +53,7 @@ impl Bench {
     /// Around a lab that has converged.
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
-        Self {
-            lab,
-            topology,
-            pace,
-            forge,
-            tail: Mutex::new(Tail { recording, records: Vec::new() }),
-            undo: Mutex::default(),
-        }
+        Self { lab, topology, pace, forge, tail: Mutex::new(Tail::new(recording)), undo: Mutex::default() }
     }
 
     // ===== time =====
@@ -104,57 +89,6 @@ impl Bench {
             };
             if Instant::now() >= deadline {
                 return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-
-    // ===== the first witness: frames =====
-
-    /// Decoded frames since `from_ns`, at every port of every node unless narrowed.
-    ///
-    /// # Errors
-    /// The recording cannot be read.
-    pub async fn seen(&self, from_ns: u64, wanted: Wanted) -> Result<Vec<Seen>, Stop> {
-        self.lab.flush_recording().await?;
-        let wanted = Wanted { from_ns: Some(from_ns), ..wanted };
-        let mut tail = self.tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let fresh = tail.recording.read(&Wanted::default())?;
-        tail.records.extend(fresh);
-        let start = tail.records.partition_point(|r| r.at_ns + DISORDER_NS < from_ns);
-        let chosen = tail.records[start..].iter().filter(|r| matches(&wanted, r));
-        Ok(chosen.filter_map(Seen::from_record).collect())
-    }
-
-    /// All frames since `from_ns`.
-    ///
-    /// # Errors
-    /// The recording cannot be read.
-    pub async fn frames(&self, from_ns: u64) -> Result<Vec<Seen>, Stop> {
-        self.seen(from_ns, Wanted::default()).await
-    }
-
-    /// Waits for a recorded frame since `from_ns` that `pick` wants.
-    ///
-    /// # Errors
-    /// [`Stop::Failed`] at the deadline.
-    pub async fn wait_frame(
-        &self,
-        what: &str,
-        from_ns: u64,
-        within: Duration,
-        pick: impl Fn(&Seen) -> bool,
-    ) -> Result<Seen, Stop> {
-        let deadline = Instant::now() + within;
-        loop {
-            let frames = self.frames(from_ns).await?;
-            let count = frames.len();
-            if let Some(seen) = frames.into_iter().find(|s| pick(s)) {
-                return Ok(seen);
-            }
-            if Instant::now() >= deadline {
-                let within = within.as_millis();
-                return Err(Stop::Failed(format!("{what}: no such frame within {within} ms among {count}")));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -348,22 +282,4 @@ impl Bench {
     fn undone(&self, order: &(String, OrderRequest)) {
         self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|o| o != order);
     }
-
-    /// Frames of a type since `from_ns` that `sender` put on its link to `receiver`.
-    ///
-    /// # Errors
-    /// The recording cannot be read.
-    pub async fn sent(&self, from_ns: u64, sender: &str, receiver: &str, t: MessageType) -> Result<Vec<Seen>, Stop> {
-        let wanted =
-            Wanted { node: Some(sender.into()), port: Some(receiver.into()), sent: Some(true), ..Wanted::default() };
-        Ok(self.seen(from_ns, wanted).await?.into_iter().filter(|s| s.message_type() == t).collect())
-    }
-}
-
-fn matches(wanted: &Wanted, record: &Record) -> bool {
-    wanted.node.as_ref().is_none_or(|n| *n == record.node)
-        && wanted.port.as_ref().is_none_or(|p| *p == record.port)
-        && wanted.sent.is_none_or(|s| s == record.sent)
-        && wanted.from_ns.is_none_or(|t| record.at_ns >= t)
-        && wanted.until_ns.is_none_or(|t| record.at_ns < t)
 }

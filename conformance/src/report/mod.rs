@@ -10,7 +10,7 @@ pub use folder::RunFolder;
 pub use junit::junit;
 pub use markdown::markdown;
 pub use model::{Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
-pub use text::{cases_table, coverage_table, figures_table, summary_line};
+pub use text::{cases_table, coverage_table, figures_table, summary_line, unmet};
 
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,16 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
+/// The cases that did not pass, each with its whole reason: what a reader of a long log looks for at its end.
+#[must_use]
+pub fn unmet(cases: &[CaseResult]) -> String {
+    let unmet = cases.iter().filter(|c| matches!(c.verdict.kind(), Kind::Fail | Kind::Inconclusive));
+    let line = |c: &CaseResult| {
+        format!("{} {} ({}): {}\n", c.verdict.kind().label(), c.id, c.requirements.join(" "), c.verdict.reason())
+    };
+    unmet.map(line).collect()
+}
+
 /// Verdicts by section of the catalogue.
 #[must_use]
 pub fn coverage_table(report: &Report) -> String {

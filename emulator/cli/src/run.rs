@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use damc_conformance::case::{Case, Suite};
-use damc_conformance::report::{cases_table, coverage_table, figures_table, summary_line};
+use damc_conformance::report::{cases_table, coverage_table, figures_table, summary_line, unmet};
 use damc_conformance::runner::{self, Finished, RunOptions, Watcher};
 use damc_conformance::verdict::{CaseResult, Kind};
 use damc_lab::job::LinksBy;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::session::of_lab;
+use crate::session::{block_on, of_lab};
 use crate::topology_argument::{load_runnable, locate};
 
 /// Bring a topology up, wait for convergence, run suites, write results, tear down.
@@ -74,22 +74,13 @@ pub fn run(args: Args) -> Outcome {
             ids.join(", ")
         )));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminal = Terminal::new();
-        terminal.say(&format!("damc {}: {}, seed {}", env!("CARGO_PKG_VERSION"), topology.name(), options.seed));
-        tokio::select! {
-            finished = runner::run(&topology, &options, &mut terminal) => {
-                terminal.bar.finish_and_clear();
-                conclude(&finished.map_err(of_lab)?)
-            }
-            _ = tokio::signal::ctrl_c() => {
-                terminal.bar.finish_and_clear();
-                // The lab dies with the handle that the abandoned run held.
-                eprintln!("damc: interrupted; the lab is gone");
-                Ok(Exit::Interrupted)
-            }
-        }
+    let mut terminal = Terminal::new();
+    terminal.say(&format!("damc {}: {}, seed {}", env!("CARGO_PKG_VERSION"), topology.name(), options.seed));
+    // Where a signal ends this, the lab dies with the handle that the abandoned run held.
+    block_on(async move {
+        let finished = runner::run(&topology, &options, &mut terminal).await;
+        terminal.bar.finish_and_clear();
+        conclude(&finished.map_err(of_lab)?)
     })
 }
 
@@ -102,6 +93,10 @@ fn conclude(finished: &Finished) -> Outcome {
     println!("\n{}", coverage_table(report));
     if let Some(aborted) = &report.run.aborted {
         println!("\nthe run ended early: {aborted}");
+    }
+    let unmet = unmet(&report.cases);
+    if !unmet.is_empty() {
+        print!("\n{unmet}");
     }
     println!("\n{}", summary_line(report));
     match &finished.folder {

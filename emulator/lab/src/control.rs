@@ -402,6 +402,6 @@ pub struct RecordingStatus {
     pub bytes: u64,
     /// Frames the kernel dropped because the recorder did not keep up.
     pub lost: u64,
-    /// It reached its bound and stopped.
-    pub full: bool,
+    /// It ended, because nothing more could be written.
+    pub stopped: bool,
 }

@@ -24,7 +24,7 @@ pub struct Job {
     pub program: PathBuf,
     /// When the caller began, `CLOCK_MONOTONIC`, ns.
     pub began_at_ns: u64,
-    /// Bound of the recording in bytes; 0 for no recording.
+    /// Bytes that the recording keeps, the newest ones; 0 for no recording.
     pub record_bytes: u64,
     /// How long nodes may take to become ready, ms.
     pub ready_within_ms: u64,

@@ -1,7 +1,6 @@
-//! The recorder: a thread of `lab-init` that takes every DAMC frame at every node port into `frames.rec`.
+//! The recorder: a thread of `lab-init` that takes every DAMC frame at every node port into the lab's recording.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -15,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::control::RecordingStatus;
 use crate::error::{LabError, Result};
 use crate::job::Job;
-use crate::recording::{self, Header, RecordedPort};
+use crate::recording::{Header, RecordedPort, Writer};
 use crate::rundir::RunDir;
 
 /// How long frames may wait in the sockets before they are taken. The stamps are the kernel's, so waiting costs no
@@ -23,8 +22,6 @@ use crate::rundir::RunDir;
 const NAP: Duration = Duration::from_millis(4);
 /// Frames taken at once.
 const BATCH: usize = 64;
-/// Bytes gathered before a write.
-const BUFFER: usize = 1 << 18;
 /// Marks the event descriptor among the sockets.
 const WAKE: u64 = u64::MAX;
 
@@ -60,7 +57,7 @@ struct Counters {
     frames: AtomicU64,
     bytes: AtomicU64,
     lost: AtomicU64,
-    full: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Recorder {
@@ -71,14 +68,13 @@ impl Recorder {
     pub fn start(job: &Job, directory: &RunDir, taps: Vec<Tap>) -> Result<Self> {
         let path = directory.frames();
         let doing = || format!("record into {}", path.display());
-        let file = File::create(&path).map_err(LabError::io(doing()))?;
         let wake =
             EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(LabError::sys(doing()))?;
         let wake = Arc::new(wake);
         let counters = Arc::new(Counters::default());
         let (orders, receiver) = mpsc::channel();
         let worker =
-            Worker::new(job, taps, file, counters.clone(), wake.clone(), receiver).map_err(LabError::io(doing()))?;
+            Worker::new(job, taps, &path, counters.clone(), wake.clone(), receiver).map_err(LabError::io(doing()))?;
         std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || worker.run())
@@ -102,7 +98,7 @@ impl Recorder {
             frames: self.counters.frames.load(Ordering::Relaxed),
             bytes: self.counters.bytes.load(Ordering::Relaxed),
             lost: self.counters.lost.load(Ordering::Relaxed),
-            full: self.counters.full.load(Ordering::Relaxed),
+            stopped: self.counters.stopped.load(Ordering::Relaxed),
         }
     }
 }
@@ -112,8 +108,7 @@ struct Worker {
     /// By tap and interface index, which `lab-init` gives from 2 upwards: the port's number in the header.
     ports: Vec<Vec<u16>>,
     arena: ReceiveArena,
-    out: BufWriter<File>,
-    bound: u64,
+    out: Writer,
     epoll: Epoll,
     counters: Arc<Counters>,
     wake: Arc<EventFd>,
@@ -124,7 +119,7 @@ impl Worker {
     fn new(
         job: &Job,
         taps: Vec<Tap>,
-        file: File,
+        folder: &std::path::Path,
         counters: Arc<Counters>,
         wake: Arc<EventFd>,
         orders: mpsc::Receiver<oneshot::Sender<()>>,
@@ -144,17 +139,14 @@ impl Worker {
             ports.push(of_tap);
         }
         let header = Header { lab: job.lab.clone(), realtime_offset_ns: realtime_offset_ns(), ports: all_ports };
-        let mut out = BufWriter::with_capacity(BUFFER, file);
-        serde_json::to_writer(&mut out, &header)?;
-        out.write_all(b"\n")?;
-        out.flush()?;
+        let out = Writer::create(folder, &header, job.record_bytes)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (number, tap) in taps.iter().enumerate() {
             epoll.add(tap.socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
         }
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let arena = ReceiveArena::new(BATCH);
-        Ok(Self { taps, ports, arena, out, bound: job.record_bytes, epoll, counters, wake, orders })
+        Ok(Self { taps, ports, arena, out, epoll, counters, wake, orders })
     }
 
     fn run(mut self) {
@@ -165,7 +157,7 @@ impl Worker {
                 Err(error) => {
                     // A full disk ends the recording, not the lab.
                     eprintln!("lab-init: the recording ends: {error}");
-                    self.counters.full.store(true, Ordering::Relaxed);
+                    self.counters.stopped.store(true, Ordering::Relaxed);
                     return;
                 }
             }
@@ -220,26 +212,17 @@ impl Worker {
             if received == 0 {
                 break;
             }
-            let full = self.counters.full.load(Ordering::Relaxed);
             for received in self.arena.frames() {
                 // Interface index 2 is the first port, as `init::Indexes` numbers them.
                 let port = received.interface.checked_sub(2).and_then(|index| self.ports[number].get(index as usize));
-                let (Some(port), false, Ok(length)) = (port, full, u16::try_from(received.frame.len())) else {
-                    continue;
-                };
-                let head = recording::encode_head(length, *port, received.outgoing, received.received_at);
-                self.out.write_all(&head)?;
-                self.out.write_all(received.frame)?;
+                let Some(port) = port else { continue };
+                let bytes = self.out.record(*port, received.outgoing, received.received_at, received.frame)?;
                 self.counters.frames.fetch_add(1, Ordering::Relaxed);
-                self.counters.bytes.fetch_add(u64::from(length) + head.len() as u64, Ordering::Relaxed);
+                self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
             }
             if received < self.arena.capacity() {
                 break;
             }
-        }
-        if self.counters.bytes.load(Ordering::Relaxed) > self.bound && !self.counters.full.swap(true, Ordering::Relaxed)
-        {
-            eprintln!("lab-init: the recording has reached its bound of {} bytes and stops", self.bound);
         }
         let lost = self.taps[number].socket.take_drops()?;
         self.counters.lost.fetch_add(lost, Ordering::Relaxed);

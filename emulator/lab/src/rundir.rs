@@ -117,10 +117,10 @@ impl RunDir {
         self.path.join("logs").join(format!("{node}.log"))
     }
 
-    /// Recorded frames.
+    /// Folder of the recording.
     #[must_use]
     pub fn frames(&self) -> PathBuf {
-        self.path.join("frames.rec")
+        self.path.join("frames")
     }
 
     /// Whether a lab lives here.

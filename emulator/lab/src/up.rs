@@ -31,7 +31,7 @@ pub struct UpOptions {
     pub all_relayed: bool,
     /// Outlive this process; to be followed by [`Lab::detach`].
     pub detached: bool,
-    /// Bound of the recording of all frames, in bytes; 0 for no recording.
+    /// Bytes that the recording of all frames keeps, the newest ones; 0 for no recording.
     pub record_bytes: u64,
     /// How long the nodes may take to become ready.
     pub ready_within: Duration,
@@ -49,7 +49,7 @@ impl Default for UpOptions {
             links_by: LinksBy::Auto,
             all_relayed: false,
             detached: false,
-            record_bytes: 512 << 20,
+            record_bytes: 256 << 20,
             ready_within: Duration::from_secs(15),
             calibration: Calibration::default(),
             node_folder: None,
