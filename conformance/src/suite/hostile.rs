@@ -12,6 +12,7 @@ use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Role};
 use crate::bench::Bench;
 use crate::bench::witness::{lsas_in, parse};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::oracle::Failures;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -88,11 +89,19 @@ impl Peace {
         Ok(Self { lsdbs, fibs, flaps, starts })
     }
 
+    /// The lab at rest: what earlier cases did has worn off.
+    async fn reached(bench: &Bench) -> Result<Self, Stop> {
+        bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+        Self::of(bench).await
+    }
+
     /// Checks that nothing has become different, and that calls go through.
     async fn still(&self, bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let now = Self::of(bench).await?;
-        findings.check(now.lsdbs == self.lsdbs, "every LSDB says what it said before");
-        findings.check(now.fibs == self.fibs, "every FIB has the prefixes it had before");
+        let lsdbs = difference(&self.lsdbs, &now.lsdbs);
+        findings.check(lsdbs.is_empty(), format!("every LSDB says what it said before{lsdbs}"));
+        let fibs = difference(&self.fibs, &now.fibs);
+        findings.check(fibs.is_empty(), format!("every FIB has the prefixes it had before{fibs}"));
         findings.check_eq(&now.flaps, &self.flaps, "no adjacency went down");
         findings.check_eq(&now.starts, &self.starts, "all nodes are alive, none was started again");
         let (caller, target, _) = bench.far_pair().await?;
@@ -100,6 +109,19 @@ impl Peace {
         findings.check_eq(&reply.result.as_deref(), &Some("whole"), format!("{caller} still calls {target}"));
         Ok(())
     }
+}
+
+/// What differs, as `: node lacks …, node has …`; empty where nothing does.
+fn difference(before: &BTreeMap<String, BTreeSet<String>>, now: &BTreeMap<String, BTreeSet<String>>) -> String {
+    let empty = BTreeSet::new();
+    let nodes: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+    let lines = nodes.into_iter().flat_map(|node| {
+        let (before, now) = (before.get(node).unwrap_or(&empty), now.get(node).unwrap_or(&empty));
+        let lacks = before.difference(now).map(move |what| format!("{node} lacks {what}"));
+        lacks.chain(now.difference(before).map(move |what| format!("{node} has {what}")))
+    });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", lines.join(", ")) }
 }
 
 /// One direction of a link for every pair of roles that the topology joins.
@@ -115,7 +137,7 @@ fn port_kinds(bench: &Bench) -> BTreeMap<(Role, Role), (String, String)> {
 }
 
 async fn every_port_kind(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let before = Peace::of(bench).await?;
+    let before = Peace::reached(bench).await?;
     let mut thrown = 0;
     for ((role, at), (from, to)) in port_kinds(bench) {
         let frames = hostile_frames(bench, role, at, (&from, &to)).await?;
@@ -181,7 +203,7 @@ async fn hostile_frames(
 }
 
 async fn data_frames(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let before = Peace::of(bench).await?;
+    let before = Peace::reached(bench).await?;
     let (sg, pod) = bench.sg_with_pod()?;
     let (_, target, _) = bench.far_pair().await?;
     let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
@@ -267,7 +289,7 @@ async fn unknown_tlvs(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
 }
 
 async fn forged_lsas(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let before = Peace::of(bench).await?;
+    let before = Peace::reached(bench).await?;
     let (sg, _) = bench.sg_with_pod()?;
     let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
@@ -305,7 +327,7 @@ async fn forged_lsas(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
 }
 
 async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let before = Peace::of(bench).await?;
+    let before = Peace::reached(bench).await?;
     let all = bench.frames(0).await?;
     let (sg, pod) = bench.sg_with_pod()?;
     let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();

@@ -15,6 +15,8 @@ use crate::error::{LabError, Result};
 const LOCK_ATTEMPTS: usize = 10;
 /// Pause between two attempts.
 const PROBE_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+/// Begins the names of directories that are being removed; no lab is named so.
+const SWEPT: &str = ".swept-";
 /// Longest path of a Unix socket, less the terminating zero.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -140,7 +142,14 @@ impl RunDir {
             return Ok(true);
         }
         let Some(lock) = self.lock()? else { return Ok(false) };
-        remove(&self.path)?;
+        // Out of the way first: whoever locks the name from here on makes a directory of its own.
+        let swept = self.path.with_file_name(format!("{SWEPT}{}-{}", self.lab(), std::process::id()));
+        match fs::rename(&self.path, &swept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LabError::io(format!("remove {}", self.path.display()))(error));
+            }
+            _ => remove(&swept)?,
+        }
         drop(lock);
         Ok(true)
     }
@@ -212,10 +221,13 @@ pub fn live_labs() -> Result<Vec<RunDir>> {
     let mut labs = Vec::new();
     for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
         let directory = RunDir::at(&entry.path());
-        if directory.is_live() {
+        // What cannot be swept is in nobody's way; what somebody else is sweeping may vanish meanwhile.
+        if entry.file_name().to_string_lossy().starts_with(SWEPT) {
+            let _ = remove(&directory.path);
+        } else if directory.is_live() {
             labs.push(directory);
         } else if directory.path.join("lock").exists() {
-            directory.sweep()?;
+            let _ = directory.sweep();
         }
     }
     labs.sort_by(|a, b| a.path.cmp(&b.path));
