@@ -10,7 +10,8 @@ use super::{Bench, POLL};
 use crate::case::Stop;
 use crate::trace::Seen;
 
-/// Frames that come by the hundred each second and say nothing any more once the case they came in is over.
+/// Frames that come by the thousand each second. Cases have to ask for them by their type, and those of earlier cases
+/// are forgotten.
 const PASSING: [MessageType; 3] = [MessageType::Echo, MessageType::Probe, MessageType::ProbeReply];
 
 /// Where the message type is in a frame: behind the Ethernet header and the version.
@@ -20,12 +21,13 @@ const TYPE_AT: usize = 15;
 /// ports are drained one after the other.
 pub(super) struct Tail {
     recording: Recording,
-    records: Vec<Record>,
+    lasting: Vec<Record>,
+    passing: Vec<Record>,
 }
 
 impl Tail {
     pub(super) fn new(recording: Recording) -> Self {
-        Self { recording, records: Vec::new() }
+        Self { recording, lasting: Vec::new(), passing: Vec::new() }
     }
 }
 
@@ -34,27 +36,24 @@ impl Bench {
     async fn tail(&self) -> Result<MutexGuard<'_, Tail>, Stop> {
         self.lab.flush_recording().await?;
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = tail.recording.read(&Wanted::default())?;
-        tail.records.extend(fresh);
+        for record in tail.recording.read(&Wanted::default())? {
+            let of_its_kind = if is_passing(&record) { &mut tail.passing } else { &mut tail.lasting };
+            of_its_kind.push(record);
+        }
         Ok(tail)
     }
 
-    /// Decoded frames since `from_ns`, at every port of every node unless narrowed. Echoes and probes from before the
-    /// current case are forgotten, everything else reaches back to the lab's first frame.
+    /// Decoded frames since `from_ns`, back to the lab's first, at every port of every node unless narrowed; without
+    /// echoes, probes and their answers.
     ///
     /// # Errors
     /// The recording cannot be read.
     pub async fn seen(&self, from_ns: u64, wanted: Wanted) -> Result<Vec<Seen>, Stop> {
         let wanted = Wanted { from_ns: Some(from_ns), ..wanted };
-        let tail = self.tail().await?;
-        let mut seen: Vec<_> =
-            tail.records.iter().filter(|r| matches(&wanted, r)).filter_map(Seen::from_record).collect();
-        drop(tail);
-        seen.sort_by_key(|s| s.at_ns);
-        Ok(seen)
+        Ok(decoded(self.tail().await?.lasting.iter().filter(|r| matches(&wanted, r))))
     }
 
-    /// All frames since `from_ns`.
+    /// All frames since `from_ns`, without echoes, probes and their answers.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -62,17 +61,28 @@ impl Bench {
         self.seen(from_ns, Wanted::default()).await
     }
 
+    /// Probes and their answers since `from_ns`, or since the current case began.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn probes(&self, from_ns: u64) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        let probes = tail.passing.iter().filter(|r| r.at_ns >= from_ns && !is_of(r, MessageType::Echo));
+        Ok(decoded(probes))
+    }
+
     /// Frames of a type since `from_ns` that `sender` put on its link to `receiver`.
     ///
     /// # Errors
     /// The recording cannot be read.
     pub async fn sent(&self, from_ns: u64, sender: &str, receiver: &str, t: MessageType) -> Result<Vec<Seen>, Stop> {
-        let wanted =
-            Wanted { node: Some(sender.into()), port: Some(receiver.into()), sent: Some(true), ..Wanted::default() };
-        Ok(self.seen(from_ns, wanted).await?.into_iter().filter(|s| s.message_type() == t).collect())
+        let at_port = |r: &&Record| r.sent && r.node == sender && r.port == receiver && is_of(r, t);
+        let tail = self.tail().await?;
+        let of_its_kind = if PASSING.contains(&t) { &tail.passing } else { &tail.lasting };
+        Ok(decoded(of_its_kind.iter().filter(|r| r.at_ns >= from_ns).filter(at_port)))
     }
 
-    /// Waits for a recorded frame since `from_ns` that `pick` wants.
+    /// Waits for a recorded frame since `from_ns` that `pick` wants; echoes, probes and their answers are not looked at.
     ///
     /// # Errors
     /// [`Stop::Failed`] at the deadline.
@@ -88,12 +98,12 @@ impl Bench {
         loop {
             {
                 let tail = self.tail().await?;
-                let fresh = tail.records[looked_at..].iter().filter(|r| r.at_ns >= from_ns);
+                let fresh = tail.lasting[looked_at..].iter().filter(|r| r.at_ns >= from_ns);
                 let found = fresh.filter_map(Seen::from_record).inspect(|_| count += 1).filter(|s| pick(s));
                 if let Some(seen) = found.min_by_key(|s| s.at_ns) {
                     return Ok(seen);
                 }
-                looked_at = tail.records.len();
+                looked_at = tail.lasting.len();
             }
             if Instant::now() >= deadline {
                 let within = within.as_millis();
@@ -108,7 +118,7 @@ impl Bench {
     /// # Errors
     /// The recording cannot be read.
     pub async fn forget_passing_frames(&self) -> Result<(), Stop> {
-        self.tail().await?.records.retain(|r| !is_passing(r));
+        self.tail().await?.passing = Vec::new();
         Ok(())
     }
 
@@ -124,7 +134,7 @@ impl Bench {
     /// The recording cannot be read.
     pub async fn pcapng(&self, from_ns: u64, comment: &str) -> Result<Vec<u8>, Stop> {
         let tail = self.tail().await?;
-        let mut records: Vec<_> = tail.records.iter().filter(|r| r.at_ns >= from_ns).collect();
+        let mut records: Vec<_> = tail.lasting.iter().chain(&tail.passing).filter(|r| r.at_ns >= from_ns).collect();
         records.sort_by_key(|r| r.at_ns);
         let mut bytes = Vec::new();
         write_pcapng(&mut bytes, tail.recording.header(), comment, records)
@@ -133,9 +143,19 @@ impl Bench {
     }
 }
 
+/// In the order of their stamps.
+fn decoded<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Seen> {
+    let mut seen: Vec<_> = records.filter_map(Seen::from_record).collect();
+    seen.sort_by_key(|s| s.at_ns);
+    seen
+}
+
+fn is_of(record: &Record, t: MessageType) -> bool {
+    record.frame.get(TYPE_AT) == Some(&t.code())
+}
+
 fn is_passing(record: &Record) -> bool {
-    let code = record.frame.get(TYPE_AT).copied();
-    PASSING.iter().any(|t| code == Some(t.code()))
+    PASSING.iter().any(|t| is_of(record, *t))
 }
 
 fn matches(wanted: &Wanted, record: &Record) -> bool {

@@ -86,7 +86,7 @@ async fn regular_probes(bench: &Bench, findings: &mut Findings) -> Result<(), St
     let wait = interval * u32::try_from(2 * PERIODS).unwrap_or(u32::MAX) + bench.t_conv();
     let seen = bench
         .wait("probes from every SG to every service", wait, || async {
-            let frames = bench.frames(from).await.map_err(|e| damc_lab::LabError::Lab(format!("{e:?}")))?;
+            let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
             let times = departures(bench, &frames);
             let of = |pair: &(String, String)| times.get(pair).map_or(0, Vec::len);
             let all = sgs.iter().flat_map(|sg| targets.iter().map(move |t| (sg.clone(), t.clone())));
@@ -123,7 +123,7 @@ async fn new_target(bench: &Bench, findings: &mut Findings, sgs: &[String]) -> R
     let names = bench.register_behind(&sg, 1).await?;
     let at = bench
         .wait("probes of a new service from every SG", bench.t_conv(), || async {
-            let frames = bench.frames(from).await.map_err(|e| damc_lab::LabError::Lab(format!("{e:?}")))?;
+            let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
             let times = departures(bench, &frames);
             let firsts: Vec<u64> =
                 sgs.iter().filter_map(|sg| times.get(&(sg.clone(), names[0].clone()))?.first().copied()).collect();
@@ -141,7 +141,7 @@ async fn probe_now(bench: &Bench, findings: &mut Findings, sg: &str, targets: &[
     bench.order(sg, &OrderRequest::Probe).await?;
     let lag = bench
         .wait("a probe to every service", bench.t_conv(), || async {
-            let frames = bench.frames(from).await.map_err(|e| damc_lab::LabError::Lab(format!("{e:?}")))?;
+            let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
             let times = departures(bench, &frames);
             let firsts: Vec<u64> =
                 targets.iter().filter_map(|t| times.get(&(sg.to_owned(), t.clone()))?.first().copied()).collect();
@@ -338,9 +338,14 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let settled = from + 24 * bench.pace.probe_interval_ms * 1_000_000;
     let late =
         |s: &Seen| s.at_ns >= settled && !s.sent && s.node == leg.sg && matches!(s.message(), Message::ProbeReply(_));
-    bench.wait_frame("24 probes over the new links", from, within, late).await?;
+    bench
+        .wait("24 probes over the new links", within, || async {
+            let probes = bench.probes(settled).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            Ok(if probes.iter().any(late) { Ok(()) } else { Err(format!("none of the {} late enough", probes.len())) })
+        })
+        .await?;
     let seen = bench.wait_quality((&leg.sg, &leg.target), "50 Mbit/s within 10 %", within, rated).await?;
-    let transits = transits(bench, &leg, &bench.frames(from).await?);
+    let transits = transits(bench, &leg, &bench.probes(from).await?);
     // The value rests on the middle half of the last 16 samples.
     let mut last: Vec<u64> = transits.iter().rev().take(16).map(|t| t.half).collect();
     last.sort_unstable();

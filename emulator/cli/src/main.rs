@@ -18,6 +18,7 @@ mod check;
 mod doctor;
 mod down;
 mod exec;
+mod generate;
 mod graph;
 mod link;
 mod logs;
@@ -58,6 +59,8 @@ enum Command {
     Check(check::Args),
     Plan(plan::Args),
     Graph(graph::Args),
+    Generate(generate::Args),
+    Import(generate::ImportArgs),
     Doctor(doctor::Args),
 }
 
@@ -86,6 +89,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Import(args) => generate::run_import(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     exit::report(outcome)

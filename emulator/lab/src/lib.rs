@@ -10,6 +10,7 @@ pub mod converge;
 pub mod error;
 #[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
 pub mod exec;
+pub mod generate;
 pub mod graph;
 pub mod hidden;
 pub mod init;

@@ -1,0 +1,125 @@
+//! `damc generate` and `damc import`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use damc_lab::generate::{self, Backbone, Format, Request, Shape};
+use damc_lab::topology;
+
+use crate::exit::{Exit, Failure, Outcome};
+
+/// Write the topology file of a regular or random graph. Needs no privilege.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Shape of the graph of SRs.
+    #[arg(value_enum)]
+    pub shape: ShapeName,
+    /// Number of SRs.
+    #[arg(long, value_name = "N")]
+    pub nodes: usize,
+    /// Children of each SR in a tree, links of each new SR in a Barabási graph; 2 where absent.
+    #[arg(long, value_name = "N")]
+    pub degree: Option<usize>,
+    /// Seed of random shapes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub dress: Dress,
+}
+
+/// Write the topology file of an Internet Topology Zoo or Mini-NDN map. Needs no privilege.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// The map: .gml, .graphml or .conf.
+    pub map: PathBuf,
+    /// Its format, where the name does not tell.
+    #[arg(long, value_enum)]
+    pub format: Option<FormatName>,
+    #[command(flatten)]
+    pub dress: Dress,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Dress {
+    /// SGs, each with an SPA and a pod; one for eight SRs where absent, 2 at least and 32 at most.
+    #[arg(long, value_name = "N")]
+    pub gateways: Option<usize>,
+    /// Name of the topology.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ShapeName {
+    /// As square as it can be.
+    Grid,
+    /// Two neighbours each.
+    Ring,
+    /// So many below each.
+    Tree,
+    /// Three layers; 5, 20, 45, 80, 125, … SRs.
+    FatTree,
+    /// Near ones linked more likely; delays by distance.
+    Waxman,
+    /// Well-linked ones linked more likely.
+    Barabasi,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FormatName {
+    /// Internet Topology Zoo.
+    Gml,
+    /// Internet Topology Zoo.
+    Graphml,
+    /// Mini-NDN.
+    MiniNdn,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let shape = match args.shape {
+        ShapeName::Grid => Shape::Grid,
+        ShapeName::Ring => Shape::Ring,
+        ShapeName::Tree => Shape::Tree,
+        ShapeName::FatTree => Shape::FatTree,
+        ShapeName::Waxman => Shape::Waxman,
+        ShapeName::Barabasi => Shape::Barabasi,
+    };
+    let request = Request { shape, routers: args.nodes, degree: args.degree, seed: args.seed };
+    let backbone = generate::generate(&request).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?;
+    write(&backbone, &args.dress)
+}
+
+pub fn run_import(args: &ImportArgs) -> Outcome {
+    let file = args.map.display();
+    let by_name = || args.map.extension().and_then(|e| Format::of_extension(&e.to_string_lossy()));
+    let format = match args.format {
+        Some(FormatName::Gml) => Some(Format::Gml),
+        Some(FormatName::Graphml) => Some(Format::GraphMl),
+        Some(FormatName::MiniNdn) => Some(Format::MiniNdn),
+        None => by_name(),
+    };
+    let unknown = || Failure::usage(anyhow::anyhow!("{file}: the name tells no format; say --format"));
+    let format = format.ok_or_else(unknown)?;
+    let text =
+        std::fs::read_to_string(&args.map).with_context(|| format!("cannot read {file}")).map_err(Failure::usage)?;
+    let label = args.map.file_stem().unwrap_or_default().to_string_lossy();
+    let backbone = generate::import(&text, format, &label);
+    write(&backbone.map_err(|e| Failure::usage(anyhow::anyhow!("{file}: {e}")))?, &args.dress)
+}
+
+fn write(backbone: &Backbone, dress: &Dress) -> Outcome {
+    let text = backbone.dress(dress.name.as_deref(), dress.gateways).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?;
+    // The name comes from the user; everything else is valid by construction.
+    if let Err(mistakes) = topology::parse("generated", &text) {
+        return Err(Failure::usage(anyhow::anyhow!("this would be no valid topology: {mistakes}")));
+    }
+    match &dress.output {
+        None => print!("{text}"),
+        Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
+    }
+    Ok(Exit::Passed)
+}
