@@ -8,6 +8,7 @@ use damc_lab::generate::{self, Backbone, Format, Request, Shape};
 use damc_lab::topology;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::topology_argument::refused;
 
 /// Write the topology file of a regular or random graph. Needs no privilege.
 #[derive(Debug, clap::Args)]
@@ -115,7 +116,7 @@ fn write(backbone: &Backbone, dress: &Dress) -> Outcome {
     let text = backbone.dress(dress.name.as_deref(), dress.gateways).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?;
     // The name comes from the user; everything else is valid by construction.
     if let Err(mistakes) = topology::parse("generated", &text) {
-        return Err(Failure::usage(anyhow::anyhow!("this would be no valid topology: {mistakes}")));
+        return Err(refused(&mistakes));
     }
     match &dress.output {
         None => print!("{text}"),

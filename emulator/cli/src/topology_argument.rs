@@ -80,7 +80,8 @@ pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
     topology::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
 }
 
-fn refused(mistakes: &Mistakes) -> Failure {
+/// All mistakes, as wrong usage.
+pub fn refused(mistakes: &Mistakes) -> Failure {
     Failure::usage(anyhow::anyhow!("{}", render(mistakes).trim()))
 }
 

@@ -17,5 +17,5 @@ pub use backbone::{Backbone, Router, Trunk};
 pub use import::{Format, import};
 pub use shapes::{Request, Shape, generate};
 
-/// Most routers a backbone may have: more than any host emulates, as many as are worth simulating.
-pub const MOST_ROUTERS: usize = 20_000;
+/// Most routers a backbone may have: what a topology file may hold, with room for gateways and their company.
+pub const MOST_ROUTERS: usize = 4_000;
