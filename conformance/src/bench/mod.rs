@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use damc_lab::control::{LinkChange, NodeAction};
-use damc_lab::recording::{Recording, Wanted};
+use damc_lab::recording::Recording;
 use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::config::Pace;
@@ -221,13 +221,7 @@ impl Bench {
         let since = self.now_ns().saturating_sub(2_000_000 * self.pace.dead_interval_ms);
         let mut frames = Vec::new();
         for (near, far) in [(&from, &to), (&to, &from)] {
-            let wanted = Wanted {
-                node: Some(near.to_string()),
-                port: Some(far.to_string()),
-                sent: Some(true),
-                ..Wanted::default()
-            };
-            frames.extend(self.seen(since, wanted).await?);
+            frames.extend(self.all_sent(since, near.as_str(), far.as_str()).await?);
         }
         let sealed = self.forge.sealed(&frames, (&from, from_role), (&to, to_role), pdu);
         let sealed =

@@ -14,6 +14,9 @@ use crate::trace::Seen;
 /// are forgotten.
 const PASSING: [MessageType; 3] = [MessageType::Echo, MessageType::Probe, MessageType::ProbeReply];
 
+/// How much of them is kept: the counters of hop MACs go on from the newest frame of a port, which may be an echo.
+const KEPT_NS: u64 = 1_000_000_000;
+
 /// Where the message type is in a frame: behind the Ethernet header and the version.
 const TYPE_AT: usize = 15;
 
@@ -82,6 +85,16 @@ impl Bench {
         Ok(decoded(of_its_kind.iter().filter(|r| r.at_ns >= from_ns).filter(at_port)))
     }
 
+    /// Everything that `sender` put on its link to `receiver` since `from_ns`, as far as it is not forgotten.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn all_sent(&self, from_ns: u64, sender: &str, receiver: &str) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        let at_port = |r: &&Record| r.sent && r.node == sender && r.port == receiver && r.at_ns >= from_ns;
+        Ok(decoded(tail.lasting.iter().chain(&tail.passing).filter(at_port)))
+    }
+
     /// Waits for a recorded frame since `from_ns` that `pick` wants; echoes, probes and their answers are not looked at.
     ///
     /// # Errors
@@ -118,7 +131,8 @@ impl Bench {
     /// # Errors
     /// The recording cannot be read.
     pub async fn forget_passing_frames(&self) -> Result<(), Stop> {
-        self.tail().await?.passing = Vec::new();
+        let kept_from = self.now_ns().saturating_sub(KEPT_NS);
+        self.tail().await?.passing.retain(|r| r.at_ns >= kept_from);
         Ok(())
     }
 
