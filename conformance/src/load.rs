@@ -6,6 +6,7 @@
 //! account counts too: the share of time in which some runnable thread waited for a processor (pressure stall
 //! information), and the share that a hypervisor gave to others (steal).
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -87,10 +88,13 @@ impl std::fmt::Display for Lateness {
 /// Watches for as long as it lives.
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
-    began: Mutex<Totals>,
+    history: Mutex<VecDeque<Totals>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// The least span an account covers: the kernel brings the totals of pressure up to date every two seconds only.
+const ACCOUNTED: Duration = Duration::from_secs(4);
 
 /// The kernel's account at a moment.
 #[derive(Clone, Copy)]
@@ -164,15 +168,21 @@ impl LoadWatch {
                 l.late += u64::from(late > LATE);
             }
         })?;
-        Ok(Self { current, began: Mutex::new(Totals::now()), stop, thread: Some(thread) })
+        Ok(Self { current, history: Mutex::new(VecDeque::from([Totals::now()])), stop, thread: Some(thread) })
     }
 
     /// Lateness since the last call.
     pub fn take(&self) -> Lateness {
         let lateness = std::mem::take(&mut *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let now = Totals::now();
-        let began = std::mem::replace(&mut *self.began.lock().unwrap_or_else(std::sync::PoisonError::into_inner), now);
-        Lateness { account: now.since(&began), ..lateness }
+        let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // From the last call, or further back where that is too short a span. There always is an entry.
+        while history.len() > 1 && history[1].at + ACCOUNTED <= now.at {
+            history.pop_front();
+        }
+        let account = history.front().and_then(|began| now.since(began));
+        history.push_back(now);
+        Lateness { account, ..lateness }
     }
 }
 
