@@ -64,6 +64,15 @@ impl Bench {
         self.seen(from_ns, Wanted::default()).await
     }
 
+    /// All frames since `from_ns`, and echoes, probes and their answers as far as they are not forgotten.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn frames_of_every_type(&self, from_ns: u64) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        Ok(decoded(tail.lasting.iter().chain(&tail.passing).filter(|r| r.at_ns >= from_ns)))
+    }
+
     /// Probes and their answers since `from_ns`, or since the current case began.
     ///
     /// # Errors

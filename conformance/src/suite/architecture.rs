@@ -44,45 +44,31 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// Types a role puts on its links as its own; routed ones only where it is their source.
-const fn own_types(role: Role) -> &'static [MessageType] {
+/// Whether a role puts frames of this type on its links as its own; routed ones only where it is their source.
+fn is_own(role: Role, t: MessageType) -> bool {
     use MessageType as T;
+    let routing = matches!(
+        t,
+        T::Hello
+            | T::Echo
+            | T::LsUpdate
+            | T::LsAck
+            | T::DbSummary
+            | T::LsRequest
+            | T::Topology
+            | T::Telemetry
+            | T::QosAck
+            | T::Nack
+            | T::ProbeReply
+    );
     match role {
-        Role::Sr => &[
-            T::Hello,
-            T::Echo,
-            T::LsUpdate,
-            T::LsAck,
-            T::DbSummary,
-            T::LsRequest,
-            T::Topology,
-            T::Telemetry,
-            T::QosAck,
-            T::Nack,
-            T::ProbeReply,
-        ],
-        Role::Sg => &[
-            T::Hello,
-            T::Echo,
-            T::LsUpdate,
-            T::LsAck,
-            T::DbSummary,
-            T::LsRequest,
-            T::Topology,
-            T::Telemetry,
-            T::QosAck,
-            T::Nack,
-            T::AnnounceReply,
-            T::AuthRequest,
-            T::RevokeAck,
-            T::Probe,
-            T::ProbeReply,
-            T::Task,
-            T::PathQuery,
-        ],
-        Role::Spa => &[T::Hello, T::Echo, T::AuthReply, T::Revoke],
-        Role::Scsc => &[T::Hello, T::Echo, T::TopologyAck, T::Policy, T::QosAck, T::PathReply, T::Nack],
-        Role::Pod => &[T::Hello, T::Echo, T::Announce, T::Data, T::ProbeReply, T::TaskReport, T::Nack],
+        Role::Sr => routing,
+        Role::Sg => {
+            routing || matches!(t, T::AnnounceReply | T::AuthRequest | T::RevokeAck | T::Probe | T::Task | T::PathQuery)
+        }
+        Role::Spa => matches!(t, T::Hello | T::Echo | T::AuthReply | T::Revoke),
+        Role::Scsc => matches!(t, T::Hello | T::Echo | T::TopologyAck | T::Policy | T::QosAck | T::PathReply | T::Nack),
+        Role::Pod => matches!(t, T::Hello | T::Echo | T::Announce | T::Data | T::ProbeReply | T::TaskReport | T::Nack),
     }
 }
 
@@ -94,7 +80,7 @@ async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         names.extend(node.services.iter().map(|s| (s.prefix.to_string(), Role::Pod)));
     }
     let mut strangers = BTreeSet::new();
-    for s in bench.frames(0).await?.iter().filter(|s| s.sent) {
+    for s in bench.frames_of_every_type(0).await?.iter().filter(|s| s.sent) {
         let speaker = match &s.frame.names {
             None => Some(bench.role(&s.node)?.1),
             // A routed message is its source's, whoever passes it on. Calls come from services, below their prefixes.
@@ -114,7 +100,7 @@ async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     }
     findings.check(strangers.is_empty(), format!("every routed message is from a name of the topology {strangers:?}"));
     for (role, types) in &said {
-        let foreign: Vec<_> = types.iter().filter(|t| !own_types(*role).contains(t)).map(|t| t.label()).collect();
+        let foreign: Vec<_> = types.iter().filter(|t| !is_own(*role, **t)).map(|t| t.label()).collect();
         findings.check(foreign.is_empty(), format!("{role}: {} types, all its own {foreign:?}", types.len()));
     }
     let kinds: BTreeSet<Role> = bench.topology.nodes().values().map(|n| n.kind).collect();

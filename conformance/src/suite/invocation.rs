@@ -107,7 +107,7 @@ async fn no_set_up(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_everywhere(&names, bench.t_conv()).await?;
     let reply = bench.call(&caller, &names[0], "whoami", &[]).await?;
     findings.check_eq(&reply.result.as_deref(), &Some(names[0].as_str()), format!("first call of {}", names[0]));
-    let frames = bench.frames(0).await?;
+    let frames = bench.frames_of_every_type(0).await?;
     let mine: Vec<_> = frames.iter().filter(|s| s.node == caller && s.sent && s.is_for(&names[0])).collect();
     let types: Vec<_> = mine.iter().map(|s| s.message_type()).collect();
     findings.check_eq(&types, &vec![MessageType::Data], "the only frame the caller ever sent there is the request");
