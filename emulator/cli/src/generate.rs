@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use damc_lab::generate::{self, Backbone, Format, Request, Shape};
 use damc_lab::topology;
 
@@ -14,8 +15,8 @@ use crate::topology_argument::refused;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Shape of the graph of SRs.
-    #[arg(value_enum)]
-    pub shape: ShapeName,
+    #[arg(value_parser = shapes())]
+    pub shape: Shape,
     /// Number of SRs.
     #[arg(long, value_name = "N")]
     pub nodes: usize,
@@ -54,20 +55,24 @@ pub struct Dress {
     pub output: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ShapeName {
-    /// As square as it can be.
-    Grid,
-    /// Two neighbours each.
-    Ring,
-    /// So many below each.
-    Tree,
-    /// Three layers; 5, 20, 45, 80, 125, … SRs.
-    FatTree,
-    /// Near ones linked more likely; delays by distance.
-    Waxman,
-    /// Well-linked ones linked more likely.
-    Barabasi,
+/// Names and explanations of the shapes.
+fn shapes() -> impl TypedValueParser<Value = Shape> {
+    let help = |shape| match shape {
+        Shape::Grid => "As square as it can be",
+        Shape::Ring => "Two neighbours each",
+        Shape::Tree => "So many below each",
+        Shape::FatTree => "Three layers; 5, 20, 45, 80, 125, … SRs",
+        Shape::Waxman => "Near ones linked more likely; delays by distance",
+        Shape::Barabasi => "Well-linked ones linked more likely",
+    };
+    PossibleValuesParser::new(Shape::ALL.map(|shape| PossibleValue::new(shape.label()).help(help(shape)))).try_map(
+        |name| {
+            Shape::ALL
+                .into_iter()
+                .find(|shape| shape.label() == name)
+                .ok_or_else(|| format!("there is no shape {name}"))
+        },
+    )
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,15 +86,7 @@ pub enum FormatName {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let shape = match args.shape {
-        ShapeName::Grid => Shape::Grid,
-        ShapeName::Ring => Shape::Ring,
-        ShapeName::Tree => Shape::Tree,
-        ShapeName::FatTree => Shape::FatTree,
-        ShapeName::Waxman => Shape::Waxman,
-        ShapeName::Barabasi => Shape::Barabasi,
-    };
-    let request = Request { shape, routers: args.nodes, degree: args.degree, seed: args.seed };
+    let request = Request { shape: args.shape, routers: args.nodes, degree: args.degree, seed: args.seed };
     let backbone = generate::generate(&request).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?;
     write(&backbone, &args.dress)
 }

@@ -88,35 +88,11 @@ impl Backbone {
 
     /// The number of each router's connected part; parts are numbered by their first router.
     pub(super) fn parts(&self) -> Vec<usize> {
-        let neighbours = self.neighbours();
-        let mut part = vec![usize::MAX; self.routers.len()];
-        let mut count = 0;
-        for start in 0..self.routers.len() {
-            if part[start] != usize::MAX {
-                continue;
-            }
-            part[start] = count;
-            let mut open = vec![start];
-            while let Some(at) = open.pop() {
-                for next in &neighbours[at] {
-                    if part[*next] == usize::MAX {
-                        part[*next] = count;
-                        open.push(*next);
-                    }
-                }
-            }
-            count += 1;
-        }
-        part
+        parts(self.routers.len(), &self.trunks)
     }
 
     pub(super) fn neighbours(&self) -> Vec<Vec<usize>> {
-        let mut neighbours = vec![Vec::new(); self.routers.len()];
-        for trunk in &self.trunks {
-            neighbours[trunk.a].push(trunk.b);
-            neighbours[trunk.b].push(trunk.a);
-        }
-        neighbours
+        neighbours(self.routers.len(), &self.trunks)
     }
 
     /// Links from `from` to each router, in links; `usize::MAX` where there is no way.
@@ -134,4 +110,37 @@ impl Backbone {
         }
         hops
     }
+}
+
+/// The number of the connected part of each of so many routers; parts are numbered by their first router.
+pub(super) fn parts(routers: usize, trunks: &[Trunk]) -> Vec<usize> {
+    let neighbours = neighbours(routers, trunks);
+    let mut part = vec![usize::MAX; routers];
+    let mut count = 0;
+    for start in 0..routers {
+        if part[start] != usize::MAX {
+            continue;
+        }
+        part[start] = count;
+        let mut open = vec![start];
+        while let Some(at) = open.pop() {
+            for next in &neighbours[at] {
+                if part[*next] == usize::MAX {
+                    part[*next] = count;
+                    open.push(*next);
+                }
+            }
+        }
+        count += 1;
+    }
+    part
+}
+
+fn neighbours(routers: usize, trunks: &[Trunk]) -> Vec<Vec<usize>> {
+    let mut neighbours = vec![Vec::new(); routers];
+    for trunk in trunks {
+        neighbours[trunk.a].push(trunk.b);
+        neighbours[trunk.b].push(trunk.a);
+    }
+    neighbours
 }

@@ -36,11 +36,12 @@ impl Backbone {
         let name = name.map_or_else(|| plain(&self.label), ToOwned::to_owned);
         let _ = write!(text, "name: {name}\ndomain: example\n\ndefaults:\n  link: {{ delay: 1ms, rate: 1gbit }}\n");
         self.write_nodes(&mut text, &names, count);
-        self.write_links(&mut text, &names, &homes);
+        let centre = self.centre();
+        self.write_links(&mut text, &names, &homes, centre);
         let _ = write!(
             text,
             "\nqos:\n  thresholds:\n    default: {{ bandwidth: 1mbit, delay: {}ms, jitter: 20ms }}\n",
-            self.delay_limit_ms()
+            self.delay_limit_ms(centre.0)
         );
         Ok(text)
     }
@@ -58,7 +59,13 @@ impl Backbone {
         }
     }
 
-    fn write_links(&self, text: &mut String, names: &[String], homes: &[usize]) {
+    fn write_links(
+        &self,
+        text: &mut String,
+        names: &[String],
+        homes: &[usize],
+        (centre, second): (usize, Option<usize>),
+    ) {
         text.push_str("\nlinks:\n");
         for trunk in &self.trunks {
             let (a, b) = (&names[trunk.a], &names[trunk.b]);
@@ -69,7 +76,6 @@ impl Backbone {
                 writeln!(text, "  - {{ between: [{a}, {b}], {properties} }}")
             };
         }
-        let (centre, second) = self.centre();
         let _ = writeln!(text, "  - [scsc, {}]", names[centre]);
         if let Some(second) = second {
             let _ = writeln!(text, "  - [scsc, {}]", names[second]);
@@ -127,9 +133,8 @@ impl Backbone {
     }
 
     /// A limit that no path of the quiet network is near: twice the sum of the slowest links of a longest way, and more.
-    fn delay_limit_ms(&self) -> u64 {
+    fn delay_limit_ms(&self, centre: usize) -> u64 {
         let slowest = self.trunks.iter().map(|t| t.delay_us.unwrap_or(1_000)).max().unwrap_or(1_000);
-        let (centre, _) = self.centre();
         let radius = Self::hops(&self.neighbours(), centre).into_iter().max().unwrap_or(0) as u64;
         let limit = (2 * 2 * radius * slowest).div_ceil(1_000) + 40;
         limit.next_multiple_of(10).min(59_000)

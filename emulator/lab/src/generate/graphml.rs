@@ -10,12 +10,12 @@ use super::import::{Line, Place, assemble};
 /// Reads a map.
 pub(super) fn read(text: &str) -> Result<Backbone, String> {
     let document = Document::parse(text).map_err(|e| format!("line {}: {e}", e.pos().row))?;
-    let elements = |name: &'static str| document.descendants().filter(move |n| n.has_tag_name_any(name));
+    let elements = |name: &'static str| document.descendants().filter(move |n| is_element(n, name));
     // What `<data key="d5">` means is declared by `<key id="d5" attr.name="Latitude">`.
     let meanings: BTreeMap<&str, &str> =
         elements("key").filter_map(|key| Some((key.attribute("id")?, key.attribute("attr.name")?))).collect();
     let member = |of: Node<'_, '_>, name: &str| {
-        let data = of.children().filter(|n| n.has_tag_name_any("data"));
+        let data = of.children().filter(|n| is_element(n, "data"));
         let mut named = data.filter(|d| d.attribute("key").and_then(|key| meanings.get(key)) == Some(&name));
         named.next().and_then(|d| d.text()).map(ToOwned::to_owned)
     };
@@ -49,13 +49,7 @@ fn at(document: &Document<'_>, node: Node<'_, '_>, what: &str) -> String {
     format!("line {}: {what}", document.text_pos_at(node.range().start).row)
 }
 
-trait TagName {
-    /// Whether this is an element of that name, in whatever namespace.
-    fn has_tag_name_any(&self, name: &str) -> bool;
-}
-
-impl TagName for Node<'_, '_> {
-    fn has_tag_name_any(&self, name: &str) -> bool {
-        self.is_element() && self.tag_name().name() == name
-    }
+/// Whether this is an element of that name, in whatever namespace.
+fn is_element(node: &Node<'_, '_>, name: &str) -> bool {
+    node.is_element() && node.tag_name().name() == name
 }

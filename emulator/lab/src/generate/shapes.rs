@@ -3,6 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::backbone::parts;
 use super::{Backbone, MOST_ROUTERS, Router, Trunk};
 
 /// Shape of a graph.
@@ -23,6 +24,9 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Every shape.
+    pub const ALL: [Self; 6] = [Self::Grid, Self::Ring, Self::Tree, Self::FatTree, Self::Waxman, Self::Barabasi];
+
     /// Its name on the command line and in files.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -176,8 +180,7 @@ fn waxman(n: usize, rng: &mut ChaCha8Rng) -> Graph {
         pairs().filter(|(a, b)| rng.random::<f64>() < scale * weight(*a, *b)).map(|(a, b)| trunk(a, b)).collect();
     // What chance left apart is joined where it is nearest.
     loop {
-        let routers = at.iter().map(|at| Router { label: String::new(), at: Some(*at) }).collect();
-        let parts = Backbone { label: String::new(), notes: Vec::new(), routers, trunks: trunks.clone() }.parts();
+        let parts = parts(n, &trunks);
         let apart: Vec<usize> = (0..n).filter(|i| parts[*i] == 1).collect();
         let first: Vec<usize> = (0..n).filter(|i| parts[*i] == 0).collect();
         let bridges = apart.iter().flat_map(|a| first.iter().map(|b| (*a, *b)));
