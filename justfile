@@ -35,8 +35,9 @@ release:
 damc *arguments: release
     @./target/release/damc "$@"
 
-# Lookups, forwarding verdicts, one hop and idle memory on this machine
+# Micro benches into results/published/bench, then lookups, forwarding verdicts, one hop and idle memory
 bench:
+    cargo bench -p damc-bench --bench micro -- --out "$PWD/results/published/bench"
     cargo bench -p damc-forward
     cargo bench -p damc-daemon
 

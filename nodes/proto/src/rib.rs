@@ -127,9 +127,21 @@ impl Rib {
         }
     }
 
-    /// The result of a shortest-path computation, without the node itself. Only prefixes of origins whose reach differs
-    /// are looked at again.
-    pub fn set_reach(&mut self, mut reach: BTreeMap<NodeId, Reach>) {
+    /// The way to one other node, or that there is none any more. Only prefixes of origins whose reach differs are looked at
+    /// again.
+    pub fn set_reach(&mut self, node: &NodeId, reach: Option<Reach>) {
+        if *node == self.node || self.reach.get(node) == reach.as_ref() {
+            return;
+        }
+        match reach {
+            Some(reach) => self.reach.insert(node.clone(), reach),
+            None => self.reach.remove(node),
+        };
+        self.dirty.extend(self.by_origin.get(node).into_iter().flatten().cloned());
+    }
+
+    /// The way to every node that can be reached, the node itself excepted.
+    pub fn set_all_reach(&mut self, mut reach: BTreeMap<NodeId, Reach>) {
         reach.insert(self.node.clone(), Reach { cost: 0, next_hops: Vec::new() });
         let gone = self.reach.keys().filter(|origin| !reach.contains_key(*origin));
         let changed = reach.iter().filter(|(origin, r)| self.reach.get(*origin) != Some(r)).map(|(o, _)| o);

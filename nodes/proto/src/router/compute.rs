@@ -1,6 +1,6 @@
 //! From topology to routes: whether to compute, when, and with what result.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::EventKind;
@@ -9,28 +9,32 @@ use damc_wire::{NodeId, Timestamp};
 use super::Router;
 use crate::io::{NextHop, Outbox};
 use crate::rib::Reach;
-use crate::spf::{Graph, NodeLinks, Paths};
+use crate::spf::{LiveGraph, NodeLinks, Tree, Update};
 use crate::spf_delay::{Delays, SpfDelay};
 
-/// The graph the routes stand on, and the need for a new one.
+/// The graph the routes stand on, and the need for new paths on it.
 #[derive(Debug)]
 pub(super) struct Computation {
     delay: SpfDelay,
-    graph: Graph,
-    paths: Paths,
+    graph: LiveGraph,
+    tree: Tree,
+    /// Nodes that may say something else than the graph has of them.
+    touched: BTreeSet<NodeId>,
     /// Something changed since the last look.
     changed: bool,
 }
 
 impl Computation {
     pub(super) fn new(pace: &Pace, node: &NodeId) -> Self {
-        let graph = Graph::new(&BTreeMap::from([(node, NodeLinks { transit: true, links: Vec::new() })]));
-        let paths = graph.shortest_paths(0);
-        Self { delay: SpfDelay::new(Delays::from(pace)), graph, paths, changed: false }
+        let mut graph = LiveGraph::default();
+        graph.set(node, Some(NodeLinks { transit: true, links: Vec::new() }));
+        let tree = Tree::new(&graph, graph.index(node).unwrap_or_default());
+        Self { delay: SpfDelay::new(Delays::from(pace)), graph, tree, touched: BTreeSet::new(), changed: false }
     }
 
-    /// A link or node came, went or changed.
-    pub(super) fn topology_changed(&mut self) {
+    /// Links of a node came, went or changed.
+    pub(super) fn topology_changed(&mut self, node: &NodeId) {
+        self.touched.insert(node.clone());
         self.changed = true;
     }
 
@@ -59,51 +63,83 @@ impl Router {
         self.publish(ops, out);
     }
 
-    /// Runs Dijkstra where a change asks for it and the delay machine lets it.
+    /// Brings the shortest paths up to date where a change asks for it and the delay machine lets it. A change that
+    /// touches no shortest path asks for nothing, unless others wait already.
     fn compute_paths(&mut self, now: Timestamp) -> bool {
-        let mut graph = None;
         if std::mem::take(&mut self.computation.changed) {
             if self.computation.delay.pending() {
                 self.computation.delay.event(now);
             } else {
-                let new = self.current_graph();
-                if self.computation.paths.unaffected(&self.computation.graph, &new) {
-                    self.counters.spf_spared += 1; // The next change is compared with what was computed on, too.
+                self.follow_topology();
+                let Computation { graph, tree, delay, .. } = &mut self.computation;
+                if tree.unaffected(graph, graph.changes()) {
+                    self.counters.spf_spared += 1;
+                    graph.forget_changes();
                 } else {
-                    self.computation.delay.event(now);
-                    graph = Some(new);
+                    delay.event(now);
                 }
             }
         }
         if !self.computation.delay.take_due(now) {
             return false;
         }
-        let graph = graph.unwrap_or_else(|| self.current_graph());
-        let Some(root) = graph.index(&self.context.node) else { return false };
-        let paths = graph.shortest_paths(root);
-        let reach = self.reach(&graph, &paths);
-        self.rib.set_reach(reach);
-        self.computation.graph = graph;
-        self.computation.paths = paths;
+        self.follow_topology();
+        let Computation { graph, tree, .. } = &mut self.computation;
+        if graph.compact() {
+            let Some(root) = graph.index(&self.context.node) else { return false };
+            *tree = Tree::new(graph, root);
+            self.set_all_reach();
+            return true;
+        }
+        let update = tree.update(graph, graph.changes());
+        graph.forget_changes();
+        match update {
+            Update::Full => self.set_all_reach(),
+            Update::Nodes(nodes) => {
+                self.counters.spf_incremental += 1;
+                for node in nodes {
+                    let reach = self.reach(node);
+                    self.rib.set_reach(self.computation.graph.name(node), reach);
+                }
+            }
+        }
         true
     }
 
-    fn current_graph(&self) -> Graph {
-        let links = self.links().map(|(_, link)| (link.neighbour, link.cost)).collect();
-        Graph::with_own_links(&self.lsdb, &self.context.node, NodeLinks { transit: true, links })
+    /// Lets the graph have what the touched nodes say now. The node itself is believed what it uses right now, whatever its
+    /// LSA still says.
+    fn follow_topology(&mut self) {
+        for node in std::mem::take(&mut self.computation.touched) {
+            let said = if node == self.context.node {
+                let links = self.links().map(|(_, link)| (link.neighbour, link.cost)).collect();
+                Some(NodeLinks { transit: true, links })
+            } else {
+                NodeLinks::of(&self.lsdb, &node)
+            };
+            self.computation.graph.set(&node, said);
+        }
     }
 
-    fn reach(&self, graph: &Graph, paths: &Paths) -> BTreeMap<NodeId, Reach> {
-        let mut reach = BTreeMap::new();
-        for (index, node) in (0u32..).zip(graph.nodes()) {
-            let Some(cost) = paths.distance(index) else { continue };
-            let hop = |first: u32| {
-                let node = graph.nodes().get(first as usize)?;
-                let (port, _) = self.full.get(node)?;
-                Some(NextHop { node: node.clone(), port: *port, weight: 1 })
-            };
-            reach.insert(node.clone(), Reach { cost, next_hops: paths.first_hops(index).filter_map(hop).collect() });
-        }
-        reach
+    /// Where everything was computed anew.
+    fn set_all_reach(&mut self) {
+        let graph = &self.computation.graph;
+        let all =
+            (0..u32::try_from(graph.len()).unwrap_or(u32::MAX)).filter_map(|node| Some((node, self.reach(node)?)));
+        let reach = all.map(|(node, reach)| (graph.name(node).clone(), reach)).collect();
+        self.rib.set_all_reach(reach);
+    }
+
+    /// The way to a node of the graph, if there is one.
+    fn reach(&self, node: u32) -> Option<Reach> {
+        let Computation { graph, tree, .. } = &self.computation;
+        let cost = tree.distance(node)?;
+        let hop = |first: u32| {
+            let node = graph.name(first);
+            let (port, _) = self.full.get(node)?;
+            Some(NextHop { node: node.clone(), port: *port, weight: 1 })
+        };
+        let mut next_hops: Vec<NextHop> = tree.first_hops(node).filter_map(hop).collect();
+        next_hops.sort();
+        Some(Reach { cost, next_hops })
     }
 }

@@ -101,6 +101,7 @@ pub struct PolicyRoute {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
     spf_runs: u64,
+    spf_incremental: u64,
     spf_spared: u64,
     partial_runs: u64,
     lsa_originated: u64,
@@ -373,7 +374,7 @@ impl Router {
 
     fn links_changed(&mut self, now: Timestamp, role: Role) {
         if roles::exchanges_lsas(self.context.role, role) {
-            self.computation.topology_changed();
+            self.computation.topology_changed(&self.context.node);
             self.state_topology(now);
         }
     }
@@ -382,7 +383,7 @@ impl Router {
         let Some(known) = self.costs.get_mut(usize::from(port.0)) else { return };
         let before = std::mem::replace(known, cost.clamp(1, MAX_COST));
         let after = *known;
-        self.computation.topology_changed();
+        self.computation.topology_changed(&self.context.node);
         self.state_topology(now);
         let Some(neighbour) = self.context.port(port).map(|p| p.name.clone()) else { return };
         let behind = |id: &&LsaId| matches!(id, LsaId::Prefix(_, at) if *at == neighbour);
@@ -420,7 +421,7 @@ impl Router {
         }
         match &key.id {
             LsaId::Topology(_) => {
-                self.computation.topology_changed();
+                self.computation.topology_changed(&key.origin);
                 let Ok(name) = Name::of_node(self.context.domain.as_str(), &key.origin) else { return };
                 if self.lsdb.topology_of(&key.origin).next().is_some() {
                     self.rib.advertise(&name, &key.origin, &key.origin, Advert { metric: 0, weight: 1, exact: false });

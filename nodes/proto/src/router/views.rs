@@ -191,6 +191,7 @@ impl Router {
             ("lsa_retransmitted", self.flood.retransmitted()),
             ("lsas", self.lsdb.len() as u64),
             ("partial_runs", c.partial_runs),
+            ("spf_incremental", c.spf_incremental),
             ("spf_runs", c.spf_runs),
             ("spf_spared", c.spf_spared),
         ]

@@ -1,0 +1,155 @@
+//! Measuring short pieces of work, and telling what was measured: median and spread of many samples, beside the machine
+//! they were taken on.
+//!
+//! A sample is a batch of operations long enough for the clock, so that a preemption spoils one sample and not the median.
+#![forbid(unsafe_code)]
+
+mod machine;
+mod report;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+pub use machine::{Machine, resident_bytes};
+pub use report::Report;
+
+/// Samples of every figure, unless operations are timed one by one.
+const SAMPLES: usize = 25;
+/// What a sample takes at least.
+const SAMPLE: Duration = Duration::from_millis(4);
+
+/// Time of one operation, ns.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What the figure belongs to, such as `spf`.
+    pub group: String,
+    /// What was done.
+    pub name: String,
+    /// Half of the samples are below.
+    pub median_ns: f64,
+    /// A quarter of the samples is below.
+    pub p25_ns: f64,
+    /// A quarter of the samples is above.
+    pub p75_ns: f64,
+    /// One sample in a hundred is above.
+    pub p99_ns: f64,
+    /// Number of samples.
+    pub samples: usize,
+    /// What is asked for, in words; empty for nothing.
+    pub target: String,
+    /// Other figures of the same run, such as bytes per prefix.
+    pub note: String,
+}
+
+impl Figure {
+    /// From samples in ns, in any order.
+    ///
+    /// # Panics
+    /// There is no sample.
+    #[must_use]
+    pub fn new(group: &str, name: &str, mut samples: Vec<f64>) -> Self {
+        assert!(!samples.is_empty(), "{group} {name}: nothing was measured");
+        samples.sort_by(f64::total_cmp);
+        let quantile = |part: usize| samples[(samples.len() - 1) * part / 100];
+        Self {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            median_ns: quantile(50),
+            p25_ns: quantile(25),
+            p75_ns: quantile(75),
+            p99_ns: quantile(99),
+            samples: samples.len(),
+            target: String::new(),
+            note: String::new(),
+        }
+    }
+
+    /// Operations a second at the median.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        1e9 / self.median_ns
+    }
+
+    /// Says what is asked for.
+    #[must_use]
+    pub fn target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self
+    }
+
+    /// Says something beside.
+    #[must_use]
+    pub fn note(mut self, note: String) -> Self {
+        self.note = note;
+        self
+    }
+}
+
+/// Times `work` in batches; it gets a number that rises with every call.
+pub fn measure<T>(group: &str, name: &str, mut work: impl FnMut(usize) -> T) -> Figure {
+    let mut done = 0;
+    let mut batch = |count: usize| {
+        let begin = Instant::now();
+        for i in done..done + count {
+            black_box(work(i));
+        }
+        done += count;
+        begin.elapsed()
+    };
+    let mut count = 1;
+    while batch(count) < SAMPLE {
+        count *= 2;
+    }
+    let samples = (0..SAMPLES).map(|_| nanos(batch(count)) / as_f64(count)).collect();
+    Figure::new(group, name, samples)
+}
+
+/// Times each of `count` operations by itself: for work that is never twice the same. `prepare` is not timed.
+pub fn measure_each<P, T>(
+    group: &str,
+    name: &str,
+    count: usize,
+    mut prepare: impl FnMut() -> P,
+    mut work: impl FnMut(P) -> T,
+) -> Figure {
+    let sample = |_| {
+        let prepared = prepare();
+        let begin = Instant::now();
+        black_box(work(prepared));
+        nanos(begin.elapsed())
+    };
+    Figure::new(group, name, (0..count).map(sample).collect())
+}
+
+fn nanos(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e9
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+const fn as_f64(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_samples() {
+        let figure = Figure::new("g", "n", (1..=101).rev().map(f64::from).collect());
+        assert_eq!((figure.median_ns, figure.p25_ns, figure.p75_ns, figure.p99_ns), (51.0, 26.0, 76.0, 100.0));
+        assert_eq!(figure.samples, 101);
+    }
+
+    #[test]
+    fn every_call_has_its_own_number() {
+        let mut seen = Vec::new();
+        measure("g", "n", |i| {
+            seen.push(i);
+            std::thread::yield_now();
+        });
+        assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1));
+    }
+}

@@ -1,0 +1,52 @@
+//! What a figure was measured on.
+
+use std::fs;
+
+use serde::Serialize;
+
+/// Processor, kernel, load.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// Model of the processor.
+    pub processor: String,
+    /// Processors this process may use.
+    pub processors: usize,
+    /// Kernel release.
+    pub kernel: String,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Load average of the last minute when the run began: others may share the machine.
+    pub load: String,
+}
+
+impl Machine {
+    /// Of this machine; `?` where it does not tell.
+    #[must_use]
+    pub fn here() -> Self {
+        let field = |file: &str, key: &str| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let line = text.lines().find_map(|l| l.strip_prefix(key)?.trim_start().strip_prefix(':'));
+            line.map(|value| value.trim().to_owned())
+        };
+        let unknown = || "?".to_owned();
+        let memory = field("/proc/meminfo", "MemTotal").and_then(|m| m.split(' ').next()?.parse::<u64>().ok());
+        let first = |file: &str| {
+            let text = fs::read_to_string(file).ok()?;
+            text.split_whitespace().next().map(ToOwned::to_owned)
+        };
+        Self {
+            processor: field("/proc/cpuinfo", "model name").unwrap_or_else(unknown),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel: first("/proc/sys/kernel/osrelease").unwrap_or_else(unknown),
+            memory_mib: memory.unwrap_or(0) / 1024,
+            load: first("/proc/loadavg").unwrap_or_else(unknown),
+        }
+    }
+}
+
+/// Resident memory of this process, bytes; 0 where the kernel does not tell.
+#[must_use]
+pub fn resident_bytes() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+}
