@@ -28,6 +28,7 @@ mod ps;
 mod run;
 mod shell;
 mod show;
+mod simulate;
 mod up;
 
 /// Emulate, inspect and judge networks that speak DAMC (draft-li-icnrg-damc).
@@ -61,6 +62,7 @@ enum Command {
     Graph(graph::Args),
     Generate(generate::Args),
     Import(generate::ImportArgs),
+    Simulate(simulate::Args),
     Doctor(doctor::Args),
 }
 
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Import(args) => generate::run_import(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     exit::report(outcome)

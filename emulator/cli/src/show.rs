@@ -93,10 +93,11 @@ fn fib(view: &FibView) -> String {
             entry.cost.to_string(),
             entry.origin.join(" "),
             hops(&entry.next_hops),
+            or_dash(Some(hops(&entry.backups)).filter(|backups| !backups.is_empty())),
             or_dash(entry.label),
         ]
     });
-    let table = tabled(["prefix", "source", "cost", "origin", "next hops", "label"], rows);
+    let table = tabled(["prefix", "source", "cost", "origin", "next hops", "backup", "label"], rows);
     format!("{} FIB version {}\n{table}", view.node, view.version)
 }
 

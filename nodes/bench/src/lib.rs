@@ -72,6 +72,15 @@ impl Figure {
         1e9 / self.median_ns
     }
 
+    /// Where each sample stands for so many operations.
+    #[must_use]
+    pub fn each_of(mut self, count: usize) -> Self {
+        for quantile in [&mut self.median_ns, &mut self.p25_ns, &mut self.p75_ns, &mut self.p99_ns] {
+            *quantile /= as_f64(count);
+        }
+        self
+    }
+
     /// Says what is asked for.
     #[must_use]
     pub fn target(mut self, target: &str) -> Self {

@@ -148,6 +148,9 @@ impl Control {
         match wake {
             Wake::Carrier => {
                 for (port, up) in self.carrier.changes().map_err(NodeError::system("read carrier events"))? {
+                    if !up {
+                        self.effects.lose_port(port);
+                    }
                     self.effects.feed(if up { Input::PortUp(port) } else { Input::PortDown(port) });
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use damc_forward::Verdict;
 use damc_link::monotonic_now;
-use damc_proto::io::{Input, Machine, Order, Output, PortId};
+use damc_proto::io::{FibOp, Input, Machine, Order, Output, PortId};
 use damc_wire::{DropReason, Name, Timestamp};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -78,6 +78,14 @@ impl Effects {
 
     pub(crate) fn count_received(&self, pdu: &[u8]) {
         self.counters.received(pdu);
+    }
+
+    /// Takes a port without carrier out of the forwarding table before the machine thinks about it: equal next hops and
+    /// loop-free alternates take over with this one snapshot.
+    pub(crate) fn lose_port(&mut self, port: PortId) {
+        if let Some(plane) = &mut self.plane {
+            plane.apply(vec![FibOp::PortState { port, up: false }]);
+        }
     }
 
     /// Gives the machine an input and does all it wants done.

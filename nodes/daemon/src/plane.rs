@@ -65,6 +65,7 @@ fn translate(route: FibRoute) -> Route {
     Route {
         local: route.source == RouteSource::Local,
         next_hops: route.next_hops.iter().map(next_hop).collect(),
+        backups: route.backups.iter().map(next_hop).collect(),
         stamp: route.stamp.map(|s| Stamp { label: s.label, port: s.port.0 }),
         prefix: route.prefix,
         exact: route.exact,

@@ -1,14 +1,13 @@
 //! From changes to snapshots.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use damc_wire::Name;
 
 use crate::admission::Gate;
-use crate::fib::{Fib, LabelRoute, NextHop, Op, Port, Route};
+use crate::fib::{Fib, LabelRoute, Op, Port, Route};
+use crate::group::{Group, Groups};
 use crate::hash::HashKey;
-use crate::table::Entry;
 
 /// Makes snapshots. A snapshot shares with its predecessor all that did not change, so that it costs time and memory in
 /// proportion to the changes, plus a few microseconds.
@@ -17,21 +16,15 @@ pub struct FibBuilder {
     current: Fib,
     /// Number of non-exact prefixes by depth.
     by_depth: [usize; damc_wire::name::MAX_COMPONENTS + 1],
-    /// Next-hop sets in use: thousands of prefixes share a few.
-    groups: BTreeMap<Vec<NextHop>, Arc<[NextHop]>>,
-    /// Sets nobody uses any more are swept out when there are this many.
-    sweep_at: usize,
+    groups: Groups,
 }
-
-/// Fewest next-hop sets worth a sweep.
-const LEAST_SWEEP: usize = 64;
 
 impl FibBuilder {
     /// An empty table. `key` is to be random.
     #[must_use]
     pub fn new(key: HashKey) -> Self {
         let by_depth = [0; damc_wire::name::MAX_COMPONENTS + 1];
-        Self { current: Fib::new(key), by_depth, groups: BTreeMap::new(), sweep_at: LEAST_SWEEP }
+        Self { current: Fib::new(key), by_depth, groups: Groups::default() }
     }
 
     /// Applies changes in order and gives the snapshot after all of them.
@@ -47,35 +40,41 @@ impl FibBuilder {
             }
         }
         self.current.version += 1;
+        self.current.groups = Arc::clone(&self.groups.current);
         Arc::new(self.current.clone())
     }
 
     fn set(&mut self, route: Route) {
-        let hash = self.current.key.name(route.prefix.wire());
-        let next_hops = self.group(route.next_hops);
-        let depth = (!route.exact).then(|| route.prefix.depth());
-        let Route { prefix, exact, local, deliver, stamp, .. } = route;
-        let old = self.current.table.insert(Entry { hash, prefix, exact, local, deliver, next_hops, stamp });
-        if let Some(depth) = depth {
+        let Route { prefix, exact, local, deliver, next_hops, backups, stamp } = route;
+        let hash = self.current.key.name(prefix.wire());
+        let group = Group { exact, local, deliver, next_hops: next_hops.into(), backups: backups.into(), stamp };
+        let group = self.groups.take(group);
+        let old = self.current.table.insert(hash, prefix.wire(), group);
+        if !exact {
+            let depth = prefix.depth();
             self.by_depth[depth] += 1;
             self.current.depths.insert(depth);
         }
-        self.forget(old.as_deref());
+        self.forget(&prefix, old);
     }
 
     fn remove(&mut self, prefix: &Name) {
         let hash = self.current.key.name(prefix.wire());
-        let old = self.current.table.remove(hash, prefix);
-        self.forget(old.as_deref());
+        let old = self.current.table.remove(hash, prefix.wire());
+        self.forget(prefix, old);
     }
 
-    /// Corrects the count of depths for an entry that left.
-    fn forget(&mut self, old: Option<&Entry>) {
-        let Some(depth) = old.filter(|entry| !entry.exact).map(|entry| entry.prefix.depth()) else { return };
-        self.by_depth[depth] -= 1;
-        if self.by_depth[depth] == 0 {
-            self.current.depths.remove(depth);
+    /// Corrects the count of depths, and of the uses of its group, for an entry that left.
+    fn forget(&mut self, prefix: &Name, group: Option<u32>) {
+        let Some(group) = group else { return };
+        if !self.groups.current[group as usize].exact {
+            let depth = prefix.depth();
+            self.by_depth[depth] -= 1;
+            if self.by_depth[depth] == 0 {
+                self.current.depths.remove(depth);
+            }
         }
+        self.groups.release(group);
     }
 
     fn set_label(&mut self, route: LabelRoute) {
@@ -92,19 +91,5 @@ impl FibBuilder {
             ports.resize_with(usize::from(port) + 1, Port::default);
         }
         &mut ports[usize::from(port)]
-    }
-
-    /// The shared copy of a next-hop set.
-    fn group(&mut self, next_hops: Vec<NextHop>) -> Arc<[NextHop]> {
-        if let Some(group) = self.groups.get(&next_hops) {
-            return Arc::clone(group);
-        }
-        if self.groups.len() >= self.sweep_at {
-            self.groups.retain(|_, group| Arc::strong_count(group) > 1);
-            self.sweep_at = (self.groups.len() * 2).max(LEAST_SWEEP);
-        }
-        let group: Arc<[NextHop]> = Arc::from(next_hops.as_slice());
-        self.groups.insert(next_hops, Arc::clone(&group));
-        group
     }
 }

@@ -6,8 +6,9 @@ use damc_wire::Name;
 
 use crate::Admission;
 use crate::admission::Gate;
+use crate::group::Group;
 use crate::hash::{Depths, HashKey, Probes};
-use crate::table::{Entry, Table};
+use crate::table::Table;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Route {
     pub deliver: bool,
     /// Equal ways out.
     pub next_hops: Vec<NextHop>,
+    /// Ways out while none of these can be used: loop-free alternates.
+    pub backups: Vec<NextHop>,
     /// Ingress of a policy: what frames from own pods get.
     pub stamp: Option<Stamp>,
 }
@@ -53,7 +56,7 @@ pub struct NextHop {
 }
 
 /// Label and first hop of a policy path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
     /// Label.
     pub label: u32,
@@ -80,6 +83,8 @@ pub struct Fib {
     pub(crate) version: u64,
     pub(crate) key: HashKey,
     pub(crate) table: Table,
+    /// By the numbers in the table.
+    pub(crate) groups: Arc<Vec<Arc<Group>>>,
     /// Depths that non-exact prefixes have; only those are worth a probe.
     pub(crate) depths: Depths,
     /// Sorted by label.
@@ -104,7 +109,8 @@ impl Default for Port {
 impl Fib {
     pub(crate) fn new(key: HashKey) -> Self {
         let depths = Depths::default();
-        Self { version: 0, key, table: Table::new(), depths, labels: Arc::default(), ports: Vec::new() }
+        let (groups, labels) = (Arc::default(), Arc::default());
+        Self { version: 0, key, table: Table::new(), groups, depths, labels, ports: Vec::new() }
     }
 
     /// Rises by one with every snapshot of a builder.
@@ -121,15 +127,34 @@ impl Fib {
 
     /// The prefix of the route that serves `destination`, if any. For tests and tools; [`crate::forward`] does it all.
     #[must_use]
-    pub fn longest_match(&self, destination: &Name) -> Option<&Name> {
-        self.lookup(destination.wire()).map(|entry| &entry.prefix)
+    pub fn longest_match(&self, destination: &Name) -> Option<Name> {
+        let (end, _) = self.find(destination.wire())?;
+        Name::from_wire(&destination.wire()[..end]).ok()
+    }
+
+    /// Whether some route serves `destination`: what a look-up costs, without a copy of anything.
+    #[must_use]
+    pub fn serves(&self, destination: &Name) -> bool {
+        self.find(destination.wire()).is_some()
+    }
+
+    /// Most slots that one probe of the table has to read, over all names. A look-up probes once for each depth that
+    /// prefixes have, 32 times at most.
+    #[must_use]
+    pub fn longest_probe(&self) -> usize {
+        self.table.longest_run()
     }
 
     /// Longest-prefix match of a destination in wire form, checked.
-    pub(crate) fn lookup(&self, destination: &[u8]) -> Option<&Entry> {
+    pub(crate) fn lookup(&self, destination: &[u8]) -> Option<&Group> {
+        self.find(destination).map(|(_, group)| group)
+    }
+
+    /// Where the longest matching prefix ends, and its group.
+    fn find(&self, destination: &[u8]) -> Option<(usize, &Group)> {
         Probes::new(self.key, destination, self.depths).longest_first().find_map(|probe| {
-            let entry = self.table.find(probe, destination)?;
-            (!entry.exact || probe.end == destination.len()).then_some(entry)
+            let group: &Group = self.groups.get(self.table.find(probe, destination)? as usize)?;
+            (!group.exact || probe.end == destination.len()).then_some((probe.end, group))
         })
     }
 

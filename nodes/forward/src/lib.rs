@@ -8,6 +8,7 @@
 mod admission;
 mod builder;
 mod fib;
+mod group;
 mod hash;
 mod table;
 mod verdict;

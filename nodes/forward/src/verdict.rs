@@ -5,7 +5,7 @@ use damc_wire::{DropReason, Header, MessageType};
 
 use crate::admission::Gate;
 use crate::fib::{Fib, NextHop};
-use crate::table::Entry;
+use crate::group::Group;
 
 /// Where a PDU comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Verdict {
 ///
 /// In order: well-formed; allowed in by this port; local destinations before labels; the label of a policy; the longest
 /// matching prefix. Frames of one flow of one source take the same of several equal ways, and leave it only when its
-/// port goes down. No frame leaves by the port it came in by, except from one service of a pod to another (FWD-02).
+/// port goes down; where all of them are down they take the loop-free alternate. No frame leaves by the port it came in by, except from one service of a pod to another (FWD-02).
 #[must_use]
 pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
     let decision = match RoutedView::parse(pdu) {
@@ -107,7 +107,7 @@ enum Way {
     Drop(DropReason),
 }
 
-fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route: Option<&Entry>) -> Way {
+fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route: Option<&Group>) -> Way {
     // Pods do not choose paths: what they wrote as label is no label.
     let label = if sender == Sender::Pod { 0 } else { view.header.label };
     if route.is_some_and(|r| r.deliver) {
@@ -131,8 +131,12 @@ fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route
     match choose(&route.next_hops, hash, |port| may_leave(fib, ingress, sender, port)) {
         // On the last hop the label has served; before that, a label that is not known here is cleared.
         Some(port) => Way::Out { port, label: if route.local { label } else { 0 } },
+        // It came back from where it has to go.
         None if route.next_hops.iter().any(|hop| fib.is_usable(hop.port)) => Way::Drop(DropReason::Looped),
-        None => Way::Drop(DropReason::PortDown),
+        None => match choose(&route.backups, hash, |port| may_leave(fib, ingress, sender, port)) {
+            Some(port) => Way::Out { port, label: 0 },
+            None => Way::Drop(DropReason::PortDown),
+        },
     }
 }
 

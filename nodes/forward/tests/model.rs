@@ -16,7 +16,15 @@ fn names() -> impl Strategy<Value = Name> {
 
 fn set(prefix: &Name, exact: bool) -> Op {
     let next_hops = vec![NextHop { port: 1, weight: 1 }];
-    Op::Set(Route { prefix: prefix.clone(), exact, local: false, deliver: false, next_hops, stamp: None })
+    Op::Set(Route {
+        prefix: prefix.clone(),
+        exact,
+        local: false,
+        deliver: false,
+        next_hops,
+        backups: vec![],
+        stamp: None,
+    })
 }
 
 fn longest<'a>(model: &'a BTreeMap<Name, bool>, destination: &Name) -> Option<&'a Name> {
@@ -48,7 +56,7 @@ proptest! {
         for (fib, model) in &snapshots {
             prop_assert_eq!(fib.prefixes(), model.len());
             for destination in &lookups {
-                prop_assert_eq!(fib.longest_match(destination), longest(model, destination));
+                prop_assert_eq!(fib.longest_match(destination), longest(model, destination).cloned());
             }
         }
     }

@@ -26,8 +26,11 @@ pub struct FibEntryView {
     pub cost: u64,
     /// Nodes that advertise it at this cost.
     pub origin: Vec<String>,
-    /// Equal next hops.
+    /// Equal next hops; with source `backup` the loop-free alternate that took over.
     pub next_hops: Vec<NextHopView>,
+    /// Loop-free alternate that takes over at once when the only next hop's link goes down; absent where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<NextHopView>,
     /// Matches the name itself only (pools).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use damc_mgmt::event::EventKind;
+use damc_trust::SignatureMemory;
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Timestamp};
 
@@ -268,6 +269,8 @@ pub struct FibRoute {
     pub origins: Vec<NodeId>,
     /// Equal next hops; empty together with `deliver` false never occurs.
     pub next_hops: Vec<NextHop>,
+    /// Loop-free alternates: used while no next hop's port is up. Empty where equal next hops stand in for each other.
+    pub backups: Vec<NextHop>,
     /// The node itself is the destination: give to the control plane.
     pub deliver: bool,
     /// Stamp this label on frames that come in from pods (ingress of a policy), before forwarding to `policy_port`.
@@ -318,6 +321,9 @@ pub trait Machine {
     /// A management view as JSON: `fib`, `rib`, `lsdb`, `neighbors`, `policies`, `announcements`, `protocol` (the
     /// protocol counters). None where this role has no such view.
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value>;
+    /// Shares the work of verifying what is flooded with other machines in the same process: for simulations. Roles that
+    /// verify little do not.
+    fn share_signatures(&mut self, _memory: &SignatureMemory) {}
 }
 
 /// Where the parts of a machine put their outputs.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adjacency;
+pub mod alternate;
 pub mod auth;
 pub mod context;
 pub mod flood;

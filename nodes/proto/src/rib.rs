@@ -140,6 +140,16 @@ impl Rib {
         self.dirty.extend(self.by_origin.get(node).into_iter().flatten().cloned());
     }
 
+    /// The way some neighbour has to a node is another one: alternates may be.
+    pub fn detours_changed(&mut self, node: &NodeId) {
+        self.dirty.extend(self.by_origin.get(node).into_iter().flatten().cloned());
+    }
+
+    /// All alternates may be others.
+    pub fn all_detours_changed(&mut self) {
+        self.dirty.extend(self.adverts.keys().cloned());
+    }
+
     /// The way to every node that can be reached, the node itself excepted.
     pub fn set_all_reach(&mut self, mut reach: BTreeMap<NodeId, Reach>) {
         reach.insert(self.node.clone(), Reach { cost: 0, next_hops: Vec::new() });
@@ -200,12 +210,15 @@ impl Rib {
     }
 
     /// Recomputes what may have changed and returns the changes of the forwarding table, and how many prefixes were
-    /// looked at.
-    pub fn recompute(&mut self) -> (Vec<FibOp>, usize) {
+    /// looked at. `detour` gives the loop-free alternate for advertisers with their metrics, a cost and a next hop.
+    pub fn recompute(
+        &mut self,
+        detour: impl Fn(&[(&NodeId, u32)], u64, &NodeId) -> Option<NextHop>,
+    ) -> (Vec<FibOp>, usize) {
         let dirty = std::mem::take(&mut self.dirty);
         let mut ops = std::mem::take(&mut self.ops);
         for prefix in &dirty {
-            match self.choose(prefix) {
+            match self.choose(prefix, &detour) {
                 Some(route) if self.installed.get(prefix) != Some(&route) => {
                     self.installed.insert(prefix.clone(), route.clone());
                     ops.push(FibOp::Set(route));
@@ -277,7 +290,11 @@ impl Rib {
     }
 
     /// The nearest candidates (check-list 27), all of them (check-list 14), and the policy on top.
-    fn choose(&self, prefix: &Name) -> Option<FibRoute> {
+    fn choose(
+        &self,
+        prefix: &Name,
+        detour: impl Fn(&[(&NodeId, u32)], u64, &NodeId) -> Option<NextHop>,
+    ) -> Option<FibRoute> {
         let candidates = self.candidates(prefix);
         let cost = candidates.first()?.cost;
         let mut route = FibRoute {
@@ -288,6 +305,7 @@ impl Rib {
             cost,
             origins: Vec::new(),
             next_hops: Vec::new(),
+            backups: Vec::new(),
             deliver: *prefix == self.name,
             stamp: self.stamp(prefix),
         };
@@ -305,6 +323,11 @@ impl Rib {
             }
         }
         route.next_hops.sort();
+        if let ([only], RouteSource::Spf) = (route.next_hops.as_slice(), route.source) {
+            let adverts = self.adverts.get(prefix).into_iter().flatten();
+            let advertisers: Vec<_> = adverts.map(|((origin, _), advert)| (origin, advert.metric)).collect();
+            route.backups.extend(detour(&advertisers, cost, &only.node));
+        }
         if route.stamp.is_some() {
             route.source = RouteSource::Policy;
         }

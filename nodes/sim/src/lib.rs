@@ -19,8 +19,12 @@ mod network;
 mod node;
 mod plane;
 mod sim;
+mod summary;
+mod walk;
 
 pub use link::{End, LinkModel};
 pub use network::Network;
 pub use node::{Call, Seen};
 pub use sim::{BuildError, Late, Sim};
+pub use summary::{Spf, Summary};
+pub use walk::Walk;

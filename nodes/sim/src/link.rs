@@ -5,7 +5,7 @@ use core::time::Duration;
 use damc_wire::Timestamp;
 use rand::{Rng, RngExt as _};
 
-/// What a link does to frames, the same in both directions.
+/// What one direction of a link does to frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkModel {
     /// One-way delay.
@@ -78,7 +78,8 @@ pub struct End {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) ends: [End; 2],
-    pub(crate) model: LinkModel,
+    /// By sending end.
+    pub(crate) models: [LinkModel; 2],
     /// Both ends see carrier.
     pub(crate) up: bool,
     /// Frames from this end vanish, without anybody being told.

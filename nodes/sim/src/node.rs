@@ -20,6 +20,8 @@ pub struct Seen {
     pub dropped: BTreeMap<DropReason, u64>,
     /// Frames sent on links by type.
     pub sent: BTreeMap<MessageType, u64>,
+    /// Bytes of them, without Ethernet headers.
+    pub sent_bytes: u64,
     /// When the forwarding table last changed.
     pub fib_changed_at: Timestamp,
     /// Calls that ended, by handle.

@@ -22,6 +22,10 @@ impl Plane {
         self.current = self.builder.apply(ops.into_iter().map(translate));
     }
 
+    pub(crate) fn prefixes(&self) -> usize {
+        self.current.prefixes()
+    }
+
     pub(crate) fn forward(&self, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
         damc_forward::forward(&self.current, ingress, pdu)
     }
@@ -54,6 +58,7 @@ fn translate_route(route: FibRoute) -> Route {
         local: route.source == RouteSource::Local,
         deliver: route.deliver,
         next_hops: route.next_hops.iter().map(hop).collect(),
+        backups: route.backups.iter().map(hop).collect(),
         stamp: route.stamp.map(|s| Stamp { label: s.label, port: s.port.0 }),
         prefix: route.prefix,
     }

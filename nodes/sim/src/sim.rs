@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use damc_forward::{Ingress, Verdict};
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::view::{FibView, LsdbView, NeighborsView, RibView};
-use damc_proto::io::{Input, Order, Output, PortId};
+use damc_proto::io::{FibOp, Input, Order, Output, PortId};
 use damc_proto::node::{ConfigError, build};
+use damc_trust::SignatureMemory;
 use damc_wire::frame::{RoutedView, append_hop};
 use damc_wire::registry::{MessageType, ROUTED_BIT};
 use damc_wire::{NodeId, RefusalReason, Role, Timestamp};
@@ -65,18 +66,26 @@ enum What {
 pub struct Sim {
     now: Timestamp,
     rng: ChaCha8Rng,
-    nodes: Vec<SimNode>,
+    pub(crate) nodes: Vec<SimNode>,
     by_name: BTreeMap<String, usize>,
-    links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
     queue: BinaryHeap<Reverse<(Timestamp, u64, usize)>>,
     slots: Vec<Option<What>>,
     free: Vec<usize>,
     serial: u64,
     revision: u64,
     next_handle: u64,
+    /// When a forwarding table last changed.
+    pub(crate) fib_changed_at: Timestamp,
+    /// Events are kept in [`Seen::events`].
+    keeps_events: bool,
+    signatures: SignatureMemory,
 }
 
 impl Sim {
+    /// Virtual time at which a simulation begins.
+    pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1);
+
     // ===== building =====
 
     /// A network of the nodes in `configs`: every pair of ports named after each other's node is a link. All nodes are
@@ -86,7 +95,7 @@ impl Sim {
     /// A configuration that contradicts itself or the others.
     pub fn new(configs: &[NodeConfig], seed: u64) -> Result<Self, BuildError> {
         let mut sim = Self {
-            now: Timestamp::from_millis(1),
+            now: Self::BEGIN,
             rng: ChaCha8Rng::seed_from_u64(seed),
             nodes: Vec::new(),
             by_name: configs.iter().enumerate().map(|(i, c)| (c.node.clone(), i)).collect(),
@@ -97,6 +106,9 @@ impl Sim {
             serial: 0,
             revision: 0,
             next_handle: 1,
+            fib_changed_at: Timestamp::ZERO,
+            keeps_events: true,
+            signatures: SignatureMemory::default(),
         };
         for config in configs {
             let node = sim.build_node(config)?;
@@ -143,7 +155,7 @@ impl Sim {
                 self.nodes[other].links[back] = link;
                 self.links.push(Link {
                     ends: [End { node, port: port_id(index) }, End { node: other, port: port_id(back) }],
-                    model: LinkModel::default(),
+                    models: [LinkModel::default(); 2],
                     up: true,
                     silent: [false; 2],
                     free_at: [Timestamp::ZERO; 2],
@@ -152,6 +164,13 @@ impl Sim {
             }
         }
         Ok(())
+    }
+
+    /// Keeps no events: in networks of a thousand nodes there are millions.
+    #[must_use]
+    pub const fn without_events(mut self) -> Self {
+        self.keeps_events = false;
+        self
     }
 
     // ===== faults and actions =====
@@ -184,7 +203,10 @@ impl Sim {
         this.paused = false;
         this.waiting.clear();
         this.plane = Plane::new(seed);
-        this.machine = Some(build(&this.config, seed, local).expect("invariant: this configuration was built before"));
+        let mut machine = build(&this.config, seed, local).expect("invariant: this configuration was built before");
+        // A simulated signature verifies once, not at every node again.
+        machine.share_signatures(&self.signatures);
+        this.machine = Some(machine);
         let services = this.config.services.clone();
         let links = this.links.clone();
         for (index, link) in links.into_iter().enumerate() {
@@ -234,9 +256,26 @@ impl Sim {
         }
         self.links[link].up = up;
         self.links[link].epoch += 1;
+        if !up {
+            self.lose_ports(link);
+        }
         for end in self.links[link].ends {
             let input = if up { Input::PortUp(end.port) } else { Input::PortDown(end.port) };
             self.input(end.node, input);
+        }
+    }
+
+    /// Cuts a link as far as the forwarding planes at its ends notice: the state between the loss of a carrier and the first
+    /// instruction of the control planes. [`Self::set_link`] goes on from there.
+    pub fn cut_plane(&mut self, a: &str, b: &str) {
+        let link = self.link_index(a, b);
+        self.lose_ports(link);
+    }
+
+    /// Like a process: the forwarding plane leaves a dead port before the machine hears of it.
+    fn lose_ports(&mut self, link: usize) {
+        for end in self.links[link].ends {
+            self.nodes[end.node].plane.apply(vec![FibOp::PortState { port: end.port, up: false }]);
         }
     }
 
@@ -250,13 +289,20 @@ impl Sim {
     /// Changes what a link does to frames.
     pub fn set_model(&mut self, a: &str, b: &str, model: LinkModel) {
         let link = self.link_index(a, b);
-        self.links[link].model = model;
+        self.links[link].models = [model; 2];
+    }
+
+    /// Changes what a link does to frames from `a` to `b`.
+    pub fn set_model_from(&mut self, a: &str, b: &str, model: LinkModel) {
+        let link = self.link_index(a, b);
+        let from = self.end_of(link, self.index(a));
+        self.links[link].models[from] = model;
     }
 
     /// Changes what all links do to frames.
     pub fn set_all_models(&mut self, model: LinkModel) {
         for link in &mut self.links {
-            link.model = model;
+            link.models = [model; 2];
         }
     }
 
@@ -352,7 +398,7 @@ impl Sim {
         }
     }
 
-    fn run_to(&mut self, end: Timestamp) {
+    pub(crate) fn run_to(&mut self, end: Timestamp) {
         while self.next_at().is_some_and(|at| at <= end) {
             self.step();
         }
@@ -514,18 +560,21 @@ impl Sim {
     }
 
     fn transmit(&mut self, node: usize, port: PortId, pdu: Vec<u8>) {
+        let seen = &mut self.nodes[node].seen;
         if let Some(t) = pdu.get(1).and_then(|t| MessageType::from_code(*t)) {
-            *self.nodes[node].seen.sent.entry(t).or_default() += 1;
+            *seen.sent.entry(t).or_default() += 1;
         }
+        seen.sent_bytes += pdu.len() as u64;
         let Some(&link) = self.nodes[node].links.get(usize::from(port.0)) else { return };
         let from = self.end_of(link, node);
         let wire = &mut self.links[link];
         if !wire.up || wire.silent[from] {
             return;
         }
-        wire.free_at[from] = wire.free_at[from].max(self.now) + wire.model.occupied(pdu.len());
+        let model = wire.models[from];
+        wire.free_at[from] = wire.free_at[from].max(self.now) + model.occupied(pdu.len());
         let (epoch, now) = (wire.epoch, wire.free_at[from]);
-        let mut arrivals = wire.model.arrivals(&mut self.rng);
+        let mut arrivals = model.arrivals(&mut self.rng);
         let last = arrivals.pop();
         for after in arrivals {
             self.schedule(now + after, What::Arrive { link, from, epoch, pdu: pdu.clone() });
@@ -568,11 +617,14 @@ impl Sim {
             }
             Output::Fib(ops) => {
                 seen.fib_changed_at = now;
+                self.fib_changed_at = now;
                 self.nodes[node].plane.apply(ops);
                 self.revision += 1;
             }
             Output::Event(event) => {
-                seen.events.push((now, event));
+                if self.keeps_events {
+                    seen.events.push((now, event));
+                }
                 self.revision += 1;
             }
             Output::Dropped { reason, .. } => *seen.dropped.entry(reason).or_default() += 1,
@@ -609,7 +661,7 @@ impl Sim {
         self.now + self.nodes[node].clock_skew
     }
 
-    fn index(&self, node: &str) -> usize {
+    pub(crate) fn index(&self, node: &str) -> usize {
         *self.by_name.get(node).unwrap_or_else(|| panic!("no node {node}"))
     }
 

@@ -8,6 +8,7 @@
 mod error;
 mod hop;
 mod keys;
+mod memory;
 mod spa_clock;
 mod verify;
 
@@ -16,5 +17,6 @@ pub use hop::{HopKey, ReplayWindow};
 pub use keys::{
     NodeKeys, NodeSecrets, RootKey, RootSecret, certificate_from_hex, certificate_to_hex, from_hex, to_hex,
 };
+pub use memory::SignatureMemory;
 pub use spa_clock::SpaClock;
 pub use verify::{Verified, Verifier};

@@ -5,11 +5,11 @@ use std::ops::Deref;
 
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, PrefixLsa, Proof};
 use damc_wire::message::{Announce, Hello, Signed, SignedBody};
-use damc_wire::security::{Certificate, Grant, Signature};
+use damc_wire::security::{Certificate, Grant, PublicKey, Signature};
 use damc_wire::{Millis, Name, NodeId, Role, Timestamp};
 use ed25519_dalek::VerifyingKey;
 
-use crate::{RootKey, SpaClock, TrustError};
+use crate::{RootKey, SignatureMemory, SpaClock, TrustError};
 
 /// Something whose signature, and authorisation where it needs one, has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +48,27 @@ pub struct Verifier {
     /// Grants whose signatures verified: LSA refreshes carry them again and again.
     grants: HashSet<Grant>,
     spa_clock: SpaClock,
+    /// What others verified, where they share it.
+    memory: Option<SignatureMemory>,
 }
 
 impl Verifier {
     /// Believes what `root` certified for `domain`.
     #[must_use]
     pub fn new(root: RootKey, domain: NodeId) -> Self {
-        Self { root, domain, certificates: HashSet::new(), grants: HashSet::new(), spa_clock: SpaClock::default() }
+        Self {
+            root,
+            domain,
+            certificates: HashSet::new(),
+            grants: HashSet::new(),
+            spa_clock: SpaClock::default(),
+            memory: None,
+        }
+    }
+
+    /// Shares the work of verifying signatures with all verifiers that have the same memory.
+    pub fn share(&mut self, memory: &SignatureMemory) {
+        self.memory = Some(memory.clone());
     }
 
     /// The SPAs' clocks as far as they are known.
@@ -78,11 +92,13 @@ impl Verifier {
         if self.certificates.contains(certificate) {
             return Ok(());
         }
-        self.root
-            .0
-            .verify_strict(&certificate.signed_part(), &certificate.signature.into())
-            .map_err(|_| TrustError::BadCertificate(certificate.node.to_string()))?;
-        remember(&mut self.certificates, certificate.clone());
+        if !self.signed(&self.root.to_bytes(), &certificate.signed_part(), &certificate.signature) {
+            return Err(TrustError::BadCertificate(certificate.node.to_string()));
+        }
+        // Thousands of nodes in one process would remember the same thousands of certificates each.
+        if self.memory.is_none() {
+            remember(&mut self.certificates, certificate.clone());
+        }
         Ok(())
     }
 
@@ -92,7 +108,7 @@ impl Verifier {
     /// See [`TrustError`].
     pub fn verify_hello(&mut self, hello: &Hello) -> Result<(), TrustError> {
         self.verify_certificate(&hello.certificate)?;
-        check(&hello.certificate, "a hello", &hello.signed_part(), &hello.signature)
+        self.check(&hello.certificate, "a hello", &hello.signed_part(), &hello.signature)
     }
 
     /// Checks an announcement against the certificate of its pod.
@@ -103,7 +119,7 @@ impl Verifier {
         self.verify_certificate(certificate)?;
         require_role(certificate, &[Role::Pod], "an announcement")?;
         require_speaker(certificate, &announce.pod)?;
-        check(certificate, "an announcement", &announce.signed_part(), &announce.signature)
+        self.check(certificate, "an announcement", &announce.signed_part(), &announce.signature)
     }
 
     /// Checks a grant: an SPA's certificate and signature, and that it is not over.
@@ -114,7 +130,7 @@ impl Verifier {
         if !self.grants.contains(grant) {
             self.verify_certificate(&grant.certificate)?;
             require_role(&grant.certificate, &[Role::Spa], "a grant")?;
-            check(&grant.certificate, "a grant", &grant.signed_part(), &grant.signature)?;
+            self.check(&grant.certificate, "a grant", &grant.signed_part(), &grant.signature)?;
             remember(&mut self.grants, grant.clone());
         }
         self.spa_clock.observe(now, grant);
@@ -136,7 +152,7 @@ impl Verifier {
         self.verify_certificate(&lsa.certificate)?;
         require_role(&lsa.certificate, &[Role::Sg, Role::Sr], "an LSA")?;
         require_speaker(&lsa.certificate, &lsa.key.origin)?;
-        check(&lsa.certificate, "an LSA", &lsa.signed_part(), &lsa.signature)?;
+        self.check(&lsa.certificate, "an LSA", &lsa.signed_part(), &lsa.signature)?;
         if let (LsaContent::Prefix(content), LsaId::Prefix(prefix, port)) = (&lsa.content, &lsa.key.id) {
             self.verify_proof(now, &lsa.key.origin, prefix, port, content)?;
         }
@@ -157,7 +173,7 @@ impl Verifier {
         let what = T::TYPE.label();
         self.verify_certificate(&signed.certificate)?;
         require_role(&signed.certificate, roles, what)?;
-        check(&signed.certificate, what, &signed.signed_part(destination, source), &signed.signature)
+        self.check(&signed.certificate, what, &signed.signed_part(destination, source), &signed.signature)
     }
 
     /// Checks that `origin` may advertise `prefix` behind `port`: RPKI-like origin authorisation, at every node.
@@ -201,6 +217,29 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    fn check(
+        &self,
+        certificate: &Certificate,
+        what: &'static str,
+        signed_part: &[u8],
+        signature: &Signature,
+    ) -> Result<(), TrustError> {
+        if self.signed(&certificate.signing_key, signed_part, signature) {
+            return Ok(());
+        }
+        Err(TrustError::BadSignature { node: certificate.node.to_string(), what })
+    }
+
+    fn signed(&self, key: &PublicKey, signed_part: &[u8], signature: &Signature) -> bool {
+        let verify = || verify_with(key, signed_part, signature);
+        match &self.memory {
+            Some(memory) => memory.verify(key, signature, signed_part, verify),
+            None => verify(),
+        }
+    }
+}
+
 fn remember<T: Eq + core::hash::Hash>(cache: &mut HashSet<T>, item: T) {
     if cache.len() >= CACHE_LIMIT {
         cache.clear();
@@ -222,13 +261,6 @@ fn require_speaker(certificate: &Certificate, claimed: &NodeId) -> Result<(), Tr
     Err(TrustError::NotTheOrigin { signer: certificate.node.to_string(), claimed: claimed.to_string() })
 }
 
-fn check(
-    certificate: &Certificate,
-    what: &'static str,
-    signed_part: &[u8],
-    signature: &Signature,
-) -> Result<(), TrustError> {
-    let bad = || TrustError::BadSignature { node: certificate.node.to_string(), what };
-    let key = VerifyingKey::from_bytes(&certificate.signing_key).map_err(|_| bad())?;
-    key.verify_strict(signed_part, &(*signature).into()).map_err(|_| bad())
+fn verify_with(key: &PublicKey, signed_part: &[u8], signature: &Signature) -> bool {
+    VerifyingKey::from_bytes(key).is_ok_and(|key| key.verify_strict(signed_part, &(*signature).into()).is_ok())
 }

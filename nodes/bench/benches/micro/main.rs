@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use damc_bench::Report;
 
+mod lpm;
 mod spf;
 
 /// A group of benches and what adds its figures.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: &[Group] = &[("spf", spf::run)];
+const GROUPS: &[Group] = &[("lpm", lpm::run), ("spf", spf::run)];
 
 fn main() {
     let (out, wanted) = arguments();

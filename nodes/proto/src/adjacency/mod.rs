@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{NeighborView, NeighborsView};
-use damc_trust::Verifier;
+use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::message::Hello;
 use damc_wire::registry::DropReason;
 use damc_wire::security::Certificate;
@@ -133,6 +133,11 @@ impl Adjacencies {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let ports = context.ports.iter().map(|_| PortMachine::new(draw_session(&mut rng))).collect();
         Self { verifier: context.verifier(), context, rng, ports, changes: VecDeque::new() }
+    }
+
+    /// Shares the work of verifying hellos.
+    pub fn share_signatures(&mut self, memory: &SignatureMemory) {
+        self.verifier.share(memory);
     }
 
     // ===== inputs =====

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::PoliciesView;
-use damc_trust::Verifier;
+use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
 use damc_wire::message::{PathQuery, PathReply, QosAck, Signed, SignedBody};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
@@ -309,6 +309,11 @@ impl Machine for Scsc {
     fn next_timeout(&self) -> Option<Timestamp> {
         let timers = [self.adjacencies.next_timeout(), self.replica.next_expiry(), self.director.next_timeout()];
         timers.into_iter().flatten().min()
+    }
+
+    fn share_signatures(&mut self, memory: &SignatureMemory) {
+        self.verifier.share(memory);
+        self.adjacencies.share_signatures(memory);
     }
 
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
+use damc_trust::SignatureMemory;
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Role, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -168,6 +169,10 @@ impl Machine for Sg {
 
     fn next_timeout(&self) -> Option<Timestamp> {
         [self.router.next_timeout(), self.registrar.next_timeout(), self.qos.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn share_signatures(&mut self, memory: &SignatureMemory) {
+        self.router.share_signatures(memory);
     }
 
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
+use damc_trust::SignatureMemory;
 use damc_wire::{DropReason, Role, Timestamp};
 
 use crate::context::{ConfigError, Context};
@@ -77,6 +78,10 @@ impl Machine for Sr {
 
     fn next_timeout(&self) -> Option<Timestamp> {
         [self.router.next_timeout(), self.qos.next_timeout()].into_iter().flatten().min()
+    }
+
+    fn share_signatures(&mut self, memory: &SignatureMemory) {
+        self.router.share_signatures(memory);
     }
 
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {

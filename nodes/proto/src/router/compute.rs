@@ -7,7 +7,8 @@ use damc_mgmt::event::EventKind;
 use damc_wire::{NodeId, Timestamp};
 
 use super::Router;
-use crate::io::{NextHop, Outbox};
+use crate::alternate::Alternates;
+use crate::io::{NextHop, Outbox, PortId};
 use crate::rib::Reach;
 use crate::spf::{LiveGraph, NodeLinks, Tree, Update};
 use crate::spf_delay::{Delays, SpfDelay};
@@ -22,6 +23,7 @@ pub(super) struct Computation {
     touched: BTreeSet<NodeId>,
     /// Something changed since the last look.
     changed: bool,
+    alternates: Alternates,
 }
 
 impl Computation {
@@ -29,7 +31,14 @@ impl Computation {
         let mut graph = LiveGraph::default();
         graph.set(node, Some(NodeLinks { transit: true, links: Vec::new() }));
         let tree = Tree::new(&graph, graph.index(node).unwrap_or_default());
-        Self { delay: SpfDelay::new(Delays::from(pace)), graph, tree, touched: BTreeSet::new(), changed: false }
+        Self {
+            delay: SpfDelay::new(Delays::from(pace)),
+            graph,
+            tree,
+            touched: BTreeSet::new(),
+            changed: false,
+            alternates: Alternates::default(),
+        }
     }
 
     /// Links of a node came, went or changed.
@@ -51,7 +60,11 @@ impl Router {
             self.counters.spf_runs += 1;
         }
         let partial = !full && self.rib.is_dirty();
-        let (ops, prefixes) = self.rib.recompute();
+        let Computation { graph, tree, alternates, .. } = &self.computation;
+        let (ops, prefixes) = self.rib.recompute(|advertisers, cost, primary| {
+            let known = advertisers.iter().filter_map(|(origin, metric)| Some((graph.index(origin)?, *metric)));
+            alternates.choose(graph, tree.root(), &known.collect::<Vec<_>>(), cost, primary)
+        });
         if partial {
             self.counters.partial_runs += 1;
         }
@@ -74,7 +87,8 @@ impl Router {
                 let Computation { graph, tree, delay, .. } = &mut self.computation;
                 if tree.unaffected(graph, graph.changes()) {
                     self.counters.spf_spared += 1;
-                    graph.forget_changes();
+                    self.follow_alternates();
+                    self.computation.graph.forget_changes();
                 } else {
                     delay.event(now);
                 }
@@ -88,11 +102,14 @@ impl Router {
         if graph.compact() {
             let Some(root) = graph.index(&self.context.node) else { return false };
             *tree = Tree::new(graph, root);
+            self.computation.alternates.clear();
             self.set_all_reach();
+            self.follow_alternates();
             return true;
         }
         let update = tree.update(graph, graph.changes());
-        graph.forget_changes();
+        self.follow_alternates();
+        self.computation.graph.forget_changes();
         match update {
             Update::Full => self.set_all_reach(),
             Update::Nodes(nodes) => {
@@ -104,6 +121,21 @@ impl Router {
             }
         }
         true
+    }
+
+    /// Brings the paths of the neighbours up to date, and marks the prefixes whose alternates may be others.
+    fn follow_alternates(&mut self) {
+        let neighbours: Vec<(NodeId, PortId, u32)> =
+            self.links().map(|(port, link)| (link.neighbour, port, link.cost)).collect();
+        let Computation { graph, alternates, .. } = &mut self.computation;
+        let rib = &mut self.rib;
+        if alternates.set_neighbours(graph, neighbours.into_iter()) {
+            rib.all_detours_changed();
+        }
+        alternates.follow(graph, graph.changes(), |node| match node {
+            Some(node) => rib.detours_changed(graph.name(node)),
+            None => rib.all_detours_changed(),
+        });
     }
 
     /// Lets the graph have what the touched nodes say now. The node itself is believed what it uses right now, whatever its

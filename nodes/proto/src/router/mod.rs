@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use damc_mgmt::event::EventKind;
-use damc_trust::Verifier;
+use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof};
 use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason, ROUTED_BIT};
 use damc_wire::{Frame, Message, Name, NodeId, Role, Timestamp};
@@ -160,6 +160,12 @@ impl Router {
             events: VecDeque::new(),
             context,
         }
+    }
+
+    /// Shares the work of verifying hellos and LSAs.
+    pub fn share_signatures(&mut self, memory: &SignatureMemory) {
+        self.verifier.share(memory);
+        self.adjacencies.share_signatures(memory);
     }
 
     // ===== inputs =====

@@ -140,6 +140,7 @@ impl Router {
                 cost: plain.map_or(0, |r| r.cost),
                 origin: plain.map(|r| r.origins.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 next_hops: node.into_iter().map(|node| hop_view(node, 1)).collect(),
+                backups: Vec::new(),
                 exact: policy.exact,
                 label: Some(policy.label),
             });
@@ -150,19 +151,32 @@ impl Router {
 
     fn entry_view(&self, route: &FibRoute) -> FibEntryView {
         let stamped = route.stamp.and_then(|s| self.context.port(s.port)).map(|p| hop_view(&p.name, 1));
-        let next_hops = match stamped {
-            Some(hop) => vec![hop],
-            None => self.hop_views(&route.next_hops),
+        // Between the loss of a link and the next computation.
+        let in_use = stamped.is_none() && !route.backups.is_empty() && !self.any_full(&route.next_hops);
+        let source = if in_use { RouteSource::Backup } else { route.source };
+        let (next_hops, backups) = match stamped {
+            Some(hop) => (vec![hop], self.backup_views(route)),
+            None if in_use => (self.backup_views(route), Vec::new()),
+            None => (self.hop_views(&route.next_hops), self.backup_views(route)),
         };
         FibEntryView {
             prefix: route.prefix.to_string(),
-            source: source_label(route.source),
+            source: source_label(source),
             cost: route.cost,
             origin: route.origins.iter().map(ToString::to_string).collect(),
             next_hops,
+            backups,
             exact: route.exact,
             label: route.stamp.map(|s| s.label),
         }
+    }
+
+    fn any_full(&self, hops: &[NextHop]) -> bool {
+        hops.iter().any(|hop| self.full.contains_key(&hop.node))
+    }
+
+    fn backup_views(&self, route: &FibRoute) -> Vec<NextHopView> {
+        route.backups.iter().map(|hop| hop_view(&hop.node, hop.weight)).collect()
     }
 
     /// Next hops as views; none means the node itself.
@@ -200,7 +214,7 @@ impl Router {
         .collect()
     }
 
-    /// The views every router has: `fib`, `rib`, `lsdb`, `neighbors`, `protocol`.
+    /// The views every router has: `fib`, `rib`, `lsdb`, `neighbors`, `protocol`, `digest`.
     #[must_use]
     pub fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
         match what {
@@ -209,6 +223,8 @@ impl Router {
             "lsdb" => serde_json::to_value(self.lsdb_view(now)).ok(),
             "neighbors" => serde_json::to_value(self.neighbors_view(now)).ok(),
             "protocol" => serde_json::to_value(self.counters()).ok(),
+            // For whoever compares many nodes: without writing their databases out.
+            "digest" => serde_json::to_value(format!("{:016x}", self.lsdb.digest())).ok(),
             _ => None,
         }
     }

@@ -59,6 +59,12 @@ impl Tree {
         tree
     }
 
+    /// Where the paths begin.
+    #[must_use]
+    pub const fn root(&self) -> u32 {
+        self.root
+    }
+
     /// Cost of the shortest path to a node, if there is one.
     #[must_use]
     pub fn distance(&self, node: u32) -> Option<u64> {

@@ -6,4 +6,5 @@ mod basics;
 mod flooding;
 mod oracle;
 mod puppet;
+mod repair;
 mod routes;

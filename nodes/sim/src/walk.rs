@@ -1,0 +1,56 @@
+//! Where a frame would go by the forwarding tables as they stand now, in no time.
+
+use damc_forward::{Ingress, Verdict};
+use damc_proto::io::PortId;
+use damc_wire::message::{Data, DataKind, Message};
+use damc_wire::{DropReason, Frame, Millis, Name};
+
+use crate::sim::Sim;
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// It is at a node that takes it. Nodes passed, both ends included.
+    Arrived(Vec<String>),
+    /// A node drops it. [`DropReason::HopLimitExceeded`] is a loop.
+    Dropped(DropReason, Vec<String>),
+    /// It was sent into a link that is down. Nodes passed.
+    Lost(Vec<String>),
+}
+
+impl Sim {
+    /// Sends a frame from a router to a name without letting time pass: a snapshot of all tables, with the loops that are
+    /// in them just now.
+    ///
+    /// # Panics
+    /// There is no such node, or the destination is no name.
+    #[must_use]
+    pub fn walk(&self, from: &str, destination: &str, flow: u32) -> Walk {
+        let mut at = self.index(from);
+        let destination: Name = destination.parse().expect("a name");
+        let source = Name::of_node(&self.nodes[at].config.domain, &self.nodes[at].id).expect("nodes have names");
+        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+        let data = Message::Data(Data { correlation: 1, kind, payload: Vec::new(), hops: Vec::new() });
+        let mut pdu = Frame::plain(destination, source, flow, data).encode().expect("a small frame");
+        let (mut ingress, mut passed) = (Ingress::Local, Vec::new());
+        loop {
+            let node = &self.nodes[at];
+            passed.push(node.id.to_string());
+            if !node.has_forwarding_plane() {
+                return Walk::Arrived(passed);
+            }
+            let port = match node.plane.forward(ingress, &mut pdu) {
+                Verdict::Send(port) => PortId(port),
+                Verdict::Deliver => return Walk::Arrived(passed),
+                Verdict::Drop { reason, .. } => return Walk::Dropped(reason, passed),
+            };
+            let link = &self.links[node.links[usize::from(port.0)]];
+            let from = usize::from(link.ends[0].node != at);
+            if !link.up || link.silent[from] {
+                return Walk::Lost(passed);
+            }
+            at = link.ends[1 - from].node;
+            ingress = Ingress::Port(link.ends[1 - from].port.0);
+        }
+    }
+}
