@@ -231,3 +231,21 @@ fn snapshots_do_not_change() {
     assert_eq!(verdict(&new, LEFT, "/C", "/Z"), dropped(DropReason::NoRoute));
     assert_eq!(Arc::strong_count(&old), 1);
 }
+
+#[test]
+fn backups_are_used_while_no_next_hop_is_up_and_never_before() {
+    let backups = vec![NextHop { port: RIGHT, weight: 1 }];
+    let mut builder = builder();
+    let up = builder.apply([Op::Set(Route { backups, ..route("/E", &[LEFT]) })]);
+    let send = |fib: &Fib, ingress| run(fib, ingress, &data("/E/1", "/A/1")).0;
+    assert_eq!(send(&up, Ingress::Local), Verdict::Send(LEFT));
+    let down = builder.apply([Op::PortState(LEFT, false)]);
+    assert_eq!(send(&down, Ingress::Local), Verdict::Send(RIGHT));
+    assert_eq!(send(&up, Ingress::Local), Verdict::Send(LEFT), "an older snapshot is what it was");
+    let nowhere = dropped(DropReason::PortDown);
+    assert_eq!(send(&down, Ingress::Port(RIGHT)), nowhere, "not back to where it is from");
+    let both = builder.apply([Op::PortState(RIGHT, false)]);
+    assert_eq!(send(&both, Ingress::Local), nowhere);
+    let again = builder.apply([Op::PortState(LEFT, true)]);
+    assert_eq!(send(&again, Ingress::Local), Verdict::Send(LEFT));
+}

@@ -74,3 +74,21 @@ proptest! {
         prop_assert_eq!(batch.prefixes(), single.prefixes());
     }
 }
+
+/// What an adversary can do without the key is choose names: many that differ in as little as can be, of every depth.
+#[test]
+fn no_choice_of_names_makes_a_look_up_long() {
+    for key in [HashKey(1, 2), HashKey(u64::MAX, 3), HashKey(0x5555_5555, 0xaaaa_aaaa)] {
+        let mut builder = FibBuilder::new(key);
+        let flat = (0..30_000_u32).map(|i| Name::from_components([format!("{i:08x}").as_str()]).unwrap());
+        let bits = (0..30_000_u32).map(|i| {
+            let letters: Vec<&str> = (0..16).map(|bit| if i >> bit & 1 == 1 { "a" } else { "b" }).collect();
+            Name::from_components(letters).unwrap()
+        });
+        let deep = (0..32).map(|depth| Name::from_components(vec!["z"; depth + 1]).unwrap());
+        let fib = builder.apply(flat.chain(bits).chain(deep).map(|name| set(&name, false)));
+        assert_eq!(fib.prefixes(), 60_032);
+        // At most half full and evenly spread: runs stay short, whoever chose the names.
+        assert!(fib.longest_probe() <= 64, "{} slots", fib.longest_probe());
+    }
+}
