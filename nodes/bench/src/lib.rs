@@ -1,7 +1,8 @@
 //! Measuring short pieces of work, and telling what was measured: median and spread of many samples, beside the machine
 //! they were taken on.
 //!
-//! A sample is a batch of operations long enough for the clock, so that a preemption spoils one sample and not the median.
+//! A sample is a batch of operations long enough for the clock and much shorter than a time slice, so that on a busy machine
+//! a preemption spoils one sample and not the median.
 #![forbid(unsafe_code)]
 
 mod machine;
@@ -16,9 +17,9 @@ pub use machine::{Machine, resident_bytes};
 pub use report::Report;
 
 /// Samples of every figure, unless operations are timed one by one.
-const SAMPLES: usize = 25;
+const SAMPLES: usize = 301;
 /// What a sample takes at least.
-const SAMPLE: Duration = Duration::from_millis(4);
+const SAMPLE: Duration = Duration::from_micros(200);
 
 /// Time of one operation, ns.
 #[derive(Clone, Debug, Serialize)]
