@@ -22,11 +22,11 @@ fn main() {
         }
     }
     println!("{}", report.table());
-    if let Some(folder) = out {
-        if let Err(e) = report.write(&folder, "micro", "Micro benches") {
-            eprintln!("cannot write to {}: {e}", folder.display());
-            std::process::exit(2);
-        }
+    if let Some(folder) = out
+        && let Err(e) = report.write(&folder, "micro", "Micro benches")
+    {
+        eprintln!("cannot write to {}: {e}", folder.display());
+        std::process::exit(2);
     }
 }
 

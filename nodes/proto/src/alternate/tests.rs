@@ -22,6 +22,7 @@ fn id(node: usize) -> NodeId {
 }
 
 impl Net {
+    #[expect(clippy::needless_range_loop, reason = "both directions of a matrix are set")]
     fn random(rng: &mut ChaCha8Rng, nodes: usize) -> Self {
         let mut cost = vec![vec![None; nodes]; nodes];
         for a in 1..nodes {
