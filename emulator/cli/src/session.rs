@@ -31,7 +31,7 @@ pub fn of_lab(error: LabError) -> Failure {
         | LabError::NoLab
         | LabError::Ambiguous(_)
         | LabError::NoNode { .. } => Exit::Usage,
-        LabError::Sandbox(_) => Exit::Inconclusive,
+        LabError::Sandbox(_) | LabError::Uml(_) => Exit::Inconclusive,
         _ => Exit::Failed,
     };
     Failure { exit, error: error.into() }

@@ -58,6 +58,12 @@ pub enum LabError {
     /// The sandbox cannot be made here.
     #[error("cannot make the lab's namespaces: {0}")]
     Sandbox(String),
+    /// User-Mode Linux is missing, or cannot be used here.
+    #[error("{0}")]
+    Uml(String),
+    /// A guest did not end in order.
+    #[error("{0}")]
+    Guest(String),
     /// The lab did not come up, or is gone.
     #[error("{0}")]
     Lab(String),
