@@ -24,8 +24,10 @@ pub struct Lateness {
     pub worst: Duration,
     /// Sum, for the mean.
     total: Duration,
-    /// Wake-ups that were late by more than [`LATE`].
+    /// Wake-ups that were late by more than a tenth of a detection time.
     pub late: u64,
+    /// How long a silent failure goes unnoticed at the run's pace: what lateness is judged by.
+    pub detection: Duration,
     /// What the kernel accounts; none where it does not.
     pub account: Option<Account>,
 }
@@ -45,9 +47,6 @@ const WAITING_TOO_OFTEN: f64 = 0.75;
 /// From here on too much is stolen.
 const STOLEN_TOO_OFTEN: f64 = 0.1;
 
-/// From here on a wake-up counts as late: a tenth of the default detection time of 150 ms.
-pub const LATE: Duration = Duration::from_millis(15);
-
 impl Lateness {
     /// Mean lateness.
     #[must_use]
@@ -60,7 +59,7 @@ impl Lateness {
     #[must_use]
     pub fn overloaded(&self) -> bool {
         let wanting = self.account.is_some_and(|a| a.waiting > WAITING_TOO_OFTEN || a.stolen > STOLEN_TOO_OFTEN);
-        self.worst >= Duration::from_millis(50) || self.late * 50 > self.wakeups || wanting
+        self.worst >= self.detection / 3 || self.late * 50 > self.wakeups || wanting
     }
 }
 
@@ -73,7 +72,7 @@ impl std::fmt::Display for Lateness {
             self.worst.as_secs_f64() * 1e3,
             self.late,
             self.wakeups,
-            LATE.as_millis()
+            (self.detection / 10).as_millis()
         )?;
         match self.account {
             Some(Account { waiting, stolen }) => {
@@ -148,12 +147,12 @@ fn ticks(text: &str) -> Option<(u64, u64)> {
 }
 
 impl LoadWatch {
-    /// Starts the watcher.
+    /// Starts the watcher for a run that notices silent failures after `detection`.
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start() -> std::io::Result<Self> {
-        let current = Arc::new(Mutex::new(Lateness::default()));
+    pub fn start(detection: Duration) -> std::io::Result<Self> {
+        let current = Arc::new(Mutex::new(Lateness { detection, ..Lateness::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopping) = (Arc::clone(&current), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("load-watch".into()).spawn(move || {
@@ -165,7 +164,7 @@ impl LoadWatch {
                 l.wakeups += 1;
                 l.total += late;
                 l.worst = l.worst.max(late);
-                l.late += u64::from(late > LATE);
+                l.late += u64::from(late > detection / 10);
             }
         })?;
         Ok(Self { current, history: Mutex::new(VecDeque::from([Totals::now()])), stop, thread: Some(thread) })
@@ -173,7 +172,10 @@ impl LoadWatch {
 
     /// Lateness since the last call.
     pub fn take(&self) -> Lateness {
-        let lateness = std::mem::take(&mut *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fresh = Lateness { detection: current.detection, ..Lateness::default() };
+        let lateness = std::mem::replace(&mut *current, fresh);
+        drop(current);
         let now = Totals::now();
         let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // From the last call, or further back where that is too short a span. There always is an entry.
@@ -202,7 +204,8 @@ mod tests {
 
     #[test]
     fn late_wakeups_make_an_overload() {
-        let calm = Lateness { wakeups: 1000, worst: Duration::from_millis(3), ..Lateness::default() };
+        let detection = Duration::from_millis(150);
+        let calm = Lateness { wakeups: 1000, worst: Duration::from_millis(3), detection, ..Lateness::default() };
         assert!(!calm.overloaded());
         assert!(Lateness { worst: Duration::from_millis(60), ..calm }.overloaded());
         assert!(Lateness { late: 21, ..calm }.overloaded());

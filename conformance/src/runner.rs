@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use damc_lab::control::Status;
 use damc_lab::job::LinksBy;
+use damc_lab::pace::Calibration as PaceCalibration;
 use damc_lab::topology::Topology;
 use damc_lab::up::UpOptions;
 use damc_lab::{Lab, LabError};
@@ -35,6 +36,8 @@ pub struct RunOptions {
     pub results: PathBuf,
     /// Leave the lab up when a case failed.
     pub keep_on_failure: bool,
+    /// How much slower than on a quiet host the run is to go; measured where absent.
+    pub stretch: Option<f64>,
     /// The command line, for the report.
     pub command: Vec<String>,
     /// The topology file, for its hash.
@@ -79,11 +82,14 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase("measuring what links of this host do");
     let calibration = artefacts::calibrate(options).await;
     watcher.phase("bringing the lab up");
+    let reaction = options.stretch.map_or_else(|| PaceCalibration::measure().unwrap_or_default(), PaceCalibration::of);
     let up = UpOptions {
         lab: Some(format!("{}-{}", topology.name(), short_id())),
         seed: options.seed,
         links_by: options.links,
         all_relayed: true,
+        calibration: reaction,
+        ready_within: reaction.stretched(UpOptions::default().ready_within),
         ..UpOptions::default()
     };
     let lab = Lab::up(topology, &up).await?;
@@ -94,8 +100,8 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     let pace = damc_lab::pace::derive(topology, up.calibration);
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
-    let bench = Bench::new(lab, topology.clone(), pace, forge, recording);
-    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(FIRST_CONVERGENCE_AT_LEAST);
+    let bench = Bench::new(lab, topology.clone(), pace, forge, recording).on_host(reaction);
+    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(reaction.stretched(FIRST_CONVERGENCE_AT_LEAST));
     let converged = bench.lab.wait_converged(within).await;
     let mut aborted = converged.as_ref().err().map(ToString::to_string);
     let mut results = Vec::new();
@@ -157,7 +163,7 @@ impl Judging<'_> {
         results: &mut Vec<CaseResult>,
         watcher: &mut dyn Watcher,
     ) -> Option<String> {
-        let watch = match LoadWatch::start() {
+        let watch = match LoadWatch::start(self.bench.detection()) {
             Ok(watch) => watch,
             Err(e) => return Some(format!("cannot watch the host's load: {e}")),
         };
@@ -231,10 +237,11 @@ impl Judging<'_> {
         let lost_before = self.frames_lost().await;
         watch.take();
         let mut findings = Findings::default();
-        let outcome = tokio::time::timeout(case.limit, (case.run)(self.bench, &mut findings)).await;
+        let limit = self.bench.host.stretched(case.limit);
+        let outcome = tokio::time::timeout(limit, (case.run)(self.bench, &mut findings)).await;
         let lateness = watch.take();
         let lost = self.frames_lost().await.saturating_sub(lost_before);
-        let verdict = verdict(case, outcome, &findings);
+        let verdict = verdict(limit, outcome, &findings);
         let overload = match lost {
             0 => lateness.overloaded().then(|| lateness.to_string()),
             // The first witness was not there all the time.
@@ -260,7 +267,7 @@ struct Attempt {
 }
 
 fn verdict(
-    case: &Case,
+    limit: Duration,
     outcome: Result<Result<(), Stop>, tokio::time::error::Elapsed>,
     findings: &Findings,
 ) -> Verdict {
@@ -273,7 +280,7 @@ fn verdict(
         Ok(Err(_)) | Err(_) if !failed.is_empty() => Verdict::Fail(failed),
         Ok(Err(Stop::Inconclusive(why))) => Verdict::Inconclusive(why),
         Ok(Err(Stop::NotApplicable(why))) => Verdict::Exception(format!("not on this topology: {why}")),
-        Err(_) => Verdict::Fail(format!("not finished within {} s", case.limit.as_secs())),
+        Err(_) => Verdict::Fail(format!("not finished within {} s", limit.as_secs())),
     }
 }
 

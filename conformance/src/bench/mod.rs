@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use damc_lab::control::{LinkChange, NodeAction};
+use damc_lab::pace::Calibration;
 use damc_lab::recording::Recording;
 use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
@@ -36,6 +37,8 @@ pub struct Bench {
     pub topology: Topology,
     /// Periods of this run; every deadline of a case derives from it.
     pub pace: Pace,
+    /// What calibration found about the host; what is no period of the protocol stretches by it.
+    pub host: Calibration,
     /// The suites' own pen.
     pub forge: Forge,
     tail: Mutex<Tail>,
@@ -53,10 +56,24 @@ impl Bench {
     /// Around a lab that has converged.
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
-        Self { lab, topology, pace, forge, tail: Mutex::new(Tail::new(recording)), undo: Mutex::default() }
+        let (tail, host) = (Mutex::new(Tail::new(recording)), Calibration::default());
+        Self { lab, topology, pace, host, forge, tail, undo: Mutex::default() }
+    }
+
+    /// The same on a host of which calibration found this.
+    #[must_use]
+    pub fn on_host(mut self, host: Calibration) -> Self {
+        self.host = host;
+        self
     }
 
     // ===== time =====
+
+    /// How long a silent failure goes unnoticed.
+    #[must_use]
+    pub fn detection(&self) -> Duration {
+        Duration::from_millis(self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier))
+    }
 
     /// Now, on the clock of the recording.
     #[must_use]
@@ -70,6 +87,12 @@ impl Bench {
     pub fn t_conv(&self) -> Duration {
         let detect = self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier);
         Duration::from_millis(8 * (detect + self.pace.retransmit_ms) + 2 * self.pace.spf_long_ms)
+    }
+
+    /// Deadline of a call that is expected to succeed, ms.
+    #[must_use]
+    pub fn call_deadline_ms(&self) -> u64 {
+        u64::try_from(self.host.stretched(Duration::from_secs(2)).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Waits until `probe` gives a value, at most `within`; fails with the last state it described.
@@ -192,7 +215,7 @@ impl Bench {
             name: name.into(),
             method: method.into(),
             args: args.iter().map(ToString::to_string).collect(),
-            deadline_ms: 2000,
+            deadline_ms: self.call_deadline_ms(),
             trace: true,
             source: None,
             flow: None,
@@ -266,7 +289,7 @@ impl Bench {
             // A node that was restarted has forgotten the order, and what is gone needs no taking back.
             let _ = self.order(&node, &order).await;
         }
-        self.lab.wait_converged(RESTORE_WITHIN.max(self.t_conv() * 2)).await.map(drop)
+        self.lab.wait_converged(self.host.stretched(RESTORE_WITHIN).max(self.t_conv() * 2)).await.map(drop)
     }
 
     fn undo_later(&self, order: (String, OrderRequest)) {

@@ -33,6 +33,9 @@ pub struct Args {
     /// Seed of keys, link randomness and flows; drawn and printed where absent.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// How much slower than on a quiet host the run goes, 1 to 20; measured where absent.
+    #[arg(long, value_name = "FACTOR")]
+    pub pace: Option<f64>,
     /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
@@ -58,6 +61,7 @@ pub fn run(args: Args) -> Outcome {
         seed: args.seed.unwrap_or_else(crate::up::drawn_seed),
         results: args.results,
         keep_on_failure: args.keep_on_failure,
+        stretch: args.pace,
         command: std::env::args().collect(),
         source,
     };

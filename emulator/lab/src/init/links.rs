@@ -51,6 +51,8 @@ struct Link {
     wire: Option<(Device, Device)>,
     up: Cell<bool>,
     specs: Cell<(DirectionSpec, DirectionSpec)>,
+    /// netem is at both ends, where it stays.
+    netem: Cell<bool>,
     seed: u64,
 }
 
@@ -184,9 +186,12 @@ impl Links {
 
     /// Sets the queueing disciplines of a link without relay.
     async fn shape(&self, link: &Link, (forward, backward): (DirectionSpec, DirectionSpec)) -> Result<()> {
+        let impaired = !shape::is_plain(&forward) || !shape::is_plain(&backward);
+        let netem = link.netem.get() || impaired;
+        link.netem.set(netem);
         for (device, spec, seed) in [(&link.a, forward, link.seed), (&link.b, backward, !link.seed)] {
             let route = self.route(&device.namespace)?;
-            let done = match shape::egress(&spec, seed) {
+            let done = match shape::egress(&spec, seed, netem) {
                 Some(qdisc) => route.set_qdisc(device.index, &qdisc).await,
                 None => route.clear_qdisc(device.index).await,
             };
@@ -252,7 +257,8 @@ impl Link {
         let plain = shape::is_plain(&link.forward) && shape::is_plain(&link.backward);
         let service = match backend {
             Backend::Relay if !plain || job.all_relayed => LinkService::Relay,
-            Backend::Netem if !plain => LinkService::Netem,
+            // A discipline that is there from the beginning can be changed; one that comes later drops what waits.
+            Backend::Netem if !plain || job.all_relayed => LinkService::Netem,
             Backend::Netem | Backend::Relay => LinkService::Plain,
         };
         let mut device = |namespace: &str, interface: &str, address| Device {
@@ -281,6 +287,7 @@ impl Link {
             wire,
             up: Cell::new(true),
             specs: Cell::new((link.forward, link.backward)),
+            netem: Cell::new(service == LinkService::Netem),
             seed: job.seed.wrapping_add(u64::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         }
     }

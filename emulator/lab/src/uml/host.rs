@@ -95,7 +95,10 @@ impl Guest {
         let base = rundir::base();
         // The command line of a kernel has no quoting.
         if base.to_str().is_none_or(|path| path.contains(char::is_whitespace)) {
-            return Err(LabError::Uml(format!("{} has a blank in it; set DAMC_RUN_DIR to another folder", base.display())));
+            return Err(LabError::Uml(format!(
+                "{} has a blank in it; set DAMC_RUN_DIR to another folder",
+                base.display()
+            )));
         }
         let memory = memory_folder(options.memory_mib)?;
         let turn = live_guests();
@@ -136,7 +139,9 @@ impl Guest {
                 streams.pump(output)?;
                 return self.conclude(status, life.boot.unwrap_or_default());
             }
-            if life.look(&self.exchange) && let Some(boot) = life.boot {
+            if life.look(&self.exchange)
+                && let Some(boot) = life.boot
+            {
                 output.booted(boot);
             }
             if interrupts.try_recv().is_ok() {

@@ -64,8 +64,7 @@ fn on_path() -> Option<PathBuf> {
 /// The kernel prints it and ends.
 fn version(kernel: &Path) -> Result<String> {
     let doing = || format!("run {} --version", kernel.display());
-    let output =
-        Command::new(kernel).arg("--version").stdin(Stdio::null()).output().map_err(LabError::io(doing()))?;
+    let output = Command::new(kernel).arg("--version").stdin(Stdio::null()).output().map_err(LabError::io(doing()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.lines().next().unwrap_or_default().trim();
     if output.status.success() && version.starts_with(|first: char| first.is_ascii_digit()) && !version.contains('/') {

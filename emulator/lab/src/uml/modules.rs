@@ -41,9 +41,8 @@ fn load_order(dependencies: &str, built_in: &str, wanted: &[&str]) -> Result<Vec
         if built_in.iter().any(|name| name == module) {
             continue;
         }
-        let (file, needs) = known
-            .get(*module)
-            .ok_or_else(|| LabError::Uml(format!("the guest's kernel has no module {module}")))?;
+        let (file, needs) =
+            known.get(*module).ok_or_else(|| LabError::Uml(format!("the guest's kernel has no module {module}")))?;
         for file in needs.split_whitespace().rev().chain([*file]).map(PathBuf::from) {
             if !order.contains(&file) {
                 order.push(file);
@@ -68,8 +67,7 @@ fn insert(path: &Path) -> Result<()> {
     let flags = if compressed { MODULE_INIT_COMPRESSED_FILE } else { 0 };
     let no_parameters: &CStr = c"";
     // SAFETY: finit_module reads the descriptor and the string, which both live across the call.
-    let outcome =
-        unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), no_parameters.as_ptr(), flags) };
+    let outcome = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), no_parameters.as_ptr(), flags) };
     match (outcome, io::Error::last_os_error()) {
         (0, _) => Ok(()),
         (_, error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
@@ -83,7 +81,8 @@ mod tests {
 
     #[test]
     fn modules_come_after_what_they_need() {
-        let dependencies = "kernel/a.ko: kernel/b-x.ko kernel/c.ko\nkernel/b-x.ko: kernel/c.ko\nkernel/c.ko:\nkernel/d.ko.xz:\n";
+        let dependencies =
+            "kernel/a.ko: kernel/b-x.ko kernel/c.ko\nkernel/b-x.ko: kernel/c.ko\nkernel/c.ko:\nkernel/d.ko.xz:\n";
         let order = load_order(dependencies, "kernel/e.ko\n", &["d", "a", "e", "b_x"]).unwrap();
         let names: Vec<_> = order.iter().map(|file| file.to_str().unwrap()).collect();
         assert_eq!(names, ["kernel/d.ko.xz", "kernel/c.ko", "kernel/b-x.ko", "kernel/a.ko"]);
