@@ -114,6 +114,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase("writing results and clearing up");
     artefacts::environment(&bench, &status, calibration.as_ref(), options, &mut folder);
     artefacts::logs(&bench, &status, &mut folder);
+    let bypassed = bypassed(&bench).await;
     let kept = finish_lab(bench, options, &results).await;
     let run = RunInfo {
         id,
@@ -126,7 +127,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
         case_filter: options.case.clone(),
         aborted,
     };
-    let info = lab_info(topology, &options.source, &status, converged.ok());
+    let info = LabInfo { bypassed, ..lab_info(topology, &options.source, &status, converged.ok()) };
     let mut report = Report::new(run, info, calibration, results);
     folder.finish(&mut report, &options.results);
     Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
@@ -297,6 +298,20 @@ async fn finish_lab(bench: Bench, options: &RunOptions, results: &[CaseResult]) 
     None
 }
 
+/// Links with senders that slipped past what shapes them.
+async fn bypassed(bench: &Bench) -> Vec<String> {
+    let mut found = Vec::new();
+    for link in bench.topology.links() {
+        let Ok(status) = bench.lab.link_status(link.a.as_str(), link.b.as_str()).await else { continue };
+        let ways = status.bypassed();
+        found.extend(
+            ways.into_iter()
+                .map(|(from, to, frames)| format!("{frames} frames of {from} to {to} went around the link's shaping")),
+        );
+    }
+    found
+}
+
 fn lab_info(topology: &Topology, source: &Path, status: &Status, converged: Option<Duration>) -> LabInfo {
     let text = std::fs::read(source).unwrap_or_default();
     LabInfo {
@@ -312,6 +327,7 @@ fn lab_info(topology: &Topology, source: &Path, status: &Status, converged: Opti
         links: topology.links().len(),
         ready_ms: Some(status.ready_ms),
         converged_ms: converged.map(|d| d.as_secs_f64() * 1e3),
+        bypassed: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use damc_lab::uml::exchange::Exchange;
-use damc_lab::uml::{Guest, GuestOptions, Installation, Output};
+use damc_lab::uml::{Guest, GuestOptions, Installation, Output, SILENT_FOR};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -78,6 +78,7 @@ pub fn run_again(options: KernelOptions, results: Option<&Path>) -> Outcome {
         memory_mib: options.memory.0,
         console_folder: results.clone().unwrap_or(here),
         writable: results.into_iter().collect(),
+        silent_for: SILENT_FOR,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(follow(&guest))

@@ -99,7 +99,12 @@ fn conclude(finished: &Finished) -> Outcome {
     }
     let unmet = unmet(&report.cases);
     if !unmet.is_empty() {
-        print!("\n{unmet}");
+        print!("
+{unmet}");
+    }
+    for bypassed in &report.lab.bypassed {
+        println!("
+not faithful: {bypassed}");
     }
     println!("\n{}", summary_line(report));
     match &finished.folder {

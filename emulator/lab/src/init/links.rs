@@ -7,13 +7,13 @@ use std::os::unix::net::UnixStream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Indexes, WIRE};
-use crate::control::{Backend, Direction, LinkChange, LinkService, LinkStatus};
+use crate::control::{Backend, Direction, LinkChange, LinkService, LinkStatus, Shaped};
 use crate::error::{LabError, Result};
 use crate::exec::netns::Namespace;
 use crate::exec::offload;
 use crate::exec::process::{self, Program};
 use crate::exec::qdisc::{Netem, Qdisc};
-use crate::exec::rtnl::{Rtnl, VethEnd};
+use crate::exec::rtnl::{Counted, Rtnl, VethEnd};
 use crate::exec::shape;
 use crate::job::{Job, LinkJob, LinksBy};
 use crate::relay::spec::{DirectionChange, DirectionSpec};
@@ -53,6 +53,8 @@ struct Link {
     specs: Cell<(DirectionSpec, DirectionSpec)>,
     /// netem is at both ends, where it stays.
     netem: Cell<bool>,
+    /// Frames that each end had sent before netem was there.
+    unshaped: Cell<(u64, u64)>,
     seed: u64,
 }
 
@@ -148,10 +150,26 @@ impl Links {
     }
 
     /// The state of one link, seen from `a`.
-    pub(super) fn show(&self, a: &str, b: &str) -> Result<LinkStatus> {
+    pub(super) async fn show(&self, a: &str, b: &str) -> Result<LinkStatus> {
         let (link, reversed) = self.find(a, b)?;
-        let status = link.status();
+        let mut status = link.status();
+        status.forward_counted = self.counted(link, &link.a, link.unshaped.get().0).await?;
+        status.backward_counted = self.counted(link, &link.b, link.unshaped.get().1).await?;
         Ok(if reversed { status.reversed() } else { status })
+    }
+
+    /// What was counted at an end; none where no discipline shapes there. The relay cannot be got around.
+    async fn counted(&self, link: &Link, device: &Device, unshaped: u64) -> Result<Option<Shaped>> {
+        if !link.netem.get() {
+            return Ok(None);
+        }
+        let Counted { left, shaped, dropped } = self.kernel_counts(device).await?;
+        Ok(Some(Shaped { shaped, dropped, bypassed: left.saturating_sub(unshaped + shaped) }))
+    }
+
+    async fn kernel_counts(&self, device: &Device) -> Result<Counted> {
+        let counted = self.route(&device.namespace)?.counted(device.index).await;
+        counted.map_err(LabError::netlink(format!("read the counters of {} of {}", device.interface, device.namespace)))
     }
 
     /// All links and the relay's CPU time, ns.
@@ -187,6 +205,7 @@ impl Links {
     /// Sets the queueing disciplines of a link without relay.
     async fn shape(&self, link: &Link, (forward, backward): (DirectionSpec, DirectionSpec)) -> Result<()> {
         let impaired = !shape::is_plain(&forward) || !shape::is_plain(&backward);
+        let fresh = impaired && !link.netem.get();
         let netem = link.netem.get() || impaired;
         link.netem.set(netem);
         for (device, spec, seed) in [(&link.a, forward, link.seed), (&link.b, backward, !link.seed)] {
@@ -196,6 +215,12 @@ impl Links {
                 None => route.clear_qdisc(device.index).await,
             };
             done.map_err(LabError::netlink(format!("shape {} of {}", device.interface, device.namespace)))?;
+        }
+        if fresh {
+            // A new discipline counts from 0, its interface does not.
+            let before = |counted: Counted| counted.left.saturating_sub(counted.shaped);
+            let (a, b) = (self.kernel_counts(&link.a).await?, self.kernel_counts(&link.b).await?);
+            link.unshaped.set((before(a), before(b)));
         }
         Ok(())
     }
@@ -288,6 +313,7 @@ impl Link {
             up: Cell::new(true),
             specs: Cell::new((link.forward, link.backward)),
             netem: Cell::new(service == LinkService::Netem),
+            unshaped: Cell::new((0, 0)),
             seed: job.seed.wrapping_add(u64::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         }
     }
@@ -325,6 +351,8 @@ impl Link {
             up: self.up.get(),
             forward,
             backward,
+            forward_counted: None,
+            backward_counted: None,
         }
     }
 }

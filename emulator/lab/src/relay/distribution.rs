@@ -47,6 +47,16 @@ impl Distribution {
         }
     }
 
+    /// Standard deviation of what the table holds, in units of the jitter.
+    #[must_use]
+    pub fn deviation_of_table(self) -> f64 {
+        let table = self.kernel_table();
+        let moment = |power: i32, around: f64| {
+            table.iter().map(|&v| (f64::from(v) / SCALE - around).powi(power)).sum::<f64>() / table.len() as f64
+        };
+        moment(2, moment(1, 0.0)).sqrt()
+    }
+
     /// The table that has the kernel draw from this distribution. Uniform too: a kernel that was given a table keeps it
     /// until it is given another one, whatever else is changed.
     #[must_use]

@@ -32,6 +32,8 @@ pub struct Task {
 pub enum End {
     /// With this exit code.
     Code(u8),
+    /// By this signal.
+    Signal(i32),
     /// It never ran.
     Failed(String),
 }

@@ -22,8 +22,8 @@ use crate::rundir::{self, RunDir};
 
 /// How long a guest may take until its program runs; it takes half a second.
 const BOOT_WITHIN: Duration = Duration::from_secs(30);
-/// How long it may go without a sign of life, of which there is one a second.
-const SILENT_FOR: Duration = Duration::from_secs(60);
+/// How long a guest may usually go without a sign of life, of which there is one a second.
+pub const SILENT_FOR: Duration = Duration::from_secs(60);
 /// How long it may take to end after an interrupt, and to switch itself off.
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// How often its output is looked at.
@@ -48,6 +48,8 @@ pub struct GuestOptions {
     pub writable: Vec<PathBuf>,
     /// Where the console's log is left when the guest does not end in order.
     pub console_folder: PathBuf,
+    /// How long it may go without a sign of life, of which there is one a second.
+    pub silent_for: Duration,
 }
 
 /// Takes what a guest says.
@@ -80,6 +82,7 @@ pub struct Guest {
     directory: RunDir,
     exchange: Exchange,
     console_folder: PathBuf,
+    silent_for: Duration,
     began: Instant,
 }
 
@@ -119,7 +122,8 @@ impl Guest {
         };
         let lifeline = keeper.stdin.take();
         let console_folder = options.console_folder.clone();
-        Ok(Self { keeper, lifeline, directory, exchange, console_folder, began: Instant::now() })
+        let silent_for = options.silent_for;
+        Ok(Self { keeper, lifeline, directory, exchange, console_folder, silent_for, began: Instant::now() })
     }
 
     /// Follows the guest until it ends. Each message of `interrupts` asks it to end: the first in order, the second at once.
@@ -151,7 +155,7 @@ impl Guest {
                 self.interrupt()?;
                 life.asked_to_end = Some(Instant::now());
             }
-            if let Some(why) = life.overdue(&self.exchange) {
+            if let Some(why) = life.overdue(self.silent_for) {
                 return Err(self.gone_wrong(&why));
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -167,6 +171,11 @@ impl Guest {
     fn conclude(&self, status: ExitStatus, boot: Duration) -> Result<GuestEnd> {
         match Exchange::read::<End>(&self.exchange.end()) {
             Ok(End::Code(code)) => Ok(GuestEnd { code, boot }),
+            Ok(End::Signal(signal)) => {
+                let name =
+                    nix::sys::signal::Signal::try_from(signal).map_or("an unknown signal", |signal| signal.as_str());
+                Err(self.gone_wrong(&format!("{name} ended the guest's program (is --memory enough?)")))
+            }
             Ok(End::Failed(reason)) => Err(LabError::Guest(reason)),
             Err(_) => Err(self.gone_wrong(&format!("the guest's kernel died ({status})"))),
         }
@@ -363,7 +372,7 @@ impl Life {
     }
 
     /// Why it is time to give the guest up.
-    fn overdue(&self, exchange: &Exchange) -> Option<String> {
+    fn overdue(&self, silent_for: Duration) -> Option<String> {
         let over = |since: Option<Instant>, within: Duration| since.is_some_and(|since| since.elapsed() > within);
         if self.boot.is_none() && self.began.elapsed() > BOOT_WITHIN {
             return Some(format!("the guest did not run its program within {} s", BOOT_WITHIN.as_secs()));
@@ -374,10 +383,7 @@ impl Life {
         if over(self.asked_to_end, END_WITHIN) {
             return Some(format!("the guest did not end within {} s of the interrupt", END_WITHIN.as_secs()));
         }
-        let silent = self.end_seen.is_none() && over(self.last.as_ref().map(|(_, at)| *at), SILENT_FOR);
-        silent.then(|| {
-            let path = exchange.alive();
-            format!("the guest has shown no sign of life for {} s ({})", SILENT_FOR.as_secs(), path.display())
-        })
+        let silent = self.end_seen.is_none() && over(self.last.as_ref().map(|(_, at)| *at), silent_for);
+        silent.then(|| format!("the guest has shown no sign of life for {} s", silent_for.as_secs()))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
@@ -34,7 +34,7 @@ pub fn run_init(directory: &Path) -> ExitCode {
     }
     let exchange = Exchange::at(directory);
     let end = match run(&exchange) {
-        Ok(code) => End::Code(code),
+        Ok(end) => end,
         Err(error) => End::Failed(error.one_line()),
     };
     if let End::Failed(reason) = &end {
@@ -60,7 +60,7 @@ fn switch_off() {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn run(exchange: &Exchange) -> Result<u8> {
+fn run(exchange: &Exchange) -> Result<End> {
     mount_kernel_views()?;
     let task: Task = Exchange::read(&exchange.task())?;
     mount_host_folder(exchange.path())?;
@@ -69,8 +69,8 @@ fn run(exchange: &Exchange) -> Result<u8> {
     }
     modules::load_needed(&task.modules)?;
     let _ = nix::unistd::sethostname("damc-guest");
-    let mut child = start(exchange, &task)?;
-    attend(exchange, &mut child)
+    let child = start(exchange, &task)?;
+    attend(exchange, &child)
 }
 
 /// What shows the guest's own kernel and memory, and not the host's.
@@ -123,7 +123,7 @@ fn start(exchange: &Exchange, task: &Task) -> Result<Child> {
 }
 
 /// Waits for the task, reaps what falls to process 1, shows signs of life, passes an interrupt on.
-fn attend(exchange: &Exchange, child: &mut Child) -> Result<u8> {
+fn attend(exchange: &Exchange, child: &Child) -> Result<End> {
     let mut deaths = SigSet::empty();
     deaths.add(Signal::SIGCHLD);
     deaths.thread_block().map_err(LabError::sys("block SIGCHLD"))?;
@@ -139,8 +139,8 @@ fn attend(exchange: &Exchange, child: &mut Child) -> Result<u8> {
             fs::write(exchange.alive(), beat.to_string()).map_err(LabError::io("show a sign of life"))?;
             shown = Some(beat);
         }
-        if let Some(code) = reaped(pid) {
-            return Ok(code);
+        if let Some(end) = reaped(pid) {
+            return Ok(end);
         }
         if !interrupted && exchange.interrupt().exists() {
             interrupted = true;
@@ -153,18 +153,14 @@ fn attend(exchange: &Exchange, child: &mut Child) -> Result<u8> {
     }
 }
 
-/// Takes the states of all children that ended; the exit code of the task's when it is among them.
-fn reaped(task: Pid) -> Option<u8> {
-    let code = |status: ExitStatus| {
-        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-        u8::try_from(code).unwrap_or(1)
-    };
+/// Takes the states of all children that ended; how the task did when it is among them.
+fn reaped(task: Pid) -> Option<End> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, number)) if pid == task => return Some(u8::try_from(number).unwrap_or(1)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == task => {
-                return Some(code(ExitStatus::from_raw(signal as i32)));
+            Ok(WaitStatus::Exited(pid, code)) if pid == task => {
+                return Some(End::Code(u8::try_from(code).unwrap_or(1)));
             }
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == task => return Some(End::Signal(signal as i32)),
             Ok(WaitStatus::StillAlive) | Err(_) => return None,
             Ok(_) => {}
         }

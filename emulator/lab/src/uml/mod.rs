@@ -17,7 +17,7 @@ mod install;
 mod keeper;
 mod modules;
 
-pub use host::{Guest, GuestEnd, GuestOptions, Output};
+pub use host::{Guest, GuestEnd, GuestOptions, Output, SILENT_FOR};
 pub use inside::run_init;
 pub use install::{Installation, PACKAGE};
 pub use keeper::{KeeperArgs, run_keeper};

@@ -32,11 +32,16 @@ pub fn missing_permission() -> Option<String> {
 
 /// Runs a test on a thread of its own, which is given up when it takes too long.
 pub fn within_deadline(name: &str, test: Test) -> Result<(), Failed> {
+    within(DEADLINE, name, test)
+}
+
+/// The same with another deadline.
+pub fn within(deadline: Duration, name: &str, test: Test) -> Result<(), Failed> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(test()));
-    match receiver.recv_timeout(DEADLINE) {
+    match receiver.recv_timeout(deadline) {
         Ok(outcome) => outcome,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("{name} took longer than {DEADLINE:?}").into()),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("{name} took longer than {deadline:?}").into()),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(format!("{name} panicked").into()),
     }
 }

@@ -34,6 +34,8 @@ pub enum Depth {
     Short,
     /// About ten seconds, every property: for `damc doctor --calibrate`.
     Long,
+    /// Half a minute, thirty specs: to compare what serves links.
+    Grid,
 }
 
 /// A property of a link.
@@ -65,6 +67,8 @@ pub enum Property {
 /// One property, asked and measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
+    /// What the link was told, whole.
+    pub spec: DirectionSpec,
     /// Which.
     pub property: Property,
     /// What was asked, in the property's unit.
@@ -79,6 +83,10 @@ pub struct Measurement {
     pub p50: Option<f64>,
     /// 99th percentile, where the property has one.
     pub p99: Option<f64>,
+    /// What RFC 3550's interarrival jitter (section 6.4.1) settles at, ms: the mean difference of the transit times of
+    /// frames that arrived one after the other. Where delays were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rfc3550_ms: Option<f64>,
     /// Within [`Tolerance`].
     pub within: bool,
 }
