@@ -24,13 +24,17 @@ pub struct Lateness {
     pub worst: Duration,
     /// Sum, for the mean.
     total: Duration,
-    /// Wake-ups that were late by more than a tenth of a detection time.
+    /// Wake-ups that were late by more than [`LATE`].
     pub late: u64,
     /// How long a silent failure goes unnoticed at the run's pace: what lateness is judged by.
     pub detection: Duration,
     /// What the kernel accounts; none where it does not.
     pub account: Option<Account>,
 }
+
+/// From here on a wake-up counts as late: a tenth of the default detection time of 150 ms. It does not stretch with the
+/// pace: the thresholds of a topology do not either.
+pub const LATE: Duration = Duration::from_millis(15);
 
 /// Shares of an interval, 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -72,7 +76,7 @@ impl std::fmt::Display for Lateness {
             self.worst.as_secs_f64() * 1e3,
             self.late,
             self.wakeups,
-            (self.detection / 10).as_millis()
+            LATE.as_millis()
         )?;
         match self.account {
             Some(Account { waiting, stolen }) => {
@@ -164,7 +168,7 @@ impl LoadWatch {
                 l.wakeups += 1;
                 l.total += late;
                 l.worst = l.worst.max(late);
-                l.late += u64::from(late > detection / 10);
+                l.late += u64::from(late > LATE);
             }
         })?;
         Ok(Self { current, history: Mutex::new(VecDeque::from([Totals::now()])), stop, thread: Some(thread) })

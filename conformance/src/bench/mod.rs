@@ -89,6 +89,12 @@ impl Bench {
         Duration::from_millis(8 * (detect + self.pace.retransmit_ms) + 2 * self.pace.spf_long_ms)
     }
 
+    /// Time from one frame of a stream to the next; the lab sends none further apart than 10 ms.
+    #[must_use]
+    pub fn spacing(&self, quiet: Duration) -> Duration {
+        self.host.stretched(quiet).min(Duration::from_millis(10))
+    }
+
     /// Deadline of a call that is expected to succeed, ms.
     #[must_use]
     pub fn call_deadline_ms(&self) -> u64 {

@@ -359,7 +359,8 @@ async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         let method = if turn < SLEEPERS { "sleep" } else { "echo" };
         let argument = format!("{}{}", 400 + turn, " ".repeat(service));
         async move {
-            let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 8000);
+            // Four times what one call gets: they wait for one another.
+            let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 4 * bench.call_deadline_ms());
             let reply = bench.call_with(caller, target, method, &[argument.as_str()], adjust).await?;
             Ok::<_, damc_lab::LabError>(reply.result.as_deref() == Some(argument.as_str()))
         }

@@ -429,14 +429,14 @@ async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &st
 
 // ===== central outages =====
 
-/// Calls at [`CALL_RATE`] for as long as `during` takes, and a little longer; returns how many were made and which failed.
+/// Calls at [`CALL_RATE`], fewer on a slow host, for as long as `during` takes, and a little longer; returns how many were made and which failed.
 async fn under_load<T>(
     bench: &Bench,
     (pod, target): (&str, &str),
     during: impl Future<Output = Result<T, Stop>>,
 ) -> Result<(T, usize, Vec<String>), Stop> {
     let management = bench.lab.management(pod)?;
-    let mut ticks = tokio::time::interval(Duration::from_millis(1000 / CALL_RATE));
+    let mut ticks = tokio::time::interval(bench.host.stretched(Duration::from_millis(1000 / CALL_RATE)));
     let mut calls = tokio::task::JoinSet::new();
     tokio::pin!(during);
     let mut done = None;
@@ -446,18 +446,19 @@ async fn under_load<T>(
             outcome = &mut during, if done.is_none() => done = Some(outcome?),
             _ = ticks.tick() => {
                 let (management, name) = (management.clone(), target.to_owned());
+                let (deadline_ms, within) = (bench.call_deadline_ms(), bench.host.stretched(Duration::from_secs(5)));
                 calls.spawn(async move {
                     let request = CallRequest {
                         name,
                         method: "echo".into(),
                         args: vec!["load".into()],
-                        deadline_ms: 2000,
+                        deadline_ms,
                         trace: false,
                         source: None,
                         flow: None,
                     };
                     let reply: Result<damc_mgmt::view::CallReply, _> =
-                        management.post("/call", &request, Duration::from_secs(5)).await;
+                        management.post("/call", &request, within).await;
                     reply.map_or_else(|e| Some(e.to_string()), |r| r.error)
                 });
                 if done.is_some() {

@@ -166,7 +166,7 @@ async fn churn(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let thrown = 2 * CHANGES as u64;
     let probe = |i: u64| Ok(Thrown::echo(&target, &source, first + i)?.flow(flow_of(i)));
     let probes = (0..thrown).map(probe).collect::<Result<Vec<_>, Stop>>()?;
-    bench.stream(&caller, &chain[0], &probes, Duration::from_millis(1)).await?;
+    bench.stream(&caller, &chain[0], &probes, bench.spacing(Duration::from_millis(1))).await?;
     for _ in 0..CHANGES {
         let (near, far) = &ends[rng.random_range(0..ends.len())];
         bench.set_cost(near, far, rng.random_range(1..20)).await?;

@@ -99,12 +99,16 @@ fn conclude(finished: &Finished) -> Outcome {
     }
     let unmet = unmet(&report.cases);
     if !unmet.is_empty() {
-        print!("
-{unmet}");
+        print!(
+            "
+{unmet}"
+        );
     }
     for bypassed in &report.lab.bypassed {
-        println!("
-not faithful: {bypassed}");
+        println!(
+            "
+not faithful: {bypassed}"
+        );
     }
     println!("\n{}", summary_line(report));
     match &finished.folder {
