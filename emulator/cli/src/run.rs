@@ -99,16 +99,10 @@ fn conclude(finished: &Finished) -> Outcome {
     }
     let unmet = unmet(&report.cases);
     if !unmet.is_empty() {
-        print!(
-            "
-{unmet}"
-        );
+        print!("\n{unmet}");
     }
     for bypassed in &report.lab.bypassed {
-        println!(
-            "
-not faithful: {bypassed}"
-        );
+        println!("\nnot faithful: {bypassed}");
     }
     println!("\n{}", summary_line(report));
     match &finished.folder {

@@ -36,8 +36,11 @@ fn main() -> ExitCode {
 /// Keeps what a guest says.
 #[derive(Debug, Default)]
 pub struct Heard {
+    /// Standard output.
     pub stdout: Vec<u8>,
+    /// Standard error.
     pub stderr: Vec<u8>,
+    /// How long it took to boot, once it has.
     pub booted: Option<Duration>,
 }
 

@@ -139,6 +139,8 @@ impl Calibration {
 /// How often a property that came out wrong is measured again. A right link leaves a 99 % interval once in a hundred
 /// measurements, and a loaded host spoils a tenth of a second now and then.
 const REPEATS: usize = 2;
+/// … and how often where backends are compared: each of thirty specs has to come out right on both.
+const REPEATS_OF_GRID: usize = 8;
 
 /// Measures a link. Takes as long as [`Depth`] says, a little longer where something has to be measured again.
 pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) -> Result<Calibration, String> {
@@ -147,9 +149,10 @@ pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) 
     let mut bench = train::Bench::new(sender, receiver);
     let mut measurements = Vec::new();
     let mut reasons = Vec::new();
+    let repeats = if depth == Depth::Grid { REPEATS_OF_GRID } else { REPEATS };
     for step in plan::steps(depth) {
         let mut outcome = Vec::new();
-        for _ in 0..=REPEATS {
+        for _ in 0..=repeats {
             apply(&step.spec)?;
             let train = bench.send(&step.train).map_err(|e| format!("calibration link: {e}"))?;
             outcome = step.measure(&train, &tolerance);
