@@ -290,7 +290,10 @@ async fn answer_leads_to_lsa(bench: &Bench, findings: &mut Findings) -> Result<(
     if let (Some(half), Some(worst)) = (took.get(took.len() / 2), took.last()) {
         findings.figure("positive answer to LSA on an SR link, median", half.as_secs_f64() * 1e3, "ms");
         findings.figure("positive answer to LSA on an SR link, worst", worst.as_secs_f64() * 1e3, "ms");
-        findings.check(*half < bench.host.stretched(ANSWER_TO_LSA), format!("{pod}: {} LSAs followed, half within {half:?}", took.len()));
+        findings.check(
+            *half < bench.host.stretched(ANSWER_TO_LSA),
+            format!("{pod}: {} LSAs followed, half within {half:?}", took.len()),
+        );
     }
     bench.unregister(&names).await
 }
