@@ -230,7 +230,7 @@ fn memory_folder(memory_mib: u64) -> Result<PathBuf> {
             .collect();
     let fits = |folder: &PathBuf| {
         statvfs(folder).is_ok_and(|file_system| {
-            let free = file_system.blocks_available() as u64 * file_system.fragment_size() as u64;
+            let free = file_system.blocks_available() * file_system.fragment_size();
             !file_system.flags().intersects(FsFlags::ST_NOEXEC | FsFlags::ST_RDONLY) && free >> 20 >= memory_mib
         }) && nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok()
     };
