@@ -60,7 +60,7 @@ fn lab_relay() -> ExitCode {
     }
 }
 
-/// `uml-keeper --directory DIR --kernel FILE --memory-mib N --turn N`.
+/// `uml-keeper --directory DIR --kernel FILE --memory-mib N --turn N [--inner]`.
 fn uml_keeper(arguments: &[String]) -> ExitCode {
     let parsed = (|| {
         Some(KeeperArgs {
@@ -68,6 +68,7 @@ fn uml_keeper(arguments: &[String]) -> ExitCode {
             kernel: PathBuf::from(value(arguments, "--kernel")?),
             memory_mib: value(arguments, "--memory-mib")?.parse().ok()?,
             turn: value(arguments, "--turn")?.parse().ok()?,
+            inner: arguments.iter().any(|argument| argument == "--inner"),
         })
     })();
     parsed.map_or_else(misused, |arguments| run_keeper(&arguments))

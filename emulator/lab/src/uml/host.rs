@@ -28,6 +28,8 @@ pub const SILENT_FOR: Duration = Duration::from_secs(60);
 const END_WITHIN: Duration = Duration::from_secs(20);
 /// How often its output is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The host's limit of mappings of a process.
+const MAPPINGS_LIMIT: &str = "/proc/sys/vm/max_map_count";
 /// Lines of the console's log that an error shows.
 const LAST_LINES: usize = 12;
 /// Least memory a lab fits into, MiB.
@@ -186,13 +188,23 @@ impl Guest {
         let text = fs::read(self.exchange.console()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
+        let limit = fs::read_to_string(MAPPINGS_LIMIT).unwrap_or_default();
+        let hint = if text.contains("vm.max_map_count") {
+            format!(
+                "; the host allows a process {} mappings, and each page of a guest's process may be one: allow more with \
+                 `sysctl vm.max_map_count=1048576`, or run one suite at a time",
+                limit.trim()
+            )
+        } else {
+            String::new()
+        };
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ");
         let kept = self.console_folder.join(format!("uml-console-{}.log", std::process::id()));
         let log = match fs::copy(self.exchange.console(), &kept) {
             Ok(_) => format!("its console's log is {}", kept.display()),
             Err(error) => format!("its console's log could not be kept in {}: {error}", kept.display()),
         };
-        LabError::Guest(format!("{why}; {log}, which ends\n  {last}"))
+        LabError::Guest(format!("{why}{hint}; {log}, which ends\n  {last}"))
     }
 }
 

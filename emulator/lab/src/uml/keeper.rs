@@ -29,13 +29,16 @@ pub struct KeeperArgs {
     pub memory_mib: u64,
     /// Which of the CPUs it may use is the guest's.
     pub turn: usize,
+    /// This one is the first process of the guest's pid namespace already.
+    pub inner: bool,
 }
 
 /// The whole of `uml-keeper`: runs the guest's kernel until it ends, or until standard input does, whose other end the
 /// caller holds: then the caller is gone. The process must have a single thread.
 #[must_use]
 pub fn run_keeper(args: &KeeperArgs) -> ExitCode {
-    match keep(args) {
+    let outcome = if args.inner { keep(args) } else { keep_apart() };
+    match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("uml-keeper: {}", error.one_line());
@@ -44,16 +47,31 @@ pub fn run_keeper(args: &KeeperArgs) -> ExitCode {
     }
 }
 
+/// Starts this program once more as the first process of a pid namespace and waits for it. The kernel itself must not be
+/// the first: it panics by aborting, which a first process is immune to.
+fn keep_apart() -> Result<u8> {
+    if let Err(error) = enter_pid_namespace() {
+        // Without one the group is killed all the same; only a keeper that is killed itself would leave processes.
+        eprintln!("uml-keeper: no pid namespace: {}", error.one_line());
+    }
+    let mut inner = Command::new("/proc/self/exe");
+    inner.arg0("damc").args(std::env::args_os().skip(1)).arg("--inner");
+    // SAFETY: only prctl is called between fork and exec.
+    unsafe {
+        inner.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?));
+    }
+    let doing = "start the first process of the guest's pid namespace";
+    let status = inner.spawn().and_then(|mut inner| inner.wait()).map_err(LabError::io(doing))?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
 fn keep(args: &KeeperArgs) -> Result<u8> {
     // Before there is a child: its death must not be missed.
     let mut deaths = SigSet::empty();
     deaths.add(Signal::SIGCHLD);
     deaths.thread_block().map_err(LabError::sys("block SIGCHLD"))?;
     let deaths = SignalFd::with_flags(&deaths, SfdFlags::SFD_CLOEXEC).map_err(LabError::sys("wait for SIGCHLD"))?;
-    if let Err(error) = enter_pid_namespace() {
-        // Without one the group is killed below; only a keeper that is killed itself would leave processes.
-        eprintln!("uml-keeper: no pid namespace: {}", error.one_line());
-    }
     let mut kernel = start(args)?;
     let group = Pid::from_raw(kernel.id().cast_signed());
     let input = std::io::stdin();

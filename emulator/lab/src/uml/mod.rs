@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! damc run … --kernel uml         follows the guest's output and progress, passes interrupts on
-//!  └─ damc uml-keeper             one pid namespace where allowed: when it or the guest's kernel dies, all of it does
+//!  └─ damc uml-keeper, twice      one pid namespace where allowed: when it or the guest's kernel dies, all of it does
 //!      └─ linux.uml               the guest's kernel, pinned to one CPU; the host's files are its root, read-only
 //!          ┈ damc uml-init        process 1 of the guest: mounts, modules, then the same `damc run …` as its child
 //! ```

@@ -120,9 +120,10 @@ fn grid() -> Vec<Step> {
         damaging(0.2),
         overtaking(5, 0.25, 1),
         overtaking(10, 0.5, 5),
+        // No more than a guest on a busy host can carry in frames of this length.
+        rated(1_000_000, 60),
         rated(2_000_000, 100),
         rated(10_000_000, 200),
-        rated(50_000_000, 750),
         step(lossy_and_slow, Read::Loss, flood(4_000, true)),
         step(doubling_and_slow, Read::Duplicate, flood(3_000, true)),
         Step { spec: rated_and_slow, ..rated(10_000_000, 200) },
