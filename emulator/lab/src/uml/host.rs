@@ -198,6 +198,9 @@ impl Guest {
         } else {
             String::new()
         };
+        // What it died of stands before the traces that end it.
+        let panic = lines.iter().rfind(|line| line.contains("Kernel panic")).map(|line| format!(" ({line})"));
+        let why = format!("{why}{}", panic.unwrap_or_default());
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ");
         let kept = self.console_folder.join(format!("uml-console-{}.log", std::process::id()));
         let log = match fs::copy(self.exchange.console(), &kept) {
