@@ -1,6 +1,7 @@
 //! The bench every case stands on: a converged lab, its recording, its oracle, and ways to wait without sleeping.
 
 mod guests;
+mod log;
 pub mod quality;
 mod shape;
 mod tail;
