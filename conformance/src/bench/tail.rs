@@ -130,6 +130,25 @@ impl Bench {
         self.seen(from_ns, Wanted::default()).await
     }
 
+    /// All frames since the lab's first of the types that are wanted; calls as far as they are not forgotten.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn history(&self, wanted: impl Fn(MessageType) -> bool) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        let wanted = |e: &Entry<'_>| type_code(e).and_then(MessageType::from_code).is_some_and(&wanted);
+        Ok(tail.decoded(tail.frames.since(0).filter(wanted)))
+    }
+
+    /// All frames of every type at the ports of `node` since `from_ns`, as far as they are not forgotten.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn frames_at(&self, node: &str, from_ns: u64) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        Ok(tail.decoded(tail.frames.since(from_ns).filter(|e| tail.port(e).is_some_and(|p| p.node == node))))
+    }
+
     /// All frames since `from_ns` of every type: of what is forgotten after its case, the first at every port at least.
     ///
     /// # Errors

@@ -107,14 +107,14 @@ async fn no_set_up(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_everywhere(&names, bench.t_conv()).await?;
     let reply = bench.call(&caller, &names[0], "whoami", &[]).await?;
     findings.check_eq(&reply.result.as_deref(), &Some(names[0].as_str()), format!("first call of {}", names[0]));
-    let frames = bench.frames_of_every_type(0).await?;
-    let mine: Vec<_> = frames.iter().filter(|s| s.node == caller && s.sent && s.is_for(&names[0])).collect();
+    let frames = bench.frames_at(&caller, 0).await?;
+    let mine: Vec<_> = frames.iter().filter(|s| s.sent && s.is_for(&names[0])).collect();
     let types: Vec<_> = mine.iter().map(|s| s.message_type()).collect();
     findings.check_eq(&types, &vec![MessageType::Data], "the only frame the caller ever sent there is the request");
     let owner = bench.owner_of(&far)?;
     let about =
         |s: &&Seen| matches!(s.data(), Some(d) if mine.first().and_then(|m| m.request()) == Some(d.correlation));
-    let at_owner = frames.iter().filter(|s| s.node == owner).filter(about).count();
+    let at_owner = bench.frames_at(&owner, 0).await?.iter().filter(about).count();
     findings.check_eq(&at_owner, &2, "the target's pod saw the request and sent the response, nothing else");
     bench.unregister(&names).await
 }

@@ -51,11 +51,9 @@ pub const CASES: &[Case] = &[
 
 async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let (mut elsewhere, mut announced, mut answered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
-    for s in bench.frames(0).await? {
+    for s in bench.history(|t| t.class() == Some(Class::Announcement)).await? {
         let roles = (bench.role(&s.node)?.1, bench.role(&s.port)?.1);
-        if s.message_type().class() == Some(Class::Announcement)
-            && !matches!(roles, (Role::Pod, Role::Sg) | (Role::Sg, Role::Pod))
-        {
+        if !matches!(roles, (Role::Pod, Role::Sg) | (Role::Sg, Role::Pod)) {
             elsewhere.insert((s.node.clone(), s.port.clone()));
         }
         match s.message() {
@@ -129,7 +127,7 @@ async fn namespace(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let mut judged = 0;
     for pod in bench.topology.of_kind(Role::Pod) {
         let (sg_id, _) = bench.role(&bench.sg_of(pod.id.as_str())?)?;
