@@ -84,10 +84,11 @@ impl Tail {
         self.recording.header().ports.get(usize::from(entry.port))
     }
 
-    /// Decodes frames and puts them in the order of their stamps.
+    /// Decodes frames and puts them in the order of their stamps. A clock may be coarser than a link is fast (a guest's
+    /// counts in 256 ns): of two at the same moment the one that was sent comes first.
     fn decoded<'a>(&self, entries: impl Iterator<Item = Entry<'a>>) -> Vec<Seen> {
         let mut seen: Vec<_> = entries.filter_map(|e| Seen::decode(&e, self.port(&e)?)).collect();
-        seen.sort_by_key(|s| s.at_ns);
+        seen.sort_by_key(|s| (s.at_ns, !s.sent));
         seen
     }
 
@@ -207,7 +208,7 @@ impl Bench {
                 let fresh = fresh.filter(|e| e.at_ns >= from_ns && !is_incessant(e));
                 let fresh = fresh.filter_map(|e| Seen::decode(&e, tail.port(&e)?));
                 let found = fresh.inspect(|_| count += 1).filter(|s| pick(s));
-                if let Some(seen) = found.min_by_key(|s| s.at_ns) {
+                if let Some(seen) = found.min_by_key(|s| (s.at_ns, !s.sent)) {
                     return Ok(seen);
                 }
                 looked_at = logs.map(Log::end);
