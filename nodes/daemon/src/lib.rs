@@ -20,6 +20,7 @@ mod carrier;
 mod config_file;
 mod control;
 mod counters;
+mod edge;
 mod effects;
 mod error;
 mod event_log;

@@ -1,8 +1,11 @@
 //! The node's ports: interfaces, their Ethernet headers, and sockets on them.
 
+use std::sync::Arc;
+
 use damc_link::{ETHERNET_HEADER, Filter, RawSocket, SendReport, Transmit};
 use damc_mgmt::config::PortConfig;
 
+use crate::edge::{PeerAddress, PodPort};
 use crate::error::NodeError;
 
 /// A socket on a port, for one kind of frames.
@@ -33,6 +36,12 @@ fn open_one(port: &PortConfig, filter: Filter) -> Result<PortSocket, NodeError> 
     let socket = RawSocket::open_on(&port.interface, filter).map_err(refused(port))?;
     let header = damc_link::ethernet_header(damc_link::mac(&port.interface).map_err(refused(port))?);
     Ok(PortSocket { socket, header })
+}
+
+/// Opens a socket for IPv6 packets on a port that leads to a pod.
+pub(crate) fn open_for_packets(port: &PortConfig, peer: Arc<PeerAddress>) -> Result<PodPort, NodeError> {
+    let socket = RawSocket::open_on(&port.interface, Filter::Ipv6).map_err(refused(port))?;
+    Ok(PodPort { socket, own: damc_link::mac(&port.interface).map_err(refused(port))?, peer })
 }
 
 fn refused(port: &PortConfig) -> impl Fn(damc_link::LinkError) -> NodeError + '_ {

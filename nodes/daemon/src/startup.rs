@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use damc_forward::HashKey;
+use damc_gateway::{Gateway, Options};
 use damc_link::{Filter, monotonic_now};
-use damc_mgmt::config::NodeConfig;
+use damc_mgmt::config::{NodeConfig, PortConfig};
 use damc_mgmt::event::EventKind;
 use damc_proto::context::ConfigError;
 use damc_wire::{Name, NodeId, Role, Timestamp};
@@ -18,13 +19,14 @@ use crate::admin::{self, Admin};
 use crate::carrier::Carrier;
 use crate::control::{Control, Waiter, ending_signals};
 use crate::counters::Counters;
+use crate::edge::{Edge, PeerAddress};
 use crate::effects::Effects;
 use crate::error::NodeError;
 use crate::event_log::EventLog;
 use crate::forwarding::Forwarder;
 use crate::mailbox::Mailbox;
 use crate::plane::Plane;
-use crate::{config_file, ports, service};
+use crate::{config_file, forwarding, ports, service};
 
 /// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
 const LOG_VARIABLE: &str = "DAMC_LOG";
@@ -95,7 +97,14 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
         counters: vec![Arc::clone(&control_counters), Arc::clone(&forwarding_counters)],
     };
     let plane = forwards.then(|| Plane::new(HashKey(random[1], random[2])));
-    if let Some(plane) = &plane {
+    let peers: Vec<Arc<PeerAddress>> = config.ports.iter().map(|_| Arc::default()).collect();
+    let mut plane = plane;
+    if let Some(plane) = &mut plane {
+        let edge = if role == Role::Sg {
+            Some(edge(&config, plane, &peers, (random[1].rotate_left(7), random[2]), &forwarding_counters)?)
+        } else {
+            None
+        };
         let forwarder = Forwarder {
             node,
             ports: std::mem::take(&mut routed_ports),
@@ -103,6 +112,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
             counters: forwarding_counters,
             deliveries: Arc::clone(&deliveries),
             refusals: Arc::clone(&refusals),
+            edge,
         };
         forwarder.spawn()?;
     }
@@ -116,7 +126,27 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     events.push(monotonic_now(), EventKind::Ready);
     say_ready();
     let _ended = Cleanup(config.admin_socket);
-    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter }.run()
+    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter, peers }.run()
+}
+
+/// The gateway of an SG with a socket for packets on every port that leads to a pod.
+fn edge(
+    config: &NodeConfig,
+    plane: &mut Plane,
+    peers: &[Arc<PeerAddress>],
+    key: (u64, u64),
+    counters: &Arc<Counters>,
+) -> Result<Edge, NodeError> {
+    let (book, gone) = plane.keep_names(&config.domain)?;
+    let id = NodeId::new(&config.node).ok();
+    let node = id.and_then(|id| Name::of_node(&config.domain, &id).ok());
+    let node = node.ok_or_else(|| NodeError::Usage("damc-sg".into()))?;
+    let options = Options { domain: config.domain.clone(), node, key, serves: false };
+    let pod = |(port, peer): (&PortConfig, &Arc<PeerAddress>)| {
+        (port.peer_role == Role::Pod.label()).then(|| ports::open_for_packets(port, Arc::clone(peer))).transpose()
+    };
+    let ports = config.ports.iter().zip(peers).map(pod).collect::<Result<_, _>>()?;
+    Ok(Edge::new(Gateway::new(&options), book, ports, gone, Arc::clone(counters), forwarding::BATCH))
 }
 
 /// Tells whoever started us. It may have closed its end, and that is its business.

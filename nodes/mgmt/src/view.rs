@@ -248,6 +248,10 @@ pub struct CountersView {
     pub forwarded: u64,
     /// Frames delivered locally.
     pub delivered: u64,
+    /// SG: what passed the gateway to programs in pods, by label: `packets_from_pods`, `packets_to_pods`, `answers`,
+    /// `flows`, ….
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gateway: BTreeMap<String, u64>,
 }
 
 /// `/announcements` of an SG: what pods announced and what became of it; of a pod: its own services.

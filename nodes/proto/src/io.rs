@@ -233,6 +233,13 @@ pub enum FibOp {
         /// Rule.
         rule: Admission,
     },
+    /// SG: the pools that admitted instances behind a port are in. For the gateway, which speaks for pools too.
+    Pools {
+        /// Port.
+        port: PortId,
+        /// Pool and instance; each instance is one of the names the port admits.
+        members: Vec<(Name, Name)>,
+    },
     /// A port went down or came up: next hops over it are skipped at once, before any route changes.
     PortState {
         /// Port.

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::adjacency::Received;
 use crate::auth::registrar::{Action, Announcer, Directory, Holder, Registrar};
 use crate::context::{ConfigError, Context};
-use crate::io::{Admission, Input, Machine, Outbox, Output, PortId};
+use crate::io::{Admission, FibOp, Input, Machine, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::nack::{Nacks, refusal_for};
 use crate::qos::agent::QosAgent;
@@ -125,7 +125,10 @@ impl Sg {
             }
             Action::Originate(claim) => self.router.originate_prefix(now, claim, out),
             Action::Withdraw { prefix, pod } => self.router.withdraw_prefix(now, &prefix, &pod, out),
-            Action::Admit { port, sources } => self.router.set_admission(port, Admission::Sources(sources), out),
+            Action::Admit { port, sources, pools } => {
+                self.router.set_admission(port, Admission::Sources(sources), out);
+                out.push(Output::Fib(vec![FibOp::Pools { port, members: pools }]));
+            }
             Action::Event(event) => out.event(event),
             Action::Dropped { port, reason } => out.dropped(Some(port), reason),
         }

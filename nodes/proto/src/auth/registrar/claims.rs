@@ -110,6 +110,7 @@ pub(super) struct PodRecord {
     pub notices: BTreeMap<Name, Notice>,
     pub advertised: BTreeMap<Name, PrefixClaim>,
     pub admitted: Vec<Name>,
+    pub memberships: Vec<(Name, Name)>,
 }
 
 impl PodRecord {
@@ -124,6 +125,7 @@ impl PodRecord {
             notices: BTreeMap::new(),
             advertised: BTreeMap::new(),
             admitted: Vec::new(),
+            memberships: Vec::new(),
         }
     }
 
@@ -217,6 +219,14 @@ impl PodRecord {
     pub fn sources(&self) -> Vec<Name> {
         let granted = self.claims.iter().filter(|(_, c)| !c.is_pool() && c.held().is_some());
         granted.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Granted pools, each with its granted instances.
+    pub fn memberships(&self) -> Vec<(Name, Name)> {
+        let pools = self.claims.iter().filter(|(_, c)| c.is_pool() && c.held().is_some());
+        let granted = |name: &Name| self.claims.get(name).is_some_and(|c| c.held().is_some());
+        let members = |pool: &Name| self.members(pool).map(|(m, _)| m.clone()).filter(granted).collect::<Vec<_>>();
+        pools.flat_map(|(pool, _)| members(pool).into_iter().map(|m| (pool.clone(), m))).collect()
     }
 
     /// Makes room for one more transaction; false where all of them still wait for their outcome.

@@ -58,6 +58,8 @@ pub enum Action {
         port: PortId,
         /// Accepted names.
         sources: Vec<Name>,
+        /// Accepted pools, each with an accepted name in it.
+        pools: Vec<(Name, Name)>,
     },
     /// Tell.
     Event(EventKind),
@@ -176,7 +178,7 @@ impl Registrar {
 
     /// A pod's adjacency is up: nothing of it is admitted yet.
     pub fn pod_up(&mut self, pod: NodeId, port: PortId, certificate: Arc<Certificate>) {
-        self.actions.push_back(Action::Admit { port, sources: Vec::new() });
+        self.actions.push_back(Action::Admit { port, sources: Vec::new(), pools: Vec::new() });
         self.pods.insert(pod, PodRecord::new(port, certificate));
     }
 
