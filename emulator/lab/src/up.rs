@@ -166,6 +166,7 @@ fn job(plan: &Plan, options: &UpOptions, program: PathBuf, folder: &Path, direct
     Job {
         lab: plan.lab.clone(),
         topology: plan.topology.clone(),
+        domain: plan.domain.clone(),
         seed: plan.seed,
         links_by: options.links_by,
         all_relayed: options.all_relayed,

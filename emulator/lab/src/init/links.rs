@@ -17,11 +17,10 @@ use crate::exec::rtnl::{Rtnl, VethEnd};
 use crate::exec::shape;
 use crate::job::{Job, LinkJob, LinksBy};
 use crate::relay::spec::{DirectionChange, DirectionSpec};
+use crate::exec::MTU;
 use crate::relay::{RelayClient, RelayConfig, RelayLink};
 use crate::rundir::RunDir;
 
-/// MTU of every interface of a lab.
-const MTU: u32 = 1500;
 /// Requests under way at once; more would overrun the buffer that the kernel's answers wait in.
 const PIPELINE: usize = 16;
 
@@ -215,6 +214,14 @@ impl Links {
     async fn set_up(&self, device: &Device, up: bool) -> Result<()> {
         let doing = format!("set {} of {} {}", device.interface, device.namespace, if up { "up" } else { "down" });
         self.route(&device.namespace)?.set_up(device.index, up).await.map_err(LabError::netlink(doing))
+    }
+
+    /// The connection into a node's namespace, and the index of an interface there.
+    pub(super) fn way_into(&self, node: &str, interface: &str) -> Result<(&Rtnl, u32)> {
+        let devices = self.links.iter().flat_map(|link| [&link.a, &link.b]);
+        let device = devices.into_iter().find(|d| d.namespace == node && d.interface == interface);
+        let device = device.ok_or_else(|| LabError::Lab(format!("{node} has no interface {interface}")))?;
+        Ok((self.route(node)?, device.index))
     }
 
     fn route(&self, namespace: &str) -> Result<&Rtnl> {
