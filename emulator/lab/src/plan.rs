@@ -7,7 +7,7 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
+use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
@@ -286,6 +286,14 @@ fn config(
         prefix: service.prefix.to_string(),
         pool: service.pool.as_ref().map(ToString::to_string),
         weight: service.weight,
+        run: service.run.as_ref().map(|run| RunConfig {
+            argv: run.argv.clone(),
+            env: run.env.clone(),
+            cwd: topology.directory_of(run),
+            ready: run.ready.clone(),
+            ready_within_ms: run.within_ns / 1_000_000,
+            restart: run.restart,
+        }),
     };
     let licences = if node.kind == Role::Spa { licences(topology, node) } else { BTreeMap::new() };
     NodeConfig {
@@ -384,6 +392,9 @@ fn write_process(f: &mut fmt::Formatter<'_>, process: &Process) -> fmt::Result {
         write!(f, ", serves {}", service.prefix)?;
         if let Some(pool) = &service.pool {
             write!(f, " (pool {pool})")?;
+        }
+        if let Some(run) = &service.run {
+            write!(f, " by `{}`", run.argv.join(" "))?;
         }
     }
     for (pod, names) in &config.licences {

@@ -119,7 +119,14 @@ fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
         plan.processes.iter().filter_map(|process| missing_program(&process.program, folder)).collect();
     missing.sort();
     missing.dedup();
-    if missing.is_empty() { Ok(()) } else { Err(LabError::MissingPrograms(missing)) }
+    if !missing.is_empty() {
+        return Err(LabError::MissingPrograms(missing));
+    }
+    let services = plan.processes.iter().flat_map(|process| &process.config.services);
+    let programs = services.filter_map(|service| Some((service.prefix.clone(), service.run.as_ref()?)));
+    let missing = programs.filter_map(|(prefix, run)| Some((prefix, missing_word(run.argv.first()?, &run.cwd)?)));
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() { Ok(()) } else { Err(LabError::MissingServices(missing)) }
 }
 
 fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
@@ -127,6 +134,16 @@ fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
         Program::Own(name) => folder.join(name),
         Program::Foreign(words) => PathBuf::from(words.first()?),
     };
+    absent(wanted)
+}
+
+/// The program of a service: a path is one from its working directory.
+fn missing_word(word: &str, cwd: &Path) -> Option<PathBuf> {
+    let by_path = Path::new(word).components().count() > 1;
+    absent(if by_path { cwd.join(word) } else { PathBuf::from(word) })
+}
+
+fn absent(wanted: PathBuf) -> Option<PathBuf> {
     let by_path = wanted.components().count() > 1;
     let found = if by_path {
         is_program(&wanted)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use damc_forward::Verdict;
 use damc_link::monotonic_now;
+use damc_mgmt::config::RunConfig;
 use damc_proto::io::{Input, Machine, Order, Output, PortId};
 use damc_wire::{DropReason, Name, Timestamp};
 use serde_json::Value;
@@ -51,13 +52,14 @@ impl Effects {
         plane: Option<Plane>,
         events: Arc<EventLog>,
         counters: Arc<Counters>,
+        services: Supervisor,
     ) -> Self {
         Self {
             machine,
             outgoing: vec![Vec::new(); ports.len()],
             ports,
             plane,
-            services: Supervisor::default(),
+            services,
             calls: Calls::default(),
             events,
             counters,
@@ -72,8 +74,9 @@ impl Effects {
     }
 
     /// Starts a service at the next tick.
-    pub(crate) fn add_service(&mut self, prefix: Name, pool: Option<Name>, weight: u16) {
-        self.services.start(now(), prefix, pool, Some(weight));
+    pub(crate) fn add_service(&mut self, prefix: Name, pool: Option<Name>, weight: u16, run: Option<RunConfig>) {
+        let key = self.services.start(now(), prefix, pool, Some(weight));
+        self.services.set_program(key, run);
     }
 
     pub(crate) fn count_received(&self, pdu: &[u8]) {
@@ -134,6 +137,9 @@ impl Effects {
     pub(crate) fn answer(&mut self, request: Request) {
         match request {
             // Whoever asked and is gone needs no answer.
+            Request::View("services", answer) if self.plane.is_none() => {
+                let _ = answer.send(serde_json::to_value(self.services.view(now())).ok());
+            }
             Request::View(what, answer) => _ = answer.send(self.machine.view(now(), what)),
             Request::Call(request, answer) => {
                 if let Some(order) = self.calls.begin(monotonic_now(), request, answer) {

@@ -46,6 +46,9 @@ pub fn main(role: Role) -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "--service", prefix] if role == Role::Pod => service::run(prefix).map_err(NodeError::system("serve")),
+        [_, "--exec", ref words @ ..] if role == Role::Pod && !words.is_empty() => {
+            Err(NodeError::System { action: "become the program", source: service::become_program(words) })
+        }
         [_, path] if !path.starts_with('-') => run(Path::new(path), role),
         _ => Err(NodeError::Usage(format!("damc-{role}"))),
     };
@@ -118,9 +121,10 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     }
     admin::spawn(admin, listener)?;
 
-    let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters);
-    for (prefix, pool, weight) in services {
-        effects.add_service(prefix, pool, weight);
+    let supervisor = service::Supervisor::new(config.node.clone(), config.domain.clone());
+    let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters, supervisor);
+    for ((prefix, pool, weight), service) in services.into_iter().zip(&config.services) {
+        effects.add_service(prefix, pool, weight, service.run.clone());
     }
     let waiter = Waiter::new()?;
     events.push(monotonic_now(), EventKind::Ready);

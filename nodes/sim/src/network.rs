@@ -73,6 +73,7 @@ impl Network {
                 prefix: (*prefix).to_owned(),
                 pool: pool.map(str::to_owned),
                 weight: 1,
+                run: None,
             };
             member.services = services.iter().map(service).collect();
         }
