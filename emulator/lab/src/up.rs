@@ -85,6 +85,8 @@ impl Lab {
         );
         let program = lab::program()?;
         let folder = node_folder(options, &program);
+        let mut plan = plan;
+        find_own_programs(&mut plan, &folder);
         check_programs(&plan, &folder)?;
         let longest = plan.processes.iter().map(|process| process.node.len()).max().unwrap_or(0);
         let prepare = |directory: &RunDir| {
@@ -98,6 +100,15 @@ impl Lab {
             lab.order(&process.node, &OrderRequest::Overload { on: true }).await?;
         }
         Ok(lab)
+    }
+}
+
+/// Says where programs that are shipped with ours lie: `{bin}` in a command.
+fn find_own_programs(plan: &mut Plan, folder: &Path) {
+    let folder = folder.display().to_string();
+    let services = plan.processes.iter_mut().flat_map(|process| &mut process.config.services);
+    for word in services.filter_map(|service| service.run.as_mut()).flat_map(|run| &mut run.argv) {
+        *word = word.replace("{bin}", &folder);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use damc_forward::{Fib, Ingress, Verdict};
-use damc_gateway::{Book, Delivery, Gateway, Step};
+use damc_gateway::{Book, Delivery, Gateway, OwnStep, Step};
 use damc_link::{ETHERNET_HEADER, Mac, RawSocket, ReceiveArena, Transmit, monotonic_now};
 use damc_wire::DropReason;
 use nix::sys::eventfd::EventFd;
@@ -69,6 +69,9 @@ pub(crate) struct Edge {
     gateway: Gateway,
     book: Arc<ArcSwap<Book>>,
     ports: Vec<Option<PodPort>>,
+    /// What serves at the gateway's own address, behind an interface of its own.
+    own: Option<PodPort>,
+    to_own: Vec<usize>,
     /// Rung by the control thread when names have gone.
     gone: Arc<EventFd>,
     counters: Arc<Counters>,
@@ -86,6 +89,7 @@ impl Edge {
         ports: Vec<Option<PodPort>>,
         gone: Arc<EventFd>,
         counters: Arc<Counters>,
+        own: Option<PodPort>,
         batch: usize,
     ) -> Self {
         let made = (0..batch).map(|_| Vec::with_capacity(damc_wire::registry::MAX_PDU)).collect();
@@ -93,6 +97,8 @@ impl Edge {
             gateway,
             book,
             ports,
+            own,
+            to_own: Vec::new(),
             gone,
             counters,
             made,
@@ -134,6 +140,38 @@ impl Edge {
             self.take(now, &book, from, table, (index, arena.pdu(index)));
         }
         self.flush(arena);
+        if let Some((own, header)) = self.own.as_ref().and_then(|own| Some((own, own.header()?))) {
+            let bodies = self.to_own.iter().map(|index| arena.pdu(*index));
+            self.counters.transmitted(own.socket.send(bodies.map(|body| Transmit { interface: 0, header: &header, body })));
+        }
+        self.to_own.clear();
+    }
+
+    /// The socket towards what serves at the own address.
+    pub(crate) fn own_socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.own.as_ref()?.socket.as_fd())
+    }
+
+    /// Takes one batch of what serves at the own address.
+    pub(crate) fn receive_own(&mut self, arena: &mut ReceiveArena) {
+        let Some(own) = &self.own else { return };
+        let count = match arena.receive(&own.socket) {
+            Ok(count) => count,
+            Err(e) => return tracing::warn!("receiving packets failed: {e}"),
+        };
+        for index in 0..count {
+            match self.gateway.from_own(own.own, arena.pdu(index), &mut self.answer) {
+                OwnStep::ToPod(port, length) => self.packets.push((port, Place::Arena(index, 0..length))),
+                OwnStep::Reply => {
+                    if let Some(header) = own.header() {
+                        let answer = Transmit { interface: 0, header: &header, body: &self.answer };
+                        self.counters.transmitted(own.socket.send([answer]));
+                    }
+                }
+                OwnStep::Ignore => {}
+            }
+        }
+        self.flush(arena);
     }
 
     /// PDUs of the latest batch that leave by ports to other nodes, those of one port that follow each other together.
@@ -149,7 +187,8 @@ impl Edge {
         match self.gateway.from_pod(now, book, from, packet, &mut pdu) {
             Step::Forward => self.forward(now, book, from.0, table, (index, packet), &mut pdu),
             Step::Reply => self.reply(from.0, std::mem::take(&mut pdu)),
-            Step::Own | Step::Ignore => {}
+            Step::Own => self.to_own.push(index),
+            Step::Ignore => {}
             Step::Drop { reason, reply } => {
                 self.counters.dropped(reason, 1);
                 if reply {

@@ -27,6 +27,7 @@ const STACK: usize = 256 << 10;
 const FRAMES: u64 = 0;
 const PACKETS: u64 = 1 << 16;
 const GONE: u64 = 2 << 16;
+const OWN: u64 = 3 << 16;
 
 /// A routed frame for the control thread.
 pub(crate) struct Delivery {
@@ -86,6 +87,9 @@ impl Forwarder {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, GONE);
             epoll.add(edge.gone(), event).map_err(NodeError::system("watch an event descriptor"))?;
         }
+        if let Some(socket) = self.edge.as_ref().and_then(Edge::own_socket) {
+            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, OWN)).map_err(NodeError::system("watch a socket"))?;
+        }
         let thread = thread::Builder::new().name("forwarding".into()).stack_size(STACK);
         thread.spawn(move || self.run(&epoll)).map_err(NodeError::system("start the forwarding thread"))?;
         Ok(())
@@ -108,6 +112,7 @@ impl Forwarder {
                 match (event.data() & !u64::from(u16::MAX), &mut edge) {
                     (FRAMES, edge) => self.receive(port, &mut arena, &mut outcome, edge.as_mut()),
                     (PACKETS, Some(edge)) => self.receive_packets(port, &mut arena, edge),
+                    (OWN, Some(edge)) => edge.receive_own(&mut arena),
                     (_, Some(edge)) => edge.sweep(&self.table.load(), &arena),
                     (_, None) => {}
                 }

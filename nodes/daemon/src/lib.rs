@@ -16,6 +16,7 @@
 
 mod admin;
 mod calls;
+mod class1;
 mod carrier;
 mod config_file;
 mod control;
@@ -25,6 +26,7 @@ mod effects;
 mod error;
 mod event_log;
 mod forwarding;
+mod key;
 mod mailbox;
 mod metrics;
 mod order;

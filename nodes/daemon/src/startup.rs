@@ -12,11 +12,12 @@ use damc_link::{Filter, monotonic_now};
 use damc_mgmt::config::{NodeConfig, PortConfig};
 use damc_mgmt::event::EventKind;
 use damc_proto::context::ConfigError;
-use damc_wire::{Name, NodeId, Role, Timestamp};
+use damc_wire::{Name, NodeId, Role, Timestamp, address};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
 use crate::carrier::Carrier;
+use crate::class1::{self, Class1};
 use crate::control::{Control, Waiter, ending_signals};
 use crate::counters::Counters;
 use crate::edge::{Edge, PeerAddress};
@@ -26,7 +27,8 @@ use crate::event_log::EventLog;
 use crate::forwarding::Forwarder;
 use crate::mailbox::Mailbox;
 use crate::plane::Plane;
-use crate::{config_file, forwarding, ports, service};
+use crate::requests::Request;
+use crate::{config_file, forwarding, key, ports, service};
 
 /// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
 const LOG_VARIABLE: &str = "DAMC_LOG";
@@ -76,6 +78,9 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     let config = config_file::load(path, role)?;
     let refuse = |source| NodeError::Config { path: path.to_owned(), source };
     let random = random()?;
+    if role == Role::Pod {
+        key::write(&config).map_err(NodeError::system("write the pod's key for its programs"))?;
+    }
     let machine = damc_proto::node::build(&config, random[0], Timestamp(monotonic_now())).map_err(refuse)?;
     let node = NodeId::new(&config.node).map_err(|e| refuse(ConfigError::field("node", e)))?;
     let services = services(&config).map_err(refuse)?;
@@ -104,7 +109,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     let mut plane = plane;
     if let Some(plane) = &mut plane {
         let edge = if role == Role::Sg {
-            Some(edge(&config, plane, &peers, (random[1].rotate_left(7), random[2]), &forwarding_counters)?)
+            Some(edge(&config, plane, &peers, (random[1].rotate_left(7), random[2]), &forwarding_counters, &requests)?)
         } else {
             None
         };
@@ -121,7 +126,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     }
     admin::spawn(admin, listener)?;
 
-    let supervisor = service::Supervisor::new(config.node.clone(), config.domain.clone());
+    let supervisor = service::Supervisor::new(config.node.clone(), config.domain.clone(), key::path(&config));
     let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters, supervisor);
     for ((prefix, pool, weight), service) in services.into_iter().zip(&config.services) {
         effects.add_service(prefix, pool, weight, service.run.clone());
@@ -140,17 +145,25 @@ fn edge(
     peers: &[Arc<PeerAddress>],
     key: (u64, u64),
     counters: &Arc<Counters>,
+    requests: &Arc<Mailbox<Request>>,
 ) -> Result<Edge, NodeError> {
     let (book, gone) = plane.keep_names(&config.domain)?;
     let id = NodeId::new(&config.node).ok();
     let node = id.and_then(|id| Name::of_node(&config.domain, &id).ok());
     let node = node.ok_or_else(|| NodeError::Usage("damc-sg".into()))?;
-    let options = Options { domain: config.domain.clone(), node, key, serves: false };
+    let options = Options { domain: config.domain.clone(), node, key, serves: config.gateway.is_some() };
+    let own = config.gateway.as_ref().map(|own| ports::open_own(own)).transpose()?;
+    if own.is_some() {
+        let sg = NodeId::new(&config.node).map_err(|_| NodeError::Usage("damc-sg".into()))?;
+        let (domain, book) = (Arc::from(config.domain.as_str()), Arc::clone(&book));
+        let class1 = Class1 { sg, domain, requests: Arc::clone(requests), book };
+        class1::spawn(class1, address::of_gateway(&config.domain))?;
+    }
     let pod = |(port, peer): (&PortConfig, &Arc<PeerAddress>)| {
         (port.peer_role == Role::Pod.label()).then(|| ports::open_for_packets(port, Arc::clone(peer))).transpose()
     };
     let ports = config.ports.iter().zip(peers).map(pod).collect::<Result<_, _>>()?;
-    Ok(Edge::new(Gateway::new(&options), book, ports, gone, Arc::clone(counters), forwarding::BATCH))
+    Ok(Edge::new(Gateway::new(&options), book, ports, gone, Arc::clone(counters), own, forwarding::BATCH))
 }
 
 /// Tells whoever started us. It may have closed its end, and that is its business.

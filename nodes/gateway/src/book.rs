@@ -1,7 +1,7 @@
 //! Which name has which address and host name, and which names lie behind which port: a snapshot, and the changes that
 //! lead from one to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ const SHARDS: usize = 256;
 struct PortNames {
     /// By address: the instance that speaks from it. Of a pool that is the pod's first member.
     speakers: BTreeMap<Ipv6Addr, Name>,
+    /// Addresses of its own names alone: pools are shared.
+    instances: BTreeSet<Ipv6Addr>,
 }
 
 /// All names the SG knows. A snapshot never changes; a copy shares what did not change.
@@ -80,6 +82,12 @@ impl Book {
         self.ports.get(&port)?.speakers.get(address)
     }
 
+    /// Whether the pod behind another port speaks from this address.
+    #[must_use]
+    pub fn is_spoken_elsewhere(&self, port: u16, address: &Ipv6Addr) -> bool {
+        self.ports.iter().any(|(other, names)| *other != port && names.instances.contains(address))
+    }
+
     /// The address of a name, if it is known and no other name has it.
     #[must_use]
     pub fn address_of(&self, name: &Name) -> Option<Ipv6Addr> {
@@ -95,6 +103,11 @@ impl Book {
             Some([name]) => Host::Known(name),
             Some(_) => Host::Ambiguous,
         }
+    }
+
+    /// All names with an address.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.addresses.iter().flat_map(|shard| shard.values().flatten())
     }
 
     /// Names with an address, and those of them whose address a smaller name has.
@@ -171,8 +184,10 @@ impl BookBuilder {
         for (pool, instance) in sorted.into_iter().rev() {
             speakers.extend(address::below(prefix, pool).map(|a| (a, instance.clone())));
         }
-        speakers.extend(instances.iter().filter_map(|name| Some((address::below(prefix, name)?, name.clone()))));
-        self.current.ports.insert(port, Arc::new(PortNames { speakers }));
+        let own = || instances.iter().filter_map(|name| Some((address::below(prefix, name)?, name.clone())));
+        speakers.extend(own());
+        let instances = own().map(|(address, _)| address).collect();
+        self.current.ports.insert(port, Arc::new(PortNames { speakers, instances }));
     }
 }
 

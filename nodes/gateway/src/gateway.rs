@@ -1,9 +1,10 @@
 //! The gateway of an SG: what becomes of a pod's packet, and of a frame for a pod.
 
+use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
-use damc_wire::frame::{PACKET_OVERHEAD, RoutedView, body_of, write_packet};
+use damc_wire::frame::{PACKET_OVERHEAD, RoutedView, nack_about, write_packet};
 use damc_wire::registry::MAX_PDU;
 use damc_wire::{DropReason, Frame, Message, MessageType, Name, address};
 
@@ -67,6 +68,20 @@ pub enum Delivery {
     Ignore,
 }
 
+/// What becomes of a packet of what serves at the gateway's own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnStep {
+    /// It leaves by the port of a pod; its length without padding.
+    ToPod(u16, usize),
+    /// The output is a packet for it.
+    Reply,
+    /// Nothing.
+    Ignore,
+}
+
+/// Clients of what serves at the own address that are remembered.
+const CLIENT_LIMIT: usize = 4096;
+
 /// The gateway of an SG.
 #[derive(Debug)]
 pub struct Gateway {
@@ -75,6 +90,8 @@ pub struct Gateway {
     class1: Ipv6Addr,
     serves: bool,
     flows: Flows,
+    /// Who speaks with what serves at the own address, and by which port.
+    clients: BTreeMap<Ipv6Addr, u16>,
     /// The time up to which errors are used up (a token bucket).
     errors_used_ns: u64,
 }
@@ -90,6 +107,7 @@ impl Gateway {
             class1: address::of_gateway(&options.domain),
             serves: options.serves,
             flows: Flows::new(options.key),
+            clients: BTreeMap::new(),
             errors_used_ns: 0,
         }
     }
@@ -197,9 +215,8 @@ impl Gateway {
             return answer.map_or(Step::Ignore, |packet| reply(packet, out));
         }
         if self.serves && view.destination == self.class1 && view.tcp().is_some() {
-            return Step::Own;
+            return self.client(book, port, view);
         }
-        let _ = port;
         if let Some(segment) = view.tcp() {
             return if segment.rst() || !self.may_speak(now_ns) {
                 Step::Ignore
@@ -208,6 +225,36 @@ impl Gateway {
             };
         }
         if self.tell(now_ns, view, Problem::Unreachable(PORT), out) { Step::Reply } else { Step::Ignore }
+    }
+
+    /// Takes note of who speaks with what serves here. A pod without names yet may: what it says is signed. Nobody may in
+    /// a name of another port.
+    fn client(&mut self, book: &Book, port: u16, view: &View<'_>) -> Step {
+        let known = self.clients.get(&view.source).copied();
+        let owns = book.speaker(port, &view.source).is_some();
+        let refused = Step::Drop { reason: DropReason::SourceNotAuthorised, reply: false };
+        if !book.covers(&view.source) || (!owns && (book.is_spoken_elsewhere(port, &view.source) || known.is_some_and(|p| p != port))) {
+            return refused;
+        }
+        if known != Some(port) {
+            if self.clients.len() >= CLIENT_LIMIT {
+                self.clients.clear();
+            }
+            self.clients.insert(view.source, port);
+        }
+        Step::Own
+    }
+
+    /// Takes a packet of what serves at the own address; `mac` is that of the gateway on this link. A port where the packet
+    /// is for the pod there, an output where it is answered at once.
+    pub fn from_own(&mut self, mac: Mac, packet: &[u8], out: &mut Vec<u8>) -> OwnStep {
+        let Some(view) = View::parse(packet) else { return OwnStep::Ignore };
+        if let Some(packet) = neighbour::answer(&view, mac, &[address::ROUTER]) {
+            *out = packet;
+            return OwnStep::Reply;
+        }
+        let to = self.clients.get(&view.destination).filter(|_| view.source == self.class1);
+        to.map_or(OwnStep::Ignore, |port| OwnStep::ToPod(*port, view.bytes.len()))
     }
 
     fn drop(&mut self, now_ns: u64, view: &View<'_>, reason: DropReason, out: &mut Vec<u8>) -> Step {
@@ -278,8 +325,7 @@ impl Gateway {
     /// Makes an ICMPv6 error, or a reset, of a negative reply about a packet.
     fn translate(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &[u8], out: &mut Vec<u8>) -> Delivery {
         // Most negative replies are about calls: those are looked at no further.
-        let about = body_of(pdu).and_then(|body| body.get(1).copied());
-        if about != Some(MessageType::Packet.code()) {
+        if nack_about(pdu) != Some(MessageType::Packet) {
             return Delivery::Frame;
         }
         let Ok(Frame { message: Message::Nack(nack), .. }) = Frame::decode(pdu) else {

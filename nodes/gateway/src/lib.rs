@@ -27,7 +27,7 @@ mod tests;
 
 pub use book::{Book, BookBuilder};
 pub use flows::{FLOW_LIMIT, FlowCounts};
-pub use gateway::{Delivery, Gateway, Options, Step};
+pub use gateway::{Delivery, Gateway, Options, OwnStep, Step};
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];

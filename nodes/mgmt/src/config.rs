@@ -39,6 +39,19 @@ pub struct NodeConfig {
     /// SG: also used for transit.
     #[serde(default)]
     pub transit: bool,
+    /// SG: where it serves class 1 over HTTP and gRPC; not at all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayConfig>,
+}
+
+/// A pair of interfaces in the SG's namespace, between its raw socket and the kernel's TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// The end of the raw socket, without addresses.
+    pub interface: String,
+    /// The other end, which has the gateway's address and its default route.
+    pub served_by: String,
 }
 
 /// One port.

@@ -161,6 +161,7 @@ impl Network {
             pools: if is_spa { self.pools() } else { Vec::new() },
             thresholds: self.thresholds.clone(),
             transit: member.transit,
+            gateway: None,
         }
     }
 

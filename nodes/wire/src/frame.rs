@@ -455,8 +455,19 @@ pub fn body_of(pdu: &[u8]) -> Option<&[u8]> {
         let inner = &pdu[view.inner_packet(pdu)?];
         return Some(&inner[..inner.len().min(MAX_BODY)]);
     }
+    whole_body(&view, pdu).filter(|body| body.len() <= MAX_BODY)
+}
+
+/// What a negative reply is about, without a look at the rest of it; none where the PDU is none.
+#[must_use]
+pub fn nack_about(pdu: &[u8]) -> Option<MessageType> {
+    let view = RoutedView::parse(pdu).ok().filter(|view| view.header.message_type == MessageType::Nack)?;
+    whole_body(&view, pdu)?.get(1).and_then(|code| MessageType::from_code(*code))
+}
+
+fn whole_body<'a>(view: &RoutedView<'_>, pdu: &'a [u8]) -> Option<&'a [u8]> {
     let mut tlvs = Tlvs::new(Reader::new(pdu.get(view.rest_at..)?, view.rest_at));
-    Some(tlvs.require(TlvType::Body).ok()?.rest()).filter(|body| body.len() <= MAX_BODY)
+    Some(tlvs.require(TlvType::Body).ok()?.rest())
 }
 
 #[cfg(test)]

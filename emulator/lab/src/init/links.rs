@@ -224,7 +224,7 @@ impl Links {
         Ok((self.route(node)?, device.index))
     }
 
-    fn route(&self, namespace: &str) -> Result<&Rtnl> {
+    pub(super) fn route(&self, namespace: &str) -> Result<&Rtnl> {
         let found = self.routes.iter().find(|(name, _)| name == namespace).map(|(_, route)| route);
         found.ok_or_else(|| LabError::Lab(format!("no namespace of {namespace}")))
     }

@@ -128,6 +128,7 @@ async fn build(job: Job, directory: RunDir) -> Result<Lab> {
     let since = Instant::now();
     let mut namespaces = namespaces;
     let links = Links::make(&job, &directory, &mut namespaces).await?;
+    pods::make_gateways(&job, &links, &namespaces).await?;
     pods::configure(&job, &links, &namespaces).await?;
     pods::point_to_dns(&job, &directory)?;
     record_phase(&phases, "links", since);

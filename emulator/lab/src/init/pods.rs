@@ -9,15 +9,23 @@ use nix::mount::{MsFlags, mount};
 
 use super::links::Links;
 use crate::error::{LabError, Result};
+use crate::exec::MTU;
 use crate::exec::ipv6::{self, PodIpv6};
 use crate::exec::netns::Namespace;
+use crate::exec::offload;
+use crate::exec::rtnl::VethEnd;
 use crate::job::{Job, NodeJob};
+use crate::plan::{GATEWAY_RAW, GATEWAY_TCP};
 use crate::rundir::RunDir;
 
 /// Where programs look for the DNS.
 const RESOLVER: &str = "/etc/resolv.conf";
 /// Kind of a node that has programs.
 const POD: &str = "pod";
+/// Kind of a node that has pods.
+const SG: &str = "sg";
+/// Interface index of a gateway's pair: above that of any port.
+const GATEWAY_INDEX: u32 = 1 << 20;
 
 /// Gives every pod its addresses and routes.
 pub(super) async fn configure(job: &Job, links: &Links, namespaces: &[Namespace]) -> Result<()> {
@@ -37,6 +45,31 @@ pub(super) async fn configure(job: &Job, links: &Links, namespaces: &[Namespace]
         let (route, index) = links.way_into(&node.name, &end.interface)?;
         let pod = PodIpv6 { interface: &end.interface, index, prefix, addresses: &addresses, mtu };
         ipv6::configure(route, &pod).await.map_err(LabError::netlink(doing()))?;
+    }
+    Ok(())
+}
+
+/// Gives every SG with pods the pair of interfaces behind which it serves class 1.
+pub(super) async fn make_gateways(job: &Job, links: &Links, namespaces: &[Namespace]) -> Result<()> {
+    let is_pod = |name: &str| job.nodes.iter().any(|node| node.name == name && node.kind == POD);
+    for node in job.nodes.iter().filter(|node| node.kind == SG && job.ends_of(&node.name).any(|(far, _)| is_pod(far))) {
+        let namespace = namespaces.iter().find(|namespace| namespace.name == node.name);
+        let namespace = namespace.ok_or_else(|| LabError::Lab(format!("no namespace of {}", node.name)))?;
+        let route = links.route(&node.name)?;
+        let doing = || format!("make the gateway of {}", node.name);
+        let end = |name, index, side| VethEnd { name, index, address: [2, 0xda, 0xff, 0, 0, side], namespace: namespace.fd() };
+        let (raw, tcp) = (end(GATEWAY_RAW, GATEWAY_INDEX, 1), end(GATEWAY_TCP, GATEWAY_INDEX + 1, 2));
+        route.add_veth(&raw, &tcp, MTU).await.map_err(LabError::netlink(doing()))?;
+        for interface in [GATEWAY_RAW, GATEWAY_TCP] {
+            offload::disable(namespace.ioctl_socket(), interface).map_err(LabError::io(doing()))?;
+        }
+        if !namespace.run(|| ipv6::switch_on(GATEWAY_TCP))?.map_err(LabError::io(doing()))? {
+            continue;
+        }
+        for index in [raw.index, tcp.index] {
+            route.set_up(index, true).await.map_err(LabError::netlink(doing()))?;
+        }
+        ipv6::serve(route, tcp.index, address::of_gateway(&job.domain)).await.map_err(LabError::netlink(doing()))?;
     }
     Ok(())
 }

@@ -42,6 +42,7 @@ const LISTENING: &str = "0A";
 pub(crate) struct Identity {
     pub(crate) node: String,
     pub(crate) domain: String,
+    pub(crate) key: std::path::PathBuf,
     pub(crate) prefix: Name,
     pub(crate) pool: Option<Name>,
 }
@@ -56,6 +57,7 @@ impl Identity {
             ("DAMC_ADDRESS", address(&self.prefix)),
             ("DAMC_HOST", host(&self.prefix)),
             ("DAMC_DOMAIN", format!("{}.{}", self.domain, address::DNS_TOP)),
+            ("DAMC_KEY", self.key.display().to_string()),
             ("DAMC_GATEWAY", address::of_gateway(&self.domain).to_string()),
         ];
         if let Some(pool) = &self.pool {

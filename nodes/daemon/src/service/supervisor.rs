@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) enum ServiceEvent {
 pub(crate) struct Supervisor {
     node: String,
     domain: String,
+    /// The pod's signing key, for programs that announce.
+    key: PathBuf,
     services: BTreeMap<u64, Service>,
     next_key: u64,
     events: Vec<ServiceEvent>,
@@ -100,8 +103,8 @@ enum State {
 
 impl Supervisor {
     /// No service yet.
-    pub(crate) fn new(node: String, domain: String) -> Self {
-        Self { node, domain, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
+    pub(crate) fn new(node: String, domain: String, key: PathBuf) -> Self {
+        Self { node, domain, key, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
     }
 
     /// Has a program serve a service from its next start on.
@@ -286,7 +289,7 @@ impl Supervisor {
             None => spawn(&service.prefix).map(|(child, channel)| (Worker::Process(child), channel)),
             Some(run) => {
                 let (prefix, pool) = (service.prefix.clone(), service.pool.clone());
-                let identity = Identity { node: self.node.clone(), domain: self.domain.clone(), prefix, pool };
+                let identity = Identity { node: self.node.clone(), domain: self.domain.clone(), key: self.key.clone(), prefix, pool };
                 program::start(identity, run.clone()).map(|channel| (Worker::Program, channel))
             }
         };

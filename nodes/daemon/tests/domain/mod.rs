@@ -102,6 +102,7 @@ pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
         licences: BTreeMap::new(),
         thresholds: BTreeMap::new(),
         transit: false,
+        gateway: None,
         pools: Vec::new(),
     }
 }

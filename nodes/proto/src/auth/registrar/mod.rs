@@ -135,6 +135,7 @@ pub struct Registrar {
     departed: VecDeque<(Timestamp, Name)>,
     counters: BTreeMap<&'static str, u64>,
     actions: VecDeque<Action>,
+    dropped_announcements: u64,
 }
 
 /// Names served here are remembered as gone for this long.
@@ -161,6 +162,7 @@ impl Registrar {
             departed: VecDeque::new(),
             counters: BTreeMap::new(),
             actions: VecDeque::new(),
+            dropped_announcements: 0,
         }
     }
 
@@ -294,6 +296,12 @@ impl Registrar {
             .collect();
         announcements.sort_by(|a, b| (&a.prefix, &a.pod).cmp(&(&b.prefix, &b.pod)));
         AnnouncementsView { node: self.sg.to_string(), announcements }
+    }
+
+    /// Announcements that were dropped without a reply.
+    #[must_use]
+    pub const fn dropped_announcements(&self) -> u64 {
+        self.dropped_announcements
     }
 
     /// Protocol counters.
