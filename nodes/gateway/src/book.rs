@@ -1,8 +1,8 @@
 //! Which name has which address and host name, and which names lie behind which port: a snapshot, and the changes that
 //! lead from one to the next.
 
+use core::net::Ipv6Addr;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use damc_wire::{Name, address};

@@ -1,6 +1,6 @@
 //! The DNS server of the pod's link (RFC 1035, RFC 3596): host names of the domain to addresses and back.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use damc_wire::address;
 use etherparse::{IpNumber, Ipv6Header, UdpHeader, UdpSlice};

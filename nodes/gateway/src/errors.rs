@@ -1,6 +1,6 @@
 //! ICMPv6 messages of the gateway (RFC 4443).
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use damc_wire::{DropReason, RefusalReason};
 use etherparse::{Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header};

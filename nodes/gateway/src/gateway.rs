@@ -1,7 +1,7 @@
 //! The gateway of an SG: what becomes of a pod's packet, and of a frame for a pod.
 
+use core::net::Ipv6Addr;
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use damc_wire::frame::{PACKET_OVERHEAD, RoutedView, nack_about, write_packet};

@@ -1,6 +1,6 @@
 //! Neighbour solicitations of a pod (RFC 4861): who has the router's address?
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use crate::Mac;
 use crate::errors::message;

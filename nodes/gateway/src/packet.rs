@@ -1,6 +1,6 @@
 //! What the gateway reads of an IPv6 packet.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use etherparse::{IpNumber, Ipv6Slice, TcpSlice, UdpSlice};
 

@@ -1,6 +1,6 @@
 //! TCP resets: a connection whose other end is gone ends at once.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use etherparse::{IpNumber, TcpHeader, TcpSlice};
 

@@ -1,6 +1,6 @@
 //! The gateway as a whole: two of them, with whatever one sends handed to the other.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 
 use damc_wire::frame::{set_hop_limit, write_packet};
 use damc_wire::message::Nack;
