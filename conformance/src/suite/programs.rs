@@ -71,7 +71,7 @@ impl Bench {
     }
 
     async fn curl(&self, pod: &str, words: &[&str]) -> Result<Ran, Stop> {
-        self.run_inside(pod, &[&["curl", "-sS", "--max-time", "8"], words].concat()).await
+        self.run_inside(pod, &[&["curl", "-sS", "--max-time", "8"][..], words].concat()).await
     }
 
     /// Not every machine has every program.
@@ -307,7 +307,7 @@ async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let prefixes = format!("{gateway}/v1/prefixes");
     let said = json!({"pod": pod, "add": [{"prefix": name}]});
     let status = ["--write-out", "\n%{http_code} %{content_type}"];
-    let ran = bench.curl(&pod, &[&status, &["--data", &said.to_string(), &prefixes][..]].concat()).await?;
+    let ran = bench.curl(&pod, &[&status[..], &["--data", &said.to_string(), &prefixes]].concat()).await?;
     findings.check(ran.text().ends_with("401 application/problem+json"), "unsigned words are answered with a challenge");
     let answer = signed_announce(bench, &pod, &prefixes, &said).await?;
     findings.check_eq(&answer["outcomes"][0]["accepted"], &json!(true), format!("{pod} announces {name}, signed by `openssl`"));

@@ -152,7 +152,7 @@ fn edge(
     let node = id.and_then(|id| Name::of_node(&config.domain, &id).ok());
     let node = node.ok_or_else(|| NodeError::Usage("damc-sg".into()))?;
     let options = Options { domain: config.domain.clone(), node, key, serves: config.gateway.is_some() };
-    let own = config.gateway.as_ref().map(|own| ports::open_own(own)).transpose()?;
+    let own = config.gateway.as_ref().map(ports::open_own).transpose()?;
     if own.is_some() {
         let sg = NodeId::new(&config.node).map_err(|_| NodeError::Usage("damc-sg".into()))?;
         let (domain, book) = (Arc::from(config.domain.as_str()), Arc::clone(&book));
