@@ -145,7 +145,11 @@ async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let _web = bench.serve_web(&bench.owner_of(&target)?, &target).await?;
     let (from, before) = (bench.now_ns(), bench.gateway_count(&sg, "packets_from_pods").await?);
     let ran = bench.curl(&caller, &[&bench.url(&target, "/")?]).await?;
-    findings.check_eq(&ran.json()["name"].as_str(), &Some(target.as_str()), format!("curl in {caller} reaches {target}"));
+    findings.check_eq(
+        &ran.json()["name"].as_str(),
+        &Some(target.as_str()),
+        format!("curl in {caller} reaches {target}"),
+    );
     let passed = bench.gateway_count(&sg, "packets_from_pods").await? - before;
     findings.check(passed >= 5, format!("{sg} took {passed} packets of it: name, connection, request"));
     let frames = bench.frames(from).await?;
@@ -210,12 +214,8 @@ async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for (place, target) in &places {
         let _web = bench.serve_web(&bench.owner_of(target)?, target).await?;
         let mut seen = Vec::new();
-        let requests: [(&str, &[&str]); 4] = [
-            ("/health", &[]),
-            ("/no-such-path", &[]),
-            ("/", &["--data", "posted"]),
-            ("/bytes/30000", &[]),
-        ];
+        let requests: [(&str, &[&str]); 4] =
+            [("/health", &[]), ("/no-such-path", &[]), ("/", &["--data", "posted"]), ("/bytes/30000", &[])];
         let mut took = Duration::ZERO;
         for (path, words) in requests {
             let url = bench.url(target, path)?;
@@ -227,7 +227,10 @@ async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         outcomes.push(seen);
     }
     for ((place, target), seen) in places.iter().zip(&outcomes) {
-        findings.check(seen.iter().all(|(code, _)| *code == Some(0)), format!("{target}, {place}: every request is answered"));
+        findings.check(
+            seen.iter().all(|(code, _)| *code == Some(0)),
+            format!("{target}, {place}: every request is answered"),
+        );
         findings.check(*seen == outcomes[0], format!("{target}, {place}: the same answers"));
     }
     Ok(())
@@ -247,9 +250,14 @@ async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let _web = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
     bench.wait_listening(&owner, PORT, at).await?;
     let ran = bench.curl(&caller, &[&bench.url(&target, "/stock.txt")?]).await?;
-    findings.check_eq(&ran.text().as_str(), &text.trim(), format!("`curl` gets a file from `python3 -m http.server` as {target}"));
+    findings.check_eq(
+        &ran.text().as_str(),
+        &text.trim(),
+        format!("`curl` gets a file from `python3 -m http.server` as {target}"),
+    );
     for pod in [&caller, &owner] {
-        let helped = bench.run_inside(pod, &["sh", "-c", "env | grep -iE '^(https?_proxy|all_proxy|LD_PRELOAD)='"]).await?;
+        let helped =
+            bench.run_inside(pod, &["sh", "-c", "env | grep -iE '^(https?_proxy|all_proxy|LD_PRELOAD)='"]).await?;
         findings.check(helped.out.is_empty(), format!("{pod}: no proxy, nothing preloaded"));
         let listeners = bench.run_inside(pod, &["cat", "/proc/net/tcp6", "/proc/net/tcp"]).await?.text();
         let listeners = listeners.lines().filter(|l| l.contains(" 0A ")).count();
@@ -260,7 +268,8 @@ async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 
 async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["curl", "python3"]).await?;
-    let pods: Vec<String> = bench.of_kind(&[Role::Pod]).into_iter().filter(|p| bench.service_of(p).is_ok()).take(6).collect();
+    let pods: Vec<String> =
+        bench.of_kind(&[Role::Pod]).into_iter().filter(|p| bench.service_of(p).is_ok()).take(6).collect();
     let mut names = Vec::new();
     let mut running = Vec::new();
     for pod in &pods {
@@ -293,7 +302,11 @@ async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         inner.take_while(|v| v["name"].is_string() && v["error"].is_null()).count()
     };
     let whole = ran.iter().filter(|r| depth(&r.json()) == DEPTH).count();
-    findings.check_eq(&whole, &CHAINS, format!("chains of {DEPTH} calls between {} services that came back whole", names.len()));
+    findings.check_eq(
+        &whole,
+        &CHAINS,
+        format!("chains of {DEPTH} calls between {} services that came back whole", names.len()),
+    );
     findings.figure(format!("{CHAINS} chains of {DEPTH} calls"), began.elapsed().as_secs_f64() * 1e3, "ms");
     Ok(())
 }
@@ -308,9 +321,14 @@ async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let said = json!({"pod": pod, "add": [{"prefix": name}]});
     let status = ["--write-out", "\n%{http_code} %{content_type}"];
     let ran = bench.curl(&pod, &[&status[..], &["--data", &said.to_string(), &prefixes]].concat()).await?;
-    findings.check(ran.text().ends_with("401 application/problem+json"), "unsigned words are answered with a challenge");
+    findings
+        .check(ran.text().ends_with("401 application/problem+json"), "unsigned words are answered with a challenge");
     let answer = signed_announce(bench, &pod, &prefixes, &said).await?;
-    findings.check_eq(&answer["outcomes"][0]["accepted"], &json!(true), format!("{pod} announces {name}, signed by `openssl`"));
+    findings.check_eq(
+        &answer["outcomes"][0]["accepted"],
+        &json!(true),
+        format!("{pod} announces {name}, signed by `openssl`"),
+    );
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let _web = bench.serve_web(&pod, &name).await?;
     let ran = bench.curl(&caller, &[&bench.url(&name, "/")?]).await?;
@@ -322,14 +340,23 @@ async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check_eq(&refused["reason"], &json!("not-licensed"), "a name without licence is refused with the reason");
     if let Some(stranger) = another {
         let forged = signed_with(bench, &pod, &stranger, &prefixes, &said).await?;
-        findings.check_eq(&forged["reason"], &json!("bad-identity"), format!("words of {pod} signed by {stranger} are refused"));
+        findings.check_eq(
+            &forged["reason"],
+            &json!("bad-identity"),
+            format!("words of {pod} signed by {stranger} are refused"),
+        );
     }
     // Query of the gRPC service, by hand: an empty message in a frame of five bytes.
-    let grpc = format!("printf '\\0\\0\\0\\0\\0' | curl -sS --max-time 8 --http2-prior-knowledge -H 'content-type: application/grpc' \
-                        -H 'te: trailers' --data-binary @- '{gateway}/damc.class1.v1.Class1/Query'");
+    let grpc = format!(
+        "printf '\\0\\0\\0\\0\\0' | curl -sS --max-time 8 --http2-prior-knowledge -H 'content-type: application/grpc' \
+                        -H 'te: trailers' --data-binary @- '{gateway}/damc.class1.v1.Class1/Query'"
+    );
     let ran = bench.run_inside(&pod, &["sh", "-c", &grpc]).await?;
     let holds = |name: &str| ran.out.windows(name.len()).any(|window| window == name.as_bytes());
-    findings.check(holds(&name) && holds(&target), format!("the gRPC service lists {target} and {name}: {} bytes", ran.out.len()));
+    findings.check(
+        holds(&name) && holds(&target),
+        format!("the gRPC service lists {target} and {name}: {} bytes", ran.out.len()),
+    );
 
     let withdrawn = signed_announce(bench, &pod, &prefixes, &json!({"pod": pod, "withdraw": [name]})).await?;
     findings.check_eq(&withdrawn["outcomes"][0]["accepted"], &json!(true), format!("{pod} withdraws it"));

@@ -144,7 +144,8 @@ fn others(up: &[String]) -> String {
 
 /// What each service lacks.
 fn services(missing: &[(String, PathBuf)]) -> String {
-    let lacks = |(service, program): &(String, PathBuf)| format!("{service} runs {}, which is not there", program.display());
+    let lacks =
+        |(service, program): &(String, PathBuf)| format!("{service} runs {}, which is not there", program.display());
     missing.iter().map(lacks).collect::<Vec<_>>().join("; ")
 }
 

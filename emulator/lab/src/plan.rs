@@ -7,7 +7,9 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds};
+use damc_mgmt::config::{
+    GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds,
+};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
@@ -318,10 +320,8 @@ fn config(
         licences,
         thresholds: if matches!(node.kind, Role::Scsc | Role::Sg) { thresholds(topology) } else { BTreeMap::new() },
         transit: node.transit,
-        gateway: serves_programs(topology, node).then(|| GatewayConfig {
-            interface: GATEWAY_RAW.to_owned(),
-            served_by: GATEWAY_TCP.to_owned(),
-        }),
+        gateway: serves_programs(topology, node)
+            .then(|| GatewayConfig { interface: GATEWAY_RAW.to_owned(), served_by: GATEWAY_TCP.to_owned() }),
     }
 }
 

@@ -103,12 +103,14 @@ impl Lab {
     }
 }
 
-/// Says where programs that are shipped with ours lie: `{bin}` in a command.
+/// Says where programs that are shipped with ours lie: `{bin}` in a command or a variable.
 fn find_own_programs(plan: &mut Plan, folder: &Path) {
     let folder = folder.display().to_string();
     let services = plan.processes.iter_mut().flat_map(|process| &mut process.config.services);
-    for word in services.filter_map(|service| service.run.as_mut()).flat_map(|run| &mut run.argv) {
-        *word = word.replace("{bin}", &folder);
+    for run in services.filter_map(|service| service.run.as_mut()) {
+        for word in run.argv.iter_mut().chain(run.env.values_mut()) {
+            *word = word.replace("{bin}", &folder);
+        }
     }
 }
 

@@ -22,9 +22,7 @@ pub(crate) fn routes<G: Gateway>(gateway: G) -> Router {
     let reflection =
         tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1();
     match reflection {
-        Ok(reflection) => {
-            router.route_service("/grpc.reflection.v1.ServerReflection/{*method}", reflection)
-        }
+        Ok(reflection) => router.route_service("/grpc.reflection.v1.ServerReflection/{*method}", reflection),
         // The descriptors are those of this very build; a test asks for them.
         Err(_) => router,
     }

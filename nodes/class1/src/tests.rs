@@ -64,8 +64,11 @@ fn serve() -> SocketAddr {
 fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: sg\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-        .unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: sg\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -110,15 +113,31 @@ fn reg_04_whatever_is_wrong_is_a_problem() {
         ("POST", "/v1/prefixes", r#"{"pod":"pod-1","add":[{"prefix":"A"}]}"#, 400, "add[0].prefix"),
         ("POST", "/v1/prefixes", r#"{"pod":"pod-1","add":[{"prefix":"/A","weight":70000}]}"#, 400, "65535"),
         ("POST", "/v1/prefixes", r#"{"pod":"pod-9","withdraw":["/A"]}"#, 404, "adjacency"),
-        ("POST", "/v1/prefixes", r#"{"pod":"pod-1","withdraw":["/A"],"request":"1","signature":"xy"}"#, 400, "hexadecimal"),
-        ("POST", "/v1/prefixes", r#"{"pod":"pod-1","withdraw":["/A"],"request":"1","signature":"01"}"#, 400, "64 bytes"),
+        (
+            "POST",
+            "/v1/prefixes",
+            r#"{"pod":"pod-1","withdraw":["/A"],"request":"1","signature":"xy"}"#,
+            400,
+            "hexadecimal",
+        ),
+        (
+            "POST",
+            "/v1/prefixes",
+            r#"{"pod":"pod-1","withdraw":["/A"],"request":"1","signature":"01"}"#,
+            400,
+            "64 bytes",
+        ),
         ("GET", "/v1/prefixes/nobody", "", 404, "/nobody"),
         ("GET", "/v1/prefixes?under=B", "", 400, "under"),
         ("GET", "/v2", "", 404, "/v2"),
         ("DELETE", "/v1/prefixes", "", 405, "DELETE"),
     ] {
         let (status, kind, problem) = ask(address, method, path, body);
-        assert_eq!((status, kind.as_str()), (expected, "application/problem+json"), "{method} {path} {body}: {problem}");
+        assert_eq!(
+            (status, kind.as_str()),
+            (expected, "application/problem+json"),
+            "{method} {path} {body}: {problem}"
+        );
         assert_eq!(problem["status"], expected);
         assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");
     }
@@ -138,9 +157,11 @@ fn reg_04_names_are_looked_up() {
 
 #[test]
 fn reg_04_reflection_knows_the_service() {
-    assert!(DESCRIPTOR_NAMES.iter().all(|name| {
-        crate::DESCRIPTORS.windows(name.len()).any(|window| window == name.as_bytes())
-    }));
+    assert!(
+        DESCRIPTOR_NAMES
+            .iter()
+            .all(|name| { crate::DESCRIPTORS.windows(name.len()).any(|window| window == name.as_bytes()) })
+    );
 }
 
 const DESCRIPTOR_NAMES: [&str; 3] = ["Class1", "Prepare", "signature"];

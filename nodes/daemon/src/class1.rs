@@ -78,7 +78,8 @@ impl Gateway for Class1 {
 
 /// Serves at the gateway's own address.
 pub(crate) fn spawn(class1: Class1, address: Ipv6Addr) -> Result<(), NodeError> {
-    let listener = TcpListener::bind(SocketAddrV6::new(address, PORT, 0, 0)).map_err(NodeError::system("listen for class 1"))?;
+    let listener =
+        TcpListener::bind(SocketAddrV6::new(address, PORT, 0, 0)).map_err(NodeError::system("listen for class 1"))?;
     listener.set_nonblocking(true).map_err(NodeError::system("listen for class 1"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

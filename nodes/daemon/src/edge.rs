@@ -142,7 +142,11 @@ impl Edge {
         self.flush(arena);
         if let Some((own, header)) = self.own.as_ref().and_then(|own| Some((own, own.header()?))) {
             let bodies = self.to_own.iter().map(|index| arena.pdu(*index));
-            self.counters.transmitted(own.socket.send(bodies.map(|body| Transmit { interface: 0, header: &header, body })));
+            self.counters.transmitted(own.socket.send(bodies.map(|body| Transmit {
+                interface: 0,
+                header: &header,
+                body,
+            })));
         }
         self.to_own.clear();
     }

@@ -88,7 +88,9 @@ impl Forwarder {
             epoll.add(edge.gone(), event).map_err(NodeError::system("watch an event descriptor"))?;
         }
         if let Some(socket) = self.edge.as_ref().and_then(Edge::own_socket) {
-            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, OWN)).map_err(NodeError::system("watch a socket"))?;
+            epoll
+                .add(socket, EpollEvent::new(EpollFlags::EPOLLIN, OWN))
+                .map_err(NodeError::system("watch a socket"))?;
         }
         let thread = thread::Builder::new().name("forwarding".into()).stack_size(STACK);
         thread.spawn(move || self.run(&epoll)).map_err(NodeError::system("start the forwarding thread"))?;

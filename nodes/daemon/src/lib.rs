@@ -16,8 +16,8 @@
 
 mod admin;
 mod calls;
-mod class1;
 mod carrier;
+mod class1;
 mod config_file;
 mod control;
 mod counters;

@@ -90,9 +90,7 @@ fn resolve(question: &Question<'_>, book: &Book, domain: &str) -> Outcome {
     if let Some(address) = reverse(&host) {
         let name = book.name_at(&address).and_then(|name| address::host_name(book.domain(), name));
         return match name.and_then(|name| Name::new(&name).ok().map(Name::into_owned)) {
-            Some(name) if wants(TYPE::PTR) => {
-                Outcome { rcode: RCODE::NoError, data: Some(RData::PTR(PTR(name))) }
-            }
+            Some(name) if wants(TYPE::PTR) => Outcome { rcode: RCODE::NoError, data: Some(RData::PTR(PTR(name))) },
             Some(_) => Outcome::nothing(RCODE::NoError),
             None => Outcome::nothing(RCODE::NameError),
         };

@@ -160,14 +160,7 @@ impl Gateway {
 
     /// The forwarding plane dropped the PDU that [`Gateway::from_pod`] made of this packet. True where the output is a
     /// packet that tells the pod.
-    pub fn refused(
-        &mut self,
-        now_ns: u64,
-        port: u16,
-        packet: &[u8],
-        reason: DropReason,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub fn refused(&mut self, now_ns: u64, port: u16, packet: &[u8], reason: DropReason, out: &mut Vec<u8>) -> bool {
         let Some(view) = View::parse(packet) else { return false };
         if matches!(reason, DropReason::NoRoute | DropReason::NoSuchInstance) {
             self.flows.forget(port, &view.flow());
@@ -233,7 +226,9 @@ impl Gateway {
         let known = self.clients.get(&view.source).copied();
         let owns = book.speaker(port, &view.source).is_some();
         let refused = Step::Drop { reason: DropReason::SourceNotAuthorised, reply: false };
-        if !book.covers(&view.source) || (!owns && (book.is_spoken_elsewhere(port, &view.source) || known.is_some_and(|p| p != port))) {
+        if !book.covers(&view.source)
+            || (!owns && (book.is_spoken_elsewhere(port, &view.source) || known.is_some_and(|p| p != port)))
+        {
             return refused;
         }
         if known != Some(port) {

@@ -301,7 +301,11 @@ fn a_flow_to_a_pool_keeps_the_instance_that_answered() {
     let data = tcp(at("/A/1"), at("/B"), (40000, 80), (101, 501), "A", b"GET");
     let pdu = client.sends(SECOND, &data);
     assert_eq!(names_of(&pdu).0, name("/B/4"));
-    assert_eq!(View::parse(&server.delivers(SECOND, pdu)).unwrap().destination, at("/B"), "addressed to the pool still");
+    assert_eq!(
+        View::parse(&server.delivers(SECOND, pdu)).unwrap().destination,
+        at("/B"),
+        "addressed to the pool still"
+    );
     // A new flow is for the tables to choose.
     let pdu = client.sends(SECOND, &tcp(at("/A/1"), at("/B"), (40001, 80), (7, 0), "S", b""));
     assert_eq!(names_of(&pdu).0, name("/B"));

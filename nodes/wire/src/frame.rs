@@ -395,7 +395,8 @@ pub fn write_packet(
     out.extend_from_slice(&[0; 2]);
     out.extend_from_slice(&flow.to_be_bytes());
     out.extend_from_slice(&[0; 4]);
-    let parts = [(TlvType::Destination, destination.wire()), (TlvType::Source, source.wire()), (TlvType::Payload, inner)];
+    let parts =
+        [(TlvType::Destination, destination.wire()), (TlvType::Source, source.wire()), (TlvType::Payload, inner)];
     for (kind, value) in parts {
         push_tlv(out, kind, value);
     }

@@ -13,8 +13,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::rtnl::{Rtnl, RtnlError};
 use super::MTU;
+use super::rtnl::{Rtnl, RtnlError};
 
 /// The table with the default route.
 const TABLE: u8 = 100;
@@ -83,11 +83,13 @@ pub async fn configure(route: &Rtnl, pod: &PodIpv6<'_>) -> Result<(), RtnlError>
     for address in pod.addresses {
         route.execute(RouteNetlinkMessage::NewAddress(assign(pod.index, *address)), new).await?;
         // A name reaches itself within the pod: a readiness check, a program's own health check.
-        let rule = Rule { from: Some((*address, 128)), to: Some((*address, 128)), ..Rule::new(RULE_TO_ONESELF, TABLE_LOCAL) };
+        let rule =
+            Rule { from: Some((*address, 128)), to: Some((*address, 128)), ..Rule::new(RULE_TO_ONESELF, TABLE_LOCAL) };
         route.execute(RouteNetlinkMessage::NewRule(rule.message()), new).await?;
     }
     let prefix = prefix_address(pod.prefix);
-    let through = Rule { to: Some((prefix, address::PREFIX_LEN)), sent_here: true, ..Rule::new(RULE_THROUGH_SG, TABLE) };
+    let through =
+        Rule { to: Some((prefix, address::PREFIX_LEN)), sent_here: true, ..Rule::new(RULE_THROUGH_SG, TABLE) };
     route.execute(RouteNetlinkMessage::NewRule(through.message()), new).await?;
     route.execute(RouteNetlinkMessage::NewRule(Rule::new(RULE_LOCAL, TABLE_LOCAL).message()), new).await?;
     let kernels = Rule::new(KERNELS_LOCAL_RULE, TABLE_LOCAL);

@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::{Indexes, WIRE};
 use crate::control::{Backend, Direction, LinkChange, LinkService, LinkStatus};
 use crate::error::{LabError, Result};
+use crate::exec::MTU;
 use crate::exec::netns::Namespace;
 use crate::exec::offload;
 use crate::exec::process::{self, Program};
@@ -17,7 +18,6 @@ use crate::exec::rtnl::{Rtnl, VethEnd};
 use crate::exec::shape;
 use crate::job::{Job, LinkJob, LinksBy};
 use crate::relay::spec::{DirectionChange, DirectionSpec};
-use crate::exec::MTU;
 use crate::relay::{RelayClient, RelayConfig, RelayLink};
 use crate::rundir::RunDir;
 

@@ -57,7 +57,12 @@ pub(super) async fn make_gateways(job: &Job, links: &Links, namespaces: &[Namesp
         let namespace = namespace.ok_or_else(|| LabError::Lab(format!("no namespace of {}", node.name)))?;
         let route = links.route(&node.name)?;
         let doing = || format!("make the gateway of {}", node.name);
-        let end = |name, index, side| VethEnd { name, index, address: [2, 0xda, 0xff, 0, 0, side], namespace: namespace.fd() };
+        let end = |name, index, side| VethEnd {
+            name,
+            index,
+            address: [2, 0xda, 0xff, 0, 0, side],
+            namespace: namespace.fd(),
+        };
         let (raw, tcp) = (end(GATEWAY_RAW, GATEWAY_INDEX, 1), end(GATEWAY_TCP, GATEWAY_INDEX + 1, 2));
         route.add_veth(&raw, &tcp, MTU).await.map_err(LabError::netlink(doing()))?;
         for interface in [GATEWAY_RAW, GATEWAY_TCP] {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-pub use damc_mgmt::config::{Ready, Restart};
 use damc_mgmt::config::Thresholds;
+pub use damc_mgmt::config::{Ready, Restart};
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
 
@@ -19,8 +19,8 @@ mod document;
 mod link;
 mod measure;
 pub mod mistake;
-pub mod schema;
 mod program;
+pub mod schema;
 mod timeline;
 pub mod unit;
 mod validate;

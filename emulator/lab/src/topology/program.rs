@@ -22,7 +22,12 @@ impl Reader<'_> {
             for key in PROGRAM_KEYS {
                 if let Some(value) = fields.get(key) {
                     let help = "add the program, such as `run: [python3, -m, http.server, \"80\"]`";
-                    self.mistake(Kind::MissingKey, value, format!("`{key}` is that of a program, and there is no `run`"), help);
+                    self.mistake(
+                        Kind::MissingKey,
+                        value,
+                        format!("`{key}` is that of a program, and there is no `run`"),
+                        help,
+                    );
                 }
             }
             return None;
@@ -41,7 +46,12 @@ impl Reader<'_> {
         let mut variables = BTreeMap::new();
         for (name, key, value) in entries {
             if name.is_empty() || name.contains(['=', '\0']) {
-                self.mistake(Kind::BadName, key, format!("`{}` is no name of a variable", name.escape_debug()), "a text without `=`");
+                self.mistake(
+                    Kind::BadName,
+                    key,
+                    format!("`{}` is no name of a variable", name.escape_debug()),
+                    "a text without `=`",
+                );
                 continue;
             }
             if let Some(text) = self.scalar_text(value, "a variable", "write its value as text") {

@@ -34,7 +34,8 @@ impl Calculator for Service {
 
     async fn double(&self, request: Request<Numbers>) -> Result<Response<Self::DoubleStream>, Status> {
         let numbers = request.into_inner().numbers;
-        let double = |n: i64| n.checked_mul(2).map(|value| Sum { value }).ok_or_else(|| Status::out_of_range("too large"));
+        let double =
+            |n: i64| n.checked_mul(2).map(|value| Sum { value }).ok_or_else(|| Status::out_of_range("too large"));
         let stream = tonic::codegen::tokio_stream::iter(numbers.into_iter().map(double));
         Ok(Response::new(Box::pin(stream)))
     }
@@ -60,8 +61,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for address in addresses {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<CalculatorServer<Service>>().await;
-        let reflection =
-            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()?;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .build_v1()?;
         let service = CalculatorServer::new(Service { name: name.clone() });
         let server = Server::builder().add_service(health).add_service(reflection).add_service(service);
         println!("{name} listens on {address}");

@@ -68,8 +68,12 @@ impl Identity {
     }
 
     fn filled(&self, word: &str) -> String {
-        let placeholders =
-            [("{name}", "DAMC_NAME"), ("{address}", "DAMC_ADDRESS"), ("{host}", "DAMC_HOST"), ("{domain}", "DAMC_DOMAIN")];
+        let placeholders = [
+            ("{name}", "DAMC_NAME"),
+            ("{address}", "DAMC_ADDRESS"),
+            ("{host}", "DAMC_HOST"),
+            ("{domain}", "DAMC_DOMAIN"),
+        ];
         let variables = self.variables();
         let value = |key: &str| variables.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value);
         placeholders.iter().fold(word.to_owned(), |word, (placeholder, key)| word.replace(placeholder, value(key)))
@@ -193,7 +197,9 @@ impl<'a> Runner<'a> {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = file.read(&mut buffer) {
                 rest.extend_from_slice(&buffer[..count]);
-                while let Some(end) = rest.iter().position(|b| *b == b'\n').or((rest.len() > LONGEST_LINE).then_some(LONGEST_LINE)) {
+                while let Some(end) =
+                    rest.iter().position(|b| *b == b'\n').or((rest.len() > LONGEST_LINE).then_some(LONGEST_LINE))
+                {
                     let line: Vec<u8> = rest.drain(..=end.min(rest.len() - 1)).collect();
                     let line = String::from_utf8_lossy(&line);
                     let line = line.trim_end();

@@ -289,7 +289,13 @@ impl Supervisor {
             None => spawn(&service.prefix).map(|(child, channel)| (Worker::Process(child), channel)),
             Some(run) => {
                 let (prefix, pool) = (service.prefix.clone(), service.pool.clone());
-                let identity = Identity { node: self.node.clone(), domain: self.domain.clone(), key: self.key.clone(), prefix, pool };
+                let identity = Identity {
+                    node: self.node.clone(),
+                    domain: self.domain.clone(),
+                    key: self.key.clone(),
+                    prefix,
+                    pool,
+                };
                 program::start(identity, run.clone()).map(|channel| (Worker::Program, channel))
             }
         };

@@ -79,9 +79,7 @@ pub(crate) fn take_message(t: MessageType, tlvs: &mut Tlvs<'_>) -> Result<Messag
         MessageType::Nack => Message::Nack(tlvs.item(TlvType::Body)?),
         MessageType::PathQuery => Message::PathQuery(signed::take(tlvs)?),
         MessageType::PathReply => Message::PathReply(signed::take(tlvs)?),
-        MessageType::Packet => {
-            Message::Packet(Packet { inner: tlvs.require(TlvType::Payload)?.rest().to_vec() })
-        }
+        MessageType::Packet => Message::Packet(Packet { inner: tlvs.require(TlvType::Payload)?.rest().to_vec() }),
     })
 }
 

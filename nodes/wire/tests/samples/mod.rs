@@ -170,7 +170,8 @@ fn ping() -> Vec<u8> {
     packet.extend(address("/A/1"));
     packet.extend(address("/B/4"));
     packet.extend([128, 0, 0, 0, 0, 1, 0, 1]);
-    let sum = packet[8..].chunks(2).fold(8 + 58_u32, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum =
+        packet[8..].chunks(2).fold(8 + 58_u32, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap();
     packet[42..44].copy_from_slice(&(!folded).to_be_bytes());
