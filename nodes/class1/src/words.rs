@@ -49,7 +49,7 @@ impl Words {
 
     /// The announcement, with a new number and no signature.
     async fn announcement<G: Gateway>(self, gateway: &G) -> Result<Announce, Fault> {
-        let pod = NodeId::new(&self.pod).map_err(|e| field("pod", e))?;
+        let pod = NodeId::new(&self.pod).map_err(|e| field("pod", e.to_string()))?;
         let mut add = Vec::new();
         for (i, (prefix, pool, weight)) in self.add.iter().enumerate() {
             let prefix = name(&format!("add[{i}].prefix"), prefix)?;
@@ -74,9 +74,9 @@ impl Words {
 }
 
 fn name(at: &str, text: &str) -> Result<Name, Fault> {
-    text.parse().map_err(|e| field(at, e))
+    text.parse::<Name>().map_err(|e| field(at, e.to_string()))
 }
 
-fn field(at: &str, why: impl ToString) -> Fault {
-    Fault::Field(at.to_owned(), why.to_string())
+fn field(at: &str, why: impl Into<String>) -> Fault {
+    Fault::Field(at.to_owned(), why.into())
 }

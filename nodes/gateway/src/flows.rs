@@ -89,7 +89,7 @@ impl Flows {
     }
 
     /// The running flow a packet of the pod belongs to. `segment` is what it carries, if that is TCP.
-    pub(crate) fn from_pod(
+    pub(crate) fn sent(
         &mut self,
         now_ns: u64,
         (port, hash): (u16, u64),
@@ -121,7 +121,7 @@ impl Flows {
     }
 
     /// Takes note of a packet to the pod: `key` is the flow seen from the pod.
-    pub(crate) fn to_pod(
+    pub(crate) fn delivered(
         &mut self,
         now_ns: u64,
         port: u16,

@@ -7,6 +7,7 @@ use std::ops::Range;
 use damc_wire::frame::{PACKET_OVERHEAD, RoutedView, nack_about, write_packet};
 use damc_wire::registry::MAX_PDU;
 use damc_wire::{DropReason, Frame, Message, MessageType, Name, address};
+use etherparse::TcpSlice;
 
 use crate::book::Book;
 use crate::errors::{self, PORT, PROHIBITED, Problem};
@@ -141,7 +142,7 @@ impl Gateway {
         };
         let key = view.flow();
         let hash = self.flows.hash(&key);
-        let running = self.flows.from_pod(now_ns, (port, hash), &key, view.tcp().as_ref());
+        let running = self.flows.sent(now_ns, (port, hash), &key, view.tcp().as_ref());
         let Some(destination) = running.or_else(|| book.name_at(&view.destination)) else {
             return self.drop(now_ns, &view, DropReason::NoRoute, out);
         };
@@ -264,7 +265,7 @@ impl Gateway {
     fn tell(&mut self, now_ns: u64, view: &View<'_>, problem: Problem, out: &mut Vec<u8>) -> bool {
         let gone = matches!(problem, Problem::Unreachable(errors::NO_ROUTE | errors::ADDRESS));
         let segment = view.tcp();
-        if !view.may_be_answered() || segment.as_ref().is_some_and(|s| s.rst()) || !self.may_speak(now_ns) {
+        if !view.may_be_answered() || segment.as_ref().is_some_and(TcpSlice::rst) || !self.may_speak(now_ns) {
             return false;
         }
         let packet = match segment {
@@ -303,12 +304,12 @@ impl Gateway {
                 // It answers in the name of a pool. What an instance of a pool may be called is not for us to judge: its
                 // own SG has.
                 let key = view.flow().reversed();
-                self.flows.to_pod(now_ns, port, &key, routed.source, view.tcp().as_ref());
+                self.flows.delivered(now_ns, port, &key, routed.source, view.tcp().as_ref());
             }
             Some(_) => {
                 if let Some(segment) = view.tcp() {
                     let key = view.flow().reversed();
-                    self.flows.to_pod(now_ns, port, &key, routed.source, Some(&segment));
+                    self.flows.delivered(now_ns, port, &key, routed.source, Some(&segment));
                 }
             }
         }
@@ -340,7 +341,7 @@ impl Gateway {
         let whole = restored(quoted);
         let view = View::parse(&whole);
         let segment = view.as_ref().and_then(View::tcp);
-        if view.is_some_and(|v| !v.may_be_answered()) || segment.as_ref().is_some_and(|s| s.rst()) {
+        if view.is_some_and(|v| !v.may_be_answered()) || segment.as_ref().is_some_and(TcpSlice::rst) {
             return Delivery::Ignore;
         }
         if !self.may_speak(now_ns) {

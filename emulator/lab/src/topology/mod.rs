@@ -243,7 +243,7 @@ impl NodeEvent {
 
 impl Topology {
     /// Takes note of where the file lies: its programs are looked for from there.
-    fn from_folder_of(mut self, path: &Path) -> Self {
+    fn lying_beside(mut self, path: &Path) -> Self {
         self.folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
         self
     }
@@ -320,7 +320,7 @@ impl Topology {
 /// All mistakes of the file.
 pub fn load(path: &Path) -> Result<Topology, Mistakes> {
     let (file, source) = read_named(path)?;
-    parse(&file, &source).map(|topology| topology.from_folder_of(path))
+    parse(&file, &source).map(|topology| topology.lying_beside(path))
 }
 
 /// Reads and checks a topology file that is to be brought up: what this version describes but cannot do yet counts as a
@@ -331,7 +331,7 @@ pub fn load(path: &Path) -> Result<Topology, Mistakes> {
 pub fn load_runnable(path: &Path) -> Result<Topology, Mistakes> {
     let (file, source) = read_named(path)?;
     let (topology, pending) = decode::topology(&source).map_err(|mistakes| Mistakes::new(&file, &source, mistakes))?;
-    if pending.is_empty() { Ok(topology.from_folder_of(path)) } else { Err(Mistakes::new(&file, &source, pending)) }
+    if pending.is_empty() { Ok(topology.lying_beside(path)) } else { Err(Mistakes::new(&file, &source, pending)) }
 }
 
 fn read_named(path: &Path) -> Result<(String, String), Mistakes> {
