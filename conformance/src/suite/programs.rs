@@ -294,7 +294,7 @@ async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let calls = (0..CHAINS).map(|chain| {
         let pod = pods[chain % pods.len()].clone();
         let url = url(chain);
-        async move { Ok::<_, Stop>(bench.curl(&pod, &[&url?]).await?) }
+        async move { bench.curl(&pod, &[&url?]).await }
     });
     let ran: Vec<Ran> = join_all(calls).await.into_iter().collect::<Result<_, _>>()?;
     let depth = |value: &Value| {

@@ -211,7 +211,7 @@ impl Edge {
         port: u16,
         table: &Fib,
         (index, packet): (usize, &[u8]),
-        pdu: &mut Vec<u8>,
+        pdu: &mut [u8],
     ) {
         match damc_forward::forward(table, Ingress::Port(port), pdu) {
             Verdict::Send(to) if self.leads_to_pod(to) => {

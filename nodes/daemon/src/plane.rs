@@ -20,12 +20,19 @@ pub(crate) struct Plane {
     names: Option<Names>,
 }
 
+/// What an SG lets a pod speak in: its names, and pools with the instances in them.
+#[derive(Default)]
+struct PortNames {
+    names: Vec<Name>,
+    pools: Vec<(Name, Name)>,
+}
+
 /// The names of an SG for its gateway, kept beside the table and out of the same changes.
 struct Names {
     builder: BookBuilder,
     published: Arc<ArcSwap<Book>>,
-    /// By port: names its pod may speak in, and pools with the instances in them.
-    ports: BTreeMap<u16, (Vec<Name>, Vec<(Name, Name)>)>,
+    /// By port.
+    ports: BTreeMap<u16, PortNames>,
     /// Rung when a name has gone.
     gone: Arc<EventFd>,
 }
@@ -40,12 +47,12 @@ impl Names {
                 FibOp::Remove(prefix) => gone |= self.builder.remove(prefix),
                 FibOp::Admit { port, rule } => {
                     let names = if let io::Admission::Sources(names) = rule { names.clone() } else { Vec::new() };
-                    self.ports.entry(port.0).or_default().0 = names;
+                    self.ports.entry(port.0).or_default().names = names;
                     self.set_port(port.0);
                     changed = true;
                 }
                 FibOp::Pools { port, members } => {
-                    self.ports.entry(port.0).or_default().1.clone_from(members);
+                    self.ports.entry(port.0).or_default().pools.clone_from(members);
                     self.set_port(port.0);
                     changed = true;
                 }
@@ -60,7 +67,7 @@ impl Names {
 
     /// A pod speaks for a pool only as an instance that is admitted.
     fn set_port(&mut self, port: u16) {
-        let Some((names, pools)) = self.ports.get(&port) else { return };
+        let Some(PortNames { names, pools }) = self.ports.get(&port) else { return };
         let pools: Vec<_> = pools.iter().filter(|(_, instance)| names.contains(instance)).cloned().collect();
         self.builder.set_port(port, names, &pools);
     }
