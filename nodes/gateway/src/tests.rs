@@ -55,13 +55,13 @@ impl Sg {
         Self::new("sg-4", &["/B/4"], &[("/B", "/B/4")])
     }
 
-    fn from_pod(&mut self, now: u64, packet: &[u8]) -> Step {
+    fn takes(&mut self, now: u64, packet: &[u8]) -> Step {
         self.gateway.from_pod(now, &self.book, (PORT, MAC), packet, &mut self.out)
     }
 
     /// The PDU a packet becomes.
     fn sends(&mut self, now: u64, packet: &[u8]) -> Vec<u8> {
-        assert_eq!(self.from_pod(now, packet), Step::Forward);
+        assert_eq!(self.takes(now, packet), Step::Forward);
         self.out.clone()
     }
 
@@ -147,7 +147,7 @@ fn a_source_that_is_not_the_pods_is_dropped_and_told() {
     let mut client = Sg::client();
     for from in [at("/B/4"), at("/B"), "2001:db8::1".parse().unwrap()] {
         let packet = udp(from, at("/B/4"), (1, 2), b"spoofed");
-        let step = client.from_pod(0, &packet);
+        let step = client.takes(0, &packet);
         assert_eq!(step, Step::Drop { reason: DropReason::SourceNotAuthorised, reply: true });
         let (kind, code, _, quoted) = icmp(&client.out);
         assert_eq!((kind, code), (1, 5));
@@ -158,18 +158,18 @@ fn a_source_that_is_not_the_pods_is_dropped_and_told() {
 #[test]
 fn an_unknown_address_is_no_route_and_a_nodes_is_prohibited() {
     let mut client = Sg::client();
-    let step = client.from_pod(0, &udp(at("/A/1"), at("/B/9"), (1, 2), b""));
+    let step = client.takes(0, &udp(at("/A/1"), at("/B/9"), (1, 2), b""));
     assert_eq!(step, Step::Drop { reason: DropReason::NoRoute, reply: true });
     assert_eq!(icmp(&client.out).0, 1);
     assert_eq!(icmp(&client.out).1, 0);
-    client.from_pod(0, &udp(at("/A/1"), at("/damc/example/sr-1"), (1, 2), b""));
+    client.takes(0, &udp(at("/A/1"), at("/damc/example/sr-1"), (1, 2), b""));
     assert_eq!(icmp(&client.out).1, 1);
 }
 
 #[test]
 fn what_does_not_fit_is_told_with_the_size_that_does() {
     let mut client = Sg::client();
-    let step = client.from_pod(0, &udp(at("/A/1"), at("/B/4"), (1, 2), &[7; 1440 - 8]));
+    let step = client.takes(0, &udp(at("/A/1"), at("/B/4"), (1, 2), &[7; 1440 - 8]));
     assert_eq!(step, Step::Drop { reason: DropReason::Oversized, reply: true });
     let (kind, _, mtu, _) = icmp(&client.out);
     assert_eq!(kind, 2);
@@ -177,7 +177,7 @@ fn what_does_not_fit_is_told_with_the_size_that_does() {
     let fits = mtu as usize - 48;
     client.sends(0, &udp(at("/A/1"), at("/B/4"), (1, 2), &vec![7; fits]));
     assert_eq!(client.out.len(), 1500);
-    let step = client.from_pod(0, &udp(at("/A/1"), at("/B/4"), (1, 2), &vec![7; fits + 1]));
+    let step = client.takes(0, &udp(at("/A/1"), at("/B/4"), (1, 2), &vec![7; fits + 1]));
     assert_eq!(step, Step::Drop { reason: DropReason::Oversized, reply: true });
 }
 
@@ -193,7 +193,7 @@ fn the_routers_address_is_told_and_no_other() {
         let mut data = target.octets().to_vec();
         data.extend([1, 1, 9, 9, 9, 9, 9, 9]);
         let solicitation = errors::message(at("/A/1"), Ipv6Addr::from(octets), 255, (135, 0, [0; 4]), &data);
-        let step = client.from_pod(0, &solicitation);
+        let step = client.takes(0, &solicitation);
         assert_eq!(step, if known { Step::Reply } else { Step::Ignore });
         if known {
             let view = View::parse(&client.out).unwrap();
@@ -220,7 +220,7 @@ fn question(host: &str, kind: u16) -> Vec<u8> {
 /// Response code, and the data of the answer.
 fn asked(sg: &mut Sg, message: &[u8]) -> Option<(u8, Option<Vec<u8>>)> {
     let dns = address::of_dns(DOMAIN);
-    match sg.from_pod(0, &udp(at("/A/1"), dns, (5353, 53), message)) {
+    match sg.takes(0, &udp(at("/A/1"), dns, (5353, 53), message)) {
         Step::Reply => {}
         other => {
             assert_eq!(other, Step::Ignore);
@@ -274,11 +274,11 @@ fn an_echo_to_the_gateway_is_answered_and_an_unknown_port_is_refused() {
     let mut sg = Sg::client();
     let dns = address::of_dns(DOMAIN);
     let ping = errors::message(at("/A/1"), dns, 64, (128, 0, [0, 7, 0, 1]), b"data");
-    assert_eq!(sg.from_pod(0, &ping), Step::Reply);
+    assert_eq!(sg.takes(0, &ping), Step::Reply);
     assert_eq!(icmp(&sg.out), (129, 0, 0x0007_0001, b"data".to_vec()));
-    assert_eq!(sg.from_pod(0, &udp(at("/A/1"), dns, (1, 9), b"")), Step::Reply);
+    assert_eq!(sg.takes(0, &udp(at("/A/1"), dns, (1, 9), b"")), Step::Reply);
     assert_eq!((icmp(&sg.out).0, icmp(&sg.out).1), (1, 4));
-    assert_eq!(sg.from_pod(0, &tcp(at("/A/1"), dns, (1, 53), (5, 0), "S", b"")), Step::Reply);
+    assert_eq!(sg.takes(0, &tcp(at("/A/1"), dns, (1, 53), (5, 0), "S", b"")), Step::Reply);
     let view = View::parse(&sg.out).unwrap();
     let reset = view.tcp().unwrap();
     assert!(reset.rst() && reset.ack() && reset.acknowledgment_number() == 6);
@@ -430,7 +430,7 @@ fn errors_come_at_a_bounded_rate() {
     let packet = udp(at("/B/4"), at("/A/1"), (1, 2), b"");
     // 100 000 spoofed packets in one second.
     let told = (0..100_000_u64)
-        .filter(|i| matches!(client.from_pod(SECOND + i * 10_000, &packet), Step::Drop { reply: true, .. }))
+        .filter(|i| matches!(client.takes(SECOND + i * 10_000, &packet), Step::Drop { reply: true, .. }))
         .count();
     assert!((1000..=1260).contains(&told), "{told}");
 }
@@ -449,7 +449,7 @@ proptest! {
             length.copy_from_slice(&u16::try_from(keep + bytes.len()).unwrap().saturating_sub(40).to_be_bytes());
         }
         for packet in [bytes, mixed] {
-            if client.from_pod(0, &packet) == Step::Forward {
+            if client.takes(0, &packet) == Step::Forward {
                 prop_assert!(Frame::decode(&client.out).is_ok());
             }
         }
@@ -478,7 +478,7 @@ proptest! {
         let last = changed.len() - 1;
         changed[place.min(last)] = value;
         for message in [bytes, changed] {
-            sg.from_pod(0, &udp(at("/A/1"), address::of_dns(DOMAIN), (5353, 53), &message));
+            sg.takes(0, &udp(at("/A/1"), address::of_dns(DOMAIN), (5353, 53), &message));
         }
     }
 }
