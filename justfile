@@ -35,6 +35,10 @@ release:
 damc *arguments: release
     @./target/release/damc "$@"
 
+# What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
+bench-services: release
+    python3 emulator/bench/services.py ./target/release/damc results/bench-services.json
+
 # Lookups, forwarding verdicts, one hop and idle memory on this machine
 bench:
     cargo bench -p damc-forward

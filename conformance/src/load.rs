@@ -58,6 +58,17 @@ impl Lateness {
         self.total.checked_div(u32::try_from(self.wakeups).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 
+    /// Of this interval and another one.
+    fn with(self, other: &Self) -> Self {
+        Self {
+            wakeups: self.wakeups + other.wakeups,
+            worst: self.worst.max(other.worst),
+            total: self.total + other.total,
+            late: self.late + other.late,
+            ..self
+        }
+    }
+
     /// Whether the host was too busy to judge by: some wake-up was late by a third of a detection time, one in fifty was
     /// late at all, or processors were wanting for most of the time.
     #[must_use]
@@ -91,13 +102,21 @@ impl std::fmt::Display for Lateness {
 /// Watches for as long as it lives.
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
-    history: Mutex<VecDeque<Totals>>,
+    history: Mutex<VecDeque<Moment>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The least span an account covers: the kernel brings the totals of pressure up to date every two seconds only.
+/// The least span that is looked at: the kernel brings the totals of pressure up to date every two seconds only, and what
+/// a lab went through a moment ago shapes what the next case finds.
 const ACCOUNTED: Duration = Duration::from_secs(4);
+
+/// The end of an interval.
+struct Moment {
+    totals: Totals,
+    /// What the watcher saw in the interval.
+    seen: Lateness,
+}
 
 /// The kernel's account at a moment.
 #[derive(Clone, Copy)]
@@ -171,23 +190,27 @@ impl LoadWatch {
                 l.late += u64::from(late > LATE);
             }
         })?;
-        Ok(Self { current, history: Mutex::new(VecDeque::from([Totals::now()])), stop, thread: Some(thread) })
+        let began = Moment { totals: Totals::now(), seen: Lateness::default() };
+        let history = Mutex::new(VecDeque::from([began]));
+        Ok(Self { current, history, stop, thread: Some(thread) })
     }
 
-    /// Lateness since the last call.
+    /// Lateness since the last call, or of the last four seconds where that is longer.
     pub fn take(&self) -> Lateness {
         let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fresh = Lateness { detection: current.detection, ..Lateness::default() };
-        let lateness = std::mem::replace(&mut *current, fresh);
+        let seen = std::mem::replace(&mut *current, fresh);
         drop(current);
-        let now = Totals::now();
+        let totals = Totals::now();
         let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // From the last call, or further back where that is too short a span. There always is an entry.
-        while history.len() > 1 && history[1].at + ACCOUNTED <= now.at {
+        while history.len() > 1 && history[1].totals.at + ACCOUNTED <= totals.at {
             history.pop_front();
         }
-        let account = history.front().and_then(|began| now.since(began));
-        history.push_back(now);
+        let account = history.front().and_then(|began| totals.since(&began.totals));
+        // The first interval ended where the span begins.
+        let lateness = history.iter().skip(1).fold(seen, |sum, moment| sum.with(&moment.seen));
+        history.push_back(Moment { totals, seen });
         Lateness { account, ..lateness }
     }
 }
@@ -218,6 +241,17 @@ mod tests {
         assert!(!account(0.6, 0.02).overloaded());
         assert!(account(0.9, 0.0).overloaded());
         assert!(account(0.1, 0.2).overloaded());
+    }
+
+    #[test]
+    fn what_came_just_before_counts() {
+        let watch = LoadWatch::start(Duration::from_millis(150)).unwrap();
+        watch.current.lock().unwrap().worst = Duration::from_secs(1);
+        assert!(watch.take().overloaded());
+        assert!(watch.take().overloaded(), "a moment later");
+        let long_ago = Instant::now().checked_sub(2 * ACCOUNTED).unwrap();
+        watch.history.lock().unwrap().iter_mut().for_each(|moment| moment.totals.at = long_ago);
+        assert!(watch.take().worst < Duration::from_secs(1), "long after");
     }
 
     #[test]

@@ -68,7 +68,10 @@ fn is_own(role: Role, t: MessageType) -> bool {
         }
         Role::Spa => matches!(t, T::Hello | T::Echo | T::AuthReply | T::Revoke),
         Role::Scsc => matches!(t, T::Hello | T::Echo | T::TopologyAck | T::Policy | T::QosAck | T::PathReply | T::Nack),
-        Role::Pod => matches!(t, T::Hello | T::Echo | T::Announce | T::Data | T::ProbeReply | T::TaskReport | T::Nack),
+        Role::Pod => matches!(
+            t,
+            T::Hello | T::Echo | T::Announce | T::Data | T::Packet | T::ProbeReply | T::TaskReport | T::Nack
+        ),
     }
 }
 

@@ -25,6 +25,7 @@ mod link_state;
 mod measurement;
 mod outage;
 mod policy;
+mod programs;
 mod registration;
 mod splitting;
 mod thresholds;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         measurement::CASES,
         thresholds::CASES,
         policy::CASES,
+        programs::CASES,
     ]
     .concat()
 }

@@ -45,6 +45,7 @@ impl Bench {
         let job = Job {
             lab: name.clone(),
             topology: "bench".to_owned(),
+            domain: "example".to_owned(),
             seed: 1,
             links_by,
             all_relayed: false,

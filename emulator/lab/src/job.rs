@@ -14,6 +14,8 @@ pub struct Job {
     pub lab: String,
     /// Name of the topology.
     pub topology: String,
+    /// Trust domain.
+    pub domain: String,
     /// Seed of link randomness.
     pub seed: u64,
     /// What serves impaired links.

@@ -17,13 +17,16 @@
 mod admin;
 mod calls;
 mod carrier;
+mod class1;
 mod config_file;
 mod control;
 mod counters;
+mod edge;
 mod effects;
 mod error;
 mod event_log;
 mod forwarding;
+mod key;
 mod mailbox;
 mod metrics;
 mod order;

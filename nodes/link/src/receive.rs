@@ -162,6 +162,13 @@ impl ReceiveArena {
         self.storage.get_mut(index).and_then(|slot| slot.get_mut(ETHERNET_HEADER..length)).unwrap_or_default()
     }
 
+    /// Hardware address the `index`-th frame of the batch came from; none where there is no such frame.
+    #[must_use]
+    pub fn source(&self, index: usize) -> Option<crate::Mac> {
+        let whole = self.envelopes[..self.filled].get(index).is_some_and(|e| e.length >= ETHERNET_HEADER);
+        self.storage.get(index).filter(|_| whole).and_then(|slot| slot.get(6..12)?.first_chunk().copied())
+    }
+
     /// Kernel receive stamp of the `index`-th frame, `CLOCK_MONOTONIC` ns.
     #[must_use]
     pub fn received_at(&self, index: usize) -> u64 {

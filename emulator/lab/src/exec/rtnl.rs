@@ -167,7 +167,11 @@ impl Rtnl {
         Ok(counted)
     }
 
-    async fn execute(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), RtnlError> {
+    /// Makes any request.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn execute(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), RtnlError> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let gone = |_| RtnlError { errno: libc::ENOTCONN, text: None };

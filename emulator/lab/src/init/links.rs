@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::{Indexes, WIRE};
 use crate::control::{Backend, Direction, LinkChange, LinkService, LinkStatus, Shaped};
 use crate::error::{LabError, Result};
+use crate::exec::MTU;
 use crate::exec::netns::Namespace;
 use crate::exec::offload;
 use crate::exec::process::{self, Program};
@@ -20,8 +21,6 @@ use crate::relay::spec::{DirectionChange, DirectionSpec};
 use crate::relay::{RelayClient, RelayConfig, RelayLink};
 use crate::rundir::RunDir;
 
-/// MTU of every interface of a lab.
-const MTU: u32 = 1500;
 /// Requests under way at once; more would overrun the buffer that the kernel's answers wait in.
 const PIPELINE: usize = 16;
 
@@ -247,7 +246,15 @@ impl Links {
         self.route(&device.namespace)?.set_up(device.index, up).await.map_err(LabError::netlink(doing))
     }
 
-    fn route(&self, namespace: &str) -> Result<&Rtnl> {
+    /// The connection into a node's namespace, and the index of an interface there.
+    pub(super) fn way_into(&self, node: &str, interface: &str) -> Result<(&Rtnl, u32)> {
+        let devices = self.links.iter().flat_map(|link| [&link.a, &link.b]);
+        let device = devices.into_iter().find(|d| d.namespace == node && d.interface == interface);
+        let device = device.ok_or_else(|| LabError::Lab(format!("{node} has no interface {interface}")))?;
+        Ok((self.route(node)?, device.index))
+    }
+
+    pub(super) fn route(&self, namespace: &str) -> Result<&Rtnl> {
         let found = self.routes.iter().find(|(name, _)| name == namespace).map(|(_, route)| route);
         found.ok_or_else(|| LabError::Lab(format!("no namespace of {namespace}")))
     }

@@ -81,6 +81,7 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
     Job {
         lab: lab.to_owned(),
         topology: lab.to_owned(),
+        domain: "example".to_owned(),
         seed: 1,
         links_by: LinksBy::Auto,
         all_relayed: false,

@@ -15,6 +15,8 @@ pub(crate) enum Task {
     Invoke { invocation: u64, source: String, method: String },
     /// Examine yourself.
     SelfTest { task: u64 },
+    /// Kill your program as a fault would.
+    Kill,
 }
 
 /// From the process to the agent.
@@ -27,6 +29,8 @@ pub(crate) enum Answer {
     Done { invocation: u64 },
     /// No result; the detail follows the head.
     Failed { invocation: u64, reason: u8 },
+    /// The program that served has ended.
+    Ended { status: String, again: bool },
     /// What the self-test found.
     Report { task: u64, healthy: bool, load_ppm: u32, served: u64, self_test_ns: u64 },
 }

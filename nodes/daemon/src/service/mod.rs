@@ -6,7 +6,9 @@
 mod channel;
 mod method;
 mod process;
+mod program;
 mod supervisor;
 
 pub(crate) use process::run;
+pub(crate) use program::become_program;
 pub(crate) use supervisor::{ServiceEvent, Supervisor};

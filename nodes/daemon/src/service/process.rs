@@ -86,6 +86,7 @@ impl Service {
     fn start(&mut self, task: Task, payload: &[u8]) -> io::Result<()> {
         match task {
             Task::Invoke { invocation, method, .. } => self.invoke(invocation, &method, payload),
+            Task::Kill => Ok(()),
             Task::SelfTest { task } => {
                 let begin = Instant::now();
                 let healthy = method::self_test(&self.prefix);

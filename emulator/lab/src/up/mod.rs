@@ -85,6 +85,8 @@ impl Lab {
         );
         let program = lab::program()?;
         let folder = node_folder(options, &program);
+        let mut plan = plan;
+        find_own_programs(&mut plan, &folder);
         check_programs(&plan, &folder)?;
         let longest = plan.processes.iter().map(|process| process.node.len()).max().unwrap_or(0);
         let prepare = |directory: &RunDir| {
@@ -98,6 +100,17 @@ impl Lab {
             lab.order(&process.node, &OrderRequest::Overload { on: true }).await?;
         }
         Ok(lab)
+    }
+}
+
+/// Says where programs that are shipped with ours lie: `{bin}` in a command or a variable.
+fn find_own_programs(plan: &mut Plan, folder: &Path) {
+    let folder = folder.display().to_string();
+    let services = plan.processes.iter_mut().flat_map(|process| &mut process.config.services);
+    for run in services.filter_map(|service| service.run.as_mut()) {
+        for word in run.argv.iter_mut().chain(run.env.values_mut()) {
+            *word = word.replace("{bin}", &folder);
+        }
     }
 }
 
@@ -119,7 +132,14 @@ fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
         plan.processes.iter().filter_map(|process| missing_program(&process.program, folder)).collect();
     missing.sort();
     missing.dedup();
-    if missing.is_empty() { Ok(()) } else { Err(LabError::MissingPrograms(missing)) }
+    if !missing.is_empty() {
+        return Err(LabError::MissingPrograms(missing));
+    }
+    let services = plan.processes.iter().flat_map(|process| &process.config.services);
+    let programs = services.filter_map(|service| Some((service.prefix.clone(), service.run.as_ref()?)));
+    let missing = programs.filter_map(|(prefix, run)| Some((prefix, missing_word(run.argv.first()?, &run.cwd)?)));
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() { Ok(()) } else { Err(LabError::MissingServices(missing)) }
 }
 
 fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
@@ -127,6 +147,16 @@ fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
         Program::Own(name) => folder.join(name),
         Program::Foreign(words) => PathBuf::from(words.first()?),
     };
+    absent(wanted)
+}
+
+/// The program of a service: a path is one from its working directory.
+fn missing_word(word: &str, cwd: &Path) -> Option<PathBuf> {
+    let by_path = Path::new(word).components().count() > 1;
+    absent(if by_path { cwd.join(word) } else { PathBuf::from(word) })
+}
+
+fn absent(wanted: PathBuf) -> Option<PathBuf> {
     let by_path = wanted.components().count() > 1;
     let found = if by_path {
         is_program(&wanted)
@@ -166,6 +196,7 @@ fn job(plan: &Plan, options: &UpOptions, program: PathBuf, folder: &Path, direct
     Job {
         lab: plan.lab.clone(),
         topology: plan.topology.clone(),
+        domain: plan.domain.clone(),
         seed: plan.seed,
         links_by: options.links_by,
         all_relayed: options.all_relayed,

@@ -1,0 +1,11 @@
+//! The code of `proto/calculator.proto`, for the server and the client beside it.
+#![forbid(unsafe_code)]
+
+/// Messages, server and client.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, rust_2018_idioms)]
+pub mod calculator {
+    tonic::include_proto!("example.calculator.v1");
+}
+
+/// What reflection shows.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
