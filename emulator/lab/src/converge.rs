@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView};
+use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -91,11 +91,22 @@ impl Lab {
                 match row.map_or("not announced", |row| row.state.as_str()) {
                     "accepted" => drop(accepted.insert(name.clone())),
                     "refused" => {}
-                    state => open.push(format!("{name} of {pod} is {state}")),
+                    state => open.push((*pod, name, state)),
                 }
             }
         }
-        nothing("names", open.into_iter())?;
+        if !open.is_empty() {
+            let services = self.views::<ServicesView>(|kind| kind == "pod", "services").await?;
+            let row = |pod: &str, name: &str| {
+                let (_, view) = services.iter().find(|(node, _)| *node == pod)?;
+                view.services.iter().find(|service| service.prefix == name)
+            };
+            let told = open.iter().map(|(pod, name, state)| {
+                let program = row(pod, name).and_then(|service| not_ready(pod, service));
+                format!("{name} of {pod} is {state}{}", program.unwrap_or_default())
+            });
+            nothing("names", told)?;
+        }
         Ok(accepted.into_iter().collect())
     }
 
@@ -131,6 +142,24 @@ impl Lab {
         let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node, view).await?));
         try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
     }
+}
+
+/// Why a service with a program is not announced.
+fn not_ready(pod: &str, service: &ServiceView) -> Option<String> {
+    if service.program == "built-in" || service.state == "ready" {
+        return None;
+    }
+    let mut text = format!(", for `{}` is {}", service.program, service.state);
+    if service.starts > 1 {
+        text.push_str(&format!(" after {} starts", service.starts));
+    }
+    if let Some(ended) = &service.ended {
+        text.push_str(&format!("; it ended last with {ended}"));
+    }
+    if let Some(said) = service.said.last() {
+        text.push_str(&format!(" and said {said:?}"));
+    }
+    Some(format!("{text} (`damc logs {pod}`)"))
 }
 
 /// Why a lab has not converged.

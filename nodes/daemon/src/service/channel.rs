@@ -29,8 +29,8 @@ pub(crate) enum Answer {
     Done { invocation: u64 },
     /// No result; the detail follows the head.
     Failed { invocation: u64, reason: u8 },
-    /// The program that served has ended.
-    Ended { status: String, again: bool },
+    /// The program that served has ended, or was given up; the last it said.
+    Ended { status: String, again: bool, said: Vec<String> },
     /// What the self-test found.
     Report { task: u64, healthy: bool, load_ppm: u32, served: u64, self_test_ns: u64 },
 }
