@@ -181,3 +181,31 @@ fn nothing(of: &str, missing: impl Iterator<Item = String>) -> Result<(), Missin
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Err(Missing::So(format!("{of}: {}{more}", missing[..missing.len().min(TOLD)].join(", "))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_ready_is_named_with_its_end_and_its_last_words() {
+        let mut service = ServiceView {
+            prefix: "/A/1".into(),
+            state: "waiting".into(),
+            program: "python3 web.py".into(),
+            starts: 8,
+            ended: Some("exit status: 1".into()),
+            said: vec!["Traceback:".into(), "ModuleNotFoundError: No module named 'flask'".into()],
+            next_start_ms: Some(700),
+        };
+        let told = not_ready("pod-1", &service).unwrap();
+        assert_eq!(
+            told,
+            ", for `python3 web.py` is waiting after 8 starts; it ended last with exit status: 1 and said \
+             \"ModuleNotFoundError: No module named 'flask'\" (`damc logs pod-1`)"
+        );
+        service.state = "ready".into();
+        assert_eq!(not_ready("pod-1", &service), None);
+        service.program = "built-in".into();
+        assert_eq!(not_ready("pod-1", &ServiceView { state: "waiting".into(), ..service }), None);
+    }
+}

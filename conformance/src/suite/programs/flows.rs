@@ -189,9 +189,16 @@ pub(super) async fn too_big(bench: &Bench, findings: &mut Findings) -> Result<()
     let _web = bench.serve_web(&owner, &name).await?;
     let body = "z".repeat(300_000);
     let file = bench.script("large.txt", &body)?;
-    let posted =
-        bench.curl(&caller, &["--data-binary", &format!("@{}", file.display()), &bench.url(&name, "/")?]).await?;
-    findings
-        .check(posted.out == body.as_bytes(), format!("300 kB to {name} and back, {} bytes came", posted.out.len()));
+    let (file, url) = (format!("@{}", file.display()), bench.url(&name, "/")?);
+    let posted = bench.curl(&caller, &["--max-time", "20", "--data-binary", &file, &url]).await?;
+    findings.check(
+        posted.out == body.as_bytes(),
+        format!(
+            "300 kB to {name} and back: {} bytes in {:?}, curl ends with {:?}",
+            posted.out.len(),
+            posted.took,
+            posted.code
+        ),
+    );
     Ok(())
 }

@@ -18,6 +18,18 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 const CHAINS: usize = 24;
 const DEPTH: usize = 4;
 
+/// One question for an AAAA record over TCP, the way resolvers ask that got a truncated answer.
+const RESOLVE: &str = r#"
+import socket, struct, sys
+name = b"".join(bytes([len(label)]) + label.encode() for label in sys.argv[2].split(".")) + b"\0"
+question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + name + struct.pack("!2H", 28, 1)
+stream = socket.create_connection((sys.argv[1], 53), timeout=3)
+stream.sendall(struct.pack("!H", len(question)) + question)
+file = stream.makefile("rb")
+answer = file.read(struct.unpack("!H", file.read(2))[0])
+print(socket.inet_ntop(socket.AF_INET6, answer[-16:]))
+"#;
+
 pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["curl", "python3"]).await?;
     let (caller, target, chain) = bench.far_pair().await?;
@@ -43,6 +55,12 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
     let nodes: BTreeSet<&str> = packets.iter().map(|s| s.node.as_str()).collect();
     let on_the_way = chain.iter().all(|node| nodes.contains(node.as_str()));
     findings.check(on_the_way || nodes.len() >= 2, format!("sent by {nodes:?}; a call's way was {chain:?}"));
+
+    let script = bench.script("resolve.py", RESOLVE)?.display().to_string();
+    let dns = damc_wire::address::of_dns(bench.topology.domain().as_str()).to_string();
+    let ran = bench.run_inside(&caller, &["python3", &script, &dns, &bench.host(&target)?]).await?;
+    let address = bench.address(&target)?.to_string();
+    findings.check_eq(&ran.text(), &address, format!("{sg} resolves {target} over TCP too"));
 
     let host = format!("http://nobody.{}.damc:{PORT}/", bench.topology.domain());
     let ran = bench.curl(&caller, &[&host]).await?;
