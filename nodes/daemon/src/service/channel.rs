@@ -74,13 +74,27 @@ impl Channel {
         Self { fd }
     }
 
-    /// Sends a head and a payload. Never blocks; a full buffer is an error.
+    /// Sends a head and a payload. Never blocks; a full buffer is an error. For the agent, which serves others too.
     pub(crate) fn send(&self, head: &impl Serialize, payload: &[u8]) -> io::Result<()> {
+        self.put(head, payload, MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// Sends a head and a payload when there is room. For the side that answers: the agent always reads.
+    pub(crate) fn deliver(&self, head: &impl Serialize, payload: &[u8]) -> io::Result<()> {
+        self.put(head, payload, MsgFlags::empty())
+    }
+
+    fn put(&self, head: &impl Serialize, payload: &[u8], flags: MsgFlags) -> io::Result<()> {
         let mut message = serde_json::to_vec(head)?;
         message.push(END_OF_HEAD);
         message.extend_from_slice(payload);
-        send(self.fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)?;
-        Ok(())
+        loop {
+            match send(self.fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL | flags) {
+                Ok(_) => return Ok(()),
+                Err(nix::Error::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 
     /// Takes the next message. Never blocks.

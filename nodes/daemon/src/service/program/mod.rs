@@ -14,15 +14,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use damc_mgmt::config::{Ready, Restart, RunConfig};
-use damc_wire::RefusalReason;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use self::output::Outputs;
+use super::calls::Calls;
 use super::channel::{Answer, Channel, Incoming, Task};
-use super::method::{self, Outcome};
 
 pub(crate) use self::identity::Identity;
 
@@ -77,7 +76,7 @@ struct Runner<'a> {
     child: Child,
     outputs: Outputs,
     ready: bool,
-    served: u64,
+    calls: Calls,
     started: Instant,
 }
 
@@ -96,7 +95,8 @@ impl<'a> Runner<'a> {
     }
 
     fn new(identity: &'a Identity, run: &'a RunConfig, channel: Channel, child: Child, outputs: Outputs) -> Self {
-        Self { identity, run, channel, child, outputs, ready: false, served: 0, started: Instant::now() }
+        let calls = Calls::new(identity.prefix.to_string());
+        Self { identity, run, channel, child, outputs, ready: false, calls, started: Instant::now() }
     }
 
     /// Until the program or the agent ends.
@@ -104,6 +104,7 @@ impl<'a> Runner<'a> {
         loop {
             self.wait()?;
             self.outputs.read();
+            self.calls.wake(&self.channel)?;
             loop {
                 match self.channel.receive() {
                     Incoming::Nothing => break,
@@ -118,7 +119,7 @@ impl<'a> Runner<'a> {
                 if self.is_ready() {
                     self.ready = true;
                     tracing::info!(service = %self.identity.prefix, after = ?self.started.elapsed(), "ready");
-                    self.channel.send(&Answer::Ready, &[])?;
+                    self.channel.deliver(&Answer::Ready, &[])?;
                 } else if self.started.elapsed() > Duration::from_millis(self.run.ready_within_ms) {
                     return self.give_up();
                 }
@@ -129,7 +130,9 @@ impl<'a> Runner<'a> {
     fn wait(&self) -> io::Result<()> {
         let mut fds = vec![PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.outputs.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let timeout = PollTimeout::try_from(if self.ready { WATCH } else { LOOK }).unwrap_or(PollTimeout::ZERO);
+        let look = if self.ready { WATCH } else { LOOK };
+        let timeout = self.calls.next_in().map_or(look, |sleeps| sleeps.min(look));
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         match poll(&mut fds, timeout) {
             // An output that is closed would be ready for ever.
             Ok(_) if fds[1..].iter().any(|fd| fd.revents().is_some_and(|e| e.contains(PollFlags::POLLHUP))) => {
@@ -148,26 +151,14 @@ impl<'a> Runner<'a> {
     fn answer(&mut self, task: Task, payload: &[u8]) -> io::Result<()> {
         match task {
             // What a service without program does, the agent does for this one: calls that are no IP find somebody.
-            Task::Invoke { invocation, method, .. } => {
-                self.served += 1;
-                match method::run(&self.identity.prefix.to_string(), &method, payload) {
-                    Outcome::Done(result) => self.channel.send(&Answer::Done { invocation }, &result),
-                    Outcome::Failed(reason, detail) => {
-                        self.channel.send(&Answer::failed(invocation, reason), detail.as_bytes())
-                    }
-                    Outcome::Later(_) => {
-                        let detail = b"a service with a program of its own does not sleep";
-                        self.channel.send(&Answer::failed(invocation, RefusalReason::NoSuchMethod), detail)
-                    }
-                }
-            }
+            Task::Invoke { invocation, method, .. } => self.calls.invoke(&self.channel, invocation, &method, payload),
             Task::Kill => self.child.kill(),
             Task::SelfTest { task } => {
                 let begin = Instant::now();
                 let healthy = self.ready && self.is_ready();
                 let self_test_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                let report = Answer::Report { task, healthy, load_ppm: 0, served: self.served, self_test_ns };
-                self.channel.send(&report, &[])
+                let (load_ppm, served) = (self.calls.load_ppm(), self.calls.served());
+                self.channel.deliver(&Answer::Report { task, healthy, load_ppm, served, self_test_ns }, &[])
             }
         }
     }
@@ -179,7 +170,7 @@ impl<'a> Runner<'a> {
             Restart::Never => false,
         };
         let said = self.outputs.last_words();
-        self.channel.send(&Answer::Ended { status: status.to_string(), again, said }, &[])
+        self.channel.deliver(&Answer::Ended { status: status.to_string(), again, said }, &[])
     }
 
     /// It is not ready in time.
@@ -189,7 +180,7 @@ impl<'a> Runner<'a> {
         tracing::warn!(service = %self.identity.prefix, "{} was {status}", self.run.argv[0]);
         let again = self.run.restart != Restart::Never;
         let said = self.outputs.last_words();
-        self.channel.send(&Answer::Ended { status, again, said }, &[])
+        self.channel.deliver(&Answer::Ended { status, again, said }, &[])
     }
 
     /// Makes sure that the program is gone.
