@@ -39,6 +39,10 @@ damc *arguments: release
 bench-services: release
     python3 emulator/bench/services.py ./target/release/damc results/bench-services.json
 
+# Connections to a pool that come and go, through the gateways: wrong deliveries, memory
+bench-churn connections="10000" seconds="60": release
+    python3 emulator/bench/churn.py ./target/release/damc results/bench-churn.json {{ connections }} {{ seconds }}
+
 # Lookups, forwarding verdicts, one hop and idle memory on this machine
 bench:
     cargo bench -p damc-forward

@@ -101,7 +101,8 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
     let bench = Bench::new(lab, topology.clone(), pace, forge, recording).on_host(reaction);
-    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(reaction.stretched(FIRST_CONVERGENCE_AT_LEAST));
+    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(reaction.stretched(FIRST_CONVERGENCE_AT_LEAST))
+        + reaction.stretched(topology.longest_start());
     let converged = bench.lab.wait_converged(within).await;
     let mut aborted = converged.as_ref().err().map(ToString::to_string);
     let mut results = Vec::new();

@@ -7,7 +7,7 @@
     shop.py cart        POST /add?item=N, GET /, DELETE /: kept in the cache, by the Redis protocol
     shop.py cache       redis-server where the distribution has it, else a stand-in that knows GET, SET, DEL, INCR and PING
     shop.py orders      POST /?item=N&paid=…, GET /: kept in the database
-    shop.py db          POST / with SQL in JSON: SQLite behind HTTP
+    shop.py db          MariaDB where the distribution has it, spoken to by its own client; else SQLite behind HTTP
     shop.py pay         POST /?amount=N: refuses amounts over 1000; asks a calculator for the total, by gRPC
 
 Each finds the others by host name; nothing here knows of DAMC. Python's standard library is all it needs.
@@ -15,12 +15,14 @@ Each finds the others by host name; nothing here knows of DAMC. Python's standar
 
 import json
 import os
+import re
 import shutil
 import socket
 import socketserver
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.parse
@@ -133,10 +135,32 @@ def cart(method, path, query):
 
 def orders(method, path, query):
     if method == "POST":
+        item, receipt = int(query["item"]), query["paid"]
+        if not re.fullmatch(r"r-\d+", receipt):
+            raise Problem(400, f"{receipt} is no receipt")
+        if MARIADB:
+            sql = f"INSERT INTO orders (item, receipt) VALUES ({item}, '{receipt}'); SELECT LAST_INSERT_ID()"
+            return {"order": int(mariadb(sql)[0][0])}
         done = call("db", method="POST", body={
-            "sql": "INSERT INTO orders (item, receipt) VALUES (?, ?)", "values": [query["item"], query["paid"]]})
+            "sql": "INSERT INTO orders (item, receipt) VALUES (?, ?)", "values": [item, receipt]})
         return {"order": done["id"]}
-    return call("db", method="POST", body={"sql": "SELECT id, item, receipt FROM orders ORDER BY id", "values": []})
+    sql = "SELECT id, item, receipt FROM orders ORDER BY id"
+    if MARIADB:
+        return {"rows": [[int(number), int(item), receipt] for number, item, receipt in mariadb(sql)]}
+    return {"rows": call("db", method="POST", body={"sql": sql, "values": []})["rows"]}
+
+
+MARIADB = all(shutil.which(program) for program in ("mariadbd", "mariadb-install-db", "mariadb"))
+
+
+def mariadb(sql):
+    """Rows, by the distribution's own client: its protocol goes through the mesh like any other."""
+    words = ["mariadb", "--no-defaults", "--host", f"db.shop.{DOMAIN}", "--user", "shop", "--batch",
+             "--skip-column-names", "--connect-timeout", "5", "--execute", sql, "shop"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode != 0:
+        raise Problem(503, f"db: {done.stderr.strip()}")
+    return [line.split("\t") for line in done.stdout.splitlines()]
 
 
 def pay(method, path, query):
@@ -158,13 +182,36 @@ def with_tax(amount):
     return int(done.stdout)
 
 
+TABLE = "CREATE TABLE orders (id INTEGER PRIMARY KEY {counts}, item INTEGER, receipt VARCHAR(40))"
+ACCOUNTS = ["CREATE DATABASE shop", "CREATE USER 'shop'@'%'", "GRANT ALL ON shop.* TO 'shop'@'%'", "USE shop"]
+
+
+def database():
+    if not MARIADB:
+        print("db: MariaDB is not installed (apt install mariadb-server); SQLite behind HTTP stands in", flush=True)
+        serve("db", Database())
+        return
+    # Beside the pod's key, in the folder of the lab: it goes with the lab.
+    folder = tempfile.mkdtemp(prefix="shop-db-", dir=os.path.dirname(os.environ["DAMC_KEY"]))
+    own = ["--no-defaults", "--user=root", f"--datadir={folder}/data", "--innodb-log-file-size=8M"]
+    subprocess.run(["mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"],
+                   check=True, stdout=subprocess.DEVNULL)
+    with open(f"{folder}/init.sql", "w", encoding="utf-8") as file:
+        # One statement a line.
+        file.writelines(f"{statement};\n" for statement in [*ACCOUNTS, TABLE.format(counts="AUTO_INCREMENT")])
+    # It says "ready for connections" itself.
+    program = shutil.which("mariadbd")
+    os.execv(program, [program, *own, f"--bind-address={addresses()[0]}", "--port=3306", "--skip-name-resolve",
+                       f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--init-file={folder}/init.sql"])
+
+
 class Database:
     """SQLite in memory behind one lock."""
 
     def __init__(self):
         self.lock = threading.Lock()
         self.connection = sqlite3.connect(":memory:", check_same_thread=False)
-        self.connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item INTEGER, receipt TEXT)")
+        self.connection.execute(TABLE.format(counts=""))
 
     def __call__(self, method, path, query, body=None):
         with self.lock:
@@ -214,7 +261,7 @@ def serve(role, handle):
             pass
 
     servers = [Server((a, 80), Handler) for a in addresses()]
-    print(f"{role} serves port 80", flush=True)
+    print(f"{role} serves port 80: ready for connections", flush=True)
     run(servers)
 
 
@@ -283,7 +330,7 @@ def main():
     if role == "cache":
         cache()
     elif role == "db":
-        serve(role, Database())
+        database()
     elif role in handlers:
         serve(role, handlers[role])
     else:

@@ -2,7 +2,7 @@
 
 /// A case of the conformance suite: id, title, rows, impact, function. Its time limit is the module's `LIMIT`.
 macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
+    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:path) => {
         Case {
             id: $id,
             title: $title,

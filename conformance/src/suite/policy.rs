@@ -314,14 +314,14 @@ async fn same_topology(bench: &Bench, scsc: &str) -> Result<(), Stop> {
 // ===== pools =====
 
 /// An instance of a pool.
-struct Instance {
-    pod: String,
-    sg: String,
-    prefix: String,
+pub(super) struct Instance {
+    pub(super) pod: String,
+    pub(super) sg: String,
+    pub(super) prefix: String,
 }
 
 /// A pool with two instances behind different SGs.
-fn pool_of(bench: &Bench) -> Result<(String, [Instance; 2]), Stop> {
+pub(super) fn pool_of(bench: &Bench) -> Result<(String, [Instance; 2]), Stop> {
     let mut pools: BTreeMap<String, Vec<Instance>> = BTreeMap::new();
     for pod in bench.topology.of_kind(Role::Pod) {
         let Ok(sg) = bench.sg_of(pod.id.as_str()) else { continue };
@@ -374,7 +374,7 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 /// Waits until calls of `pod` to `pool` end at the SG `at`, several in a row.
-async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
     bench
         .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
             let mut path = Vec::new();

@@ -26,6 +26,7 @@ pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
 pub fn of_lab(error: LabError) -> Failure {
     let exit = match &error {
         LabError::MissingPrograms(_)
+        | LabError::MissingServices(_)
         | LabError::AlreadyUp(_)
         | LabError::NotUp { .. }
         | LabError::NoLab

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use damc_lab::topology::{self, Topology, schema};
 use damc_wire::registry::Role;
 
-const NAMES: [&str; 7] = ["fig2", "fig2-http", "grid", "line", "ring", "shop", "tiered"];
+const NAMES: [&str; 8] = ["calculator", "fig2", "fig2-http", "grid", "line", "ring", "shop", "tiered"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topologies")

@@ -3,6 +3,7 @@
 use axum::Router;
 use damc_wire::{Name, RefusalReason};
 use tonic::{Request, Response, Status};
+use tonic_health::ServingStatus;
 
 use crate::proto::class1_server::{Class1, Class1Server};
 use crate::proto::{AnnounceReply, AnnounceRequest, Challenge, Known, Outcome, QueryReply, QueryRequest};
@@ -14,8 +15,9 @@ const SERVICE: &str = "damc.class1.v1.Class1";
 
 struct Service<G>(G);
 
-pub(crate) fn routes<G: Gateway>(gateway: G) -> Router {
-    let (_, health) = tonic_health::server::health_reporter();
+pub(crate) async fn routes<G: Gateway>(gateway: G) -> Router {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status(SERVICE, ServingStatus::Serving).await;
     let router = Router::new()
         .route_service(&format!("/{SERVICE}/{{*method}}"), Class1Server::new(Service(gateway)))
         .route_service("/grpc.health.v1.Health/{*method}", health);

@@ -49,8 +49,8 @@ pub trait Gateway: Clone + Send + Sync + 'static {
 }
 
 /// HTTP and gRPC, to be served at one port.
-pub fn routes<G: Gateway>(gateway: G) -> axum::Router {
-    http::routes(gateway.clone()).merge(grpc::routes(gateway))
+pub async fn routes<G: Gateway>(gateway: G) -> axum::Router {
+    http::routes(gateway.clone()).merge(grpc::routes(gateway).await)
 }
 
 /// Address and host name of a name, as text; empty where it has none.

@@ -1,4 +1,5 @@
-//! Class 1 over HTTP and gRPC, at the gateway's own address: a thread of its own that asks the control thread.
+//! What the gateway serves by TCP at its own addresses, on a thread of its own: class 1 over HTTP and gRPC, which asks the
+//! control thread, and DNS.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener};
@@ -12,9 +13,10 @@ use damc_gateway::Book;
 use damc_link::monotonic_now;
 use damc_proto::io::APART;
 use damc_wire::message::{Announce, AnnounceReply};
-use damc_wire::{Name, NodeId};
+use damc_wire::{Name, NodeId, address};
 use tokio::sync::oneshot;
 
+use crate::dns;
 use crate::error::NodeError;
 use crate::mailbox::Mailbox;
 use crate::requests::Request;
@@ -76,19 +78,21 @@ impl Gateway for Class1 {
     }
 }
 
-/// Serves at the gateway's own address.
-pub(crate) fn spawn(class1: Class1, address: Ipv6Addr) -> Result<(), NodeError> {
-    let listener =
-        TcpListener::bind(SocketAddrV6::new(address, PORT, 0, 0)).map_err(NodeError::system("listen for class 1"))?;
-    listener.set_nonblocking(true).map_err(NodeError::system("listen for class 1"))?;
+/// Serves at the gateway's own addresses.
+pub(crate) fn spawn(class1: Class1) -> Result<(), NodeError> {
+    let http = listen(address::of_gateway(&class1.domain), PORT, "listen for class 1")?;
+    let dns = listen(address::of_dns(&class1.domain), dns::PORT, "listen for DNS")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(NodeError::system("start class 1 over HTTP"))?;
     let serve = move || {
+        let book = Arc::clone(&class1.book);
         let result = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, damc_class1::routes(class1)).await
+            let dns = tokio::net::TcpListener::from_std(dns)?;
+            tokio::spawn(dns::serve(dns, book));
+            let http = tokio::net::TcpListener::from_std(http)?;
+            axum::serve(http, damc_class1::routes(class1).await).await
         });
         if let Err(e) = result {
             tracing::error!("class 1 over HTTP ended: {e}");
@@ -97,4 +101,10 @@ pub(crate) fn spawn(class1: Class1, address: Ipv6Addr) -> Result<(), NodeError> 
     let thread = thread::Builder::new().name("class1".into()).stack_size(STACK);
     thread.spawn(serve).map_err(NodeError::system("start class 1 over HTTP"))?;
     Ok(())
+}
+
+fn listen(address: Ipv6Addr, port: u16, action: &'static str) -> Result<TcpListener, NodeError> {
+    let listener = TcpListener::bind(SocketAddrV6::new(address, port, 0, 0)).map_err(NodeError::system(action))?;
+    listener.set_nonblocking(true).map_err(NodeError::system(action))?;
+    Ok(listener)
 }

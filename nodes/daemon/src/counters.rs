@@ -34,10 +34,12 @@ pub(crate) enum GatewayCount {
     FlowsEvicted,
     /// Connections reset unasked.
     FlowsReset,
+    /// Questions to the other ends of connections that were reset.
+    Questions,
 }
 
 impl GatewayCount {
-    const COUNT: usize = 7;
+    const COUNT: usize = 8;
     const LABELS: [(Self, &'static str); Self::COUNT] = [
         (Self::FromPods, "packets_from_pods"),
         (Self::ToPods, "packets_to_pods"),
@@ -46,6 +48,7 @@ impl GatewayCount {
         (Self::FlowsBegun, "flows_begun"),
         (Self::FlowsEvicted, "flows_evicted"),
         (Self::FlowsReset, "flows_reset"),
+        (Self::Questions, "questions"),
     ];
 }
 

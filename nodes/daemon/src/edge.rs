@@ -292,6 +292,37 @@ impl Edge {
         self.flush(arena);
     }
 
+    /// Whether [`Edge::inquire`] may have something to do.
+    pub(crate) fn has_inquiries(&self) -> bool {
+        self.gateway.has_inquiries()
+    }
+
+    /// Asks the other ends of connections that were reset here; [`Edge::pdus`] are to be sent next.
+    pub(crate) fn inquire(&mut self, table: &Fib, arena: &ReceiveArena) {
+        let (now, book) = (monotonic_now(), self.book.load_full());
+        self.pdus.clear();
+        let mut questions = Vec::new();
+        let lives = |name: &damc_wire::Name| table.longest_match(name).is_some();
+        self.gateway.inquire(now, &book, self.made.len(), lives, |port, pdu| {
+            if let Verdict::Send(to) = damc_forward::forward(table, Ingress::Port(port), pdu) {
+                questions.push((to, std::mem::take(pdu)));
+            }
+        });
+        for (index, (to, mut pdu)) in questions.into_iter().enumerate() {
+            self.counters.gateway(GatewayCount::Questions);
+            if self.leads_to_pod(to) {
+                let place = self.convert(now, &book, to, &mut pdu);
+                let place = place.map(|place| place.map_or_else(Place::Own, |range| Place::Made(index, range)));
+                self.packets.extend(place.map(|place| (to, place)));
+            } else {
+                self.counters.sent(&pdu);
+                self.pdus.push((to, index));
+            }
+            self.made[index] = pdu;
+        }
+        self.flush(arena);
+    }
+
     /// Sends the packets for pods.
     pub(crate) fn flush(&mut self, arena: &ReceiveArena) {
         for group in self.packets.chunk_by(|a, b| a.0 == b.0) {

@@ -9,7 +9,7 @@ use damc_forward::{Fib, Ingress, Verdict};
 use damc_link::ReceiveArena;
 use damc_proto::io::PortId;
 use damc_wire::frame::{FLAG_TRACE, RoutedView, append_hop, without_padding};
-use damc_wire::{DropReason, NodeId, Timestamp};
+use damc_wire::{DropReason, MessageType, NodeId, Timestamp};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::counters::Counters;
@@ -28,6 +28,8 @@ const FRAMES: u64 = 0;
 const PACKETS: u64 = 1 << 16;
 const GONE: u64 = 2 << 16;
 const OWN: u64 = 3 << 16;
+/// How often routes to connections that are to be asked are looked for, ms.
+const INQUIRE: u16 = 250;
 
 /// A routed frame for the control thread.
 pub(crate) struct Delivery {
@@ -103,8 +105,10 @@ impl Forwarder {
         let mut outcome = Outcome { sends: vec![Vec::with_capacity(BATCH); self.ports.len()], ..Outcome::default() };
         let mut ready = [EpollEvent::empty(); 64];
         loop {
+            let inquires = edge.as_ref().is_some_and(Edge::has_inquiries);
+            let timeout = if inquires { EpollTimeout::from(INQUIRE) } else { EpollTimeout::NONE };
             // Level-triggered: a port with more frames than a batch comes round again after the others.
-            let count = match epoll.wait(&mut ready, EpollTimeout::NONE) {
+            let count = match epoll.wait(&mut ready, timeout) {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => continue,
                 Err(e) => return tracing::error!("forwarding stopped: {e}"),
@@ -118,6 +122,10 @@ impl Forwarder {
                     (_, Some(edge)) => edge.sweep(&self.table.load(), &arena),
                     (_, None) => {}
                 }
+            }
+            if let Some(edge) = edge.as_mut().filter(|_| inquires) {
+                edge.inquire(&self.table.load(), &arena);
+                self.send_made(edge);
             }
         }
     }
@@ -140,6 +148,11 @@ impl Forwarder {
             self.counters.received(whole);
             let length = without_padding(whole).len();
             let pdu = &mut whole[..length];
+            if edge.as_deref().is_some_and(|edge| edge.leads_to_pod(port) && is_packet(pdu)) {
+                // Pods send IPv6; what their addresses are is looked at where Packets are made.
+                self.counters.dropped(DropReason::WrongRole, 1);
+                continue;
+            }
             match damc_forward::forward(&table, Ingress::Port(port), pdu) {
                 Verdict::Send(to) => {
                     let pod = edge.as_deref_mut().filter(|edge| edge.leads_to_pod(to));
@@ -170,6 +183,11 @@ impl Forwarder {
     /// Moves one batch of packets of a pod.
     fn receive_packets(&self, port: u16, arena: &mut ReceiveArena, edge: &mut Edge) {
         edge.receive(port, &self.table.load(), arena);
+        self.send_made(edge);
+    }
+
+    /// Sends the PDUs that the edge made.
+    fn send_made(&self, edge: &Edge) {
         for (to, pdus) in edge.pdus() {
             if let Some(port) = self.ports.get(usize::from(to)) {
                 self.account(port.send(pdus));
@@ -220,4 +238,9 @@ impl Forwarder {
         self.counters.forwarded(report.sent);
         self.counters.transmitted(report);
     }
+}
+
+/// Whether a routed frame is a Packet.
+fn is_packet(pdu: &[u8]) -> bool {
+    pdu.get(1) == Some(&MessageType::Packet.code())
 }

@@ -21,6 +21,7 @@ mod class1;
 mod config_file;
 mod control;
 mod counters;
+mod dns;
 mod edge;
 mod effects;
 mod error;

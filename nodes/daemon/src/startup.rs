@@ -12,7 +12,7 @@ use damc_link::{Filter, monotonic_now};
 use damc_mgmt::config::{NodeConfig, PortConfig};
 use damc_mgmt::event::EventKind;
 use damc_proto::context::ConfigError;
-use damc_wire::{Name, NodeId, Role, Timestamp, address};
+use damc_wire::{Name, NodeId, Role, Timestamp};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
@@ -157,7 +157,7 @@ fn edge(
         let sg = NodeId::new(&config.node).map_err(|_| NodeError::Usage("damc-sg".into()))?;
         let (domain, book) = (Arc::from(config.domain.as_str()), Arc::clone(&book));
         let class1 = Class1 { sg, domain, requests: Arc::clone(requests), book };
-        class1::spawn(class1, address::of_gateway(&config.domain))?;
+        class1::spawn(class1)?;
     }
     let pod = |(port, peer): (&PortConfig, &Arc<PeerAddress>)| {
         (port.peer_role == Role::Pod.label()).then(|| ports::open_for_packets(port, Arc::clone(peer))).transpose()

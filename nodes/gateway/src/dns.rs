@@ -36,8 +36,9 @@ pub(crate) fn answer(view: &View<'_>, udp: &UdpSlice<'_>, book: &Book) -> Option
     Some(packet)
 }
 
-/// The answer to a message; none where it is an answer itself, or too short to be answered.
-fn reply(message: &[u8], book: &Book) -> Option<Vec<u8>> {
+/// The answer to a message, over whatever it came; none where it is an answer itself, or too short to be answered.
+#[must_use]
+pub fn reply(message: &[u8], book: &Book) -> Option<Vec<u8>> {
     let id = u16::from_be_bytes([*message.first()?, *message.get(1)?]);
     // An answer is not answered, or two servers could go on for ever.
     if message.len() < 12 || message[2] & 0x80 != 0 {

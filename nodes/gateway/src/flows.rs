@@ -10,9 +10,12 @@ use crate::packet::FlowKey;
 
 /// Flows that are remembered at one time.
 pub const FLOW_LIMIT: usize = SETS * WAYS;
-const SETS: usize = 8192;
-/// Flows of one set: the one silent longest gives way to a new one.
-const WAYS: usize = 8;
+const SETS: usize = 4096;
+/// Flows of one set. In a full one a flow that has ended gives way to a new one, else the one silent longest. Sets are
+/// this large so that at a sixth of the capacity none is ever full of running flows.
+const WAYS: usize = 16;
+/// From so many on, those that are over are taken out when one comes.
+const TIDY: usize = WAYS / 4;
 
 const SECOND: u64 = 1_000_000_000;
 /// A TCP connection is forgotten after this silence, ns.
@@ -32,6 +35,8 @@ pub(crate) struct Flow {
     last_ns: u64,
     /// TCP: the sequence number the pod expects next.
     pub(crate) expects: u32,
+    /// TCP: the one that the other end expects next, as far as it has said.
+    pub(crate) expected: u32,
     finished: [bool; 2],
 }
 
@@ -143,12 +148,16 @@ impl Flows {
             Some(at) => at,
             None => {
                 let Ok(instance) = Name::from_wire(instance) else { return };
+                if set.len() >= TIDY {
+                    tidy(set, now_ns, &mut self.counts);
+                }
                 if set.len() >= WAYS {
-                    evict(set, now_ns, &mut self.counts);
+                    evict(set, &mut self.counts);
                 }
                 self.counts.begun += 1;
                 self.counts.flows += 1;
-                set.push(Flow { port, key: *key, instance, last_ns: now_ns, expects: 0, finished: [false; 2] });
+                let (last_ns, finished) = (now_ns, [false; 2]);
+                set.push(Flow { port, key: *key, instance, last_ns, expects: 0, expected: 0, finished });
                 set.len() - 1
             }
         };
@@ -165,6 +174,9 @@ impl Flows {
                 flow.finished = [false; 2];
             }
             flow.finished[1] |= segment.fin();
+            if segment.ack() {
+                flow.expected = segment.acknowledgment_number();
+            }
             let length = segment.payload().len() + usize::from(segment.syn()) + usize::from(segment.fin());
             let after = segment.sequence_number().wrapping_add(u32::try_from(length).unwrap_or(0));
             // Only forwards: a segment sent again, or overtaken by another, is behind what the pod expects.
@@ -193,23 +205,29 @@ impl Flows {
         }
     }
 
-    /// Forgets one flow.
-    pub(crate) fn forget(&mut self, port: u16, key: &FlowKey) {
+    /// Forgets one flow, and gives it if it was a connection that still ran.
+    pub(crate) fn forget(&mut self, port: u16, key: &FlowKey) -> Option<Flow> {
         let hash = self.hash(key);
         let set = &mut self.sets[set_of(hash)];
-        let before = set.len();
-        set.retain(|flow| flow.port != port || flow.key != *key);
-        self.counts.flows -= (before - set.len()) as u64;
+        let at = set.iter().position(|flow| flow.port == port && flow.key == *key)?;
+        self.counts.flows -= 1;
+        Some(set.swap_remove(at)).filter(|flow| flow.is_tcp() && flow.finished != [true; 2])
     }
 }
 
-/// Makes room in a full set.
-fn evict(set: &mut Vec<Flow>, now_ns: u64, counts: &mut FlowCounts) {
-    let oldest = set.iter().enumerate().min_by_key(|(_, flow)| flow.last_ns).map(|(at, _)| at);
-    if let Some(at) = oldest {
-        let flow = set.swap_remove(at);
+/// Takes out what is over.
+fn tidy(set: &mut Vec<Flow>, now_ns: u64, counts: &mut FlowCounts) {
+    let before = set.len();
+    set.retain(|flow| !flow.is_over(now_ns));
+    counts.flows -= (before - set.len()) as u64;
+}
+
+/// Makes room in a full set: what has ended goes before what runs.
+fn evict(set: &mut Vec<Flow>, counts: &mut FlowCounts) {
+    let oldest = set.iter().enumerate().min_by_key(|(_, flow)| (flow.finished != [true; 2], flow.last_ns));
+    if let Some(at) = oldest.map(|(at, _)| at) {
+        counts.evicted += u64::from(set.swap_remove(at).finished != [true; 2]);
         counts.flows -= 1;
-        counts.evicted += u64::from(!flow.is_over(now_ns) && flow.finished != [true; 2]);
     }
 }
 

@@ -19,6 +19,7 @@ mod dns;
 mod errors;
 mod flows;
 mod gateway;
+mod inquiry;
 mod neighbour;
 mod packet;
 mod reset;
@@ -26,6 +27,7 @@ mod reset;
 mod tests;
 
 pub use book::{Book, BookBuilder};
+pub use dns::reply as dns_reply;
 pub use flows::{FLOW_LIMIT, FlowCounts};
 pub use gateway::{Delivery, Gateway, Options, OwnStep, Step};
 

@@ -1,4 +1,5 @@
-//! TCP resets: a connection whose other end is gone ends at once.
+//! Segments of the gateway's own: resets, for a connection whose other end is gone ends at once; and the question whether
+//! a connection still exists.
 
 use core::net::Ipv6Addr;
 
@@ -26,6 +27,15 @@ pub(crate) fn answering(flow: FlowKey, segment: &TcpSlice<'_>) -> Vec<u8> {
     tcp.ack = true;
     tcp.acknowledgment_number = segment.sequence_number().wrapping_add(u32::try_from(length).unwrap_or(0));
     packet(flow.destination, flow.source, tcp)
+}
+
+/// What a keep-alive is, in the name of the pod (RFC 9293, section 3.8.4): an acknowledgement one before what the other end
+/// expects. Numbers: what the other end expects, what is expected of it.
+pub(crate) fn question(flow: FlowKey, (expected, expects): (u32, u32)) -> Vec<u8> {
+    let mut tcp = TcpHeader::new(flow.source_port, flow.destination_port, expected.wrapping_sub(1), 0);
+    tcp.ack = true;
+    tcp.acknowledgment_number = expects;
+    packet(flow.source, flow.destination, tcp)
 }
 
 fn packet(from: Ipv6Addr, to: Ipv6Addr, mut tcp: TcpHeader) -> Vec<u8> {

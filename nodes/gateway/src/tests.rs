@@ -340,6 +340,58 @@ fn a_flow_whose_instance_is_gone_is_reset_at_once_with_the_number_the_pod_expect
     assert_eq!(client.gateway.flow_counts().flows, 0);
 }
 
+/// What is asked within `seconds` of a gateway whose routes are all there.
+fn questions(client: &mut Sg, seconds: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+    let mut asked = Vec::new();
+    for now in seconds {
+        let each = |port, pdu: &mut Vec<u8>| {
+            assert_eq!(port, PORT);
+            asked.push(pdu.clone());
+        };
+        client.gateway.inquire(now * SECOND, &client.book, 32, |_| true, each);
+    }
+    asked
+}
+
+#[test]
+fn the_other_end_of_a_connection_that_was_reset_is_asked_when_there_is_a_route_again() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40000), (501, 177), "A", &[1; 99]));
+    client.delivers(1, pdu);
+    assert!(!client.gateway.has_inquiries());
+    client.gateway.sweep(2, |_| false, |_, _| {});
+    assert!(client.gateway.has_inquiries());
+    client.gateway.inquire(SECOND, &client.book, 32, |_| false, |_, _| panic!("there is no route"));
+    let asked = questions(&mut client, 20..40);
+    assert_eq!(asked.len(), 3, "the first may be lost");
+    assert!(!client.gateway.has_inquiries());
+    assert_eq!(names_of(&asked[0]), (name("/B/4"), name("/A/1")), "the instance, not the pool");
+    let question = server.delivers(21, asked[0].clone());
+    let view = View::parse(&question).unwrap();
+    assert_eq!((view.source, view.destination), (at("/A/1"), at("/B")));
+    let segment = view.tcp().unwrap();
+    assert!(segment.ack() && !segment.rst() && !segment.syn() && segment.payload().is_empty());
+    assert_eq!((segment.source_port(), segment.destination_port()), (40000, 80));
+    // One before what the other end expects: it has to answer.
+    assert_eq!((segment.sequence_number(), segment.acknowledgment_number()), (176, 600));
+}
+
+#[test]
+fn nobody_asks_for_ever_and_connections_that_have_ended_are_not_asked_about() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    begin_pool_flow(&mut client, &mut server, 40001);
+    let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40001), (501, 101), "FA", b""));
+    client.delivers(1, pdu);
+    client.sends(1, &tcp(at("/A/1"), at("/B"), (40001, 80), (101, 502), "FA", b""));
+    client.gateway.sweep(2, |_| false, |_, _| {});
+    for second in 1..=200 {
+        client.gateway.inquire(second * SECOND, &client.book, 32, |_| false, |_, _| panic!("there is no route"));
+    }
+    assert!(!client.gateway.has_inquiries());
+}
+
 #[test]
 fn a_segment_without_route_is_reset_and_a_first_one_is_told() {
     let mut client = Sg::client();

@@ -277,6 +277,9 @@ pub struct ServiceView {
     /// How it ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// The last lines its program printed before that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<String>,
     /// When it is started next, ms from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start_ms: Option<u64>,

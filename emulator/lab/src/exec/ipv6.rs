@@ -101,15 +101,17 @@ pub async fn configure(route: &Rtnl, pod: &PodIpv6<'_>) -> Result<(), RtnlError>
     route.execute(RouteNetlinkMessage::NewRoute(any_address(prefix)), new).await
 }
 
-/// Gives the interface behind which an SG serves its address and a way back to the pods.
+/// Gives the interface behind which an SG serves its addresses and a way back to the pods.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub async fn serve(route: &Rtnl, index: u32, address: Ipv6Addr) -> Result<(), RtnlError> {
+pub async fn serve(route: &Rtnl, index: u32, addresses: &[Ipv6Addr]) -> Result<(), RtnlError> {
     let new = NLM_F_CREATE | NLM_F_EXCL;
-    route.execute(RouteNetlinkMessage::NewAddress(assign(index, address)), new).await?;
+    for address in addresses {
+        route.execute(RouteNetlinkMessage::NewAddress(assign(index, *address)), new).await?;
+    }
     // The gateway's packets carry no names between it and the pod, so that those of any pod fit.
-    let way = PodIpv6 { interface: "", index, prefix: [0; 6], addresses: &[address], mtu: MTU };
+    let way = PodIpv6 { interface: "", index, prefix: [0; 6], addresses, mtu: MTU };
     route.execute(RouteNetlinkMessage::NewRoute(default_route(&way, TABLE_MAIN)), new).await
 }
 

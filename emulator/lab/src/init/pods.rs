@@ -49,7 +49,7 @@ pub(super) async fn configure(job: &Job, links: &Links, namespaces: &[Namespace]
     Ok(())
 }
 
-/// Gives every SG with pods the pair of interfaces behind which it serves class 1.
+/// Gives every SG with pods the pair of interfaces behind which it serves class 1, and DNS over TCP.
 pub(super) async fn make_gateways(job: &Job, links: &Links, namespaces: &[Namespace]) -> Result<()> {
     let is_pod = |name: &str| job.nodes.iter().any(|node| node.name == name && node.kind == POD);
     for node in job.nodes.iter().filter(|node| node.kind == SG && job.ends_of(&node.name).any(|(far, _)| is_pod(far))) {
@@ -74,7 +74,8 @@ pub(super) async fn make_gateways(job: &Job, links: &Links, namespaces: &[Namesp
         for index in [raw.index, tcp.index] {
             route.set_up(index, true).await.map_err(LabError::netlink(doing()))?;
         }
-        ipv6::serve(route, tcp.index, address::of_gateway(&job.domain)).await.map_err(LabError::netlink(doing()))?;
+        let addresses = [address::of_gateway(&job.domain), address::of_dns(&job.domain)];
+        ipv6::serve(route, tcp.index, &addresses).await.map_err(LabError::netlink(doing()))?;
     }
     Ok(())
 }

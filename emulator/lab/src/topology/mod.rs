@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use damc_mgmt::config::Thresholds;
 pub use damc_mgmt::config::{Ready, Restart};
@@ -305,6 +306,14 @@ impl Topology {
     #[must_use]
     pub fn qos(&self) -> &Qos {
         &self.qos
+    }
+
+    /// The longest that a program may take to be ready.
+    #[must_use]
+    pub fn longest_start(&self) -> Duration {
+        let services = self.nodes.values().flat_map(|node| &node.services);
+        let longest = services.filter_map(|service| Some(service.run.as_ref()?.within_ns)).max();
+        Duration::from_nanos(longest.unwrap_or(0))
     }
 
     /// The timeline, in time order.

@@ -3,6 +3,7 @@
 //! Agent and process talk over a `SOCK_SEQPACKET` pair, which the process finds as its standard input: message borders
 //! are kept, and its end is the other side's death, at once.
 
+mod calls;
 mod channel;
 mod method;
 mod process;

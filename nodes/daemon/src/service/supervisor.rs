@@ -76,6 +76,8 @@ struct Service {
     run: Option<RunConfig>,
     starts: u32,
     ended: Option<String>,
+    /// The last its program printed before that.
+    said: Vec<String>,
     /// Its program said that it is not to come back.
     over: bool,
 }
@@ -128,6 +130,7 @@ impl Supervisor {
             program: service.run.as_ref().map_or_else(|| "built-in".to_owned(), |run| run.argv.join(" ")),
             starts: service.starts,
             ended: service.ended.clone(),
+            said: service.said.clone(),
             next_start_ms: match service.state {
                 State::Waiting(at) => Some(u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX)),
                 _ => None,
@@ -151,6 +154,7 @@ impl Supervisor {
                 run: None,
                 starts: 0,
                 ended: None,
+                said: Vec::new(),
                 over: false,
             };
             self.services.insert(self.next_key, service);
@@ -236,8 +240,9 @@ impl Supervisor {
             let event = match channel.receive() {
                 Incoming::Nothing => return,
                 Incoming::Gone => return self.bury(now, key),
-                Incoming::Message(Answer::Ended { status, again }, _) => {
+                Incoming::Message(Answer::Ended { status, again, said }, _) => {
                     service.ended = Some(status);
+                    service.said = said;
                     service.over = !again;
                     continue;
                 }

@@ -1,0 +1,110 @@
+//! Connections that a program in a pod holds while something happens to the network.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+use super::PORT;
+use crate::bench::Bench;
+use crate::case::Stop;
+
+/// The program.
+const HOLD: &str = include_str!("hold.py");
+
+/// What it says of a connection.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct State {
+    pub(super) kind: String,
+    pub(super) answers: u64,
+    pub(super) bytes: u64,
+    /// Who answered last, and all who did.
+    pub(super) name: Option<String>,
+    pub(super) names: Vec<String>,
+    /// How it ended.
+    pub(super) end: Option<String>,
+}
+
+impl State {
+    /// It has done what its kind does.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.answers > 0 || self.bytes > 0
+    }
+
+    /// It has done more of it since.
+    pub(super) const fn went_on_since(&self, earlier: &Self) -> bool {
+        self.answers > earlier.answers || self.bytes > earlier.bytes
+    }
+}
+
+/// The program, running; it ends with this value.
+pub(super) struct Held {
+    _child: Child,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    latest: Vec<State>,
+}
+
+impl Bench {
+    /// Opens connections in a pod, each a kind and a host.
+    pub(super) async fn hold(&self, pod: &str, connections: &[(&str, String)]) -> Result<Held, Stop> {
+        let script = self.script("hold.py", HOLD)?.display().to_string();
+        let port = PORT.to_string();
+        let words: Vec<String> = connections.iter().map(|(kind, host)| format!("{kind}={host}")).collect();
+        let mut argv = vec!["python3", &script, &port];
+        argv.extend(words.iter().map(String::as_str));
+        let mut command = self.program(pod, &argv);
+        command.stdin(std::process::Stdio::piped());
+        let mut child = command.spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Stop::Inconclusive("a program has no pipes".into()));
+        };
+        let mut held = Held { _child: child, stdin, lines: BufReader::new(stdout).lines(), latest: Vec::new() };
+        held.until("every connection is served", super::START, |all| {
+            if all.iter().all(State::has_begun) { Ok(()) } else { Err(format!("{all:?}")) }
+        })
+        .await?;
+        Ok(held)
+    }
+}
+
+impl Held {
+    /// What was said last.
+    pub(super) fn latest(&self) -> &[State] {
+        &self.latest
+    }
+
+    /// Has every idle connection ask again.
+    pub(super) async fn ask(&mut self) -> Result<(), Stop> {
+        self.stdin.write_all(b"\n").await.map_err(|e| Stop::Inconclusive(e.to_string()))
+    }
+
+    /// Reads what the program says until `probe` gives a value; fails with what was seen last.
+    pub(super) async fn until<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut probe: impl FnMut(&[State]) -> Result<T, String>,
+    ) -> Result<T, Stop> {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let last = match tokio::time::timeout(left, self.lines.next_line()).await {
+                Err(_) => "the program says nothing".to_owned(),
+                Ok(Ok(Some(line))) => {
+                    self.latest =
+                        serde_json::from_str(&line).map_err(|e| Stop::Inconclusive(format!("{e}: {line}")))?;
+                    match probe(&self.latest) {
+                        Ok(value) => return Ok(value),
+                        Err(last) => last,
+                    }
+                }
+                Ok(_) => return Err(Stop::Inconclusive("the program that holds connections has ended".into())),
+            };
+            if Instant::now() >= deadline {
+                return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
+            }
+        }
+    }
+}
