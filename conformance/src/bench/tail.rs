@@ -30,7 +30,7 @@ pub(super) struct Tail {
 }
 
 /// Control frames are kept for all of a run, and the first frame of every type at every port each way; the other calls,
-/// echoes and probes are forgotten after their case, because they are most of what there is.
+/// packets, echoes and probes are forgotten after their case, because they are most of what there is.
 #[derive(Default)]
 struct Frames {
     control: Log,
@@ -45,7 +45,7 @@ impl Frames {
     fn push(&mut self, entry: Entry<'_>) {
         let kind = type_code(&entry).unwrap_or_default();
         let incessant = INCESSANT.iter().any(|t| t.code() == kind);
-        let call = kind == MessageType::Data.code();
+        let call = kind == MessageType::Data.code() || kind == MessageType::Packet.code();
         if (incessant || call) && self.kinds.insert((entry.port, entry.sent, kind)) {
             self.first.push(entry);
         } else if incessant {
