@@ -8,6 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -107,7 +108,8 @@ impl Guest {
         }
         let memory = memory_folder(options.memory_mib)?;
         let turn = live_guests();
-        let name = format!("guests/{}-{turn}", std::process::id());
+        static NAMED: AtomicU64 = AtomicU64::new(0);
+        let name = format!("guests/{}-{}", std::process::id(), NAMED.fetch_add(1, Ordering::Relaxed));
         let (directory, lock) = RunDir::create(&name, 0)?;
         let exchange = Exchange::at(directory.path());
         let launched = prepare(&exchange, options).and_then(|()| {
