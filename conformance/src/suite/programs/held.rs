@@ -106,21 +106,23 @@ impl Held {
         mut probe: impl FnMut(&[State]) -> Result<T, String>,
     ) -> Result<T, Stop> {
         let deadline = Instant::now() + within;
+        let mut last = "the program says nothing".to_owned();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let last = match tokio::time::timeout(left, self.lines.next_line()).await {
-                Err(_) => "the program says nothing".to_owned(),
+            match tokio::time::timeout(left, self.lines.next_line()).await {
+                // The deadline, told below.
+                Err(_) => {}
                 Ok(Ok(Some(line))) => {
                     let line = serde_json::from_str::<Line>(&line);
                     let line = line.map_err(|e| Stop::Inconclusive(format!("what a program says: {e}")))?;
                     (self.latest, self.latest_at_ns) = (line.connections, line.at_ns);
                     match probe(&self.latest) {
                         Ok(value) => return Ok(value),
-                        Err(last) => last,
+                        Err(state) => last = state,
                     }
                 }
                 Ok(_) => return Err(Stop::Inconclusive("the program that holds connections has ended".into())),
-            };
+            }
             if Instant::now() >= deadline {
                 return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
             }
