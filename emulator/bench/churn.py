@@ -24,9 +24,9 @@ PORT = 5301
 HOST = "pool.example.damc"
 # Seconds between two exchanges of a connection, and the life of one.
 PERIOD = 5.0
-LIFE = 40.0
+LIFE = 90.0
 # Connections opened at one time: a pod has one queue for all of them.
-OPENING = 64
+OPENING = 128
 
 
 def many_files():

@@ -62,9 +62,16 @@ def serve(address):
                     rest = rest[end + 4:]
                     connection.sendall(answer)
 
+    def guarded(connection):
+        try:
+            work(connection)
+        except OSError:
+            # A client that has what it wants.
+            pass
+
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=work, args=(connection,), daemon=True).start()
+        threading.Thread(target=guarded, args=(connection,), daemon=True).start()
 
 
 def connect(address):

@@ -9,7 +9,7 @@ use damc_wire::Role;
 use damc_wire::frame::PACKET_OVERHEAD;
 use damc_wire::registry::MAX_PDU;
 
-use super::held::State;
+use super::held::{Held, State};
 use super::{PORT, START};
 use crate::bench::Bench;
 use crate::bench::witness::parse;
@@ -23,50 +23,51 @@ const DECIDED: Duration = Duration::from_secs(12);
 pub(super) async fn sg_restarts(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["python3"]).await?;
     let (caller, target, _) = bench.far_pair().await?;
-    let owner = bench.owner_of(&target)?;
-    let _web = bench.serve_web(&owner, &target).await?;
-    for (sg, whose) in [(bench.sg_of(&caller)?, "client"), (bench.sg_of(&owner)?, "server")] {
-        let host = bench.host(&target)?;
+    let (owner, own) = (bench.owner_of(&target)?, bench.service_of(&caller)?);
+    let places = [
+        (bench.sg_of(&caller)?, &target, "the client's SG"),
+        (bench.sg_of(&owner)?, &target, "the server's SG"),
+        // Both ends behind the one that forgets: nobody else knows of the connection.
+        (bench.sg_of(&caller)?, &own, "the SG of both"),
+    ];
+    for (sg, target, whose) in places {
+        let _web = bench.serve_web(&bench.owner_of(target)?, target).await?;
+        let host = bench.host(target)?;
         let kinds = ["busy", "idle", "load"].map(|kind| (kind, host.clone()));
         let mut held = bench.hold(&caller, &kinds).await?;
         bench.lab.node(&sg, NodeAction::Kill).await?;
         bench.lab.node(&sg, NodeAction::Start).await?;
         bench.lab.wait_converged(bench.t_conv() * 2).await?;
         let whole = bench.now_ns();
-        // The last line that was said before this moment is read first, and then new ones.
-        held.ask().await?;
-        let before = held.latest().to_vec();
-        let decided = |now: &[State]| {
-            let open = now.iter().zip(&before).filter(|(n, b)| n.end.is_none() && !n.went_on_since(b));
-            let open: Vec<_> = open.map(|(n, _)| format!("{n:?}")).collect();
-            if open.is_empty() { Ok(()) } else { Err(open.join(", ")) }
-        };
-        held.until(&format!("{sg} is back and every connection goes on or has ended"), DECIDED, decided).await?;
+        decided(&mut held, whole).await?;
         #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
         findings.figure(
-            format!("{whose}'s SG back to every connection decided"),
+            format!("{whose} back to every connection decided"),
             (bench.now_ns() - whole) as f64 / 1e6,
             "ms",
         );
         for state in held.latest() {
             let end = state.end.as_deref().unwrap_or("goes on");
             let clean = matches!(end, "goes on" | "reset" | "closed");
-            findings.check(
-                clean,
-                format!("{sg}, the {whose}'s SG, was started again: the {} connection {end}", state.kind),
-            );
+            findings.check(clean, format!("{sg}, {whose}, was started again: the {} connection {end}", state.kind));
         }
-        let mut after = bench.hold(&caller, &[("busy", host)]).await?;
-        after
-            .until(
-                "a new connection is served",
-                START,
-                |all| if all[0].has_begun() { Ok(()) } else { Err(String::new()) },
-            )
-            .await?;
-        findings.check(true, "a new connection is served");
+        // Served, or this is an error.
+        bench.hold(&caller, &[("busy", host)]).await?;
+        findings.check(true, format!("a new connection to {target} is served"));
     }
     Ok(())
+}
+
+/// Waits until every connection has gone on since, or has ended.
+async fn decided(held: &mut Held, since_ns: u64) -> Result<(), Stop> {
+    let before = held.since(since_ns).await?;
+    held.ask().await?;
+    held.until("every connection goes on or has ended", DECIDED, |now| {
+        let open = now.iter().zip(&before).filter(|(n, b)| n.end.is_none() && !n.went_on_since(b));
+        let open: Vec<_> = open.map(|(n, _)| format!("{n:?}")).collect();
+        if open.is_empty() { Ok(()) } else { Err(open.join(", ")) }
+    })
+    .await
 }
 
 pub(super) async fn policy_changes(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {

@@ -13,6 +13,14 @@ use crate::case::Stop;
 /// The program.
 const HOLD: &str = include_str!("hold.py");
 
+/// A line it prints.
+#[derive(Debug, Deserialize)]
+struct Line {
+    /// On the clock of [`Bench::now_ns`].
+    at_ns: u64,
+    connections: Vec<State>,
+}
+
 /// What it says of a connection.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct State {
@@ -44,6 +52,7 @@ pub(super) struct Held {
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     latest: Vec<State>,
+    latest_at_ns: u64,
 }
 
 impl Bench {
@@ -60,7 +69,8 @@ impl Bench {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Stop::Inconclusive("a program has no pipes".into()));
         };
-        let mut held = Held { _child: child, stdin, lines: BufReader::new(stdout).lines(), latest: Vec::new() };
+        let mut held =
+            Held { _child: child, stdin, lines: BufReader::new(stdout).lines(), latest: Vec::new(), latest_at_ns: 0 };
         held.until("every connection is served", super::START, |all| {
             if all.iter().all(State::has_begun) { Ok(()) } else { Err(format!("{all:?}")) }
         })
@@ -73,6 +83,14 @@ impl Held {
     /// What was said last.
     pub(super) fn latest(&self) -> &[State] {
         &self.latest
+    }
+
+    /// What was so at this time or later: lines that were printed before, and not read yet, are passed over.
+    pub(super) async fn since(&mut self, at_ns: u64) -> Result<Vec<State>, Stop> {
+        while self.latest_at_ns < at_ns {
+            self.until("the program says how things are", super::START, |_| Ok(())).await?;
+        }
+        Ok(self.latest.clone())
     }
 
     /// Has every idle connection ask again.
@@ -88,20 +106,23 @@ impl Held {
         mut probe: impl FnMut(&[State]) -> Result<T, String>,
     ) -> Result<T, Stop> {
         let deadline = Instant::now() + within;
+        let mut last = "the program says nothing".to_owned();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let last = match tokio::time::timeout(left, self.lines.next_line()).await {
-                Err(_) => "the program says nothing".to_owned(),
+            match tokio::time::timeout(left, self.lines.next_line()).await {
+                // The deadline, told below.
+                Err(_) => {}
                 Ok(Ok(Some(line))) => {
-                    self.latest =
-                        serde_json::from_str(&line).map_err(|e| Stop::Inconclusive(format!("{e}: {line}")))?;
+                    let line = serde_json::from_str::<Line>(&line);
+                    let line = line.map_err(|e| Stop::Inconclusive(format!("what a program says: {e}")))?;
+                    (self.latest, self.latest_at_ns) = (line.connections, line.at_ns);
                     match probe(&self.latest) {
                         Ok(value) => return Ok(value),
-                        Err(last) => last,
+                        Err(state) => last = state,
                     }
                 }
                 Ok(_) => return Err(Stop::Inconclusive("the program that holds connections has ended".into())),
-            };
+            }
             if Instant::now() >= deadline {
                 return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
             }

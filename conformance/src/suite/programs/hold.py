@@ -4,8 +4,9 @@
 
 Kinds: `busy` asks who serves every 50 ms, `idle` asks once and then only listens, `load` reads a long answer slowly,
 `fresh` opens a new connection for every question. A line on standard input has every idle connection ask again. Every
-100 ms a line of JSON on standard output says of each connection: kind, host, answers, bytes, the latest name that
-answered, all names that did, and how it ended (null while it has not). The end of standard input ends the program.
+100 ms a line of JSON on standard output says when it is (monotonic, ns) and of each connection: kind, host, answers,
+bytes, the latest name that answered, all names that did, and how it ended (null while it has not). The end of standard
+input ends the program.
 """
 
 import json
@@ -114,7 +115,7 @@ class Held:
 def main():
     held = [Held(*word.split("=", 1)) for word in sys.argv[2:]]
     while True:
-        print(json.dumps([h.state() for h in held]), flush=True)
+        print(json.dumps({"at_ns": time.monotonic_ns(), "connections": [h.state() for h in held]}), flush=True)
         if select.select([sys.stdin], [], [], 0.1)[0]:
             if not os.read(0, 4096):
                 return

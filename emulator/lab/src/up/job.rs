@@ -7,6 +7,7 @@ use crate::job::{EndJob, Job, LinkJob, NodeJob};
 use crate::plan::{LinkEnd, Plan};
 use crate::rundir::RunDir;
 
+/// What is to be built.
 pub(super) fn job(
     plan: &Plan,
     options: &UpOptions,

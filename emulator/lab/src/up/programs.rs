@@ -23,6 +23,7 @@ pub fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
+/// Every program is there, or an error names all that are not.
 pub(super) fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
     let mut missing: Vec<PathBuf> =
         plan.processes.iter().filter_map(|process| missing_program(&process.program, folder)).collect();
