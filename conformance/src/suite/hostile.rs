@@ -78,8 +78,8 @@ impl Peace {
             let lsdb = bench.lab.lsdb(&node).await?;
             let held = lsdb.lsas.iter().filter(|l| !l.purged).map(|l| format!("{} {} {:?}", l.origin, l.id, l.links));
             lsdbs.insert(node.clone(), held.collect());
-            let plain = fib.entries.iter().filter(|e| e.label.is_none());
-            fibs.insert(node, plain.map(|e| e.prefix.clone()).collect());
+            // Steered or not: what a policy does to a prefix meanwhile is nobody's harm.
+            fibs.insert(node, fib.entries.iter().map(|e| e.prefix.clone()).collect());
         }
         let nodes: Vec<String> = bench.topology.nodes().keys().map(ToString::to_string).collect();
         let flaps = bench.flaps(&nodes.iter().map(String::as_str).collect::<Vec<_>>()).await?;
