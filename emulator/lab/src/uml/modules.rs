@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{LabError, Result};
 
 /// What a lab needs that the guest's kernel does not have built in.
-const NEEDED: [&str; 3] = ["veth", "sch_netem", "sch_tbf"];
+const NEEDED: [&str; 4] = ["veth", "sch_netem", "sch_tbf", "ipv6"];
 
 /// Loads what a lab needs, each after what it depends on.
 ///
