@@ -186,7 +186,7 @@ impl Bench {
             .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
             .collect();
         let wanted = format!("{}:{port:04X} ", words.concat());
-        self.wait(&format!("a program listens in {pod}"), START, || async {
+        self.wait(&format!("a program listens in {pod}"), self.host.stretched(START), || async {
             let ran = self.run_inside(pod, &["cat", "/proc/net/tcp6"]).await;
             Ok(match ran {
                 Ok(ran) if ran.text().lines().any(|l| l.contains(&wanted) && l.contains(" 0A ")) => Ok(()),
