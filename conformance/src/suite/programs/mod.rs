@@ -116,9 +116,7 @@ impl Bench {
     }
 
     async fn run_inside(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
-        let began = Instant::now();
-        let output = self.program(node, words).output().await.map_err(|e| Stop::Inconclusive(e.to_string()))?;
-        Ok(Ran { code: output.status.code(), out: output.stdout, took: began.elapsed() })
+        ran(self.program(node, words)).await
     }
 
     async fn curl(&self, pod: &str, words: &[&str]) -> Result<Ran, Stop> {
@@ -138,11 +136,9 @@ impl Bench {
 
     /// As `run_inside`, with what it says on standard error behind what it says on standard output.
     async fn run_inside_all(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
-        let began = Instant::now();
-        let output = self.program(node, words).stderr(Stdio::piped()).output().await;
-        let output = output.map_err(|e| Stop::Inconclusive(e.to_string()))?;
-        let out = [output.stdout, output.stderr].concat();
-        Ok(Ran { code: output.status.code(), out, took: began.elapsed() })
+        let mut command = self.program(node, words);
+        command.stderr(Stdio::piped());
+        ran(command).await
     }
 
     /// Starts the web service as `name` in a pod and waits until it is reached from there by another way than the mesh.
@@ -214,6 +210,13 @@ impl Bench {
     async fn gateway_count(&self, sg: &str, label: &str) -> Result<u64, Stop> {
         Ok(self.lab.counters(sg).await?.gateway.get(label).copied().unwrap_or(0))
     }
+}
+
+/// Runs a program to its end; where its standard error is piped too, that is behind its standard output.
+async fn ran(mut command: Command) -> Result<Ran, Stop> {
+    let began = Instant::now();
+    let output = command.output().await.map_err(|e| Stop::Inconclusive(e.to_string()))?;
+    Ok(Ran { code: output.status.code(), out: [output.stdout, output.stderr].concat(), took: began.elapsed() })
 }
 
 /// A program that a case needs is not here: nothing can be judged by it, and where everything is to be judged that is a

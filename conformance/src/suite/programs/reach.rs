@@ -103,11 +103,7 @@ pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Re
 pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["curl", "python3"]).await?;
     let (caller, far, _) = bench.far_pair().await?;
-    let sg = bench.sg_of(&caller)?;
-    let mut places = vec![("in its own pod", bench.service_of(&caller)?)];
-    let beside = bench.beside(&sg, Role::Pod)?.into_iter().filter(|p| *p != caller);
-    places.extend(beside.filter_map(|p| bench.service_of(&p).ok()).take(1).map(|s| ("behind the same SG", s)));
-    places.push(("far away", far));
+    let places = bench.near_and_far(&caller, far)?;
     let mut outcomes: Vec<Vec<(Option<i32>, String)>> = Vec::new();
     for (place, target) in &places {
         let _web = bench.serve_web(&bench.owner_of(target)?, target).await?;
