@@ -160,6 +160,8 @@ impl Bench {
         }
         words.extend(["python3".to_owned(), script, PORT.to_string()]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // One that was killed a moment ago may still be there, and would be taken for this one.
+        self.wait_listeners(pod, PORT, self.address(name)?, false).await?;
         let mut command = self.program(pod, &words);
         let child = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
         for name in [Some(name), pool].into_iter().flatten() {
@@ -176,16 +178,22 @@ impl Bench {
 
     /// Waits until something listens at this very address.
     async fn wait_listening(&self, pod: &str, port: u16, at: std::net::Ipv6Addr) -> Result<(), Stop> {
+        self.wait_listeners(pod, port, at, true).await
+    }
+
+    /// Waits until something does, or nothing.
+    async fn wait_listeners(&self, pod: &str, port: u16, at: std::net::Ipv6Addr, some: bool) -> Result<(), Stop> {
         let words: Vec<String> = at
             .octets()
             .chunks(4)
             .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
             .collect();
         let wanted = format!("{}:{port:04X} ", words.concat());
-        self.wait(&format!("a program listens in {pod}"), START, || async {
+        let what = format!("{} listens in {pod}", if some { "a program" } else { "nothing" });
+        self.wait(&what, START, || async {
             let ran = self.run_inside(pod, &["cat", "/proc/net/tcp6"]).await;
             Ok(match ran {
-                Ok(ran) if ran.text().lines().any(|l| l.contains(&wanted) && l.contains(" 0A ")) => Ok(()),
+                Ok(ran) if ran.text().lines().any(|l| l.contains(&wanted) && l.contains(" 0A ")) == some => Ok(()),
                 Ok(ran) => Err(format!("{} TCP sockets", ran.text().lines().count().saturating_sub(1))),
                 Err(_) => Err("the pod cannot be entered".to_owned()),
             })
