@@ -373,10 +373,17 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_unsteered(bench.t_return()).await
 }
 
-/// Waits until calls of `pod` to `pool` end at the SG `at`, several in a row.
+/// Waits until calls of `pod` to `pool` end at the SG `at`, because its SG's FIB leaves no choice: instances that are
+/// equally near share calls until a policy comes, and a few in a row at one of them are chance.
 pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+    let sg = bench.sg_of(pod)?;
     bench
         .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
+            let fib = bench.lab.fib(&sg).await?;
+            let entry = fib.entries.into_iter().find(|e| e.prefix == pool && e.label.is_none());
+            if !entry.as_ref().is_some_and(|e| e.source != "spf" || e.origin.len() == 1) {
+                return Ok(Err(format!("{sg} forwards it by {entry:?}")));
+            }
             let mut path = Vec::new();
             for _ in 0..3 {
                 let reply = bench.call(pod, pool, "whoami", &[]).await?;
