@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the watcher asks to be woken.
-const PERIOD: Duration = Duration::from_millis(2);
+/// How often the watcher asks to be woken on a host that is not slow.
+pub const PERIOD: Duration = Duration::from_millis(2);
 
 /// Lateness seen in an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -170,18 +170,18 @@ fn ticks(text: &str) -> Option<(u64, u64)> {
 }
 
 impl LoadWatch {
-    /// Starts the watcher for a run that notices silent failures after `detection`.
+    /// Starts the watcher for a run that notices silent failures after `detection`; it looks every `period`.
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(detection: Duration) -> std::io::Result<Self> {
+    pub fn start(detection: Duration, period: Duration) -> std::io::Result<Self> {
         let current = Arc::new(Mutex::new(Lateness { detection, ..Lateness::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopping) = (Arc::clone(&current), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("load-watch".into()).spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
-                let due = Instant::now() + PERIOD;
-                std::thread::park_timeout(PERIOD);
+                let due = Instant::now() + period;
+                std::thread::park_timeout(period);
                 let late = Instant::now().saturating_duration_since(due);
                 let mut l = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 l.wakeups += 1;
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_came_just_before_counts() {
-        let watch = LoadWatch::start(Duration::from_millis(150)).unwrap();
+        let watch = LoadWatch::start(Duration::from_millis(150), PERIOD).unwrap();
         watch.current.lock().unwrap().worst = Duration::from_secs(1);
         assert!(watch.take().overloaded());
         assert!(watch.take().overloaded(), "a moment later");

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::bench::Bench;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::forge::Forge;
-use crate::load::LoadWatch;
+use crate::load::{self, LoadWatch};
 use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
 use crate::verdict::{CaseResult, Verdict};
 use crate::{artefacts, suite};
@@ -165,7 +165,7 @@ impl Judging<'_> {
         results: &mut Vec<CaseResult>,
         watcher: &mut dyn Watcher,
     ) -> Option<String> {
-        let watch = match LoadWatch::start(self.bench.detection()) {
+        let watch = match LoadWatch::start(self.bench.detection(), self.bench.host.stretched(load::PERIOD)) {
             Ok(watch) => watch,
             Err(e) => return Some(format!("cannot watch the host's load: {e}")),
         };

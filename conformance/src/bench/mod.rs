@@ -26,6 +26,7 @@ use damc_mgmt::event::Event;
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
 use damc_wire::{Frame, Message, NodeId, Role};
+use tokio::sync::OnceCell;
 
 use crate::case::Stop;
 use crate::forge::Forge;
@@ -43,12 +44,24 @@ pub struct Bench {
     /// The suites' own pen.
     pub forge: Forge,
     tail: Mutex<Tail>,
+    /// The interpreter that `python3` starts. On some machines that word is a script that looks for it, which where
+    /// processes are dear takes longer than the program.
+    pub(crate) python: OnceCell<String>,
     /// Orders that take back what cases did beside links and processes, for cases that end early.
     undo: Mutex<Vec<(String, OrderRequest)>>,
 }
 
-/// How long a condition is polled at most before the state is looked at again.
+/// Shortest pause before the state is looked at again.
 const POLL: Duration = Duration::from_millis(4);
+/// Longest pause.
+const POLL_AT_LAST: Duration = Duration::from_millis(100);
+/// A pause is so many times as long as the look before it, so that looking does not slow down what is looked at.
+const REST: u32 = 4;
+
+/// The pause after a look that began then.
+fn pause(looked: Instant) -> Duration {
+    (looked.elapsed() * REST).clamp(POLL, POLL_AT_LAST)
+}
 
 /// How long a lab may take to come back between cases: no verdict hangs on it, so a busy host gets its time.
 const RESTORE_WITHIN: Duration = Duration::from_secs(20);
@@ -58,7 +71,7 @@ impl Bench {
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
         let (tail, host) = (Mutex::new(Tail::new(recording)), Calibration::default());
-        Self { lab, topology, pace, host, forge, tail, undo: Mutex::default() }
+        Self { lab, topology, pace, host, forge, tail, python: OnceCell::new(), undo: Mutex::default() }
     }
 
     /// The same on a host of which calibration found this.
@@ -112,6 +125,7 @@ impl Bench {
     {
         let deadline = Instant::now() + within;
         loop {
+            let looked = Instant::now();
             let last = match probe().await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(state)) => state,
@@ -120,7 +134,7 @@ impl Bench {
             if Instant::now() >= deadline {
                 return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause(looked)).await;
         }
     }
 

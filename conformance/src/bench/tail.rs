@@ -8,7 +8,7 @@ use damc_lab::recording::{Entry, RecordedPort, Recording, Wanted, write_pcapng};
 use damc_wire::MessageType;
 
 use super::log::{Log, Place};
-use super::{Bench, POLL};
+use super::{Bench, pause};
 use crate::case::Stop;
 use crate::trace::Seen;
 
@@ -201,6 +201,7 @@ impl Bench {
         let deadline = Instant::now() + within;
         let (mut looked_at, mut count) = ([Place::default(); 3], 0);
         loop {
+            let looked = Instant::now();
             {
                 let tail = self.tail().await?;
                 let logs = [&tail.frames.control, &tail.frames.calls, &tail.frames.first];
@@ -217,7 +218,7 @@ impl Bench {
                 let within = within.as_millis();
                 return Err(Stop::Failed(format!("{what}: no such frame within {within} ms among {count}")));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause(looked)).await;
         }
     }
 

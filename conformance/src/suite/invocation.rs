@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use damc_wire::message::DataKind;
-use damc_wire::{Message, MessageType, RefusalReason, Role};
+use damc_wire::{Message, MessageType, RefusalReason};
 
 use crate::bench::Bench;
 use crate::bench::traffic::Thrown;
@@ -68,11 +68,7 @@ async fn call_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
 
 async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let (caller, far, _) = bench.far_pair().await?;
-    let sg = bench.sg_of(&caller)?;
-    let mut places = vec![("in its own pod", bench.service_of(&caller)?)];
-    let beside = bench.beside(&sg, Role::Pod)?.into_iter().filter(|p| *p != caller);
-    places.extend(beside.filter_map(|p| bench.service_of(&p).ok()).take(1).map(|s| ("behind the same SG", s)));
-    places.push(("far away", far));
+    let places = bench.near_and_far(&caller, far)?;
     let calls = [("add", "2 3"), ("echo", "a  b"), ("fly", "x"), ("add", "2 x"), ("fail", "why"), ("sleep", "1")];
     let mut outcomes = Vec::new();
     for (place, target) in &places {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use damc_lab::control::{Direction, NodeAction};
 use damc_lab::relay::DirectionChange;
 use damc_mgmt::order::{OrderRequest, PathAnswer};
-use damc_mgmt::view::CallRequest;
+use damc_mgmt::view::{CallRequest, FibEntryView};
 use damc_wire::frame::Frame;
 use damc_wire::message::{Policy, PolicyAction, QosAck, SignedBody, Telemetry};
 use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
@@ -373,10 +373,17 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_unsteered(bench.t_return()).await
 }
 
-/// Waits until calls of `pod` to `pool` end at the SG `at`, several in a row.
+/// Waits until calls of `pod` to `pool` end at the SG `at`, because its SG's FIB leaves no choice: instances that are
+/// equally near share calls until a policy comes, and a few in a row at one of them are chance.
 pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+    let sg = bench.sg_of(pod)?;
     bench
         .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
+            let fib = bench.lab.fib(&sg).await?;
+            let shared = |e: &&FibEntryView| e.prefix == pool && e.source == "spf" && e.origin.len() > 1;
+            if let Some(entry) = fib.entries.iter().find(shared) {
+                return Ok(Err(format!("{sg} shares it out: {entry:?}")));
+            }
             let mut path = Vec::new();
             for _ in 0..3 {
                 let reply = bench.call(pod, pool, "whoami", &[]).await?;

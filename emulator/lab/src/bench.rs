@@ -52,6 +52,7 @@ impl Bench {
             program: lab::program()?,
             began_at_ns: damc_link::monotonic_now(),
             record_bytes: 0,
+            record_every_ms: 0,
             ready_within_ms: 1000,
             nodes: vec![node(NEAR), node(FAR), node(PLAIN)],
             links: vec![link(NEAR, FAR, 0, delayed), link(NEAR, PLAIN, 2, DirectionSpec::default())],

@@ -76,6 +76,19 @@ impl Calibration {
         duration.mul_f64(self.factor())
     }
 
+    /// How many of `count` things to do at once, so that each takes as long as on a quiet host: one at least.
+    #[must_use]
+    pub fn fewer(self, count: usize) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "counts are far below 2^52 and not negative"
+        )]
+        let fewer = (count as f64 / self.factor()).ceil() as usize;
+        fewer.max(1)
+    }
+
     fn factor(self) -> f64 {
         if self.stretch.is_finite() { self.stretch.clamp(1.0, MAX_STRETCH) } else { 1.0 }
     }

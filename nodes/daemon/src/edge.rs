@@ -215,10 +215,7 @@ impl Edge {
     ) {
         match damc_forward::forward(table, Ingress::Port(port), pdu) {
             Verdict::Send(to) if self.leads_to_pod(to) => {
-                if let Some(place) = self.convert(now, book, to, pdu) {
-                    let place = place.map_or_else(Place::Own, |range| Place::Made(index, range));
-                    self.packets.push((to, place));
-                }
+                self.convert(now, book, to, (index, pdu));
             }
             Verdict::Send(to) => {
                 self.counters.sent(pdu);
@@ -265,17 +262,14 @@ impl Edge {
         true
     }
 
-    /// What a PDU made here becomes for another pod, or the same: a part of it, or a packet of its own.
-    fn convert(&mut self, now: u64, book: &Book, to: u16, pdu: &mut [u8]) -> Option<Result<Range<usize>, Vec<u8>>> {
+    /// Takes a PDU made here that is for another pod, or the same: a part of it leaves, or a packet of its own.
+    fn convert(&mut self, now: u64, book: &Book, to: u16, (index, pdu): (usize, &mut [u8])) {
         let mut answer = Vec::new();
         match self.gateway.to_pod(now, book, to, pdu, &mut answer) {
-            Delivery::Packet(range) => Some(Ok(range)),
-            Delivery::Reply => Some(Err(answer)),
-            Delivery::Drop(reason) => {
-                self.counters.dropped(reason, 1);
-                None
-            }
-            Delivery::Frame | Delivery::Ignore => None,
+            Delivery::Packet(range) => self.packets.push((to, Place::Made(index, range))),
+            Delivery::Reply => self.packets.push((to, Place::Own(answer))),
+            Delivery::Drop(reason) => self.counters.dropped(reason, 1),
+            Delivery::Frame | Delivery::Ignore => {}
         }
     }
 
@@ -311,9 +305,7 @@ impl Edge {
         for (index, (to, mut pdu)) in questions.into_iter().enumerate() {
             self.counters.gateway(GatewayCount::Questions);
             if self.leads_to_pod(to) {
-                let place = self.convert(now, &book, to, &mut pdu);
-                let place = place.map(|place| place.map_or_else(Place::Own, |range| Place::Made(index, range)));
-                self.packets.extend(place.map(|place| (to, place)));
+                self.convert(now, &book, to, (index, &mut pdu));
             } else {
                 self.counters.sent(&pdu);
                 self.pdus.push((to, index));

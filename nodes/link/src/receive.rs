@@ -33,6 +33,8 @@ pub struct ReceiveArena {
     controls: Box<[Control]>,
     envelopes: Box<[Envelope]>,
     filled: usize,
+    /// Of the clock that stamps are on.
+    offset: clock::RealtimeOffset,
 }
 
 /// One received frame.
@@ -65,6 +67,7 @@ impl ReceiveArena {
             controls: vec![Control([0; CONTROL]); frames].into_boxed_slice(),
             envelopes: vec![Envelope::default(); frames].into_boxed_slice(),
             filled: 0,
+            offset: clock::RealtimeOffset::default(),
         }
     }
 
@@ -119,7 +122,7 @@ impl ReceiveArena {
                 },
             }
         };
-        let offset = clock::realtime_offset();
+        let offset = self.offset.of_batch();
         for i in 0..received {
             // SAFETY: these headers were written above and updated by the kernel.
             let header = unsafe { headers[i].assume_init_ref() };

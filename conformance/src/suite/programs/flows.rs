@@ -9,8 +9,8 @@ use damc_wire::Role;
 use damc_wire::frame::PACKET_OVERHEAD;
 use damc_wire::registry::MAX_PDU;
 
+use super::PORT;
 use super::held::{Held, State};
-use super::{PORT, START};
 use crate::bench::Bench;
 use crate::bench::witness::parse;
 use crate::case::{Findings, Stop};
@@ -39,7 +39,7 @@ pub(super) async fn sg_restarts(bench: &Bench, findings: &mut Findings) -> Resul
         bench.lab.node(&sg, NodeAction::Start).await?;
         bench.lab.wait_converged(bench.t_conv() * 2).await?;
         let whole = bench.now_ns();
-        decided(&mut held, whole).await?;
+        decided(&mut held, whole, bench.host.stretched(DECIDED)).await?;
         #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
         findings.figure(
             format!("{whose} back to every connection decided"),
@@ -59,10 +59,10 @@ pub(super) async fn sg_restarts(bench: &Bench, findings: &mut Findings) -> Resul
 }
 
 /// Waits until every connection has gone on since, or has ended.
-async fn decided(held: &mut Held, since_ns: u64) -> Result<(), Stop> {
+async fn decided(held: &mut Held, since_ns: u64, within: Duration) -> Result<(), Stop> {
     let before = held.since(since_ns).await?;
     held.ask().await?;
-    held.until("every connection goes on or has ended", DECIDED, |now| {
+    held.until("every connection goes on or has ended", within, |now| {
         let open = now.iter().zip(&before).filter(|(n, b)| n.end.is_none() && !n.went_on_since(b));
         let open: Vec<_> = open.map(|(n, _)| format!("{n:?}")).collect();
         if open.is_empty() { Ok(()) } else { Err(open.join(", ")) }
@@ -176,7 +176,7 @@ pub(super) async fn too_big(bench: &Bench, findings: &mut Findings) -> Result<()
     let receiver = bench.script("receive.py", RECEIVER)?.display().to_string();
     let mut command = bench.program(&owner, &["python3", &receiver, &at, &port]);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    super::next_line(&mut super::lines(&mut child)?, START).await?;
+    super::next_line(&mut super::lines(&mut child)?, bench.start_time()).await?;
     let sender = bench.script("send.py", SENDER)?.display().to_string();
     let said = bench.run_inside(&caller, &["python3", &sender, &at, &port]).await?.json();
     findings.check_eq(

@@ -53,6 +53,8 @@ pub(super) struct Held {
     lines: Lines<BufReader<ChildStdout>>,
     latest: Vec<State>,
     latest_at_ns: u64,
+    /// How long it may be silent.
+    patience: Duration,
 }
 
 impl Bench {
@@ -69,9 +71,15 @@ impl Bench {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Stop::Inconclusive("a program has no pipes".into()));
         };
-        let mut held =
-            Held { _child: child, stdin, lines: BufReader::new(stdout).lines(), latest: Vec::new(), latest_at_ns: 0 };
-        held.until("every connection is served", super::START, |all| {
+        let mut held = Held {
+            _child: child,
+            stdin,
+            lines: BufReader::new(stdout).lines(),
+            latest: Vec::new(),
+            latest_at_ns: 0,
+            patience: self.start_time(),
+        };
+        held.until("every connection is served", held.patience, |all| {
             if all.iter().all(State::has_begun) { Ok(()) } else { Err(format!("{all:?}")) }
         })
         .await?;
@@ -88,7 +96,7 @@ impl Held {
     /// What was so at this time or later: lines that were printed before, and not read yet, are passed over.
     pub(super) async fn since(&mut self, at_ns: u64) -> Result<Vec<State>, Stop> {
         while self.latest_at_ns < at_ns {
-            self.until("the program says how things are", super::START, |_| Ok(())).await?;
+            self.until("the program says how things are", self.patience, |_| Ok(())).await?;
         }
         Ok(self.latest.clone())
     }

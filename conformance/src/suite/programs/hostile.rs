@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use damc_wire::frame::write_packet;
 use damc_wire::{DropReason, Message, MessageType, Role};
 
-use super::START;
 use crate::bench::Bench;
 use crate::bench::witness::parse;
 use crate::case::{Findings, Stop};
@@ -126,7 +125,7 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
     let mut command = bench.program(&flooder, &["python3", &script, &at, &FLOOD_SECONDS.to_string()]);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
     let mut lines = super::lines(&mut child)?;
-    super::next_line(&mut lines, START).await?;
+    super::next_line(&mut lines, bench.start_time()).await?;
     let (began, mut served, mut longest) = (Instant::now(), 0, Duration::ZERO);
     while began.elapsed() < Duration::from_secs(FLOOD_SECONDS) {
         let ran = bench.curl(&asker, &[&url]).await?;
@@ -135,8 +134,10 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         served += 1;
         longest = longest.max(ran.took);
     }
-    let sent: u64 =
-        super::next_line(&mut lines, START).await?.parse().map_err(|e| Stop::Inconclusive(format!("{e}")))?;
+    let sent: u64 = super::next_line(&mut lines, bench.start_time())
+        .await?
+        .parse()
+        .map_err(|e| Stop::Inconclusive(format!("{e}")))?;
     findings.check(
         served > 0,
         format!("{served} requests of {asker} were answered meanwhile, the slowest after {longest:?}"),

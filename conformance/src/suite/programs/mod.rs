@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use damc_lab::up::program_on_path;
 use damc_wire::address;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -24,9 +25,11 @@ use crate::case::{Case, Impact, Stop, Suite};
 const LIMIT: Duration = Duration::from_secs(60);
 /// The web service that the cases bring: it is shipped with the topologies.
 const WEB_SERVICE: &str = include_str!("../../../../topologies/apps/who.py");
+/// What interprets it.
+const PYTHON: &str = "python3";
 /// Where it listens, beside whatever a topology runs itself.
 const PORT: u16 = 8099;
-/// Time a program has to start.
+/// Time a program has to start on a host that is not slow.
 const START: Duration = Duration::from_secs(10);
 /// Cases with programs.
 pub const CASES: &[Case] = &[
@@ -107,18 +110,22 @@ impl Ran {
 }
 
 impl Bench {
+    /// Time a program has to start, or to say the next thing.
+    fn start_time(&self) -> Duration {
+        self.host.stretched(START)
+    }
+
     /// A program in a node, to be run or left running; it ends with the value it is spawned as.
     fn program(&self, node: &str, words: &[&str]) -> Command {
         let mut command = Command::new(&self.lab.job().program);
-        command.args(["exec", "--lab", self.lab.name(), node, "--"]).args(words);
+        let known = |word| if word == PYTHON { self.python.get().map_or(PYTHON, String::as_str) } else { word };
+        command.args(["exec", "--lab", self.lab.name(), node, "--"]).args(words.iter().copied().map(known));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         command
     }
 
     async fn run_inside(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
-        let began = Instant::now();
-        let output = self.program(node, words).output().await.map_err(|e| Stop::Inconclusive(e.to_string()))?;
-        Ok(Ran { code: output.status.code(), out: output.stdout, took: began.elapsed() })
+        ran(self.program(node, words)).await
     }
 
     async fn curl(&self, pod: &str, words: &[&str]) -> Result<Ran, Stop> {
@@ -127,10 +134,15 @@ impl Bench {
 
     /// Not every machine has every program.
     async fn needs(&self, programs: &[&str]) -> Result<(), Stop> {
-        let (_, pod) = self.sg_with_pod()?;
-        for program in programs {
-            if self.run_inside(&pod, &["sh", "-c", &format!("command -v {program}")]).await?.code != Some(0) {
-                return absent(program);
+        if let Some(program) = programs.iter().find(|p| program_on_path(p).is_none()) {
+            return absent(program);
+        }
+        if programs.contains(&PYTHON) && !self.python.initialized() {
+            let (_, pod) = self.sg_with_pod()?;
+            let found = self.run_inside(&pod, &[PYTHON, "-c", "import sys; print(sys.executable)"]).await?.text();
+            if found.starts_with('/') {
+                // An error means that it is set.
+                let _ = self.python.set(found);
             }
         }
         Ok(())
@@ -138,11 +150,9 @@ impl Bench {
 
     /// As `run_inside`, with what it says on standard error behind what it says on standard output.
     async fn run_inside_all(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
-        let began = Instant::now();
-        let output = self.program(node, words).stderr(Stdio::piped()).output().await;
-        let output = output.map_err(|e| Stop::Inconclusive(e.to_string()))?;
-        let out = [output.stdout, output.stderr].concat();
-        Ok(Ran { code: output.status.code(), out, took: began.elapsed() })
+        let mut command = self.program(node, words);
+        command.stderr(Stdio::piped());
+        ran(command).await
     }
 
     /// Starts the web service as `name` in a pod and waits until it is reached from there by another way than the mesh.
@@ -162,8 +172,10 @@ impl Bench {
         if let Some(pool) = pool {
             words.push(format!("DAMC_POOL_ADDRESS={}", self.address(pool)?));
         }
-        words.extend(["python3".to_owned(), script, PORT.to_string()]);
+        words.extend([PYTHON.to_owned(), script, PORT.to_string()]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // One that was killed a moment ago may still be there, and would be taken for this one.
+        self.wait_listeners(pod, PORT, self.address(name)?, false).await?;
         let mut command = self.program(pod, &words);
         let child = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
         for name in [Some(name), pool].into_iter().flatten() {
@@ -180,16 +192,22 @@ impl Bench {
 
     /// Waits until something listens at this very address.
     async fn wait_listening(&self, pod: &str, port: u16, at: std::net::Ipv6Addr) -> Result<(), Stop> {
+        self.wait_listeners(pod, port, at, true).await
+    }
+
+    /// Waits until something does, or nothing.
+    async fn wait_listeners(&self, pod: &str, port: u16, at: std::net::Ipv6Addr, some: bool) -> Result<(), Stop> {
         let words: Vec<String> = at
             .octets()
             .chunks(4)
             .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
             .collect();
         let wanted = format!("{}:{port:04X} ", words.concat());
-        self.wait(&format!("a program listens in {pod}"), self.host.stretched(START), || async {
+        let what = format!("{} listens in {pod}", if some { "a program" } else { "nothing" });
+        self.wait(&what, self.start_time(), || async {
             let ran = self.run_inside(pod, &["cat", "/proc/net/tcp6"]).await;
             Ok(match ran {
-                Ok(ran) if ran.text().lines().any(|l| l.contains(&wanted) && l.contains(" 0A ")) => Ok(()),
+                Ok(ran) if ran.text().lines().any(|l| l.contains(&wanted) && l.contains(" 0A ")) == some => Ok(()),
                 Ok(ran) => Err(format!("{} TCP sockets", ran.text().lines().count().saturating_sub(1))),
                 Err(_) => Err("the pod cannot be entered".to_owned()),
             })
@@ -214,6 +232,13 @@ impl Bench {
     async fn gateway_count(&self, sg: &str, label: &str) -> Result<u64, Stop> {
         Ok(self.lab.counters(sg).await?.gateway.get(label).copied().unwrap_or(0))
     }
+}
+
+/// Runs a program to its end; where its standard error is piped too, that is behind its standard output.
+async fn ran(mut command: Command) -> Result<Ran, Stop> {
+    let began = Instant::now();
+    let output = command.output().await.map_err(|e| Stop::Inconclusive(e.to_string()))?;
+    Ok(Ran { code: output.status.code(), out: [output.stdout, output.stderr].concat(), took: began.elapsed() })
 }
 
 /// A program that a case needs is not here: nothing can be judged by it, and where everything is to be judged that is a

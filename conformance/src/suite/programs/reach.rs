@@ -65,11 +65,11 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
     let host = format!("http://nobody.{}.damc:{PORT}/", bench.topology.domain());
     let ran = bench.curl(&caller, &[&host]).await?;
     findings.check_eq(&ran.code, &Some(6), "a name nobody has does not resolve");
-    findings.check(ran.took < AT_ONCE, format!("which is known after {:?}", ran.took));
+    findings.check(ran.took < bench.host.stretched(AT_ONCE), format!("which is known after {:?}", ran.took));
     let nobody = format!("http://[{}]:{PORT}/", bench.address("/nobody/at-all")?);
     let ran = bench.curl(&caller, &[&nobody]).await?;
     findings.check_eq(&ran.code, &Some(7), "an address nobody has is unreachable");
-    findings.check(ran.took < AT_ONCE, format!("which is told after {:?}", ran.took));
+    findings.check(ran.took < bench.host.stretched(AT_ONCE), format!("which is told after {:?}", ran.took));
     Ok(())
 }
 
@@ -103,11 +103,7 @@ pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Re
 pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["curl", "python3"]).await?;
     let (caller, far, _) = bench.far_pair().await?;
-    let sg = bench.sg_of(&caller)?;
-    let mut places = vec![("in its own pod", bench.service_of(&caller)?)];
-    let beside = bench.beside(&sg, Role::Pod)?.into_iter().filter(|p| *p != caller);
-    places.extend(beside.filter_map(|p| bench.service_of(&p).ok()).take(1).map(|s| ("behind the same SG", s)));
-    places.push(("far away", far));
+    let places = bench.near_and_far(&caller, far)?;
     let mut outcomes: Vec<Vec<(Option<i32>, String)>> = Vec::new();
     for (place, target) in &places {
         let _web = bench.serve_web(&bench.owner_of(target)?, target).await?;
@@ -188,8 +184,9 @@ pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), S
         }
         bench.url(hop(0), &path)
     };
+    let chains = bench.host.fewer(CHAINS);
     let began = Instant::now();
-    let calls = (0..CHAINS).map(|chain| {
+    let calls = (0..chains).map(|chain| {
         let pod = pods[chain % pods.len()].clone();
         let url = url(chain);
         async move { bench.curl(&pod, &[&url?]).await }
@@ -202,9 +199,9 @@ pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), S
     let whole = ran.iter().filter(|r| depth(&r.json()) == DEPTH).count();
     findings.check_eq(
         &whole,
-        &CHAINS,
+        &chains,
         format!("chains of {DEPTH} calls between {} services that came back whole", names.len()),
     );
-    findings.figure(format!("{CHAINS} chains of {DEPTH} calls"), began.elapsed().as_secs_f64() * 1e3, "ms");
+    findings.figure(format!("{chains} chains of {DEPTH} calls"), began.elapsed().as_secs_f64() * 1e3, "ms");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{LabError, Result};
-use crate::up::is_program;
+use crate::up::{is_program, program_on_path};
 
 /// The package that has both.
 pub const PACKAGE: &str = "user-mode-linux";
@@ -38,7 +38,7 @@ impl Installation {
                 "User-Mode Linux is not installed; on Debian and Ubuntu: apt-get install {PACKAGE} (or set {KERNEL_VARIABLE})"
             ))
         };
-        let kernel = configured.or_else(on_path).filter(|kernel| is_program(kernel)).ok_or_else(missing)?;
+        let kernel = configured.or_else(installed).filter(|kernel| is_program(kernel)).ok_or_else(missing)?;
         let version = version(&kernel)?;
         let configured = std::env::var_os(MODULES_VARIABLE).map(PathBuf::from);
         let trees = MODULE_TREES.iter().map(|tree| Path::new(tree).join(&version));
@@ -54,11 +54,9 @@ impl Installation {
     }
 }
 
-fn on_path() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]);
-    // Debian's name; a plain `linux` may be anything.
-    folders.map(|folder| folder.join("linux.uml")).find(|file| is_program(file))
+/// Under Debian's name; a plain `linux` may be anything.
+fn installed() -> Option<PathBuf> {
+    program_on_path("linux.uml").or_else(|| Some(PathBuf::from("/usr/bin/linux.uml")))
 }
 
 /// The kernel prints it and ends.

@@ -1,10 +1,12 @@
 //! From a plan to what the lab's first process is told to build.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::UpOptions;
 use crate::job::{EndJob, Job, LinkJob, NodeJob};
 use crate::plan::{LinkEnd, Plan};
+use crate::recorder::NAP;
 use crate::rundir::RunDir;
 
 /// What is to be built.
@@ -43,8 +45,13 @@ pub(super) fn job(
         program,
         began_at_ns,
         record_bytes: options.record_bytes,
-        ready_within_ms: u64::try_from(options.ready_within.as_millis()).unwrap_or(u64::MAX),
+        record_every_ms: millis(options.calibration.stretched(NAP)),
+        ready_within_ms: millis(options.ready_within),
         nodes: plan.processes.iter().map(node).collect(),
         links: plan.links.iter().map(link).collect(),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -20,7 +20,7 @@ use crate::plan::{PlanOptions, plan};
 use crate::rundir::RunDir;
 use crate::topology::Topology;
 
-pub use programs::is_program;
+pub use programs::{is_program, program_on_path};
 
 /// Choices of one run of a topology.
 #[derive(Clone, Debug)]

@@ -23,6 +23,13 @@ pub fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
+/// The program that a word without a slash starts: the first on the path.
+#[must_use]
+pub fn program_on_path(word: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).map(|folder| folder.join(word)).find(|file| is_program(file))
+}
+
 /// Every program is there, or an error names all that are not.
 pub(super) fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
     let mut missing: Vec<PathBuf> =
@@ -55,11 +62,7 @@ fn missing_word(word: &str, cwd: &Path) -> Option<PathBuf> {
 
 fn absent(wanted: PathBuf) -> Option<PathBuf> {
     let by_path = wanted.components().count() > 1;
-    let found = if by_path {
-        is_program(&wanted)
-    } else {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&folders).any(|folder| is_program(&folder.join(&wanted)))
-    };
+    let found =
+        if by_path { is_program(&wanted) } else { wanted.to_str().is_some_and(|word| program_on_path(word).is_some()) };
     (!found).then_some(wanted)
 }

@@ -88,6 +88,7 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
         program: std::env::current_exe().expect("a running program has a path"),
         began_at_ns: damc_link::monotonic_now(),
         record_bytes: 16 << 20,
+        record_every_ms: 4,
         ready_within_ms: 10_000,
         nodes: nodes.iter().map(node).collect(),
         links: links.collect(),
