@@ -13,7 +13,7 @@ use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Registrations that the figures are taken over.
+/// Registrations that the figures are taken over on a host that is not slow.
 const TIMED: usize = 200;
 /// Registrations that are under way at once while they are timed.
 const ROUND: usize = 20;
@@ -280,12 +280,14 @@ async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         return Err(Stop::NotApplicable("no pod".into()));
     }
     let (mut registered, mut withdrawn) = (Vec::new(), Vec::new());
-    for _ in 0..TIMED / BATCH {
+    let mut rounds = bench.host.fewer(TIMED / ROUND);
+    while rounds > 0 {
         let from = bench.now_ns();
         let mut batch = Vec::new();
-        for _ in 0..BATCH / ROUND {
+        for _ in 0..rounds.min(BATCH / ROUND) {
             batch.extend(come_and_go(bench, &pods).await?);
         }
+        rounds -= rounds.min(BATCH / ROUND);
         registered.extend(measure(bench, &batch, from, false).await?);
         withdrawn.extend(measure(bench, &batch, from, true).await?);
     }
