@@ -35,6 +35,14 @@ release:
 damc *arguments: release
     @./target/release/damc "$@"
 
+# What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
+bench-services: release
+    python3 emulator/bench/services.py ./target/release/damc results/bench-services.json
+
+# Connections to a pool that come and go, through the gateways: wrong deliveries, memory
+bench-churn connections="10000" seconds="60": release
+    python3 emulator/bench/churn.py ./target/release/damc results/bench-churn.json {{ connections }} {{ seconds }}
+
 # Micro benches into results/published/bench, then lookups, forwarding verdicts, one hop and idle memory
 bench:
     cargo bench -p damc-bench --bench micro -- --out "$PWD/results/published/bench"

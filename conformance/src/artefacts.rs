@@ -20,6 +20,9 @@ use crate::verdict::CaseResult;
 /// How much of the recording before a case belongs to its capture.
 const BEFORE_NS: u64 = 200_000_000;
 
+/// Environment variable that tells a run in a guest what kernel its host has.
+pub const HOST_KERNEL: &str = "DAMC_HOST_KERNEL";
+
 /// Measures what a link of this host does with the chosen backend; none where that cannot be measured, which the
 /// report then says.
 pub async fn calibrate(options: &RunOptions) -> Option<Calibration> {
@@ -86,6 +89,7 @@ pub fn environment(
 ) {
     let env = json!({
         "kernel": kernel(),
+        "host_kernel": std::env::var(HOST_KERNEL).ok(),
         "cpus": std::thread::available_parallelism().map_or(0, usize::from),
         "backend": status.backend,
         "backend_reason": status.backend_reason,
@@ -93,6 +97,7 @@ pub fn environment(
         "version": env!("CARGO_PKG_VERSION"),
         "topology": options.source.display().to_string(),
         "pace": bench.pace,
+        "reaction": bench.host,
         "phases": status.phases,
         "ready_ms": status.ready_ms,
         "resident_bytes": status.nodes.iter().map(|n| (n.name.clone(), n.resident_bytes)).collect::<std::collections::BTreeMap<_, _>>(),

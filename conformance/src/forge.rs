@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use damc_lab::plan::Authority;
 use damc_lab::topology::Topology;
 use damc_trust::{HopKey, NodeKeys};
-use damc_wire::frame::{Frame, seal};
+use damc_wire::frame::{Frame, open, seal};
 use damc_wire::{Message, NodeId, Role};
 
 use crate::trace::Seen;
@@ -80,11 +80,16 @@ impl Forge {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = |counter: u64| (from.0.clone(), to.0.clone(), counter);
         let of_sender = seen.iter().rev().filter(|s| s.is_sent_by(from.0.as_str(), to.0.as_str()));
-        let counters = of_sender.filter_map(|s| s.frame.security).map(|security| security.counter);
-        let last = counters.take(SEEN_BACK).find(|counter| !used.contains(&mark(*counter))).unwrap_or(0);
+        let key = self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()?;
+        // What cases injected byte for byte came out of this port too: other sessions' frames fail the MAC, and this one's
+        // have lower counters than the true sender's newest.
+        let genuine = of_sender.take(SEEN_BACK).filter_map(|s| {
+            let (covered, security) = open(&s.pdu)?;
+            (key.mac(from.0, covered) == security.mac).then_some(security.counter)
+        });
+        let last = genuine.filter(|counter| !used.contains(&mark(*counter))).max().unwrap_or(0);
         let counter = (last + COUNTER_LEAD..last + COUNTER_LEAD + COUNTER_RANGE).find(|c| !used.contains(&mark(*c)))?;
         used.insert(mark(counter));
-        let key = self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()?;
         Some((key, counter))
     }
 }

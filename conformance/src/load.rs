@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the watcher asks to be woken.
-const PERIOD: Duration = Duration::from_millis(2);
+/// How often the watcher asks to be woken on a host that is not slow.
+pub const PERIOD: Duration = Duration::from_millis(2);
 
 /// Lateness seen in an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,9 +26,15 @@ pub struct Lateness {
     total: Duration,
     /// Wake-ups that were late by more than [`LATE`].
     pub late: u64,
+    /// How long a silent failure goes unnoticed at the run's pace: what lateness is judged by.
+    pub detection: Duration,
     /// What the kernel accounts; none where it does not.
     pub account: Option<Account>,
 }
+
+/// From here on a wake-up counts as late: a tenth of the default detection time of 150 ms. It does not stretch with the
+/// pace: the thresholds of a topology do not either.
+pub const LATE: Duration = Duration::from_millis(15);
 
 /// Shares of an interval, 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,9 +51,6 @@ const WAITING_TOO_OFTEN: f64 = 0.75;
 /// From here on too much is stolen.
 const STOLEN_TOO_OFTEN: f64 = 0.1;
 
-/// From here on a wake-up counts as late: a tenth of the default detection time of 150 ms.
-pub const LATE: Duration = Duration::from_millis(15);
-
 impl Lateness {
     /// Mean lateness.
     #[must_use]
@@ -55,12 +58,23 @@ impl Lateness {
         self.total.checked_div(u32::try_from(self.wakeups).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 
+    /// Of this interval and another one.
+    fn with(self, other: &Self) -> Self {
+        Self {
+            wakeups: self.wakeups + other.wakeups,
+            worst: self.worst.max(other.worst),
+            total: self.total + other.total,
+            late: self.late + other.late,
+            ..self
+        }
+    }
+
     /// Whether the host was too busy to judge by: some wake-up was late by a third of a detection time, one in fifty was
     /// late at all, or processors were wanting for most of the time.
     #[must_use]
     pub fn overloaded(&self) -> bool {
         let wanting = self.account.is_some_and(|a| a.waiting > WAITING_TOO_OFTEN || a.stolen > STOLEN_TOO_OFTEN);
-        self.worst >= Duration::from_millis(50) || self.late * 50 > self.wakeups || wanting
+        self.worst >= self.detection / 3 || self.late * 50 > self.wakeups || wanting
     }
 }
 
@@ -88,13 +102,21 @@ impl std::fmt::Display for Lateness {
 /// Watches for as long as it lives.
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
-    history: Mutex<VecDeque<Totals>>,
+    history: Mutex<VecDeque<Moment>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The least span an account covers: the kernel brings the totals of pressure up to date every two seconds only.
+/// The least span that is looked at: the kernel brings the totals of pressure up to date every two seconds only, and what
+/// a lab went through a moment ago shapes what the next case finds.
 const ACCOUNTED: Duration = Duration::from_secs(4);
+
+/// The end of an interval.
+struct Moment {
+    totals: Totals,
+    /// What the watcher saw in the interval.
+    seen: Lateness,
+}
 
 /// The kernel's account at a moment.
 #[derive(Clone, Copy)]
@@ -148,18 +170,18 @@ fn ticks(text: &str) -> Option<(u64, u64)> {
 }
 
 impl LoadWatch {
-    /// Starts the watcher.
+    /// Starts the watcher for a run that notices silent failures after `detection`; it looks every `period`.
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start() -> std::io::Result<Self> {
-        let current = Arc::new(Mutex::new(Lateness::default()));
+    pub fn start(detection: Duration, period: Duration) -> std::io::Result<Self> {
+        let current = Arc::new(Mutex::new(Lateness { detection, ..Lateness::default() }));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopping) = (Arc::clone(&current), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("load-watch".into()).spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
-                let due = Instant::now() + PERIOD;
-                std::thread::park_timeout(PERIOD);
+                let due = Instant::now() + period;
+                std::thread::park_timeout(period);
                 let late = Instant::now().saturating_duration_since(due);
                 let mut l = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 l.wakeups += 1;
@@ -168,20 +190,27 @@ impl LoadWatch {
                 l.late += u64::from(late > LATE);
             }
         })?;
-        Ok(Self { current, history: Mutex::new(VecDeque::from([Totals::now()])), stop, thread: Some(thread) })
+        let began = Moment { totals: Totals::now(), seen: Lateness::default() };
+        let history = Mutex::new(VecDeque::from([began]));
+        Ok(Self { current, history, stop, thread: Some(thread) })
     }
 
-    /// Lateness since the last call.
+    /// Lateness since the last call, or of the last four seconds where that is longer.
     pub fn take(&self) -> Lateness {
-        let lateness = std::mem::take(&mut *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        let now = Totals::now();
+        let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fresh = Lateness { detection: current.detection, ..Lateness::default() };
+        let seen = std::mem::replace(&mut *current, fresh);
+        drop(current);
+        let totals = Totals::now();
         let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // From the last call, or further back where that is too short a span. There always is an entry.
-        while history.len() > 1 && history[1].at + ACCOUNTED <= now.at {
+        while history.len() > 1 && history[1].totals.at + ACCOUNTED <= totals.at {
             history.pop_front();
         }
-        let account = history.front().and_then(|began| now.since(began));
-        history.push_back(now);
+        let account = history.front().and_then(|began| totals.since(&began.totals));
+        // The first interval ended where the span begins.
+        let lateness = history.iter().skip(1).fold(seen, |sum, moment| sum.with(&moment.seen));
+        history.push_back(Moment { totals, seen });
         Lateness { account, ..lateness }
     }
 }
@@ -202,7 +231,8 @@ mod tests {
 
     #[test]
     fn late_wakeups_make_an_overload() {
-        let calm = Lateness { wakeups: 1000, worst: Duration::from_millis(3), ..Lateness::default() };
+        let detection = Duration::from_millis(150);
+        let calm = Lateness { wakeups: 1000, worst: Duration::from_millis(3), detection, ..Lateness::default() };
         assert!(!calm.overloaded());
         assert!(Lateness { worst: Duration::from_millis(60), ..calm }.overloaded());
         assert!(Lateness { late: 21, ..calm }.overloaded());
@@ -211,6 +241,17 @@ mod tests {
         assert!(!account(0.6, 0.02).overloaded());
         assert!(account(0.9, 0.0).overloaded());
         assert!(account(0.1, 0.2).overloaded());
+    }
+
+    #[test]
+    fn what_came_just_before_counts() {
+        let watch = LoadWatch::start(Duration::from_millis(150), PERIOD).unwrap();
+        watch.current.lock().unwrap().worst = Duration::from_secs(1);
+        assert!(watch.take().overloaded());
+        assert!(watch.take().overloaded(), "a moment later");
+        let long_ago = Instant::now().checked_sub(2 * ACCOUNTED).unwrap();
+        watch.history.lock().unwrap().iter_mut().for_each(|moment| moment.totals.at = long_ago);
+        assert!(watch.take().worst < Duration::from_secs(1), "long after");
     }
 
     #[test]

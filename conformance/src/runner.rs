@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use damc_lab::control::Status;
 use damc_lab::job::LinksBy;
+use damc_lab::pace::Calibration as PaceCalibration;
 use damc_lab::topology::Topology;
 use damc_lab::up::UpOptions;
 use damc_lab::{Lab, LabError};
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::bench::Bench;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::forge::Forge;
-use crate::load::LoadWatch;
+use crate::load::{self, LoadWatch};
 use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
 use crate::verdict::{CaseResult, Verdict};
 use crate::{artefacts, suite};
@@ -35,6 +36,8 @@ pub struct RunOptions {
     pub results: PathBuf,
     /// Leave the lab up when a case failed.
     pub keep_on_failure: bool,
+    /// How much slower than on a quiet host the run is to go; measured where absent.
+    pub stretch: Option<f64>,
     /// The command line, for the report.
     pub command: Vec<String>,
     /// The topology file, for its hash.
@@ -79,11 +82,14 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase("measuring what links of this host do");
     let calibration = artefacts::calibrate(options).await;
     watcher.phase("bringing the lab up");
+    let reaction = options.stretch.map_or_else(|| PaceCalibration::measure().unwrap_or_default(), PaceCalibration::of);
     let up = UpOptions {
         lab: Some(format!("{}-{}", topology.name(), short_id())),
         seed: options.seed,
         links_by: options.links,
         all_relayed: true,
+        calibration: reaction,
+        ready_within: reaction.stretched(UpOptions::default().ready_within),
         ..UpOptions::default()
     };
     let lab = Lab::up(topology, &up).await?;
@@ -94,8 +100,9 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     let pace = damc_lab::pace::derive(topology, up.calibration);
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
-    let bench = Bench::new(lab, topology.clone(), pace, forge, recording);
-    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(FIRST_CONVERGENCE_AT_LEAST);
+    let bench = Bench::new(lab, topology.clone(), pace, forge, recording).on_host(reaction);
+    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(reaction.stretched(FIRST_CONVERGENCE_AT_LEAST))
+        + reaction.stretched(topology.longest_start());
     let converged = bench.lab.wait_converged(within).await;
     let mut aborted = converged.as_ref().err().map(ToString::to_string);
     let mut results = Vec::new();
@@ -108,6 +115,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase("writing results and clearing up");
     artefacts::environment(&bench, &status, calibration.as_ref(), options, &mut folder);
     artefacts::logs(&bench, &status, &mut folder);
+    let bypassed = bypassed(&bench).await;
     let kept = finish_lab(bench, options, &results).await;
     let run = RunInfo {
         id,
@@ -120,7 +128,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
         case_filter: options.case.clone(),
         aborted,
     };
-    let info = lab_info(topology, &options.source, &status, converged.ok());
+    let info = LabInfo { bypassed, ..lab_info(topology, &options.source, &status, converged.ok()) };
     let mut report = Report::new(run, info, calibration, results);
     folder.finish(&mut report, &options.results);
     Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
@@ -157,7 +165,7 @@ impl Judging<'_> {
         results: &mut Vec<CaseResult>,
         watcher: &mut dyn Watcher,
     ) -> Option<String> {
-        let watch = match LoadWatch::start() {
+        let watch = match LoadWatch::start(self.bench.detection(), self.bench.host.stretched(load::PERIOD)) {
             Ok(watch) => watch,
             Err(e) => return Some(format!("cannot watch the host's load: {e}")),
         };
@@ -231,10 +239,11 @@ impl Judging<'_> {
         let lost_before = self.frames_lost().await;
         watch.take();
         let mut findings = Findings::default();
-        let outcome = tokio::time::timeout(case.limit, (case.run)(self.bench, &mut findings)).await;
+        let limit = self.bench.host.stretched(case.limit);
+        let outcome = tokio::time::timeout(limit, (case.run)(self.bench, &mut findings)).await;
         let lateness = watch.take();
         let lost = self.frames_lost().await.saturating_sub(lost_before);
-        let verdict = verdict(case, outcome, &findings);
+        let verdict = verdict(limit, outcome, &findings);
         let overload = match lost {
             0 => lateness.overloaded().then(|| lateness.to_string()),
             // The first witness was not there all the time.
@@ -260,7 +269,7 @@ struct Attempt {
 }
 
 fn verdict(
-    case: &Case,
+    limit: Duration,
     outcome: Result<Result<(), Stop>, tokio::time::error::Elapsed>,
     findings: &Findings,
 ) -> Verdict {
@@ -273,7 +282,7 @@ fn verdict(
         Ok(Err(_)) | Err(_) if !failed.is_empty() => Verdict::Fail(failed),
         Ok(Err(Stop::Inconclusive(why))) => Verdict::Inconclusive(why),
         Ok(Err(Stop::NotApplicable(why))) => Verdict::Exception(format!("not on this topology: {why}")),
-        Err(_) => Verdict::Fail(format!("not finished within {} s", case.limit.as_secs())),
+        Err(_) => Verdict::Fail(format!("not finished within {} s", limit.as_secs())),
     }
 }
 
@@ -288,6 +297,20 @@ async fn finish_lab(bench: Bench, options: &RunOptions, results: &[CaseResult]) 
     // A lab that does not end in order is ended by its supervisor's death; there is nothing to judge any more.
     let _ = lab.down().await;
     None
+}
+
+/// Links with senders that slipped past what shapes them.
+async fn bypassed(bench: &Bench) -> Vec<String> {
+    let mut found = Vec::new();
+    for link in bench.topology.links() {
+        let Ok(status) = bench.lab.link_status(link.a.as_str(), link.b.as_str()).await else { continue };
+        let ways = status.bypassed();
+        found.extend(
+            ways.into_iter()
+                .map(|(from, to, frames)| format!("{frames} frames of {from} to {to} went around the link's shaping")),
+        );
+    }
+    found
 }
 
 fn lab_info(topology: &Topology, source: &Path, status: &Status, converged: Option<Duration>) -> LabInfo {
@@ -305,6 +328,7 @@ fn lab_info(topology: &Topology, source: &Path, status: &Status, converged: Opti
         links: topology.links().len(),
         ready_ms: Some(status.ready_ms),
         converged_ms: converged.map(|d| d.as_secs_f64() * 1e3),
+        bypassed: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Recorded frames, decoded: the first witness of every case.
 
-use damc_lab::recording::Record;
+use damc_lab::recording::{Entry, RecordedPort};
 use damc_wire::frame::Frame;
 use damc_wire::{Message, MessageType};
 
@@ -24,16 +24,11 @@ pub struct Seen {
 impl Seen {
     /// Decodes a record; none for bytes that are no DAMC frame (hostile ones of the suite itself, corrupted ones).
     #[must_use]
-    pub fn from_record(record: &Record) -> Option<Self> {
-        let frame = Frame::decode(record.pdu()).ok()?;
-        Some(Self {
-            at_ns: record.at_ns,
-            node: record.node.clone(),
-            port: record.port.clone(),
-            sent: record.sent,
-            frame,
-            pdu: record.pdu().to_vec(),
-        })
+    pub fn decode(entry: &Entry<'_>, at: &RecordedPort) -> Option<Self> {
+        let pdu = entry.pdu();
+        let frame = Frame::decode(pdu).ok()?;
+        let (node, port) = (at.node.clone(), at.port.clone());
+        Some(Self { at_ns: entry.at_ns, node, port, sent: entry.sent, frame, pdu: pdu.to_vec() })
     }
 
     /// Seen where `sender` put it on its link to `receiver`.

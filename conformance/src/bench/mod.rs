@@ -1,6 +1,7 @@
 //! The bench every case stands on: a converged lab, its recording, its oracle, and ways to wait without sleeping.
 
 mod guests;
+mod log;
 pub mod quality;
 mod shape;
 mod tail;
@@ -16,6 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use damc_lab::control::{LinkChange, NodeAction};
+use damc_lab::pace::Calibration;
 use damc_lab::recording::Recording;
 use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
@@ -24,6 +26,7 @@ use damc_mgmt::event::Event;
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
 use damc_wire::{Frame, Message, NodeId, Role};
+use tokio::sync::OnceCell;
 
 use crate::case::Stop;
 use crate::forge::Forge;
@@ -36,15 +39,29 @@ pub struct Bench {
     pub topology: Topology,
     /// Periods of this run; every deadline of a case derives from it.
     pub pace: Pace,
+    /// What calibration found about the host; what is no period of the protocol stretches by it.
+    pub host: Calibration,
     /// The suites' own pen.
     pub forge: Forge,
     tail: Mutex<Tail>,
+    /// The interpreter that `python3` starts. On some machines that word is a script that looks for it, which where
+    /// processes are dear takes longer than the program.
+    pub(crate) python: OnceCell<String>,
     /// Orders that take back what cases did beside links and processes, for cases that end early.
     undo: Mutex<Vec<(String, OrderRequest)>>,
 }
 
-/// How long a condition is polled at most before the state is looked at again.
+/// Shortest pause before the state is looked at again.
 const POLL: Duration = Duration::from_millis(4);
+/// Longest pause.
+const POLL_AT_LAST: Duration = Duration::from_millis(100);
+/// A pause is so many times as long as the look before it, so that looking does not slow down what is looked at.
+const REST: u32 = 4;
+
+/// The pause after a look that began then.
+fn pause(looked: Instant) -> Duration {
+    (looked.elapsed() * REST).clamp(POLL, POLL_AT_LAST)
+}
 
 /// How long a lab may take to come back between cases: no verdict hangs on it, so a busy host gets its time.
 const RESTORE_WITHIN: Duration = Duration::from_secs(20);
@@ -53,10 +70,24 @@ impl Bench {
     /// Around a lab that has converged.
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
-        Self { lab, topology, pace, forge, tail: Mutex::new(Tail::new(recording)), undo: Mutex::default() }
+        let (tail, host) = (Mutex::new(Tail::new(recording)), Calibration::default());
+        Self { lab, topology, pace, host, forge, tail, python: OnceCell::new(), undo: Mutex::default() }
+    }
+
+    /// The same on a host of which calibration found this.
+    #[must_use]
+    pub fn on_host(mut self, host: Calibration) -> Self {
+        self.host = host;
+        self
     }
 
     // ===== time =====
+
+    /// How long a silent failure goes unnoticed.
+    #[must_use]
+    pub fn detection(&self) -> Duration {
+        Duration::from_millis(self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier))
+    }
 
     /// Now, on the clock of the recording.
     #[must_use]
@@ -72,6 +103,18 @@ impl Bench {
         Duration::from_millis(8 * (detect + self.pace.retransmit_ms) + 2 * self.pace.spf_long_ms)
     }
 
+    /// Time from one frame of a stream to the next; the lab sends none further apart than 10 ms.
+    #[must_use]
+    pub fn spacing(&self, quiet: Duration) -> Duration {
+        self.host.stretched(quiet).min(Duration::from_millis(10))
+    }
+
+    /// Deadline of a call that is expected to succeed, ms.
+    #[must_use]
+    pub fn call_deadline_ms(&self) -> u64 {
+        u64::try_from(self.host.stretched(Duration::from_secs(2)).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Waits until `probe` gives a value, at most `within`; fails with the last state it described.
     ///
     /// # Errors
@@ -82,6 +125,7 @@ impl Bench {
     {
         let deadline = Instant::now() + within;
         loop {
+            let looked = Instant::now();
             let last = match probe().await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(state)) => state,
@@ -90,7 +134,7 @@ impl Bench {
             if Instant::now() >= deadline {
                 return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause(looked)).await;
         }
     }
 
@@ -192,7 +236,7 @@ impl Bench {
             name: name.into(),
             method: method.into(),
             args: args.iter().map(ToString::to_string).collect(),
-            deadline_ms: 2000,
+            deadline_ms: self.call_deadline_ms(),
             trace: true,
             source: None,
             flow: None,
@@ -266,7 +310,7 @@ impl Bench {
             // A node that was restarted has forgotten the order, and what is gone needs no taking back.
             let _ = self.order(&node, &order).await;
         }
-        self.lab.wait_converged(RESTORE_WITHIN.max(self.t_conv() * 2)).await.map(drop)
+        self.lab.wait_converged(self.host.stretched(RESTORE_WITHIN).max(self.t_conv() * 2)).await.map(drop)
     }
 
     fn undo_later(&self, order: (String, OrderRequest)) {

@@ -241,13 +241,15 @@ impl Bench {
         .await
     }
 
-    /// How long it may take until a path of changed quality is steered: the reports that must agree, measured over two
-    /// probe periods each, the trains a bandwidth needs, and the rollout.
+    /// How long it may take until a path of changed quality is steered: the estimates follow, the reports that must
+    /// agree, measured over two probe periods each, the trains a bandwidth needs, and the rollout.
     #[must_use]
     pub fn t_policy(&self) -> Duration {
         let (probe, report) = (self.pace.probe_interval_ms, self.pace.telemetry_interval_ms);
         let trains = probe * u64::from(self.pace.train_every) * 3;
-        Duration::from_millis(4 * (probe + report) + trains + 8 * self.pace.retransmit_ms + 1000)
+        // RFC 3550's jitter takes in a sixteenth of the news with each probe.
+        let settle = 32 * probe;
+        Duration::from_millis(settle + 4 * (probe + report) + trains + 8 * self.pace.retransmit_ms + 1000)
     }
 
     /// How long it may take until traffic is back after its plain path has healed: estimates settle, the hold time and
@@ -255,9 +257,7 @@ impl Bench {
     #[must_use]
     pub fn t_return(&self) -> Duration {
         let reports = u64::from(self.pace.reentry_reports) * self.pace.telemetry_interval_ms;
-        // RFC 3550's jitter forgets a sixteenth with each probe.
-        let settle = 32 * self.pace.probe_interval_ms;
-        self.t_policy() + Duration::from_millis(self.pace.policy_hold_ms + reports + settle)
+        self.t_policy() + Duration::from_millis(self.pace.policy_hold_ms + reports)
     }
 }
 

@@ -93,6 +93,18 @@ impl Bench {
         service.map(|s| s.prefix.to_string()).ok_or_else(|| Stop::NotApplicable(format!("{pod} has no service")))
     }
 
+    /// Services in the caller's pod, behind its SG where there is another pod with one, and far away.
+    ///
+    /// # Errors
+    /// The caller has no SG or no service.
+    pub fn near_and_far(&self, caller: &str, far: String) -> Result<Vec<(&'static str, String)>, Stop> {
+        let mut places = vec![("in its own pod", self.service_of(caller)?)];
+        let beside = self.beside(&self.sg_of(caller)?, Role::Pod)?.into_iter().filter(|p| p != caller);
+        places.extend(beside.filter_map(|p| self.service_of(&p).ok()).take(1).map(|s| ("behind the same SG", s)));
+        places.push(("far away", far));
+        Ok(places)
+    }
+
     /// A pod, a service far away from it, and the hop chain between their SGs.
     ///
     /// # Errors

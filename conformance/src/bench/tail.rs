@@ -1,20 +1,22 @@
 //! The first witness: recorded frames, in memory, because cases look back at them again and again.
 
+use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use damc_lab::recording::{Record, Recording, Wanted, write_pcapng};
+use damc_lab::recording::{Entry, RecordedPort, Recording, Wanted, write_pcapng};
 use damc_wire::MessageType;
 
-use super::{Bench, POLL};
+use super::log::{Log, Place};
+use super::{Bench, pause};
 use crate::case::Stop;
 use crate::trace::Seen;
 
-/// Frames that come by the thousand each second. Cases have to ask for them by their type, and those of earlier cases
-/// are forgotten.
-const PASSING: [MessageType; 3] = [MessageType::Echo, MessageType::Probe, MessageType::ProbeReply];
+/// Frames that come by the thousand each second and that cases have to ask for by their type.
+const INCESSANT: [MessageType; 3] = [MessageType::Echo, MessageType::Probe, MessageType::ProbeReply];
 
-/// How much of them is kept: the counters of hop MACs go on from the newest frame of a port, which may be an echo.
+/// How much is kept of what is forgotten after a case: the counters of hop MACs go on from the newest frame of a port,
+/// which may be an echo.
 const KEPT_NS: u64 = 1_000_000_000;
 
 /// Where the message type is in a frame: behind the Ethernet header and the version.
@@ -24,13 +26,78 @@ const TYPE_AT: usize = 15;
 /// ports are drained one after the other.
 pub(super) struct Tail {
     recording: Recording,
-    lasting: Vec<Record>,
-    passing: Vec<Record>,
+    frames: Frames,
+}
+
+/// Control frames are kept for all of a run, and the first frame of every type at every port each way; the other calls,
+/// packets, echoes and probes are forgotten after their case, because they are most of what there is.
+#[derive(Default)]
+struct Frames {
+    control: Log,
+    calls: Log,
+    incessant: Log,
+    /// The first of their kind among what is forgotten.
+    first: Log,
+    kinds: HashSet<(u16, bool, u8)>,
+}
+
+impl Frames {
+    fn push(&mut self, entry: Entry<'_>) {
+        let kind = type_code(&entry).unwrap_or_default();
+        let incessant = INCESSANT.iter().any(|t| t.code() == kind);
+        let call = kind == MessageType::Data.code() || kind == MessageType::Packet.code();
+        if (incessant || call) && self.kinds.insert((entry.port, entry.sent, kind)) {
+            self.first.push(entry);
+        } else if incessant {
+            self.incessant.push(entry);
+        } else if call {
+            self.calls.push(entry);
+        } else {
+            self.control.push(entry);
+        }
+    }
+
+    fn forget_before(&mut self, at_ns: u64) {
+        self.calls.forget_before(at_ns);
+        self.incessant.forget_before(at_ns);
+    }
+
+    /// Everything since then.
+    fn since(&self, from_ns: u64) -> impl Iterator<Item = Entry<'_>> {
+        let logs = [&self.control, &self.calls, &self.incessant, &self.first];
+        logs.into_iter().flat_map(move |log| log.since(from_ns))
+    }
+
+    /// Everything since then that cases see unasked.
+    fn events(&self, from_ns: u64) -> impl Iterator<Item = Entry<'_>> {
+        let logs = [&self.control, &self.calls, &self.first];
+        logs.into_iter().flat_map(move |log| log.since(from_ns)).filter(|e| !is_incessant(e))
+    }
 }
 
 impl Tail {
     pub(super) fn new(recording: Recording) -> Self {
-        Self { recording, lasting: Vec::new(), passing: Vec::new() }
+        Self { recording, frames: Frames::default() }
+    }
+
+    fn port(&self, entry: &Entry<'_>) -> Option<&RecordedPort> {
+        self.recording.header().ports.get(usize::from(entry.port))
+    }
+
+    /// Decodes frames and puts them in the order of their stamps. A clock may be coarser than a link is fast (a guest's
+    /// counts in 256 ns): of two at the same moment the one that was sent comes first.
+    fn decoded<'a>(&self, entries: impl Iterator<Item = Entry<'a>>) -> Vec<Seen> {
+        let mut seen: Vec<_> = entries.filter_map(|e| Seen::decode(&e, self.port(&e)?)).collect();
+        seen.sort_by_key(|s| (s.at_ns, !s.sent));
+        seen
+    }
+
+    /// What a node sent to its neighbour.
+    fn sent(&self, from_ns: u64, node: &str, neighbour: &str) -> impl Iterator<Item = Entry<'_>> {
+        let ports = &self.recording.header().ports;
+        let port = ports.iter().position(|p| p.node == node && p.port == neighbour);
+        let entries = port.map(|port| self.frames.since(from_ns).filter(move |e| usize::from(e.port) == port));
+        entries.into_iter().flatten().filter(|e| e.sent)
     }
 }
 
@@ -39,21 +106,21 @@ impl Bench {
     async fn tail(&self) -> Result<MutexGuard<'_, Tail>, Stop> {
         self.lab.flush_recording().await?;
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in tail.recording.read(&Wanted::default())? {
-            let of_its_kind = if is_passing(&record) { &mut tail.passing } else { &mut tail.lasting };
-            of_its_kind.push(record);
-        }
+        let Tail { recording, frames } = &mut *tail;
+        recording.each(&Wanted::default(), |_, entry| frames.push(entry))?;
         Ok(tail)
     }
 
-    /// Decoded frames since `from_ns`, back to the lab's first, at every port of every node unless narrowed; without
-    /// echoes, probes and their answers.
+    /// Decoded frames since `from_ns` at every port of every node unless narrowed: control frames back to the lab's
+    /// first, calls as far as they are not forgotten, no echoes, probes and their answers.
     ///
     /// # Errors
     /// The recording cannot be read.
     pub async fn seen(&self, from_ns: u64, wanted: Wanted) -> Result<Vec<Seen>, Stop> {
         let wanted = Wanted { from_ns: Some(from_ns), ..wanted };
-        Ok(decoded(self.tail().await?.lasting.iter().filter(|r| matches(&wanted, r))))
+        let tail = self.tail().await?;
+        let takes = |e: &Entry<'_>| tail.port(e).is_some_and(|port| wanted.takes(e.at_ns, port, e.sent));
+        Ok(tail.decoded(tail.frames.events(from_ns).filter(takes)))
     }
 
     /// All frames since `from_ns`, without echoes, probes and their answers.
@@ -64,13 +131,32 @@ impl Bench {
         self.seen(from_ns, Wanted::default()).await
     }
 
-    /// All frames since `from_ns`, and echoes, probes and their answers as far as they are not forgotten.
+    /// All frames since the lab's first of the types that are wanted; calls as far as they are not forgotten.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn history(&self, wanted: impl Fn(MessageType) -> bool) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        let wanted = |e: &Entry<'_>| type_code(e).and_then(MessageType::from_code).is_some_and(&wanted);
+        Ok(tail.decoded(tail.frames.since(0).filter(wanted)))
+    }
+
+    /// All frames of every type at the ports of `node` since `from_ns`, as far as they are not forgotten.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn frames_at(&self, node: &str, from_ns: u64) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        Ok(tail.decoded(tail.frames.since(from_ns).filter(|e| tail.port(e).is_some_and(|p| p.node == node))))
+    }
+
+    /// All frames since `from_ns` of every type: of what is forgotten after its case, the first at every port at least.
     ///
     /// # Errors
     /// The recording cannot be read.
     pub async fn frames_of_every_type(&self, from_ns: u64) -> Result<Vec<Seen>, Stop> {
         let tail = self.tail().await?;
-        Ok(decoded(tail.lasting.iter().chain(&tail.passing).filter(|r| r.at_ns >= from_ns)))
+        Ok(tail.decoded(tail.frames.since(from_ns)))
     }
 
     /// Probes and their answers since `from_ns`, or since the current case began.
@@ -79,8 +165,8 @@ impl Bench {
     /// The recording cannot be read.
     pub async fn probes(&self, from_ns: u64) -> Result<Vec<Seen>, Stop> {
         let tail = self.tail().await?;
-        let probes = tail.passing.iter().filter(|r| r.at_ns >= from_ns && !is_of(r, MessageType::Echo));
-        Ok(decoded(probes))
+        let probes = |e: &Entry<'_>| is_of(e, MessageType::Probe) || is_of(e, MessageType::ProbeReply);
+        Ok(tail.decoded(tail.frames.since(from_ns).filter(probes)))
     }
 
     /// Frames of a type since `from_ns` that `sender` put on its link to `receiver`.
@@ -88,10 +174,8 @@ impl Bench {
     /// # Errors
     /// The recording cannot be read.
     pub async fn sent(&self, from_ns: u64, sender: &str, receiver: &str, t: MessageType) -> Result<Vec<Seen>, Stop> {
-        let at_port = |r: &&Record| r.sent && r.node == sender && r.port == receiver && is_of(r, t);
         let tail = self.tail().await?;
-        let of_its_kind = if PASSING.contains(&t) { &tail.passing } else { &tail.lasting };
-        Ok(decoded(of_its_kind.iter().filter(|r| r.at_ns >= from_ns).filter(at_port)))
+        Ok(tail.decoded(tail.sent(from_ns, sender, receiver).filter(|e| is_of(e, t))))
     }
 
     /// Everything that `sender` put on its link to `receiver` since `from_ns`, as far as it is not forgotten.
@@ -100,8 +184,7 @@ impl Bench {
     /// The recording cannot be read.
     pub async fn all_sent(&self, from_ns: u64, sender: &str, receiver: &str) -> Result<Vec<Seen>, Stop> {
         let tail = self.tail().await?;
-        let at_port = |r: &&Record| r.sent && r.node == sender && r.port == receiver && r.at_ns >= from_ns;
-        Ok(decoded(tail.lasting.iter().chain(&tail.passing).filter(at_port)))
+        Ok(tail.decoded(tail.sent(from_ns, sender, receiver)))
     }
 
     /// Waits for a recorded frame since `from_ns` that `pick` wants; echoes, probes and their answers are not looked at.
@@ -116,22 +199,26 @@ impl Bench {
         pick: impl Fn(&Seen) -> bool,
     ) -> Result<Seen, Stop> {
         let deadline = Instant::now() + within;
-        let (mut looked_at, mut count) = (0, 0);
+        let (mut looked_at, mut count) = ([Place::default(); 3], 0);
         loop {
+            let looked = Instant::now();
             {
                 let tail = self.tail().await?;
-                let fresh = tail.lasting[looked_at..].iter().filter(|r| r.at_ns >= from_ns);
-                let found = fresh.filter_map(Seen::from_record).inspect(|_| count += 1).filter(|s| pick(s));
-                if let Some(seen) = found.min_by_key(|s| s.at_ns) {
+                let logs = [&tail.frames.control, &tail.frames.calls, &tail.frames.first];
+                let fresh = logs.iter().zip(looked_at).flat_map(|(log, place)| log.after(place));
+                let fresh = fresh.filter(|e| e.at_ns >= from_ns && !is_incessant(e));
+                let fresh = fresh.filter_map(|e| Seen::decode(&e, tail.port(&e)?));
+                let found = fresh.inspect(|_| count += 1).filter(|s| pick(s));
+                if let Some(seen) = found.min_by_key(|s| (s.at_ns, !s.sent)) {
                     return Ok(seen);
                 }
-                looked_at = tail.lasting.len();
+                looked_at = logs.map(Log::end);
             }
             if Instant::now() >= deadline {
                 let within = within.as_millis();
                 return Err(Stop::Failed(format!("{what}: no such frame within {within} ms among {count}")));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause(looked)).await;
         }
     }
 
@@ -141,7 +228,7 @@ impl Bench {
     /// The recording cannot be read.
     pub async fn forget_passing_frames(&self) -> Result<(), Stop> {
         let kept_from = self.now_ns().saturating_sub(KEPT_NS);
-        self.tail().await?.passing.retain(|r| r.at_ns >= kept_from);
+        self.tail().await?.frames.forget_before(kept_from);
         Ok(())
     }
 
@@ -157,34 +244,24 @@ impl Bench {
     /// The recording cannot be read.
     pub async fn pcapng(&self, from_ns: u64, comment: &str) -> Result<Vec<u8>, Stop> {
         let tail = self.tail().await?;
-        let mut records: Vec<_> = tail.lasting.iter().chain(&tail.passing).filter(|r| r.at_ns >= from_ns).collect();
-        records.sort_by_key(|r| r.at_ns);
+        let mut entries: Vec<_> = tail.frames.since(from_ns).collect();
+        entries.sort_by_key(|e| e.at_ns);
+        let records: Vec<_> = entries.iter().filter_map(|e| Some(e.record(tail.port(e)?))).collect();
         let mut bytes = Vec::new();
-        write_pcapng(&mut bytes, tail.recording.header(), comment, records)
+        write_pcapng(&mut bytes, tail.recording.header(), comment, &records)
             .map_err(|e| Stop::Inconclusive(format!("no capture: {e}")))?;
         Ok(bytes)
     }
 }
 
-/// In the order of their stamps.
-fn decoded<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Seen> {
-    let mut seen: Vec<_> = records.filter_map(Seen::from_record).collect();
-    seen.sort_by_key(|s| s.at_ns);
-    seen
+fn type_code(entry: &Entry<'_>) -> Option<u8> {
+    entry.frame.get(TYPE_AT).copied()
 }
 
-fn is_of(record: &Record, t: MessageType) -> bool {
-    record.frame.get(TYPE_AT) == Some(&t.code())
+fn is_of(entry: &Entry<'_>, t: MessageType) -> bool {
+    type_code(entry) == Some(t.code())
 }
 
-fn is_passing(record: &Record) -> bool {
-    PASSING.iter().any(|t| is_of(record, *t))
-}
-
-fn matches(wanted: &Wanted, record: &Record) -> bool {
-    wanted.node.as_ref().is_none_or(|n| *n == record.node)
-        && wanted.port.as_ref().is_none_or(|p| *p == record.port)
-        && wanted.sent.is_none_or(|s| s == record.sent)
-        && wanted.from_ns.is_none_or(|t| record.at_ns >= t)
-        && wanted.until_ns.is_none_or(|t| record.at_ns < t)
+fn is_incessant(entry: &Entry<'_>) -> bool {
+    INCESSANT.iter().any(|t| is_of(entry, *t))
 }

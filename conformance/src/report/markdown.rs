@@ -53,6 +53,9 @@ fn headline(out: &mut String, report: &Report) {
     if let Some(why) = &report.run.aborted {
         line(out, format_args!("**The run ended early:** {}\n", cell(why)));
     }
+    for bypassed in &report.lab.bypassed {
+        line(out, format_args!("**Not faithful:** {}\n", cell(bypassed)));
+    }
     let failed = report.cases.iter().filter(|c| c.verdict.kind() == Kind::Fail);
     for case in failed {
         line(out, format_args!("* **{}** {}: {}", cell(&case.id), cell(&case.title), cell(case.verdict.reason())));

@@ -74,6 +74,9 @@ pub struct LabInfo {
     pub ready_ms: Option<f64>,
     /// From ready to converged, ms.
     pub converged_ms: Option<f64>,
+    /// Where frames went around the shaping of a link, and how many: what was measured there is not what was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypassed: Vec<String>,
 }
 
 /// A node.
@@ -133,7 +136,7 @@ impl Report {
     #[must_use]
     pub fn new(run: RunInfo, lab: LabInfo, calibration: Option<Calibration>, cases: Vec<CaseResult>) -> Self {
         let coverage = coverage(&cases);
-        let summary = Summary::of(&run, &cases, &coverage);
+        let summary = Summary::of(&run, &lab, &cases, &coverage);
         Self { schema: SCHEMA, run, lab, calibration, summary, cases, coverage, write_errors: Vec::new() }
     }
 
@@ -158,12 +161,12 @@ impl Report {
 }
 
 impl Summary {
-    fn of(run: &RunInfo, cases: &[CaseResult], coverage: &[RowResult]) -> Self {
+    fn of(run: &RunInfo, lab: &LabInfo, cases: &[CaseResult], coverage: &[RowResult]) -> Self {
         let case_kinds = count(cases.iter().map(|c| c.verdict.kind()));
         let requirements = count(coverage.iter().filter(|r| r.section <= 'K').map(|r| r.verdict.kind()));
         let headline = if case_kinds.contains_key(&Kind::Fail) {
             Headline::Failed
-        } else if case_kinds.contains_key(&Kind::Inconclusive) || run.aborted.is_some() {
+        } else if case_kinds.contains_key(&Kind::Inconclusive) || run.aborted.is_some() || !lab.bypassed.is_empty() {
             Headline::Inconclusive
         } else {
             Headline::Passed

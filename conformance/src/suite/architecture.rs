@@ -68,7 +68,10 @@ fn is_own(role: Role, t: MessageType) -> bool {
         }
         Role::Spa => matches!(t, T::Hello | T::Echo | T::AuthReply | T::Revoke),
         Role::Scsc => matches!(t, T::Hello | T::Echo | T::TopologyAck | T::Policy | T::QosAck | T::PathReply | T::Nack),
-        Role::Pod => matches!(t, T::Hello | T::Echo | T::Announce | T::Data | T::ProbeReply | T::TaskReport | T::Nack),
+        Role::Pod => matches!(
+            t,
+            T::Hello | T::Echo | T::Announce | T::Data | T::Packet | T::ProbeReply | T::TaskReport | T::Nack
+        ),
     }
 }
 
@@ -115,7 +118,7 @@ async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let second = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|other| other != sg));
     let second = second.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
     let other = bench.sg_of(&second)?;
-    let all = bench.frames(0).await?;
+    let all = bench.history(|t| matches!(t, MessageType::Hello | MessageType::LsUpdate)).await?;
     let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
     let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
     let before = bench.dropped(&other, DropReason::ParameterMismatch).await?;
@@ -214,7 +217,7 @@ async fn pod_at_a_router(bench: &Bench, findings: &mut Findings) -> Result<(), S
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
     let ((sr_id, _), (pod_id, _)) = (bench.role(&sr)?, bench.role(&pod)?);
     let keys = bench.forge.keys(&pod_id, Role::Pod);
-    let all = bench.frames(0).await?;
+    let all = bench.history(|t| t == MessageType::Hello).await?;
     let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
     let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
     let name = bench.fresh_name(&pod);

@@ -127,7 +127,7 @@ async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Resul
         .flat_map(|l| [(l.a.to_string(), l.b.to_string()), (l.b.to_string(), l.a.to_string())])
         .collect();
     let mut crossed = BTreeSet::new();
-    for s in bench.frames(0).await? {
+    for s in bench.history(|t| t == MessageType::Hello).await? {
         if let damc_wire::Message::Hello(h) = s.message() {
             // The pair as its two ends name themselves, whatever the port is called.
             if !s.sent {

@@ -65,9 +65,9 @@ async fn gateway_first(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
             findings.check_eq(&reply.error, &None, format!("{sg} forwards it"));
         }
     }
-    let frames = bench.frames(0).await?;
     for pod in bench.of_kind(&[Role::Pod]) {
-        let ports: BTreeSet<_> = frames.iter().filter(|s| s.node == pod).map(|s| s.port.as_str()).collect();
+        let frames = bench.frames_at(&pod, 0).await?;
+        let ports: BTreeSet<_> = frames.iter().map(|s| s.port.as_str()).collect();
         let sg = bench.sg_of(&pod)?;
         findings.check(ports.iter().all(|p| *p == sg), format!("all frames of {pod} so far are on its link to {sg}"));
     }
@@ -102,7 +102,7 @@ async fn hairpin(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let (sg, pod) = bench.sg_with_pod()?;
     let (_, target, _) = bench.far_pair().await?;
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == damc_wire::MessageType::Data).await?;
     let requests = frames.iter().filter(|s| s.request().is_some());
     let (count, nameless) =
         requests.fold((0, 0), |(all, bad), s| (all + 1, bad + usize::from(s.frame.names.is_none())));
@@ -359,7 +359,8 @@ async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         let method = if turn < SLEEPERS { "sleep" } else { "echo" };
         let argument = format!("{}{}", 400 + turn, " ".repeat(service));
         async move {
-            let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 8000);
+            // Four times what one call gets: they wait for one another.
+            let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 4 * bench.call_deadline_ms());
             let reply = bench.call_with(caller, target, method, &[argument.as_str()], adjust).await?;
             Ok::<_, damc_lab::LabError>(reply.result.as_deref() == Some(argument.as_str()))
         }

@@ -78,8 +78,8 @@ impl Peace {
             let lsdb = bench.lab.lsdb(&node).await?;
             let held = lsdb.lsas.iter().filter(|l| !l.purged).map(|l| format!("{} {} {:?}", l.origin, l.id, l.links));
             lsdbs.insert(node.clone(), held.collect());
-            let plain = fib.entries.iter().filter(|e| e.label.is_none());
-            fibs.insert(node, plain.map(|e| e.prefix.clone()).collect());
+            // Steered or not: what a policy does to a prefix meanwhile is nobody's harm.
+            fibs.insert(node, fib.entries.iter().map(|e| e.prefix.clone()).collect());
         }
         let nodes: Vec<String> = bench.topology.nodes().keys().map(ToString::to_string).collect();
         let flaps = bench.flaps(&nodes.iter().map(String::as_str).collect::<Vec<_>>()).await?;
@@ -304,7 +304,7 @@ async fn forged_lsas(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let mut damaged = genuine.sign_lsa(key.clone(), HIGH_SEQUENCE, life, empty.clone());
     damaged.signature[20] ^= 1;
     let by_pod_role = bench.forge.keys(&victim_id, Role::Pod).sign_lsa(key.clone(), HIGH_SEQUENCE, life, empty);
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let mut versions: Vec<_> = frames.iter().flat_map(lsas_in).filter(|l| l.key == key).cloned().collect();
     versions.sort_by_key(|l| l.sequence);
     let old = versions.first().cloned().filter(|l| versions.last().is_some_and(|n| n.sequence > l.sequence));
@@ -328,7 +328,7 @@ async fn forged_lsas(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
 
 async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let before = Peace::reached(bench).await?;
-    let all = bench.frames(0).await?;
+    let all = bench.history(|t| t == MessageType::Hello).await?;
     let (sg, pod) = bench.sg_with_pod()?;
     let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;

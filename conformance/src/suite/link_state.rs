@@ -117,10 +117,7 @@ fn lsas(frame: &Seen) -> &[Lsa] {
 async fn only_between_routers(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let mut elsewhere = BTreeSet::new();
     let mut between = 0_usize;
-    for s in bench.frames(0).await? {
-        if s.message_type().class() != Some(Class::Lsa) {
-            continue;
-        }
+    for s in bench.history(|t| t.class() == Some(Class::Lsa)).await? {
         let ends = [bench.role(&s.node)?.1, bench.role(&s.port)?.1];
         if ends.iter().all(|r| matches!(r, Role::Sg | Role::Sr)) {
             between += 1;
@@ -146,7 +143,7 @@ fn newest(frames: &[Seen]) -> BTreeMap<LsaKey, &Lsa> {
 }
 
 async fn adjacencies_and_prefixes(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let newest = newest(&frames);
     for sg in bench.of_kind(&[Role::Sg]) {
         let (sg_id, _) = bench.role(&sg)?;
@@ -339,7 +336,7 @@ async fn damage(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.lab.wait_converged(bench.t_conv() * 2).await?;
     findings.check(true, "with the damage over all LSDBs are equal and all FIBs complete without anybody's help");
     // Nothing damaged was ever installed: what a node holds is byte for byte what its origin signed.
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let genuine: BTreeSet<_> = frames
         .iter()
         .filter(|s| s.sent)
@@ -402,7 +399,7 @@ async fn remote_change(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
 }
 
 async fn lsdb_is_what_was_sent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let on_wire: BTreeMap<(String, String), u64> = newest(&frames)
         .into_iter()
         .filter(|(_, lsa)| !lsa.is_purge())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_lab::control::Direction;
+use damc_lab::control::{Backend, Direction};
 use damc_lab::relay::DirectionChange;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::order::OrderRequest;
@@ -228,6 +228,8 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     signal(pid, "-STOP").await?;
     let stopped = bench.now_ns();
     let silent = until_available(bench, (&sg, &target), stopped, false).await;
+    // Where programs are slow to start, the service works again before the one that resumes it has ended.
+    let resumed = bench.now_ns();
     signal(pid, "-CONT").await?;
     let after = silent? - stopped;
     let bound = period * (bench.pace.miss_limit + 1) + bench.t_conv() / 4;
@@ -236,7 +238,6 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("hung but alive, {target} is unavailable at {sg} after {:.0} ms", millis(after)),
     );
     findings.figure("SIGSTOP of a service to its unavailability at a far SG", millis(after), "ms");
-    let resumed = bench.now_ns();
     let back = until_available(bench, (&sg, &target), resumed, true).await? - resumed;
     findings.check(true, format!("working again, it is available after {:.0} ms", millis(back)));
     let killed = bench.now_ns();
@@ -278,8 +279,9 @@ struct Transit {
     half: u64,
 }
 
-/// Single plain probes of a leg by their sequence, from four recorded frames each.
-fn transits(bench: &Bench, leg: &Leg, frames: &[Seen]) -> Vec<Transit> {
+/// Single plain probes of a leg by their sequence, from four recorded frames each. `behind`: sent frames were recorded
+/// behind what delays them.
+fn transits(bench: &Bench, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Transit> {
     let own = format!("/damc/{}/{}", bench.topology.domain(), leg.sg);
     let mut stamps: BTreeMap<u32, [Option<u64>; 4]> = BTreeMap::new();
     for s in frames.iter().filter(|s| s.frame.header.label == 0) {
@@ -298,8 +300,11 @@ fn transits(bench: &Bench, leg: &Leg, frames: &[Seen]) -> Vec<Transit> {
             (true, false, true, _) => 3,
             _ => continue,
         };
+        // netem delays frames before anybody can see them leave: there the moment of sending is what the probe says.
+        let said = [p.t1, 0, p.t3, 0][slot];
+        let at_ns = if behind && s.sent { s.at_ns.min(said) } else { s.at_ns };
         if p.train_length == 1 {
-            stamps.entry(p.sequence).or_default()[slot] = Some(s.at_ns);
+            stamps.entry(p.sequence).or_default()[slot] = Some(at_ns);
         }
     }
     let complete = stamps.values().filter_map(|[a, b, c, d]| {
@@ -345,7 +350,8 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     let seen = bench.wait_quality((&leg.sg, &leg.target), "50 Mbit/s within 10 %", within, rated).await?;
-    let transits = transits(bench, &leg, &bench.probes(from).await?);
+    let behind = bench.lab.status().await?.backend == Backend::Netem;
+    let transits = transits(bench, &leg, &bench.probes(from).await?, behind);
     // The value rests on the middle half of the last 16 samples.
     let mut last: Vec<u64> = transits.iter().rev().take(16).map(|t| t.half).collect();
     last.sort_unstable();

@@ -2,7 +2,7 @@
 
 /// A case of the conformance suite: id, title, rows, impact, function. Its time limit is the module's `LIMIT`.
 macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:ident) => {
+    ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:path) => {
         Case {
             id: $id,
             title: $title,
@@ -25,6 +25,7 @@ mod link_state;
 mod measurement;
 mod outage;
 mod policy;
+mod programs;
 mod registration;
 mod splitting;
 mod thresholds;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         measurement::CASES,
         thresholds::CASES,
         policy::CASES,
+        programs::CASES,
     ]
     .concat()
 }

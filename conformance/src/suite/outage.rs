@@ -142,7 +142,7 @@ impl Stream {
             let request = Thrown::echo(&self.target, &self.source, correlation)?.flow(FLOW);
             requests.push(Thrown { deadline_ms: 0, ..request });
         }
-        bench.stream(&self.pod, &self.path[0], &requests, SPACING).await
+        bench.stream(&self.pod, &self.path[0], &requests, bench.spacing(SPACING)).await
     }
 }
 

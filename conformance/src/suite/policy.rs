@@ -6,7 +6,7 @@ use std::time::Duration;
 use damc_lab::control::{Direction, NodeAction};
 use damc_lab::relay::DirectionChange;
 use damc_mgmt::order::{OrderRequest, PathAnswer};
-use damc_mgmt::view::CallRequest;
+use damc_mgmt::view::{CallRequest, FibEntryView};
 use damc_wire::frame::Frame;
 use damc_wire::message::{Policy, PolicyAction, QosAck, SignedBody, Telemetry};
 use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
@@ -314,14 +314,14 @@ async fn same_topology(bench: &Bench, scsc: &str) -> Result<(), Stop> {
 // ===== pools =====
 
 /// An instance of a pool.
-struct Instance {
-    pod: String,
-    sg: String,
-    prefix: String,
+pub(super) struct Instance {
+    pub(super) pod: String,
+    pub(super) sg: String,
+    pub(super) prefix: String,
 }
 
 /// A pool with two instances behind different SGs.
-fn pool_of(bench: &Bench) -> Result<(String, [Instance; 2]), Stop> {
+pub(super) fn pool_of(bench: &Bench) -> Result<(String, [Instance; 2]), Stop> {
     let mut pools: BTreeMap<String, Vec<Instance>> = BTreeMap::new();
     for pod in bench.topology.of_kind(Role::Pod) {
         let Ok(sg) = bench.sg_of(pod.id.as_str()) else { continue };
@@ -373,10 +373,17 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_unsteered(bench.t_return()).await
 }
 
-/// Waits until calls of `pod` to `pool` end at the SG `at`, several in a row.
-async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+/// Waits until calls of `pod` to `pool` end at the SG `at`, because its SG's FIB leaves no choice: instances that are
+/// equally near share calls until a policy comes, and a few in a row at one of them are chance.
+pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+    let sg = bench.sg_of(pod)?;
     bench
         .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
+            let fib = bench.lab.fib(&sg).await?;
+            let shared = |e: &&FibEntryView| e.prefix == pool && e.source == "spf" && e.origin.len() > 1;
+            if let Some(entry) = fib.entries.iter().find(shared) {
+                return Ok(Err(format!("{sg} shares it out: {entry:?}")));
+            }
             let mut path = Vec::new();
             for _ in 0..3 {
                 let reply = bench.call(pod, pool, "whoami", &[]).await?;
@@ -429,14 +436,14 @@ async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &st
 
 // ===== central outages =====
 
-/// Calls at [`CALL_RATE`] for as long as `during` takes, and a little longer; returns how many were made and which failed.
+/// Calls at [`CALL_RATE`], fewer on a slow host, for as long as `during` takes, and a little longer; returns how many were made and which failed.
 async fn under_load<T>(
     bench: &Bench,
     (pod, target): (&str, &str),
     during: impl Future<Output = Result<T, Stop>>,
 ) -> Result<(T, usize, Vec<String>), Stop> {
     let management = bench.lab.management(pod)?;
-    let mut ticks = tokio::time::interval(Duration::from_millis(1000 / CALL_RATE));
+    let mut ticks = tokio::time::interval(bench.host.stretched(Duration::from_millis(1000 / CALL_RATE)));
     let mut calls = tokio::task::JoinSet::new();
     tokio::pin!(during);
     let mut done = None;
@@ -446,18 +453,19 @@ async fn under_load<T>(
             outcome = &mut during, if done.is_none() => done = Some(outcome?),
             _ = ticks.tick() => {
                 let (management, name) = (management.clone(), target.to_owned());
+                let (deadline_ms, within) = (bench.call_deadline_ms(), bench.host.stretched(Duration::from_secs(5)));
                 calls.spawn(async move {
                     let request = CallRequest {
                         name,
                         method: "echo".into(),
                         args: vec!["load".into()],
-                        deadline_ms: 2000,
+                        deadline_ms,
                         trace: false,
                         source: None,
                         flow: None,
                     };
                     let reply: Result<damc_mgmt::view::CallReply, _> =
-                        management.post("/call", &request, Duration::from_secs(5)).await;
+                        management.post("/call", &request, within).await;
                     reply.map_or_else(|e| Some(e.to_string()), |r| r.error)
                 });
                 if done.is_some() {

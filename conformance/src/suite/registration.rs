@@ -13,7 +13,7 @@ use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Registrations that the figures are taken over.
+/// Registrations that the figures are taken over on a host that is not slow.
 const TIMED: usize = 200;
 /// Registrations that are under way at once while they are timed.
 const ROUND: usize = 20;
@@ -51,11 +51,9 @@ pub const CASES: &[Case] = &[
 
 async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let (mut elsewhere, mut announced, mut answered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
-    for s in bench.frames(0).await? {
+    for s in bench.history(|t| t.class() == Some(Class::Announcement)).await? {
         let roles = (bench.role(&s.node)?.1, bench.role(&s.port)?.1);
-        if s.message_type().class() == Some(Class::Announcement)
-            && !matches!(roles, (Role::Pod, Role::Sg) | (Role::Sg, Role::Pod))
-        {
+        if !matches!(roles, (Role::Pod, Role::Sg) | (Role::Sg, Role::Pod)) {
             elsewhere.insert((s.node.clone(), s.port.clone()));
         }
         match s.message() {
@@ -129,7 +127,7 @@ async fn namespace(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.frames(0).await?;
+    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let mut judged = 0;
     for pod in bench.topology.of_kind(Role::Pod) {
         let (sg_id, _) = bench.role(&bench.sg_of(pod.id.as_str())?)?;
@@ -282,12 +280,14 @@ async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         return Err(Stop::NotApplicable("no pod".into()));
     }
     let (mut registered, mut withdrawn) = (Vec::new(), Vec::new());
-    for _ in 0..TIMED / BATCH {
+    let mut rounds = bench.host.fewer(TIMED / ROUND);
+    while rounds > 0 {
         let from = bench.now_ns();
         let mut batch = Vec::new();
-        for _ in 0..BATCH / ROUND {
+        for _ in 0..rounds.min(BATCH / ROUND) {
             batch.extend(come_and_go(bench, &pods).await?);
         }
+        rounds -= rounds.min(BATCH / ROUND);
         registered.extend(measure(bench, &batch, from, false).await?);
         withdrawn.extend(measure(bench, &batch, from, true).await?);
     }

@@ -1,5 +1,6 @@
 //! Sections I and J: preset conditions crossed from both sides, and what follows from it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use damc_lab::relay::DirectionChange;
 use damc_mgmt::view::PathView;
 use damc_wire::message::PolicyAction;
 use damc_wire::{Message, MessageType};
+use futures::future::try_join_all;
 
 use crate::bench::Bench;
 use crate::bench::quality::{Leg, nodes_of, policies_at_recipients, recipients};
@@ -85,12 +87,9 @@ impl Trial {
     async fn deal(bench: &Bench) -> Result<Vec<Self>, Stop> {
         let mut legs = bench.legs(Fault::EACH.len())?;
         legs.sort_by_key(|leg| std::cmp::Reverse(leg.limits.delay_ns));
-        let mut trials = Vec::new();
-        for (leg, fault) in legs.into_iter().zip(Fault::EACH) {
-            let rest = bench.rest(&leg).await?;
-            trials.push(Self { leg, fault, beyond_ns: rest });
-        }
-        Ok(trials)
+        let rests = try_join_all(legs.iter().map(|leg| bench.rest(leg))).await?;
+        let dealt = legs.into_iter().zip(Fault::EACH).zip(rests);
+        Ok(dealt.map(|((leg, fault), beyond_ns)| Self { leg, fault, beyond_ns }).collect())
     }
 
     fn path(&self) -> (&str, &str) {
@@ -101,6 +100,17 @@ impl Trial {
     const fn delay(&self, percent: u64) -> DirectionChange {
         let path = self.leg.limits.delay_ns / 100 * percent;
         delay_of(path.saturating_sub(self.beyond_ns))
+    }
+
+    /// Corrects the part beyond the first link by what is measured when the path is near its limit: nodes take a little
+    /// longer for probes that come together, and on a short path more of them do.
+    async fn tune(&mut self, bench: &Bench) -> Result<(), Stop> {
+        let (near, limit) = (self.delay(80), self.leg.limits.delay_ns);
+        bench.impair((&self.leg.sg, &self.leg.far), Direction::Both, near).await?;
+        let holds = |v: &PathView| v.delay_ns.is_some_and(|d| d > limit / 100 * 60);
+        let measured = bench.steady(&self.leg, "a steady delay near the limit", holds).await?;
+        self.beyond_ns = measured.saturating_sub(near.delay_ns.unwrap_or(0));
+        Ok(())
     }
 
     /// Forward jitter of the link that gives the path `percent` of its limit. RFC 3550 jitter of a uniform deviation of
@@ -189,8 +199,22 @@ impl Bench {
                 && v.jitter_ns.is_some_and(|j| j < limits.jitter_ns * 2 / 5)
                 && v.bandwidth_bps.is_some_and(|b| b > limits.bandwidth_bps * 2)
         };
-        let view = self.wait_quality((&leg.sg, &leg.target), "a calm measurement", self.t_return(), calm).await?;
-        Ok(view.delay_ns.unwrap_or(0).saturating_sub(first))
+        Ok(self.steady(leg, "a calm measurement", calm).await?.saturating_sub(first))
+    }
+
+    /// The measured delay of a leg once `holds` and some more probes change nothing.
+    async fn steady(&self, leg: &Leg, what: &str, holds: impl Fn(&PathView) -> bool) -> Result<u64, Stop> {
+        let span_ms = 4 * self.pace.probe_interval_ms + 2 * self.pace.telemetry_interval_ms;
+        let lasting = Cell::new(None);
+        let lasts = |v: &PathView| {
+            let (delay, now) = (v.delay_ns.unwrap_or(0), self.now_ns());
+            let (was, since) = lasting.get().unwrap_or((delay, now));
+            let same = holds(v) && delay.abs_diff(was) <= leg.limits.delay_ns / 100;
+            lasting.set(same.then_some((was, since)));
+            same && now - since >= span_ms * 1_000_000
+        };
+        let view = self.wait_quality((&leg.sg, &leg.target), what, self.t_return(), lasts).await?;
+        Ok(view.delay_ns.unwrap_or(0))
     }
 }
 
@@ -415,7 +439,8 @@ async fn returned(
 async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_unsteered(bench.t_return()).await?;
     let Some(leg) = bench.legs(1)?.pop() else { return Err(Stop::NotApplicable("no leg".into())) };
-    let trial = Trial { beyond_ns: bench.rest(&leg).await?, leg, fault: Fault::Delay };
+    let mut trial = Trial { beyond_ns: bench.rest(&leg).await?, leg, fault: Fault::Delay };
+    trial.tune(bench).await?;
     let (sg, target) = trial.path();
     let link = (sg, trial.leg.far.as_str());
     let limit = trial.leg.limits.delay_ns;

@@ -1,12 +1,11 @@
 //! `damc doctor`.
 
-use std::path::PathBuf;
-
 use damc_lab::bench::Bench;
 use damc_lab::control::LinkService;
 use damc_lab::job::LinksBy;
 use damc_lab::lab::program;
 use damc_lab::relay::calibrate::{Calibration, Depth};
+use damc_lab::uml::Installation;
 use damc_lab::up::{UpOptions, is_program, node_folder};
 use damc_wire::registry::Role;
 use serde::Serialize;
@@ -14,6 +13,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use crate::exit::{Exit, Outcome};
+use crate::guest::{self, KernelOptions};
 use crate::session::block_on;
 
 /// Say what this host can do, and what labs would use of it.
@@ -28,6 +28,8 @@ pub struct Args {
     /// What serves impaired links: auto, netem or relay.
     #[arg(long, default_value = "auto")]
     pub links: LinksBy,
+    #[command(flatten)]
+    pub kernel: KernelOptions,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -49,6 +51,9 @@ struct Report {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    if args.kernel.wants_guest() {
+        return guest::run_again(args.kernel, None);
+    }
     block_on(async {
         let mut report = Report { findings: host(), calibration: None, labs_work: false };
         bench(args, &mut report).await;
@@ -70,7 +75,7 @@ fn host() -> Vec<Finding> {
     let clone = read("/proc/sys/kernel/unprivileged_userns_clone");
     let allowed = limit.as_deref() != Some("0") && clone.as_deref() != Some("0");
     let user = if nix::unistd::geteuid().is_root() { "root, which needs none" } else { "an ordinary user" };
-    let uml = on_path("linux.uml").or_else(|| on_path("linux"));
+    let uml = Installation::find();
     let mut findings = vec![
         Finding { what: "kernel", good: true, detail: kernel },
         Finding {
@@ -80,9 +85,11 @@ fn host() -> Vec<Finding> {
         },
         Finding {
             what: "User-Mode Linux",
-            good: uml.is_some(),
-            detail: uml
-                .map_or_else(|| "not installed (for --kernel uml)".to_owned(), |path| path.display().to_string()),
+            good: uml.is_ok(),
+            detail: match uml {
+                Ok(found) => format!("--kernel uml means {}, {}", found.version, found.kernel.display()),
+                Err(error) => format!("no --kernel uml: {}", error.one_line()),
+            },
         },
     ];
     findings.push(programs());
@@ -108,11 +115,6 @@ fn programs() -> Finding {
     Finding { what, good: missing.is_empty(), detail }
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| is_program(file))
-}
-
 /// Builds a lab of one link and looks at what it is made of.
 async fn bench(args: &Args, report: &mut Report) {
     let bench = match Bench::up(args.links).await {
@@ -128,7 +130,12 @@ async fn bench(args: &Args, report: &mut Report) {
             report.findings.push(Finding { what: "labs", good: true, detail });
             let netem = status.links.iter().any(|link| link.service == LinkService::Netem);
             report.findings.push(Finding { what: "sch_netem", good: netem, detail: status.backend_reason.clone() });
-            let detail = format!("--links auto means {}", status.backend.label());
+            let netem_means = match (netem, args.links) {
+                (true, LinksBy::Relay) | (false, _) => "--links netem needs sch_netem, which --kernel uml has",
+                (true, _) => "--links netem works",
+            };
+            let detail =
+                format!("--links {:?} means {}; {netem_means}", args.links, status.backend.label()).to_lowercase();
             report.findings.push(Finding { what: "impaired links", good: true, detail });
         }
         Err(error) => report.findings.push(Finding { what: "labs", good: false, detail: error.one_line() }),

@@ -102,4 +102,7 @@ fn print(status: &LinkStatus) {
     };
     println!("  {} → {}: {}", status.a, status.b, says(&status.forward));
     println!("  {} → {}: {}", status.b, status.a, says(&status.backward));
+    for (from, to, frames) in status.bypassed() {
+        println!("  {from} → {to}: {frames} frames went around the shaping (PACKET_QDISC_BYPASS)");
+    }
 }

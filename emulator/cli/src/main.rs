@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod exit;
+mod guest;
 mod session;
+mod terminal;
 mod topology_argument;
 
 mod call;

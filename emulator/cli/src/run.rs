@@ -1,19 +1,17 @@
 //! `damc run`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::anyhow;
-use damc_conformance::case::{Case, Suite};
+use damc_conformance::case::Suite;
 use damc_conformance::report::{cases_table, coverage_table, figures_table, summary_line, unmet};
-use damc_conformance::runner::{self, Finished, RunOptions, Watcher};
-use damc_conformance::verdict::{CaseResult, Kind};
+use damc_conformance::runner::{self, Finished, RunOptions};
 use damc_lab::job::LinksBy;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::guest::{self, KernelOptions};
 use crate::session::{block_on, of_lab};
+use crate::terminal::{Audience, Event};
 use crate::topology_argument::{load_runnable, locate};
 
 /// Bring a topology up, wait for convergence, run suites, write results, tear down.
@@ -30,12 +28,14 @@ pub struct Args {
     /// What serves links: auto, netem or relay.
     #[arg(long, default_value = "auto")]
     pub links: LinksBy,
-    /// The kernel to run on; `uml` is not available yet.
-    #[arg(long, default_value = "host", value_parser = ["host", "uml"])]
-    pub kernel: String,
+    #[command(flatten)]
+    pub kernel: KernelOptions,
     /// Seed of keys, link randomness and flows; drawn and printed where absent.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// How much slower than on a quiet host the run goes, 1 to 20; measured where absent.
+    #[arg(long, value_name = "FACTOR")]
+    pub pace: Option<f64>,
     /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
@@ -45,10 +45,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    if args.kernel == "uml" {
-        return Err(Failure::usage(anyhow!(
-            "--kernel uml is not available yet; leave it out to run on the host's kernel"
-        )));
+    if args.kernel.wants_guest() && args.keep_on_failure {
+        return Err(Failure::usage(anyhow!("--keep-on-failure needs --kernel host: a guest ends with its run")));
     }
     let source = locate(&args.topology)?;
     let topology = load_runnable(&args.topology)?;
@@ -63,6 +61,7 @@ pub fn run(args: Args) -> Outcome {
         seed: args.seed.unwrap_or_else(crate::up::drawn_seed),
         results: args.results,
         keep_on_failure: args.keep_on_failure,
+        stretch: args.pace,
         command: std::env::args().collect(),
         source,
     };
@@ -74,12 +73,16 @@ pub fn run(args: Args) -> Outcome {
             ids.join(", ")
         )));
     }
-    let mut terminal = Terminal::new();
-    terminal.say(&format!("damc {}: {}, seed {}", env!("CARGO_PKG_VERSION"), topology.name(), options.seed));
+    if args.kernel.wants_guest() {
+        return guest::run_again(args.kernel, Some(&options.results));
+    }
+    let mut audience = Audience::find()?;
+    let (version, name, seed) = (env!("CARGO_PKG_VERSION"), topology.name(), options.seed);
+    audience.tell(&Event::Said(format!("damc {version}: {name}, seed {seed}")));
     // Where a signal ends this, the lab dies with the handle that the abandoned run held.
     block_on(async move {
-        let finished = runner::run(&topology, &options, &mut terminal).await;
-        terminal.bar.finish_and_clear();
+        let finished = runner::run(&topology, &options, &mut audience).await;
+        audience.clear();
         conclude(&finished.map_err(of_lab)?)
     })
 }
@@ -98,6 +101,9 @@ fn conclude(finished: &Finished) -> Outcome {
     if !unmet.is_empty() {
         print!("\n{unmet}");
     }
+    for bypassed in &report.lab.bypassed {
+        println!("\nnot faithful: {bypassed}");
+    }
     println!("\n{}", summary_line(report));
     match &finished.folder {
         Some(folder) => println!("results: {}", folder.display()),
@@ -110,57 +116,4 @@ fn conclude(finished: &Finished) -> Outcome {
         println!("the lab is still up: damc ps, damc show NODE fib --lab {lab}, damc down {lab}");
     }
     Ok(Exit::Code(report.exit_code()))
-}
-
-/// A progress bar on a terminal, a line for each phase and each case that does not pass elsewhere.
-struct Terminal {
-    bar: ProgressBar,
-    lines: bool,
-}
-
-impl Terminal {
-    fn new() -> Self {
-        let lines = !std::io::stderr().is_terminal();
-        let bar = if lines { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, lines }
-    }
-
-    fn say(&self, text: &str) {
-        if self.lines {
-            eprintln!("{text}");
-        } else {
-            self.bar.println(text);
-        }
-    }
-}
-
-impl Watcher for Terminal {
-    fn phase(&mut self, text: &str) {
-        self.bar.set_message(text.to_owned());
-        if self.lines {
-            eprintln!("… {text}");
-        }
-    }
-
-    fn cases(&mut self, count: usize) {
-        self.bar.set_length(count as u64);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}") {
-            self.bar.set_style(style);
-        }
-        if self.lines {
-            eprintln!("… judging {count} cases");
-        }
-    }
-
-    fn begin(&mut self, case: &Case) {
-        self.bar.set_message(format!("{}: {}", case.id, case.title));
-    }
-
-    fn end(&mut self, result: &CaseResult) {
-        self.bar.inc(1);
-        if !matches!(result.verdict.kind(), Kind::Pass | Kind::Exception) {
-            self.say(&format!("{} {}: {}", result.verdict.kind().label(), result.id, result.verdict.reason()));
-        }
-    }
 }

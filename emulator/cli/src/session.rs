@@ -26,12 +26,13 @@ pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
 pub fn of_lab(error: LabError) -> Failure {
     let exit = match &error {
         LabError::MissingPrograms(_)
+        | LabError::MissingServices(_)
         | LabError::AlreadyUp(_)
         | LabError::NotUp { .. }
         | LabError::NoLab
         | LabError::Ambiguous(_)
         | LabError::NoNode { .. } => Exit::Usage,
-        LabError::Sandbox(_) => Exit::Inconclusive,
+        LabError::Sandbox(_) | LabError::Uml(_) => Exit::Inconclusive,
         _ => Exit::Failed,
     };
     Failure { exit, error: error.into() }

@@ -3,6 +3,7 @@
 use damc_lab::Lab;
 use damc_mgmt::view::{
     AnnouncementsView, CountersView, FibView, LsaView, LsdbView, NeighborsView, NextHopView, PoliciesView, RibView,
+    ServicesView,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,14 +14,14 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::session::{block_on, of_lab};
 
 /// What can be shown.
-const VIEWS: [&str; 7] = ["fib", "rib", "lsdb", "neighbors", "policies", "counters", "announcements"];
+const VIEWS: [&str; 8] = ["fib", "rib", "lsdb", "neighbors", "policies", "counters", "announcements", "services"];
 
 /// Print the state of a node.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The node.
     pub node: String,
-    /// fib, rib, lsdb, neighbors, policies, counters or announcements.
+    /// fib, rib, lsdb, neighbors, policies, counters, announcements or services.
     pub what: String,
     /// Print JSON.
     #[arg(long)]
@@ -54,6 +55,7 @@ fn table(what: &str, view: Value) -> Result<String, serde_json::Error> {
         "neighbors" => neighbors(&parsed(view)?),
         "policies" => policies(&parsed(view)?),
         "counters" => counters(&parsed(view)?),
+        "services" => services(&parsed(view)?),
         _ => announcements(&parsed(view)?),
     })
 }
@@ -193,7 +195,13 @@ fn policies(view: &PoliciesView) -> String {
 }
 
 fn counters(view: &CountersView) -> String {
-    let groups = [("received", &view.received), ("sent", &view.sent), ("dropped", &view.dropped), ("", &view.protocol)];
+    let groups = [
+        ("received", &view.received),
+        ("sent", &view.sent),
+        ("dropped", &view.dropped),
+        ("gateway", &view.gateway),
+        ("", &view.protocol),
+    ];
     let rows = groups.into_iter().flat_map(|(group, counters)| {
         // Every reason is in the JSON; a person wants those that happened.
         let told = counters.iter().filter(move |(_, count)| group != "dropped" || **count > 0);
@@ -202,6 +210,20 @@ fn counters(view: &CountersView) -> String {
     let forwarding = [("forwarded", view.forwarded), ("delivered", view.delivered)];
     let forwarding = forwarding.map(|(name, count)| [String::new(), name.to_owned(), count.to_string()]);
     tabled(["", "counter", "count"], rows.chain(forwarding))
+}
+
+fn services(view: &ServicesView) -> String {
+    let rows = view.services.iter().map(|service| {
+        [
+            service.prefix.clone(),
+            service.state.clone(),
+            service.starts.to_string(),
+            or_dash(service.next_start_ms.map(|ms| format!("in {ms} ms"))),
+            or_dash(service.ended.as_ref()),
+            service.program.clone(),
+        ]
+    });
+    tabled(["prefix", "state", "starts", "next start", "ended last", "program"], rows)
 }
 
 fn announcements(view: &AnnouncementsView) -> String {

@@ -31,7 +31,7 @@ pub struct Args {
     /// Seed of keys and link randomness; drawn where absent.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Longest wait for convergence, in seconds.
+    /// Longest wait for convergence, in seconds, beside the time programs of services may take to be ready.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub converge_within: u64,
 }
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Outcome {
             status.backend_reason,
             status.seed
         );
-        let within = Duration::from_secs(args.converge_within);
+        let within = Duration::from_secs(args.converge_within) + topology.longest_start();
         let took = match lab.wait_converged(within).await {
             Ok(took) => took,
             Err(error) => return ended(lab, error).await,

@@ -359,14 +359,50 @@ pub struct LinkStatus {
     pub forward: DirectionSpec,
     /// What happens to frames from `b` to `a`.
     pub backward: DirectionSpec,
+    /// What was counted at `a`, where a queueing discipline shapes; left out in the status of a whole lab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_counted: Option<Shaped>,
+    /// What was counted at `b`, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backward_counted: Option<Shaped>,
 }
 
 impl LinkStatus {
     /// The same link seen from its other end.
     #[must_use]
     pub fn reversed(self) -> Self {
-        Self { a: self.b, b: self.a, forward: self.backward, backward: self.forward, ..self }
+        Self {
+            a: self.b,
+            b: self.a,
+            forward: self.backward,
+            backward: self.forward,
+            forward_counted: self.backward_counted,
+            backward_counted: self.forward_counted,
+            ..self
+        }
     }
+
+    /// Frames that went around the shaping, each way, with the nodes that sent and were to receive them.
+    #[must_use]
+    pub fn bypassed(&self) -> Vec<(&str, &str, u64)> {
+        let ways = [(&self.a, &self.b, self.forward_counted), (&self.b, &self.a, self.backward_counted)];
+        let count = |counted: Option<Shaped>| counted.map_or(0, |counted| counted.bypassed);
+        ways.into_iter()
+            .map(|(a, b, counted)| (a.as_str(), b.as_str(), count(counted)))
+            .filter(|way| way.2 > 0)
+            .collect()
+    }
+}
+
+/// What the kernel counted where one end of a link is shaped, since that discipline is there, in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shaped {
+    /// Let go by the discipline.
+    pub shaped: u64,
+    /// Dropped by it: what it was told to lose, and what its queue had no room for.
+    pub dropped: u64,
+    /// Left the interface around it, as frames of a socket with PACKET_QDISC_BYPASS do: no delay, no loss, no rate.
+    pub bypassed: u64,
 }
 
 /// What serves a link.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView};
+use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -91,11 +91,22 @@ impl Lab {
                 match row.map_or("not announced", |row| row.state.as_str()) {
                     "accepted" => drop(accepted.insert(name.clone())),
                     "refused" => {}
-                    state => open.push(format!("{name} of {pod} is {state}")),
+                    state => open.push((*pod, name, state)),
                 }
             }
         }
-        nothing("names", open.into_iter())?;
+        if !open.is_empty() {
+            let services = self.views::<ServicesView>(|kind| kind == "pod", "services").await?;
+            let row = |pod: &str, name: &str| {
+                let (_, view) = services.iter().find(|(node, _)| *node == pod)?;
+                view.services.iter().find(|service| service.prefix == name)
+            };
+            let told = open.iter().map(|(pod, name, state)| {
+                let program = row(pod, name).and_then(|service| not_ready(pod, service));
+                format!("{name} of {pod} is {state}{}", program.unwrap_or_default())
+            });
+            nothing("names", told)?;
+        }
         Ok(accepted.into_iter().collect())
     }
 
@@ -133,6 +144,24 @@ impl Lab {
     }
 }
 
+/// Why a service with a program is not announced.
+fn not_ready(pod: &str, service: &ServiceView) -> Option<String> {
+    if service.program == "built-in" || service.state == "ready" {
+        return None;
+    }
+    let mut text = format!(", for `{}` is {}", service.program, service.state);
+    if service.starts > 1 {
+        text.push_str(&format!(" after {} starts", service.starts));
+    }
+    if let Some(ended) = &service.ended {
+        text.push_str(&format!("; it ended last with {ended}"));
+    }
+    if let Some(said) = service.said.last() {
+        text.push_str(&format!(" and said {said:?}"));
+    }
+    Some(format!("{text} (`damc logs {pod}`)"))
+}
+
 /// Why a lab has not converged.
 enum Missing {
     /// The nodes say so.
@@ -151,4 +180,32 @@ fn nothing(of: &str, missing: impl Iterator<Item = String>) -> Result<(), Missin
     let more = missing.len().saturating_sub(TOLD);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Err(Missing::So(format!("{of}: {}{more}", missing[..missing.len().min(TOLD)].join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_ready_is_named_with_its_end_and_its_last_words() {
+        let mut service = ServiceView {
+            prefix: "/A/1".into(),
+            state: "waiting".into(),
+            program: "python3 web.py".into(),
+            starts: 8,
+            ended: Some("exit status: 1".into()),
+            said: vec!["Traceback:".into(), "ModuleNotFoundError: No module named 'flask'".into()],
+            next_start_ms: Some(700),
+        };
+        let told = not_ready("pod-1", &service).unwrap();
+        assert_eq!(
+            told,
+            ", for `python3 web.py` is waiting after 8 starts; it ended last with exit status: 1 and said \
+             \"ModuleNotFoundError: No module named 'flask'\" (`damc logs pod-1`)"
+        );
+        service.state = "ready".into();
+        assert_eq!(not_ready("pod-1", &service), None);
+        service.program = "built-in".into();
+        assert_eq!(not_ready("pod-1", &ServiceView { state: "waiting".into(), ..service }), None);
+    }
 }

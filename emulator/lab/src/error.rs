@@ -30,6 +30,9 @@ pub enum LabError {
     /// Programs of nodes are missing; nothing was created.
     #[error("missing node programs: {}; build them with `cargo build -p damc-daemon`, or set DAMC_NODE_DIR", list(.0))]
     MissingPrograms(Vec<PathBuf>),
+    /// Programs of services are missing; nothing was created.
+    #[error("{}; install what provides it (such as `apt install {}`), or change `run:`", services(.0), packages(.0))]
+    MissingServices(Vec<(String, PathBuf)>),
     /// A lab of this name is up.
     #[error("a lab named {0} is up already; `damc down {0}` ends it, `--lab NAME` brings up another one beside it")]
     AlreadyUp(String),
@@ -58,6 +61,12 @@ pub enum LabError {
     /// The sandbox cannot be made here.
     #[error("cannot make the lab's namespaces: {0}")]
     Sandbox(String),
+    /// User-Mode Linux is missing, or cannot be used here.
+    #[error("{0}")]
+    Uml(String),
+    /// A guest did not end in order.
+    #[error("{0}")]
+    Guest(String),
     /// The lab did not come up, or is gone.
     #[error("{0}")]
     Lab(String),
@@ -137,4 +146,20 @@ fn list(paths: &[PathBuf]) -> String {
 
 fn others(up: &[String]) -> String {
     if up.is_empty() { String::new() } else { format!("; up: {}", up.join(", ")) }
+}
+
+/// What each service lacks.
+fn services(missing: &[(String, PathBuf)]) -> String {
+    let lacks =
+        |(service, program): &(String, PathBuf)| format!("{service} runs {}, which is not there", program.display());
+    missing.iter().map(lacks).collect::<Vec<_>>().join("; ")
+}
+
+/// What packages may be called like.
+fn packages(missing: &[(String, PathBuf)]) -> String {
+    let name = |(_, program): &(String, PathBuf)| program.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut names: Vec<_> = missing.iter().filter_map(name).collect();
+    names.sort();
+    names.dedup();
+    names.join(" ")
 }

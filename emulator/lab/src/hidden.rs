@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::error::with_causes;
 use crate::init::{InitArgs, run_init};
 use crate::sandbox::{SandboxArgs, run_sandbox};
+use crate::uml::{KeeperArgs, run_init as run_guest_init, run_keeper};
 
 /// Runs the hidden command this process was started as; none where it was started as something else.
 #[must_use]
@@ -19,6 +20,8 @@ pub fn dispatch() -> Option<ExitCode> {
         "lab-sandbox" => Some(lab_sandbox(&arguments)),
         "lab-init" => Some(lab_init(&arguments)),
         "lab-relay" => Some(lab_relay()),
+        "uml-keeper" => Some(uml_keeper(&arguments)),
+        "uml-init" => Some(arguments.first().map_or_else(misused, |folder| run_guest_init(folder.as_ref()))),
         _ => None,
     }
 }
@@ -55,6 +58,20 @@ fn lab_relay() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `uml-keeper --directory DIR --kernel FILE --memory-mib N --turn N [--inner]`.
+fn uml_keeper(arguments: &[String]) -> ExitCode {
+    let parsed = (|| {
+        Some(KeeperArgs {
+            directory: PathBuf::from(value(arguments, "--directory")?),
+            kernel: PathBuf::from(value(arguments, "--kernel")?),
+            memory_mib: value(arguments, "--memory-mib")?.parse().ok()?,
+            turn: value(arguments, "--turn")?.parse().ok()?,
+            inner: arguments.iter().any(|argument| argument == "--inner"),
+        })
+    })();
+    parsed.map_or_else(misused, |arguments| run_keeper(&arguments))
 }
 
 fn value<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {

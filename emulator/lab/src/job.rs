@@ -14,6 +14,8 @@ pub struct Job {
     pub lab: String,
     /// Name of the topology.
     pub topology: String,
+    /// Trust domain.
+    pub domain: String,
     /// Seed of link randomness.
     pub seed: u64,
     /// What serves impaired links.
@@ -26,6 +28,8 @@ pub struct Job {
     pub began_at_ns: u64,
     /// Bytes that the recording keeps, the newest ones; 0 for no recording.
     pub record_bytes: u64,
+    /// How long recorded frames may gather before they are taken, ms.
+    pub record_every_ms: u64,
     /// How long nodes may take to become ready, ms.
     pub ready_within_ms: u64,
     /// Nodes in start order.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, CountersView, FibView, LsdbView, NeighborsView, PoliciesView};
+use damc_wire::{Role, address};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
@@ -351,7 +352,20 @@ impl Lab {
     /// # Errors
     /// When there is no such node, or the lab is gone.
     pub fn enter(&self, node: &str) -> Result<Entry> {
-        self.client.enter(node)
+        let entry = self.client.enter(node)?;
+        let is_pod = self.job.nodes.iter().any(|other| other.name == node && other.kind == Role::Pod.label());
+        Ok(if is_pod { entry.with_variables(self.variables_of(node)) } else { entry })
+    }
+
+    /// What programs in a pod need to know for class 1 over HTTP or gRPC, as those of its services do.
+    fn variables_of(&self, pod: &str) -> Vec<(&'static str, String)> {
+        let domain = &self.job.domain;
+        let key = self.directory.path().join(format!("{pod}.pem"));
+        vec![
+            ("DAMC_DOMAIN", format!("{domain}.{}", address::DNS_TOP)),
+            ("DAMC_GATEWAY", address::of_gateway(domain).to_string()),
+            ("DAMC_KEY", key.display().to_string()),
+        ]
     }
 
     /// Ends the lab in order and removes its directory.

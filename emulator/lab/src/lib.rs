@@ -26,6 +26,11 @@ pub mod rundir;
 #[allow(unsafe_code, reason = "descriptors inherited over fork and exec; each block says why it is sound")]
 pub mod sandbox;
 pub mod topology;
+#[allow(
+    unsafe_code,
+    reason = "descriptors inherited over fork and exec, finit_module; each block says why it is sound"
+)]
+pub mod uml;
 pub mod up;
 
 pub use error::{LabError, Result};

@@ -5,9 +5,13 @@
 //! calibration found the host slow.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use damc_mgmt::config::Pace;
 use damc_wire::registry::Role;
+use serde::Serialize;
 
 use crate::topology::Topology;
 
@@ -23,22 +27,74 @@ const TASK_BUDGET: u64 = 200;
 /// How far calibration may stretch periods. What is slower than that is inconclusive anyway.
 const MAX_STRETCH: f64 = 20.0;
 
+/// Round trips between two threads from which on periods stretch, when two CPUs share the work: the protocol's own periods
+/// put so many wake-ups on a lab like Figure 2's that a fifth of the time goes into them then.
+const QUIET_ROUND_TRIP_US: f64 = 60.0;
+/// More CPUs than this do not help a small lab.
+const USEFUL_CPUS: usize = 2;
+
 /// What calibration found about the host.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Calibration {
     /// How much slower than a quiet host this one reacts: 1 for not at all, at most 20.
     pub stretch: f64,
+    /// A byte to another thread and back, µs: four system calls and two wake-ups. None where it was not measured.
+    pub round_trip_us: Option<f64>,
+    /// CPUs that this process may use.
+    pub cpus: usize,
 }
 
 impl Default for Calibration {
     fn default() -> Self {
-        Self { stretch: 1.0 }
+        Self { stretch: 1.0, round_trip_us: None, cpus: 0 }
     }
 }
 
 impl Calibration {
+    /// Measures this host, some hundredths of a second long. What counts is what the host can do: the best of some
+    /// batches, so that a moment's load does not slow a whole run down.
+    ///
+    /// # Errors
+    /// When the host does not give a thread and a pair of sockets.
+    pub fn measure() -> io::Result<Self> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let round_trip_us = best_round_trip()?.as_secs_f64() * 1e6;
+        let shared = round_trip_us * USEFUL_CPUS as f64 / cpus.min(USEFUL_CPUS) as f64;
+        let stretch = (shared / QUIET_ROUND_TRIP_US).clamp(1.0, MAX_STRETCH);
+        Ok(Self { stretch, round_trip_us: Some(round_trip_us), cpus })
+    }
+
+    /// As somebody wants it, whatever the host is like.
+    #[must_use]
+    pub fn of(stretch: f64) -> Self {
+        Self { stretch, ..Self::default() }
+    }
+
+    /// A duration of a quiet host on this one.
+    #[must_use]
+    pub fn stretched(self, duration: Duration) -> Duration {
+        duration.mul_f64(self.factor())
+    }
+
+    /// How many of `count` things to do at once, so that each takes as long as on a quiet host: one at least.
+    #[must_use]
+    pub fn fewer(self, count: usize) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "counts are far below 2^52 and not negative"
+        )]
+        let fewer = (count as f64 / self.factor()).ceil() as usize;
+        fewer.max(1)
+    }
+
+    fn factor(self) -> f64 {
+        if self.stretch.is_finite() { self.stretch.clamp(1.0, MAX_STRETCH) } else { 1.0 }
+    }
+
     fn scale(self, ms: u64) -> u64 {
-        let stretch = if self.stretch.is_finite() { self.stretch.clamp(1.0, MAX_STRETCH) } else { 1.0 };
+        let stretch = self.factor();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -48,6 +104,31 @@ impl Calibration {
         let scaled = (ms as f64 * stretch).ceil() as u64;
         scaled
     }
+}
+
+/// The best mean of a batch of round trips.
+fn best_round_trip() -> io::Result<Duration> {
+    const BATCHES: usize = 16;
+    const TRIPS: u32 = 40;
+    let (mut near, mut far) = UnixStream::pair()?;
+    let echo = std::thread::Builder::new().name("echo".to_owned()).spawn(move || {
+        let mut byte = [0];
+        while far.read_exact(&mut byte).and_then(|()| far.write_all(&byte)).is_ok() {}
+    })?;
+    let mut best = Duration::MAX;
+    for _ in 0..BATCHES {
+        let since = Instant::now();
+        for _ in 0..TRIPS {
+            let mut byte = [1];
+            near.write_all(&byte)?;
+            near.read_exact(&mut byte)?;
+        }
+        best = best.min(since.elapsed() / TRIPS);
+    }
+    drop(near);
+    // It ends with the connection; a panic there would have broken that already.
+    let _ = echo.join();
+    Ok(best)
 }
 
 /// The pace of a lab.
@@ -164,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn this_host_can_be_measured() {
+        let found = Calibration::measure().unwrap();
+        assert!(found.round_trip_us.is_some_and(|us| us > 0.0) && found.cpus > 0, "{found:?}");
+        assert!((1.0..=MAX_STRETCH).contains(&found.stretch), "{found:?}");
+        assert_eq!(Calibration::of(2.5).stretched(Duration::from_secs(2)), Duration::from_secs(5));
+    }
+
+    #[test]
     fn echoes_of_a_large_lab_stay_within_their_budget() {
         for srs in [2, 101, 1000, 4000] {
             let topology = chain(srs, "");
@@ -177,13 +266,13 @@ mod tests {
 
     #[test]
     fn a_slow_host_stretches_what_depends_on_its_reactions() {
-        let pace = derive(&shipped("fig2"), Calibration { stretch: 3.0 });
+        let pace = derive(&shipped("fig2"), Calibration::of(3.0));
         let base = Pace::default();
         assert_eq!(pace.echo_interval_ms, 3 * base.echo_interval_ms);
         assert_eq!(pace.probe_interval_ms, 3 * base.probe_interval_ms);
         assert_eq!(pace.policy_hold_ms, 3 * base.policy_hold_ms);
         assert_eq!(pace.lsa_lifetime_ms, base.lsa_lifetime_ms);
-        let mad = derive(&shipped("fig2"), Calibration { stretch: f64::NAN });
+        let mad = derive(&shipped("fig2"), Calibration::of(f64::NAN));
         assert_eq!(mad, base);
     }
 

@@ -7,7 +7,9 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
+use damc_mgmt::config::{
+    GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds,
+};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
@@ -21,6 +23,9 @@ use crate::topology::{Direction, Link, Node, Topology, describe};
 
 /// Longest interface name, in bytes (IFNAMSIZ less the terminating zero).
 const MAX_INTERFACE: usize = 15;
+/// The pair of interfaces inside an SG between its raw socket and the kernel's TCP. No node is called like that.
+pub(crate) const GATEWAY_RAW: &str = "GW-raw";
+pub(crate) const GATEWAY_TCP: &str = "GW-tcp";
 /// Interface names that mean something else to the kernel or its sysctl tree.
 const TAKEN_INTERFACES: [&str; 4] = ["lo", "all", "default", "bonding_masters"];
 
@@ -267,6 +272,12 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Whether a node is an SG with pods.
+fn serves_programs(topology: &Topology, node: &Node) -> bool {
+    let is_pod = |far: &NodeId| topology.nodes().get(far).is_some_and(|far| far.kind == Role::Pod);
+    node.kind == Role::Sg && topology.links_of(&node.id).any(|(_, far)| is_pod(far))
+}
+
 fn config(
     topology: &Topology,
     node: &Node,
@@ -286,6 +297,14 @@ fn config(
         prefix: service.prefix.to_string(),
         pool: service.pool.as_ref().map(ToString::to_string),
         weight: service.weight,
+        run: service.run.as_ref().map(|run| RunConfig {
+            argv: run.argv.clone(),
+            env: run.env.clone(),
+            cwd: topology.directory_of(run),
+            ready: run.ready.clone(),
+            ready_within_ms: run.within_ns / 1_000_000,
+            restart: run.restart,
+        }),
     };
     let licences = if node.kind == Role::Spa { licences(topology, node) } else { BTreeMap::new() };
     NodeConfig {
@@ -301,6 +320,8 @@ fn config(
         licences,
         thresholds: if matches!(node.kind, Role::Scsc | Role::Sg) { thresholds(topology) } else { BTreeMap::new() },
         transit: node.transit,
+        gateway: serves_programs(topology, node)
+            .then(|| GatewayConfig { interface: GATEWAY_RAW.to_owned(), served_by: GATEWAY_TCP.to_owned() }),
     }
 }
 
@@ -384,6 +405,9 @@ fn write_process(f: &mut fmt::Formatter<'_>, process: &Process) -> fmt::Result {
         write!(f, ", serves {}", service.prefix)?;
         if let Some(pool) = &service.pool {
             write!(f, " (pool {pool})")?;
+        }
+        if let Some(run) = &service.run {
+            write!(f, " by `{}`", run.argv.join(" "))?;
         }
     }
     for (pod, names) in &config.licences {

@@ -17,9 +17,9 @@ use crate::job::Job;
 use crate::recording::{Header, RecordedPort, Writer};
 use crate::rundir::RunDir;
 
-/// How long frames may wait in the sockets before they are taken. The stamps are the kernel's, so waiting costs no
-/// accuracy and saves a wake-up for each frame.
-const NAP: Duration = Duration::from_millis(4);
+/// How long frames may wait in the sockets before they are taken, on a host that is not slow. The stamps are the
+/// kernel's, so waiting costs no accuracy and saves a wake-up for each frame.
+pub const NAP: Duration = Duration::from_millis(4);
 /// Frames taken at once.
 const BATCH: usize = 64;
 /// Marks the event descriptor among the sockets.
@@ -113,6 +113,7 @@ struct Worker {
     counters: Arc<Counters>,
     wake: Arc<EventFd>,
     orders: mpsc::Receiver<oneshot::Sender<()>>,
+    nap: Duration,
 }
 
 impl Worker {
@@ -146,7 +147,8 @@ impl Worker {
         }
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let arena = ReceiveArena::new(BATCH);
-        Ok(Self { taps, ports, arena, out, epoll, counters, wake, orders })
+        let nap = Duration::from_millis(job.record_every_ms);
+        Ok(Self { taps, ports, arena, out, epoll, counters, wake, orders, nap })
     }
 
     fn run(mut self) {
@@ -166,14 +168,7 @@ impl Worker {
 
     /// Waits for frames, lets more gather, takes them; false when nobody wants the recording any more.
     fn turn(&mut self) -> io::Result<bool> {
-        let mut events = [EpollEvent::empty(); 64];
-        let ready = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
-            Ok(ready) => ready,
-            Err(nix::errno::Errno::EINTR) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
-        };
-        let ordered = events[..ready].iter().any(|event| event.data() == WAKE);
-        if !ordered {
+        if !self.ready(EpollTimeout::NONE)?.contains(&WAKE) {
             self.nap()?;
         }
         let _ = self.wake.read();
@@ -185,7 +180,7 @@ impl Worker {
                 Err(mpsc::TryRecvError::Disconnected) => break true,
             }
         };
-        for number in 0..self.taps.len() {
+        for number in self.ready(EpollTimeout::ZERO)? {
             self.drain(number)?;
         }
         self.out.flush()?;
@@ -195,19 +190,29 @@ impl Worker {
         Ok(!gone)
     }
 
+    /// What waits: numbers of taps, or [`WAKE`].
+    fn ready(&self, timeout: EpollTimeout) -> io::Result<Vec<u64>> {
+        let mut events = vec![EpollEvent::empty(); self.taps.len() + 1];
+        match self.epoll.wait(&mut events, timeout) {
+            Ok(ready) => Ok(events[..ready].iter().map(EpollEvent::data).collect()),
+            Err(nix::errno::Errno::EINTR) => Ok(Vec::new()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Sleeps, but wakes up for an order.
     fn nap(&self) -> io::Result<()> {
         let mut wake = [nix::poll::PollFd::new(self.wake.as_fd(), nix::poll::PollFlags::POLLIN)];
-        let timeout = nix::poll::PollTimeout::try_from(NAP).unwrap_or(nix::poll::PollTimeout::ZERO);
+        let timeout = nix::poll::PollTimeout::try_from(self.nap).unwrap_or(nix::poll::PollTimeout::ZERO);
         match nix::poll::poll(&mut wake, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    fn drain(&mut self, number: usize) -> io::Result<()> {
-        loop {
-            let tap = &self.taps[number];
+    fn drain(&mut self, number: u64) -> io::Result<()> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        while let Some(tap) = self.taps.get(number) {
             let received = self.arena.receive(&tap.socket)?;
             if received == 0 {
                 break;
@@ -223,9 +228,10 @@ impl Worker {
             if received < self.arena.capacity() {
                 break;
             }
+            // A socket that has lost frames is full, and its first batch too.
+            let lost = self.taps[number].socket.take_drops()?;
+            self.counters.lost.fetch_add(lost, Ordering::Relaxed);
         }
-        let lost = self.taps[number].socket.take_drops()?;
-        self.counters.lost.fetch_add(lost, Ordering::Relaxed);
         Ok(())
     }
 }

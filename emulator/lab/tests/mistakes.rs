@@ -272,8 +272,8 @@ fn what_is_described_and_not_available_is_refused_where_it_is_to_run() {
         .replace("pool: /A ", "pool: /A, run: [python3, -m, http.server, 8080] ");
     std::fs::write(&file, format!("{later}events:\n  - {{ at: 5s, node: sr-1, do: kill }}\n")).unwrap();
     let topology = topology::load(&file).unwrap();
-    let run = topology.nodes()["pod-1"].services[0].run.as_deref().unwrap();
-    assert_eq!(run.last().map(String::as_str), Some("8080"));
+    let run = topology.nodes()["pod-1"].services[0].run.as_ref().unwrap();
+    assert_eq!(run.argv.last().map(String::as_str), Some("8080"));
     assert_eq!(topology.events().len(), 1);
     if let Err(mistakes) = topology::load_runnable(&file) {
         assert!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use damc_lab::topology::{self, Topology, schema};
 use damc_wire::registry::Role;
 
-const NAMES: [&str; 5] = ["fig2", "grid", "line", "ring", "tiered"];
+const NAMES: [&str; 8] = ["calculator", "fig2", "fig2-http", "grid", "line", "ring", "shop", "tiered"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topologies")

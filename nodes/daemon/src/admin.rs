@@ -87,6 +87,7 @@ fn routes(admin: Admin) -> Router {
         .route("/neighbors", view("neighbors"))
         .route("/policies", view("policies"))
         .route("/announcements", view("announcements"))
+        .route("/services", view("services"))
         .route("/counters", get(|State(admin): State<Admin>| async move { admin.counters().await.map(Json) }))
         .route("/metrics", get(metrics))
         .route("/events", get(events))

@@ -16,6 +16,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use crate::carrier::Carrier;
+use crate::edge::PeerAddress;
 use crate::effects::Effects;
 use crate::error::NodeError;
 use crate::forwarding::Delivery;
@@ -54,6 +55,8 @@ pub(crate) struct Control {
     pub(crate) deliveries: Arc<Mailbox<Delivery>>,
     pub(crate) refusals: Arc<Mailbox<Delivery>>,
     pub(crate) waiter: Waiter,
+    /// Hardware addresses of neighbours by port, for the gateway.
+    pub(crate) peers: Vec<Arc<PeerAddress>>,
 }
 
 /// The sources of wake-ups that belong to nobody else.
@@ -187,6 +190,9 @@ impl Control {
                 for index in 0..count {
                     let received_at = Timestamp(arena.received_at(index));
                     let pdu = without_padding(arena.pdu(index));
+                    if let (Some(peer), Some(mac)) = (self.peers.get(usize::from(port.0)), arena.source(index)) {
+                        peer.set(mac);
+                    }
                     self.effects.count_received(pdu);
                     self.effects.feed(Input::Frame { port: Some(port), received_at, pdu });
                 }

@@ -14,6 +14,42 @@ pub(crate) struct Counters {
     dropped: [AtomicU64; 256],
     forwarded: AtomicU64,
     delivered: AtomicU64,
+    gateway: [AtomicU64; GatewayCount::COUNT],
+}
+
+/// What a gateway counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GatewayCount {
+    /// Packets from pods.
+    FromPods,
+    /// Packets to pods.
+    ToPods,
+    /// Packets of the gateway's own to pods: names, neighbours, echoes, errors and resets that answer a packet.
+    Answers,
+    /// Flows remembered now.
+    Flows,
+    /// Flows ever.
+    FlowsBegun,
+    /// Running flows that gave way to others.
+    FlowsEvicted,
+    /// Connections reset unasked.
+    FlowsReset,
+    /// Questions to the other ends of connections that were reset.
+    Questions,
+}
+
+impl GatewayCount {
+    const COUNT: usize = 8;
+    const LABELS: [(Self, &'static str); Self::COUNT] = [
+        (Self::FromPods, "packets_from_pods"),
+        (Self::ToPods, "packets_to_pods"),
+        (Self::Answers, "answers"),
+        (Self::Flows, "flows"),
+        (Self::FlowsBegun, "flows_begun"),
+        (Self::FlowsEvicted, "flows_evicted"),
+        (Self::FlowsReset, "flows_reset"),
+        (Self::Questions, "questions"),
+    ];
 }
 
 impl Counters {
@@ -24,6 +60,7 @@ impl Counters {
             dropped: [const { AtomicU64::new(0) }; 256],
             forwarded: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
+            gateway: [const { AtomicU64::new(0) }; GatewayCount::COUNT],
         }
     }
 
@@ -59,6 +96,29 @@ impl Counters {
         add(&self.delivered, 1);
     }
 
+    /// A packet passed the gateway.
+    pub(crate) fn gateway(&self, count: GatewayCount) {
+        self.gateway_many(count, 1);
+    }
+
+    /// Packets passed the gateway.
+    pub(crate) fn gateway_many(&self, what: GatewayCount, count: u64) {
+        add(&self.gateway[what as usize], count);
+    }
+
+    /// How the flow table stands.
+    pub(crate) fn flows(&self, counts: damc_gateway::FlowCounts) {
+        let damc_gateway::FlowCounts { flows, begun, evicted, reset } = counts;
+        for (what, count) in [
+            (GatewayCount::Flows, flows),
+            (GatewayCount::FlowsBegun, begun),
+            (GatewayCount::FlowsEvicted, evicted),
+            (GatewayCount::FlowsReset, reset),
+        ] {
+            self.gateway[what as usize].store(count, Relaxed);
+        }
+    }
+
     /// Adds this thread's share to a view; every drop reason is listed.
     pub(crate) fn add_to(&self, view: &mut CountersView) {
         for t in MessageType::ALL {
@@ -68,6 +128,9 @@ impl Counters {
         for reason in DropReason::ALL {
             *view.dropped.entry(reason.label().to_owned()).or_default() +=
                 self.dropped[usize::from(reason.code())].load(Relaxed);
+        }
+        for (what, label) in GatewayCount::LABELS {
+            accumulate(&mut view.gateway, label, &self.gateway[what as usize]);
         }
         view.forwarded += self.forwarded.load(Relaxed);
         view.delivered += self.delivered.load(Relaxed);

@@ -1,12 +1,14 @@
 //! The machine and what its outputs do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use damc_forward::Verdict;
 use damc_link::monotonic_now;
+use damc_mgmt::config::RunConfig;
 use damc_proto::io::{FibOp, Input, Machine, Order, Output, PortId};
+use damc_wire::message::AnnounceReply;
 use damc_wire::{DropReason, Name, Timestamp};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -31,10 +33,13 @@ pub(crate) struct Effects {
     /// Pod: its services.
     services: Supervisor,
     calls: Calls,
+    /// Announcements beside the adjacency whose callers wait.
+    announcements: BTreeMap<u64, oneshot::Sender<Option<AnnounceReply>>>,
     events: Arc<EventLog>,
     counters: Arc<Counters>,
     /// Own routed frames that came back to the machine.
     returned: VecDeque<Returned>,
+    last_announcement: u64,
     stopping: bool,
 }
 
@@ -51,17 +56,20 @@ impl Effects {
         plane: Option<Plane>,
         events: Arc<EventLog>,
         counters: Arc<Counters>,
+        services: Supervisor,
     ) -> Self {
         Self {
             machine,
             outgoing: vec![Vec::new(); ports.len()],
             ports,
             plane,
-            services: Supervisor::default(),
+            services,
             calls: Calls::default(),
+            announcements: BTreeMap::new(),
             events,
             counters,
             returned: VecDeque::new(),
+            last_announcement: 0,
             stopping: false,
         }
     }
@@ -72,8 +80,9 @@ impl Effects {
     }
 
     /// Starts a service at the next tick.
-    pub(crate) fn add_service(&mut self, prefix: Name, pool: Option<Name>, weight: u16) {
-        self.services.start(now(), prefix, pool, Some(weight));
+    pub(crate) fn add_service(&mut self, prefix: Name, pool: Option<Name>, weight: u16, run: Option<RunConfig>) {
+        let key = self.services.start(now(), prefix, pool, Some(weight));
+        self.services.set_program(key, run);
     }
 
     pub(crate) fn count_received(&self, pdu: &[u8]) {
@@ -142,6 +151,15 @@ impl Effects {
     pub(crate) fn answer(&mut self, request: Request) {
         match request {
             // Whoever asked and is gone needs no answer.
+            Request::View("services", answer) if self.plane.is_none() => {
+                let _ = answer.send(serde_json::to_value(self.services.view(now())).ok());
+            }
+            Request::Announce(announce, answer) => {
+                self.last_announcement += 1;
+                let handle = self.last_announcement;
+                self.announcements.insert(handle, answer);
+                self.feed(Input::Order(Order::Announce { handle, announce }));
+            }
             Request::View(what, answer) => _ = answer.send(self.machine.view(now(), what)),
             Request::Call(request, answer) => {
                 if let Some(order) = self.calls.begin(monotonic_now(), request, answer) {
@@ -219,6 +237,11 @@ impl Effects {
             }
             Output::SelfTest { task, prefix } => self.services.self_test(&prefix, task),
             Output::CallDone { handle, outcome } => self.calls.finish(monotonic_now(), handle, outcome),
+            Output::Announced { handle, reply } => {
+                if let Some(answer) = self.announcements.remove(&handle) {
+                    let _ = answer.send(reply);
+                }
+            }
             Output::Path { handle, path, cost } => self.calls.finish_path(handle, &path, cost),
         }
     }

@@ -9,18 +9,27 @@ use damc_forward::{Fib, Ingress, Verdict};
 use damc_link::ReceiveArena;
 use damc_proto::io::PortId;
 use damc_wire::frame::{FLAG_TRACE, RoutedView, append_hop, without_padding};
-use damc_wire::{DropReason, NodeId, Timestamp};
+use damc_wire::{DropReason, MessageType, NodeId, Timestamp};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::counters::Counters;
+use crate::edge::Edge;
 use crate::error::NodeError;
 use crate::mailbox::Mailbox;
 use crate::ports::PortSocket;
 
 /// Frames taken from one port before the next one has its turn.
-const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 32;
 /// Stack of the thread: the arguments of a batch, with room to spare.
 const STACK: usize = 256 << 10;
+
+/// What epoll carries: the kind of a source above the number of its port.
+const FRAMES: u64 = 0;
+const PACKETS: u64 = 1 << 16;
+const GONE: u64 = 2 << 16;
+const OWN: u64 = 3 << 16;
+/// How often routes to connections that are to be asked are looked for, ms.
+const INQUIRE: u16 = 250;
 
 /// A routed frame for the control thread.
 pub(crate) struct Delivery {
@@ -45,6 +54,8 @@ pub(crate) struct Forwarder {
     /// Frames whose source is to be told that they went nowhere. A queue of its own and a short one: junk must not crowd
     /// out what is for this node.
     pub(crate) refusals: Arc<Mailbox<Delivery>>,
+    /// SG: the programs in its pods.
+    pub(crate) edge: Option<Edge>,
 }
 
 /// What a batch leads to. Reused, so that the steady state allocates nothing.
@@ -69,31 +80,58 @@ impl Forwarder {
                 .add(port.socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number))
                 .map_err(NodeError::system("watch a socket"))?;
         }
+        for (number, socket) in self.edge.iter().flat_map(Edge::sockets) {
+            epoll
+                .add(socket, EpollEvent::new(EpollFlags::EPOLLIN, PACKETS | u64::from(number)))
+                .map_err(NodeError::system("watch a socket"))?;
+        }
+        if let Some(edge) = &self.edge {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, GONE);
+            epoll.add(edge.gone(), event).map_err(NodeError::system("watch an event descriptor"))?;
+        }
+        if let Some(socket) = self.edge.as_ref().and_then(Edge::own_socket) {
+            epoll
+                .add(socket, EpollEvent::new(EpollFlags::EPOLLIN, OWN))
+                .map_err(NodeError::system("watch a socket"))?;
+        }
         let thread = thread::Builder::new().name("forwarding".into()).stack_size(STACK);
         thread.spawn(move || self.run(&epoll)).map_err(NodeError::system("start the forwarding thread"))?;
         Ok(())
     }
 
-    fn run(self, epoll: &Epoll) {
+    fn run(mut self, epoll: &Epoll) {
+        let mut edge = self.edge.take();
         let mut arena = ReceiveArena::new(BATCH);
         let mut outcome = Outcome { sends: vec![Vec::with_capacity(BATCH); self.ports.len()], ..Outcome::default() };
         let mut ready = [EpollEvent::empty(); 64];
         loop {
+            let inquires = edge.as_ref().is_some_and(Edge::has_inquiries);
+            let timeout = if inquires { EpollTimeout::from(INQUIRE) } else { EpollTimeout::NONE };
             // Level-triggered: a port with more frames than a batch comes round again after the others.
-            let count = match epoll.wait(&mut ready, EpollTimeout::NONE) {
+            let count = match epoll.wait(&mut ready, timeout) {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => continue,
                 Err(e) => return tracing::error!("forwarding stopped: {e}"),
             };
             for event in &ready[..count] {
-                let Ok(port) = u16::try_from(event.data()) else { continue };
-                self.receive(port, &mut arena, &mut outcome);
+                let port = (event.data() & u64::from(u16::MAX)) as u16;
+                match (event.data() & !u64::from(u16::MAX), &mut edge) {
+                    (FRAMES, edge) => self.receive(port, &mut arena, &mut outcome, edge.as_mut()),
+                    (PACKETS, Some(edge)) => self.receive_packets(port, &mut arena, edge),
+                    (OWN, Some(edge)) => edge.receive_own(&mut arena),
+                    (_, Some(edge)) => edge.sweep(&self.table.load(), &arena),
+                    (_, None) => {}
+                }
+            }
+            if let Some(edge) = edge.as_mut().filter(|_| inquires) {
+                edge.inquire(&self.table.load(), &arena);
+                self.send_made(edge);
             }
         }
     }
 
     /// Moves one batch of frames that came in by `port`.
-    fn receive(&self, port: u16, arena: &mut ReceiveArena, outcome: &mut Outcome) {
+    fn receive(&self, port: u16, arena: &mut ReceiveArena, outcome: &mut Outcome, mut edge: Option<&mut Edge>) {
         let socket = &self.ports[usize::from(port)].socket;
         let count = match arena.receive(socket) {
             Ok(count) => count,
@@ -110,8 +148,18 @@ impl Forwarder {
             self.counters.received(whole);
             let length = without_padding(whole).len();
             let pdu = &mut whole[..length];
+            if edge.as_deref().is_some_and(|edge| edge.leads_to_pod(port) && is_packet(pdu)) {
+                // Pods send IPv6; what their addresses are is looked at where Packets are made.
+                self.counters.dropped(DropReason::WrongRole, 1);
+                continue;
+            }
             match damc_forward::forward(&table, Ingress::Port(port), pdu) {
-                Verdict::Send(to) => self.queue(to, index, pdu, outcome),
+                Verdict::Send(to) => {
+                    let pod = edge.as_deref_mut().filter(|edge| edge.leads_to_pod(to));
+                    if !pod.is_some_and(|edge| edge.deliver(to, index, pdu)) {
+                        self.queue(to, index, pdu, outcome);
+                    }
+                }
                 Verdict::Deliver => {
                     self.counters.delivered();
                     let pdu = pdu.to_vec();
@@ -127,6 +175,24 @@ impl Forwarder {
             }
         }
         self.flush(arena, outcome);
+        if let Some(edge) = edge {
+            edge.flush(arena);
+        }
+    }
+
+    /// Moves one batch of packets of a pod.
+    fn receive_packets(&self, port: u16, arena: &mut ReceiveArena, edge: &mut Edge) {
+        edge.receive(port, &self.table.load(), arena);
+        self.send_made(edge);
+    }
+
+    /// Sends the PDUs that the edge made.
+    fn send_made(&self, edge: &Edge) {
+        for (to, pdus) in edge.pdus() {
+            if let Some(port) = self.ports.get(usize::from(to)) {
+                self.account(port.send(pdus));
+            }
+        }
     }
 
     /// Notes a frame to send.
@@ -172,4 +238,9 @@ impl Forwarder {
         self.counters.forwarded(report.sent);
         self.counters.transmitted(report);
     }
+}
+
+/// Whether a routed frame is a Packet.
+fn is_packet(pdu: &[u8]) -> bool {
+    pdu.get(1) == Some(&MessageType::Packet.code())
 }

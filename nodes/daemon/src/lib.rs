@@ -17,13 +17,17 @@
 mod admin;
 mod calls;
 mod carrier;
+mod class1;
 mod config_file;
 mod control;
 mod counters;
+mod dns;
+mod edge;
 mod effects;
 mod error;
 mod event_log;
 mod forwarding;
+mod key;
 mod mailbox;
 mod metrics;
 mod order;

@@ -1,8 +1,11 @@
 //! The node's ports: interfaces, their Ethernet headers, and sockets on them.
 
-use damc_link::{ETHERNET_HEADER, Filter, RawSocket, SendReport, Transmit};
-use damc_mgmt::config::PortConfig;
+use std::sync::Arc;
 
+use damc_link::{ETHERNET_HEADER, Filter, RawSocket, SendReport, Transmit};
+use damc_mgmt::config::{GatewayConfig, PortConfig};
+
+use crate::edge::{PeerAddress, PodPort};
 use crate::error::NodeError;
 
 /// A socket on a port, for one kind of frames.
@@ -33,6 +36,21 @@ fn open_one(port: &PortConfig, filter: Filter) -> Result<PortSocket, NodeError> 
     let socket = RawSocket::open_on(&port.interface, filter).map_err(refused(port))?;
     let header = damc_link::ethernet_header(damc_link::mac(&port.interface).map_err(refused(port))?);
     Ok(PortSocket { socket, header })
+}
+
+/// Opens a socket for IPv6 packets on a port that leads to a pod.
+pub(crate) fn open_for_packets(port: &PortConfig, peer: Arc<PeerAddress>) -> Result<PodPort, NodeError> {
+    let socket = RawSocket::open_on(&port.interface, Filter::Ipv6).map_err(refused(port))?;
+    Ok(PodPort { socket, own: damc_link::mac(&port.interface).map_err(refused(port))?, peer })
+}
+
+/// Opens the gateway's end of the pair behind which it serves at its own address.
+pub(crate) fn open_own(own: &GatewayConfig) -> Result<PodPort, NodeError> {
+    let refused = |source| NodeError::Port { port: own.interface.clone(), source };
+    let socket = RawSocket::open_on(&own.interface, Filter::Ipv6).map_err(refused)?;
+    let peer = PeerAddress::default();
+    peer.set(damc_link::mac(&own.served_by).map_err(refused)?);
+    Ok(PodPort { socket, own: damc_link::mac(&own.interface).map_err(refused)?, peer: Arc::new(peer) })
 }
 
 fn refused(port: &PortConfig) -> impl Fn(damc_link::LinkError) -> NodeError + '_ {

@@ -1,6 +1,7 @@
 //! What the admin thread asks of the control thread.
 
 use damc_mgmt::view::{CallReply, CallRequest};
+use damc_wire::message::{Announce, AnnounceReply};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -10,6 +11,8 @@ use crate::order::Command;
 pub(crate) enum Request {
     /// A view of the machine; none where the role has no such view.
     View(&'static str, oneshot::Sender<Option<Value>>),
+    /// SG: an announcement beside the adjacency; none where there is no such pod.
+    Announce(Box<Announce>, oneshot::Sender<Option<AnnounceReply>>),
     /// A call by this pod.
     Call(CallRequest, oneshot::Sender<Result<CallReply, Refusal>>),
     /// An order.

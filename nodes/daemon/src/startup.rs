@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use damc_forward::HashKey;
+use damc_gateway::{Gateway, Options};
 use damc_link::{Filter, monotonic_now};
-use damc_mgmt::config::NodeConfig;
+use damc_mgmt::config::{NodeConfig, PortConfig};
 use damc_mgmt::event::EventKind;
 use damc_proto::context::ConfigError;
 use damc_wire::{Name, NodeId, Role, Timestamp};
@@ -16,15 +17,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
 use crate::carrier::Carrier;
+use crate::class1::{self, Class1};
 use crate::control::{Control, Waiter, ending_signals};
 use crate::counters::Counters;
+use crate::edge::{Edge, PeerAddress};
 use crate::effects::Effects;
 use crate::error::NodeError;
 use crate::event_log::EventLog;
 use crate::forwarding::Forwarder;
 use crate::mailbox::Mailbox;
 use crate::plane::Plane;
-use crate::{config_file, ports, service};
+use crate::requests::Request;
+use crate::{config_file, forwarding, key, ports, service};
 
 /// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
 const LOG_VARIABLE: &str = "DAMC_LOG";
@@ -44,6 +48,9 @@ pub fn main(role: Role) -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "--service", prefix] if role == Role::Pod => service::run(prefix).map_err(NodeError::system("serve")),
+        [_, "--exec", ref words @ ..] if role == Role::Pod && !words.is_empty() => {
+            Err(NodeError::System { action: "become the program", source: service::become_program(words) })
+        }
         [_, path] if !path.starts_with('-') => run(Path::new(path), role),
         _ => Err(NodeError::Usage(format!("damc-{role}"))),
     };
@@ -71,6 +78,9 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     let config = config_file::load(path, role)?;
     let refuse = |source| NodeError::Config { path: path.to_owned(), source };
     let random = random()?;
+    if role == Role::Pod {
+        key::write(&config).map_err(NodeError::system("write the pod's key for its programs"))?;
+    }
     let machine = damc_proto::node::build(&config, random[0], Timestamp(monotonic_now())).map_err(refuse)?;
     let node = NodeId::new(&config.node).map_err(|e| refuse(ConfigError::field("node", e)))?;
     let services = services(&config).map_err(refuse)?;
@@ -95,7 +105,14 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
         counters: vec![Arc::clone(&control_counters), Arc::clone(&forwarding_counters)],
     };
     let plane = forwards.then(|| Plane::new(HashKey(random[1], random[2])));
-    if let Some(plane) = &plane {
+    let peers: Vec<Arc<PeerAddress>> = config.ports.iter().map(|_| Arc::default()).collect();
+    let mut plane = plane;
+    if let Some(plane) = &mut plane {
+        let edge = if role == Role::Sg {
+            Some(edge(&config, plane, &peers, (random[1].rotate_left(7), random[2]), &forwarding_counters, &requests)?)
+        } else {
+            None
+        };
         let forwarder = Forwarder {
             node,
             ports: std::mem::take(&mut routed_ports),
@@ -103,20 +120,50 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
             counters: forwarding_counters,
             deliveries: Arc::clone(&deliveries),
             refusals: Arc::clone(&refusals),
+            edge,
         };
         forwarder.spawn()?;
     }
     admin::spawn(admin, listener)?;
 
-    let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters);
-    for (prefix, pool, weight) in services {
-        effects.add_service(prefix, pool, weight);
+    let supervisor = service::Supervisor::new(config.node.clone(), config.domain.clone(), key::path(&config));
+    let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters, supervisor);
+    for ((prefix, pool, weight), service) in services.into_iter().zip(&config.services) {
+        effects.add_service(prefix, pool, weight, service.run.clone());
     }
     let waiter = Waiter::new()?;
     events.push(monotonic_now(), EventKind::Ready);
     say_ready();
     let _ended = Cleanup(config.admin_socket);
-    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter }.run()
+    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter, peers }.run()
+}
+
+/// The gateway of an SG with a socket for packets on every port that leads to a pod.
+fn edge(
+    config: &NodeConfig,
+    plane: &mut Plane,
+    peers: &[Arc<PeerAddress>],
+    key: (u64, u64),
+    counters: &Arc<Counters>,
+    requests: &Arc<Mailbox<Request>>,
+) -> Result<Edge, NodeError> {
+    let (book, gone) = plane.keep_names(&config.domain)?;
+    let id = NodeId::new(&config.node).ok();
+    let node = id.and_then(|id| Name::of_node(&config.domain, &id).ok());
+    let node = node.ok_or_else(|| NodeError::Usage("damc-sg".into()))?;
+    let options = Options { domain: config.domain.clone(), node, key, serves: config.gateway.is_some() };
+    let own = config.gateway.as_ref().map(ports::open_own).transpose()?;
+    if own.is_some() {
+        let sg = NodeId::new(&config.node).map_err(|_| NodeError::Usage("damc-sg".into()))?;
+        let (domain, book) = (Arc::from(config.domain.as_str()), Arc::clone(&book));
+        let class1 = Class1 { sg, domain, requests: Arc::clone(requests), book };
+        class1::spawn(class1)?;
+    }
+    let pod = |(port, peer): (&PortConfig, &Arc<PeerAddress>)| {
+        (port.peer_role == Role::Pod.label()).then(|| ports::open_for_packets(port, Arc::clone(peer))).transpose()
+    };
+    let ports = config.ports.iter().zip(peers).map(pod).collect::<Result<_, _>>()?;
+    Ok(Edge::new(Gateway::new(&options), book, ports, gone, Arc::clone(counters), own, forwarding::BATCH))
 }
 
 /// Tells whoever started us. It may have closed its end, and that is its business.

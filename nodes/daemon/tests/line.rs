@@ -8,6 +8,7 @@ mod namespace;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use damc_mgmt::config::{Ready, Restart, RunConfig};
 use domain::{Folder, Node, configurations, interface, log_of, until};
 use namespace::{Links, in_private_namespace};
 
@@ -114,5 +115,49 @@ fn checklist_12_a_node_that_is_told_to_end_takes_leave() {
         until("purge", fib, |fib| !fib.contains("/B/2"));
         let (status, _) = nodes.remove("pod-2").unwrap().terminate();
         assert!(status.success());
+    });
+}
+
+/// A service's program.
+fn program(argv: &[&str], ready: Ready, within_ms: u64, restart: Restart) -> Option<RunConfig> {
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+    Some(RunConfig { argv, env: BTreeMap::new(), cwd: "/".into(), ready, ready_within_ms: within_ms, restart })
+}
+
+#[test]
+fn programs_that_crash_or_are_never_ready_are_not_announced_and_say_why() {
+    in_private_namespace(|links| {
+        let folder = Folder::new("programs");
+        for (a, b) in LINKS {
+            links.pair(&interface(a, b), &interface(b, a));
+        }
+        let services: [(&str, &[&str]); 2] =
+            [("pod-1", &["/crashes", "/silent", "/absent", "/once"]), ("pod-2", &["/B/2"])];
+        let mut configs = configurations(folder.path(), &LINKS, &services);
+        let pod = configs.get_mut("pod-1").unwrap();
+        let crashing = ["sh", "-c", "echo trying; echo no luck >&2; exit 3"];
+        pod.services[0].run = program(&crashing, Ready::Started {}, 5000, Restart::Always);
+        pod.services[1].run = program(&["sleep", "1000"], Ready::Port { port: 80 }, 200, Restart::Always);
+        pod.services[2].run = program(&["/no/such/program"], Ready::Started {}, 5000, Restart::Always);
+        pod.services[3].run = program(&["true"], Ready::Started {}, 5000, Restart::Never);
+        let nodes: BTreeMap<String, Node> =
+            configs.iter().map(|(name, config)| (name.clone(), Node::start(folder.path(), config))).collect();
+        let service = |prefix: &str| {
+            let view = nodes["pod-1"].get("/services");
+            view["services"].as_array().unwrap().iter().find(|s| s["prefix"] == prefix).unwrap().clone()
+        };
+        let often = |prefix: &str| until(prefix, || service(prefix), |s| s["starts"].as_u64() >= Some(3));
+        let crashes = often("/crashes");
+        assert_eq!(crashes["ended"], "exit status: 3");
+        assert_eq!(crashes["said"].as_array().unwrap().last().unwrap(), "no luck");
+        let silent = often("/silent");
+        assert_eq!(silent["ended"], "not ready within 200 ms: nothing listens on TCP port 80");
+        assert!(!often("/absent")["ended"].as_str().unwrap_or_default().is_empty());
+        let once = until("/once", || service("/once"), |s| s["state"] == "stopped");
+        assert_eq!((&once["starts"], &once["ended"]), (&1.into(), &"exit status: 0".into()));
+        until("a call", || nodes["pod-2"].call("/B/2", "add", &["2", "3"]), |reply| reply.result.is_some());
+        for prefix in ["/crashes", "/silent", "/absent", "/once"] {
+            assert_eq!(nodes["pod-2"].call(prefix, "echo", &["x"]).error.as_deref(), Some("no-route"), "{prefix}");
+        }
     });
 }

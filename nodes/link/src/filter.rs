@@ -2,7 +2,7 @@
 
 use crate::{ETHERNET_HEADER, ETHERTYPE};
 
-/// What a socket receives. Every choice but [`Filter::Capture`] sees incoming frames only.
+/// What a socket receives. Every choice but the two to capture sees incoming frames only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// Hop-local DAMC frames (bit 7 of the type byte clear) and DAMC frames too short to have a type byte.
@@ -15,6 +15,10 @@ pub enum Filter {
     Capture,
     /// Every frame of whatever EtherType.
     Everything,
+    /// IPv6 packets.
+    Ipv6,
+    /// All DAMC frames and IPv6 packets, incoming and outgoing.
+    CaptureWithIpv6,
 }
 
 /// Offset of the EtherType in a frame.
@@ -31,7 +35,8 @@ impl Filter {
     pub(crate) const fn protocol(self) -> u16 {
         match self {
             Self::Control | Self::Routed | Self::All => ETHERTYPE,
-            Self::Capture | Self::Everything => libc::ETH_P_ALL as u16,
+            Self::Ipv6 => libc::ETH_P_IPV6 as u16,
+            Self::Capture | Self::CaptureWithIpv6 | Self::Everything => libc::ETH_P_ALL as u16,
         }
     }
 
@@ -45,9 +50,13 @@ impl Filter {
         if self == Self::Everything {
             return vec![give(ACCEPT)];
         }
+        let is_ipv6 = [load_half(ETHERTYPE_OFFSET), jump_if_equal(libc::ETH_P_IPV6 as u32, 0, 1), give(ACCEPT)];
+        if self == Self::Ipv6 {
+            return is_ipv6.into_iter().chain([give(0)]).collect();
+        }
         let is_damc = [load_half(ETHERTYPE_OFFSET), jump_if_equal(u32::from(ETHERTYPE), 1, 0), give(0)];
         let rest: &[libc::sock_filter] = match self {
-            Self::All | Self::Capture | Self::Everything => &[give(ACCEPT)],
+            Self::All | Self::Capture | Self::CaptureWithIpv6 | Self::Everything | Self::Ipv6 => &[give(ACCEPT)],
             // A frame without type byte goes to the control socket, so that it is counted as truncated there.
             Self::Control => &[
                 load_length(),
@@ -61,7 +70,8 @@ impl Filter {
             // Loading beyond the end of a frame drops it.
             Self::Routed => &[load_byte(TYPE_OFFSET), jump_if_set(ROUTED_BIT, 1, 0), give(0), give(ACCEPT)],
         };
-        is_damc.into_iter().chain(rest.iter().copied()).collect()
+        let damc = is_damc.into_iter().chain(rest.iter().copied());
+        if self == Self::CaptureWithIpv6 { is_ipv6.into_iter().chain(damc).collect() } else { damc.collect() }
     }
 }
 

@@ -33,6 +33,8 @@ pub struct ReceiveArena {
     controls: Box<[Control]>,
     envelopes: Box<[Envelope]>,
     filled: usize,
+    /// Of the clock that stamps are on.
+    offset: clock::RealtimeOffset,
 }
 
 /// One received frame.
@@ -65,6 +67,7 @@ impl ReceiveArena {
             controls: vec![Control([0; CONTROL]); frames].into_boxed_slice(),
             envelopes: vec![Envelope::default(); frames].into_boxed_slice(),
             filled: 0,
+            offset: clock::RealtimeOffset::default(),
         }
     }
 
@@ -119,7 +122,7 @@ impl ReceiveArena {
                 },
             }
         };
-        let offset = clock::realtime_offset();
+        let offset = self.offset.of_batch();
         for i in 0..received {
             // SAFETY: these headers were written above and updated by the kernel.
             let header = unsafe { headers[i].assume_init_ref() };
@@ -160,6 +163,13 @@ impl ReceiveArena {
     pub fn pdu_mut(&mut self, index: usize) -> &mut [u8] {
         let length = self.envelopes[..self.filled].get(index).map_or(0, |e| e.length);
         self.storage.get_mut(index).and_then(|slot| slot.get_mut(ETHERNET_HEADER..length)).unwrap_or_default()
+    }
+
+    /// Hardware address the `index`-th frame of the batch came from; none where there is no such frame.
+    #[must_use]
+    pub fn source(&self, index: usize) -> Option<crate::Mac> {
+        let whole = self.envelopes[..self.filled].get(index).is_some_and(|e| e.length >= ETHERNET_HEADER);
+        self.storage.get(index).filter(|_| whole).and_then(|slot| slot.get(6..12)?.first_chunk().copied())
     }
 
     /// Kernel receive stamp of the `index`-th frame, `CLOCK_MONOTONIC` ns.

@@ -39,6 +39,19 @@ pub struct NodeConfig {
     /// SG: also used for transit.
     #[serde(default)]
     pub transit: bool,
+    /// SG: where it serves class 1 over HTTP and gRPC; not at all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayConfig>,
+}
+
+/// A pair of interfaces in the SG's namespace, between its raw socket and the kernel's TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// The end of the raw socket, without addresses.
+    pub interface: String,
+    /// The other end, which has the gateway's address and its default route.
+    pub served_by: String,
 }
 
 /// One port.
@@ -81,6 +94,74 @@ pub struct ServiceConfig {
     /// Its share in the pool.
     #[serde(default = "one")]
     pub weight: u16,
+    /// The program that serves it; none: the built-in service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunConfig>,
+}
+
+/// A program that serves a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Program and arguments; `{name}`, `{address}`, `{host}` and `{domain}` stand for those of the service.
+    pub argv: Vec<String>,
+    /// Variables beside those every program has (`DAMC_NAME`, `DAMC_ADDRESS`, …), with the same placeholders.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// When it is ready; only then is the service announced.
+    #[serde(default)]
+    pub ready: Ready,
+    /// Not ready after this long, it is ended and started again, ms.
+    pub ready_within_ms: u64,
+    /// What follows its end.
+    #[serde(default)]
+    pub restart: Restart,
+}
+
+/// When a program is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Ready {
+    /// A GET of this path is answered with a status of 200 to 399.
+    Http {
+        /// Path.
+        http: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// Something listens on a TCP port.
+    Port {
+        /// TCP port.
+        port: u16,
+    },
+    /// It has printed a line that contains this text.
+    Line {
+        /// The text.
+        line: String,
+    },
+    /// It has been started.
+    Started {},
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self::Started {}
+    }
+}
+
+/// What follows the end of a program. A restart waits longer after each end that follows soon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// It is started again.
+    #[default]
+    Always,
+    /// It is started again unless its exit status was 0.
+    OnFailure,
+    /// Nothing.
+    Never,
 }
 
 const fn one() -> u16 {

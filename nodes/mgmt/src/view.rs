@@ -251,6 +251,41 @@ pub struct CountersView {
     pub forwarded: u64,
     /// Frames delivered locally.
     pub delivered: u64,
+    /// SG: what passed the gateway to programs in pods, by label: `packets_from_pods`, `packets_to_pods`, `answers`,
+    /// `flows`, ….
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gateway: BTreeMap<String, u64>,
+}
+
+/// `/services` of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicesView {
+    /// Node.
+    pub node: String,
+    /// Sorted by prefix.
+    pub services: Vec<ServiceView>,
+}
+
+/// One service of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its prefix.
+    pub prefix: String,
+    /// `starting`, `ready`, `waiting` (for its next start) or `stopped`.
+    pub state: String,
+    /// What serves it: a program, or `built-in`.
+    pub program: String,
+    /// How often it was started.
+    pub starts: u32,
+    /// How it ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// The last lines its program printed before that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<String>,
+    /// When it is started next, ms from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start_ms: Option<u64>,
 }
 
 /// `/announcements` of an SG: what pods announced and what became of it; of a pod: its own services.

@@ -121,6 +121,14 @@ pub enum Order {
         /// The service.
         prefix: Name,
     },
+    /// SG: execute an announcement that a pod made on another way than by its adjacency, which it has all the same. The
+    /// outcome comes as [`Output::Announced`].
+    Announce {
+        /// The caller's own handle.
+        handle: u64,
+        /// The pod's signed words; its request number is at least [`APART`].
+        announce: Box<damc_wire::message::Announce>,
+    },
     /// SG: ask the SCSC for its path to a target; the answer comes as [`Output::Path`].
     QueryPath {
         /// The caller's own handle.
@@ -185,6 +193,13 @@ pub enum Output {
         /// Outcome.
         outcome: CallOutcome,
     },
+    /// SG: every name of an announcement is decided.
+    Announced {
+        /// From [`Order::Announce`].
+        handle: u64,
+        /// The reply; none where there is no such pod.
+        reply: Option<damc_wire::message::AnnounceReply>,
+    },
     /// SG: the SCSC's path.
     Path {
         /// From [`Order::QueryPath`].
@@ -195,6 +210,9 @@ pub enum Output {
         cost: u64,
     },
 }
+
+/// Request numbers of announcements from here on are not those of a pod's agent.
+pub const APART: u64 = 1 << 63;
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,6 +251,13 @@ pub enum FibOp {
         port: PortId,
         /// Rule.
         rule: Admission,
+    },
+    /// SG: the pools that admitted instances behind a port are in. For the gateway, which speaks for pools too.
+    Pools {
+        /// Port.
+        port: PortId,
+        /// Pool and instance; each instance is one of the names the port admits.
+        members: Vec<(Name, Name)>,
     },
     /// A port went down or came up: next hops over it are skipped at once, before any route changes.
     PortState {

@@ -160,9 +160,12 @@ pub const fn refusal_for(reason: DropReason) -> Option<RefusalReason> {
 fn is_waited_for(message: &Message) -> bool {
     match message {
         Message::Data(data) => matches!(data.kind, DataKind::Request { .. }),
-        Message::Telemetry(_) | Message::Policy(_) | Message::Probe(_) | Message::Task(_) | Message::PathQuery(_) => {
-            true
-        }
+        Message::Telemetry(_)
+        | Message::Policy(_)
+        | Message::Probe(_)
+        | Message::Task(_)
+        | Message::PathQuery(_)
+        | Message::Packet(_) => true,
         _ => false,
     }
 }

@@ -73,6 +73,7 @@ impl Network {
                 prefix: (*prefix).to_owned(),
                 pool: pool.map(str::to_owned),
                 weight: 1,
+                run: None,
             };
             member.services = services.iter().map(service).collect();
         }
@@ -160,6 +161,7 @@ impl Network {
             pools: if is_spa { self.pools() } else { Vec::new() },
             thresholds: self.thresholds.clone(),
             transit: member.transit,
+            gateway: None,
         }
     }
 

@@ -19,7 +19,7 @@ impl Plane {
     }
 
     pub(crate) fn apply(&mut self, ops: Vec<FibOp>) {
-        self.current = self.builder.apply(ops.into_iter().map(translate));
+        self.current = self.builder.apply(ops.into_iter().filter_map(translate));
     }
 
     pub(crate) fn prefixes(&self) -> usize {
@@ -31,8 +31,8 @@ impl Plane {
     }
 }
 
-fn translate(op: FibOp) -> Op {
-    match op {
+fn translate(op: FibOp) -> Option<Op> {
+    Some(match op {
         FibOp::Set(route) => Op::Set(translate_route(route)),
         FibOp::Remove(prefix) => Op::Remove(prefix),
         FibOp::SetLabel { label, prefix, exact, port } => {
@@ -48,7 +48,8 @@ fn translate(op: FibOp) -> Op {
             Op::Admit(port.0, rule)
         }
         FibOp::PortState { port, up } => Op::PortState(port.0, up),
-    }
+        FibOp::Pools { .. } => return None,
+    })
 }
 
 fn translate_route(route: FibRoute) -> Route {

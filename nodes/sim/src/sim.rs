@@ -646,7 +646,7 @@ impl Sim {
                 seen.calls.insert(handle, outcome);
                 self.revision += 1;
             }
-            Output::Path { .. } => self.revision += 1,
+            Output::Path { .. } | Output::Announced { .. } => self.revision += 1,
         }
     }
 

@@ -352,6 +352,64 @@ impl<'a> RoutedView<'a> {
         let mut body = Tlvs::new(Reader::new(pdu.get(self.rest_at..)?, self.rest_at)).require(TlvType::Body).ok()?;
         Some(body.u8("data kind").ok()? != codec::DATA_REQUEST)
     }
+
+    /// Where the inner packet of a packet message lies in its PDU; none in any other message.
+    #[must_use]
+    pub fn inner_packet(&self, pdu: &[u8]) -> Option<core::ops::Range<usize>> {
+        if self.header.message_type != MessageType::Packet {
+            return None;
+        }
+        let mut tlvs = Tlvs::new(Reader::new(pdu.get(self.rest_at..)?, self.rest_at));
+        let mut payload = tlvs.require(TlvType::Payload).ok()?;
+        let start = payload.offset();
+        Some(start..start + payload.rest().len())
+    }
+
+    /// Whether the end-to-end checksum of a packet message holds. Does not allocate.
+    #[must_use]
+    pub fn checksum_holds(&self, pdu: &[u8]) -> bool {
+        let Some(rest) = pdu.get(self.rest_at..) else { return false };
+        let mut tlvs = Tlvs::new(Reader::new(rest, self.rest_at));
+        tlvs.require(TlvType::Payload).is_ok() && check_crc(pdu, &mut tlvs).is_ok()
+    }
+}
+
+/// Bytes of a packet message beside the two names and the inner packet: header, heads of destination, source and
+/// payload, checksum.
+pub const PACKET_OVERHEAD: usize = HEADER_LEN + 3 * TLV_HEADER_LEN + TLV_HEADER_LEN + 4;
+
+/// Writes a packet message into `out`, which is emptied first and keeps its memory: the forwarding plane's way to
+/// [`Frame::encode`]. Gives false, and leaves `out` empty, where the PDU would be over [`MAX_PDU`].
+pub fn write_packet(
+    out: &mut Vec<u8>,
+    (destination, source): (&Name, &Name),
+    flow: u32,
+    hop_limit: u8,
+    inner: &[u8],
+) -> bool {
+    out.clear();
+    let length = PACKET_OVERHEAD + destination.wire().len() + source.wire().len() + inner.len();
+    let Some(short) = u16::try_from(length).ok().filter(|_| length <= MAX_PDU) else { return false };
+    out.extend_from_slice(&[VERSION, MessageType::Packet.code(), 0, hop_limit]);
+    out.extend_from_slice(&short.to_be_bytes());
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&flow.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    let parts =
+        [(TlvType::Destination, destination.wire()), (TlvType::Source, source.wire()), (TlvType::Payload, inner)];
+    for (kind, value) in parts {
+        push_tlv(out, kind, value);
+    }
+    let crc = crc32c(&out[HEADER_LEN..]);
+    push_tlv(out, TlvType::Checksum, &crc.to_be_bytes());
+    true
+}
+
+/// Appends a TLV; `value` is within the bounds of a PDU.
+fn push_tlv(out: &mut Vec<u8>, kind: TlvType, value: &[u8]) {
+    out.push(kind.code());
+    out.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(value);
 }
 
 fn borrow_name<'a>(tlvs: &mut Tlvs<'a>, t: TlvType) -> Result<&'a [u8], DecodeError> {
@@ -389,13 +447,28 @@ pub fn append_hop(pdu: &mut Vec<u8>, node: &NodeId, on_return: bool) -> bool {
     fits
 }
 
-/// The value of the body TLV of a routed PDU, for quotation in a negative reply; none where it has no body, or one over
-/// [`MAX_BODY`].
+/// What a negative reply quotes of a routed PDU: the value of its body TLV, or the first [`MAX_BODY`] bytes of the packet
+/// it carries; none where it has neither, or a body over [`MAX_BODY`].
 #[must_use]
 pub fn body_of(pdu: &[u8]) -> Option<&[u8]> {
     let view = RoutedView::parse(pdu).ok()?;
+    if view.header.message_type == MessageType::Packet {
+        let inner = &pdu[view.inner_packet(pdu)?];
+        return Some(&inner[..inner.len().min(MAX_BODY)]);
+    }
+    whole_body(&view, pdu).filter(|body| body.len() <= MAX_BODY)
+}
+
+/// What a negative reply is about, without a look at the rest of it; none where the PDU is none.
+#[must_use]
+pub fn nack_about(pdu: &[u8]) -> Option<MessageType> {
+    let view = RoutedView::parse(pdu).ok().filter(|view| view.header.message_type == MessageType::Nack)?;
+    whole_body(&view, pdu)?.get(1).and_then(|code| MessageType::from_code(*code))
+}
+
+fn whole_body<'a>(view: &RoutedView<'_>, pdu: &'a [u8]) -> Option<&'a [u8]> {
     let mut tlvs = Tlvs::new(Reader::new(pdu.get(view.rest_at..)?, view.rest_at));
-    Some(tlvs.require(TlvType::Body).ok()?.rest()).filter(|body| body.len() <= MAX_BODY)
+    Some(tlvs.require(TlvType::Body).ok()?.rest())
 }
 
 #[cfg(test)]
@@ -453,6 +526,28 @@ mod tests {
     fn the_body_is_quoted() {
         let pdu = call().encode().unwrap();
         assert_eq!(body_of(&pdu), Some(&b"\x01\0\0\0\0\0\0\0\x07\0\0\x01\xf4add"[..]));
+    }
+
+    #[test]
+    fn a_packet_is_written_in_place_as_it_is_encoded() {
+        let (destination, source): (Name, Name) = ("/B/4".parse().unwrap(), "/A/1".parse().unwrap());
+        let inner = vec![0x60; 600];
+        let packet = Message::Packet(crate::message::Packet { inner: inner.clone() });
+        let frame = Frame::routed(destination.clone(), source.clone(), 9, 0, 17, packet);
+        let mut pdu = vec![1; 3];
+        assert!(write_packet(&mut pdu, (&destination, &source), 9, 17, &inner));
+        assert_eq!(pdu, frame.encode().unwrap());
+        let view = RoutedView::parse(&pdu).unwrap();
+        assert_eq!(&pdu[view.inner_packet(&pdu).unwrap()], inner);
+        assert!(view.checksum_holds(&pdu));
+        assert_eq!(body_of(&pdu).unwrap(), &inner[..MAX_BODY]);
+        let at = pdu.len() - 20;
+        pdu[at] ^= 1;
+        assert!(!RoutedView::parse(&pdu).unwrap().checksum_holds(&pdu));
+        let room = MAX_PDU - PACKET_OVERHEAD - destination.wire().len() - source.wire().len();
+        assert!(write_packet(&mut pdu, (&destination, &source), 9, 17, &vec![0; room]));
+        assert_eq!(pdu.len(), MAX_PDU);
+        assert!(!write_packet(&mut pdu, (&destination, &source), 9, 17, &vec![0; room + 1]));
     }
 
     #[test]

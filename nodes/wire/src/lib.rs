@@ -8,6 +8,7 @@
 //! No function here panics on any input bytes. A panic on bytes from the wire is our bug, never the peer's.
 #![forbid(unsafe_code)]
 
+pub mod address;
 mod codec;
 mod crc;
 pub mod cursor;

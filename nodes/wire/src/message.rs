@@ -36,6 +36,7 @@ pub enum Message {
     Nack(Nack),
     PathQuery(Signed<PathQuery>),
     PathReply(Signed<PathReply>),
+    Packet(Packet),
 }
 
 impl Message {
@@ -68,6 +69,7 @@ impl Message {
             Self::Nack(_) => MessageType::Nack,
             Self::PathQuery(_) => MessageType::PathQuery,
             Self::PathReply(_) => MessageType::PathReply,
+            Self::Packet(_) => MessageType::Packet,
         }
     }
 }
@@ -265,6 +267,13 @@ pub enum DataKind {
         /// Why.
         reason: RefusalReason,
     },
+}
+
+/// An IPv6 packet between the pods of two names. Its hop limit is that of the header while it is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The packet, from its IPv6 header on (RFC 8200).
+    pub inner: Vec<u8>,
 }
 
 /// One recorded hop.

@@ -92,6 +92,7 @@ impl Display for Message {
                 write!(f, "{} cost {}", m.body.request, m.body.cost)?;
                 list(f, " [", &m.body.path, |n, f| write!(f, "{n}"))
             }
+            Self::Packet(m) => packet(&m.inner, f),
         }
     }
 }
@@ -195,6 +196,17 @@ fn data(m: &Data, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, ", deadline {} ms", deadline.0)?;
     }
     hops(&m.hops, f)
+}
+
+/// Addresses, what lies behind the IPv6 header, and how much of it.
+fn packet(inner: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
+    let address = |at: usize| inner.get(at..)?.first_chunk::<16>().map(|bytes| core::net::Ipv6Addr::from(*bytes));
+    match (address(8), address(24), inner.get(6)) {
+        (Some(source), Some(destination), Some(next)) => {
+            write!(f, "{source} > {destination} next header {next}, {} bytes", inner.len())
+        }
+        _ => write!(f, "no IPv6 header, {} bytes", inner.len()),
+    }
 }
 
 fn probe(m: &Probe, f: &mut Formatter<'_>) -> fmt::Result {

@@ -149,6 +149,8 @@ code_points! {
         PathQuery = 0x89, "path-query";
         /// Class 4: the SCSC's path.
         PathReply = 0x8A, "path-reply";
+        /// User data: an IPv6 packet between two pods.
+        Packet = 0x8B, "packet";
     }
 }
 
@@ -177,7 +179,7 @@ impl MessageType {
             | Self::TaskReport
             | Self::PathQuery
             | Self::PathReply => Class::Qos,
-            Self::Hello | Self::Echo | Self::Data | Self::Nack => return None,
+            Self::Hello | Self::Echo | Self::Data | Self::Packet | Self::Nack => return None,
         })
     }
 }

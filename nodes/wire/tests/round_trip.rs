@@ -54,6 +54,7 @@ round_trips! {
     nack: Nack;
     path_query: PathQuery;
     path_reply: PathReply;
+    packet: Packet;
 }
 
 /// What holds for every frame.

@@ -36,7 +36,7 @@ pub struct Netem {
     pub delay_ns: u64,
     /// Deviation of the delay.
     pub jitter_ns: u64,
-    /// Quantiles of the delay's distribution; none for uniform.
+    /// Quantiles of the delay's distribution; none for uniform, unless a table was set before: the kernel keeps that.
     pub distribution: Option<Vec<i16>>,
     /// Packets that fit into the queue.
     pub limit: u32,
@@ -117,12 +117,9 @@ impl Netem {
             let table: Vec<u8> = table.iter().flat_map(|quantile| quantile.to_ne_bytes()).collect();
             attribute(&mut out, TCA_NETEM_DELAY_DIST, &table);
         }
-        if reorder > 0 {
-            attribute(&mut out, TCA_NETEM_REORDER, &words(&[reorder, 0]));
-        }
-        if self.corrupt > 0.0 {
-            attribute(&mut out, TCA_NETEM_CORRUPT, &words(&[probability(self.corrupt), 0]));
-        }
+        // A change of a discipline keeps what is not in the message, so all that could be left over is.
+        attribute(&mut out, TCA_NETEM_REORDER, &words(&[reorder, 0]));
+        attribute(&mut out, TCA_NETEM_CORRUPT, &words(&[probability(self.corrupt), 0]));
         if let Some(NetemLoss::GilbertElliott { p, r, loss_bad, loss_good }) = self.loss {
             // tc_netem_gemodel {p, r, h, k1}: h is the share that *passes* in the bad state, k1 the loss in the good one.
             let model = words(&[p, r, 1.0 - loss_bad, loss_good].map(probability));
@@ -130,14 +127,13 @@ impl Netem {
             attribute(&mut nested, NETEM_LOSS_GE, &model);
             attribute(&mut out, TCA_NETEM_LOSS | NLA_F_NESTED, &nested);
         }
-        if let Some(rate_bps) = self.rate_bps {
-            let bytes_per_second = rate_bps / 8;
-            if bytes_per_second > u64::from(u32::MAX) {
-                attribute(&mut out, TCA_NETEM_RATE64, &bytes_per_second.to_ne_bytes());
-            }
-            // tc_netem_rate {rate, packet_overhead, cell_size, cell_overhead}.
-            attribute(&mut out, TCA_NETEM_RATE, &words(&[saturated(bytes_per_second), 0, 0, 0]));
+        // 0 is no limit: a rate too low to be said in bytes is the lowest that can.
+        let bytes_per_second = self.rate_bps.map_or(0, |rate_bps| (rate_bps / 8).max(1));
+        if bytes_per_second > u64::from(u32::MAX) {
+            attribute(&mut out, TCA_NETEM_RATE64, &bytes_per_second.to_ne_bytes());
         }
+        // tc_netem_rate {rate, packet_overhead, cell_size, cell_overhead}.
+        attribute(&mut out, TCA_NETEM_RATE, &words(&[saturated(bytes_per_second), 0, 0, 0]));
         attribute(&mut out, TCA_NETEM_LATENCY64, &self.delay_ns.to_ne_bytes());
         attribute(&mut out, TCA_NETEM_JITTER64, &self.jitter_ns.to_ne_bytes());
         if let Some(seed) = self.seed {
@@ -206,6 +202,9 @@ mod tests {
     fn netem_delay_and_jitter_travel_as_nanoseconds() {
         let netem = Netem { delay_ns: 80_000_000, jitter_ns: 1_000_001, limit: 1000, ..Netem::default() };
         let expected = "00000000 e8030000 00000000 00000000 00000000 00000000
+                        0c00 0300 00000000 00000000
+                        0c00 0400 00000000 00000000
+                        1400 0600 00000000 00000000 00000000 00000000
                         0c00 0a00 00b4c40400000000
                         0c00 0b00 41420f0000000000";
         assert_eq!(netem.options(), hex(expected));
@@ -217,6 +216,9 @@ mod tests {
             Netem { limit: 7, loss: Some(NetemLoss::Random(0.01)), duplicate: 0.5, seed: Some(42), ..Netem::default() };
         // 1 % of 2^32−1 = 42949672.95 → 0x028f5c29; one half rounds up to 0x80000000.
         let expected = "00000000 07000000 295c8f02 00000000 00000080 00000000
+                        0c00 0300 00000000 00000000
+                        0c00 0400 00000000 00000000
+                        1400 0600 00000000 00000000 00000000 00000000
                         0c00 0a00 0000000000000000
                         0c00 0b00 0000000000000000
                         0c00 0e00 2a00000000000000";
@@ -228,7 +230,10 @@ mod tests {
         let loss = NetemLoss::GilbertElliott { p: 0.01, r: 1.0, loss_bad: 1.0, loss_good: 0.0 };
         let netem = Netem { limit: 1, loss: Some(loss), ..Netem::default() };
         let expected = "00000000 01000000 00000000 00000000 00000000 00000000
+                        0c00 0300 00000000 00000000
+                        0c00 0400 00000000 00000000
                         1800 0580  1400 0200 295c8f02 ffffffff 00000000 00000000
+                        1400 0600 00000000 00000000 00000000 00000000
                         0c00 0a00 0000000000000000
                         0c00 0b00 0000000000000000";
         assert_eq!(netem.options(), hex(expected));
@@ -240,17 +245,21 @@ mod tests {
         let expected = "00000000 01000000 00000000 01000000 00000000 00000000
                         0c00 0300 ffffffff 00000000
                         0c00 0400 ffffffff 00000000
+                        1400 0600 00000000 00000000 00000000 00000000
                         0c00 0a00 0100000000000000
                         0c00 0b00 0000000000000000";
         assert_eq!(netem.options(), hex(expected));
-        assert_eq!(Netem { delay_ns: 0, corrupt: 0.0, ..netem }.options().len(), 24 + 12 + 12);
+        let undelayed = Netem { delay_ns: 0, corrupt: 0.0, ..netem }.options();
+        assert_eq!(undelayed[12..16], [0; 4], "no gap");
+        assert_eq!(undelayed[24..36], hex("0c00 0300 00000000 00000000"), "and a reorder left over from before ends");
     }
 
     #[test]
     fn netem_rate_is_bytes_a_second_and_grows_to_64_bits() {
         let rate = |rate_bps| Netem { limit: 1, rate_bps: Some(rate_bps), ..Netem::default() }.options();
         let tail = "0c00 0a00 0000000000000000 0c00 0b00 0000000000000000";
-        let head = "00000000 01000000 00000000 00000000 00000000 00000000";
+        let head = "00000000 01000000 00000000 00000000 00000000 00000000
+                    0c00 0300 00000000 00000000 0c00 0400 00000000 00000000";
         // 100 Mbit/s = 12 500 000 B/s = 0xbebc20.
         assert_eq!(rate(100_000_000), hex(&format!("{head} 1400 0600 20bcbe00 00000000 00000000 00000000 {tail}")));
         // 40 Gbit/s = 5·10^9 B/s = 0x1_2a05f200.
@@ -263,6 +272,9 @@ mod tests {
         let netem = Netem { jitter_ns: 1, distribution: Some(vec![-1, 2, 3]), limit: 1, ..Netem::default() };
         let expected = "00000000 01000000 00000000 00000000 00000000 00000000
                         0a00 0200 ffff 0200 0300 0000
+                        0c00 0300 00000000 00000000
+                        0c00 0400 00000000 00000000
+                        1400 0600 00000000 00000000 00000000 00000000
                         0c00 0a00 0000000000000000
                         0c00 0b00 0100000000000000";
         assert_eq!(netem.options(), hex(expected));

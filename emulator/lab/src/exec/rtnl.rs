@@ -8,7 +8,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
 use rtnetlink::sys::TokioSocket;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -115,7 +115,7 @@ impl Rtnl {
         let mut kind = "noqueue".to_owned();
         let mut stream = self.handle.qdisc().get().index(index.cast_signed()).execute();
         while let Some(message) = stream.next().await {
-            let message = message.map_err(|error| RtnlError { errno: libc::EIO, text: Some(error.to_string()) })?;
+            let message = message.map_err(unreadable)?;
             if message.header.parent == TcHandle::ROOT && message.header.index.cast_unsigned() == index {
                 kind = message
                     .attributes
@@ -129,7 +129,49 @@ impl Rtnl {
         Ok(kind)
     }
 
-    async fn execute(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), RtnlError> {
+    /// What the kernel has counted at the sending side of a link since it was made: frames that left the interface, and
+    /// what its root queueing discipline knows of.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn counted(&self, index: u32) -> Result<Counted, RtnlError> {
+        let mut counted = Counted::default();
+        // The interface first: what is sent in between must not look as if it had gone around the discipline.
+        let mut links = self.handle.link().get().match_index(index).execute();
+        while let Some(link) = links.next().await {
+            for attribute in link.map_err(unreadable)?.attributes {
+                if let LinkAttribute::Stats64(stats) = attribute {
+                    counted.left = stats.tx_packets;
+                }
+            }
+        }
+        let mut disciplines = self.handle.qdisc().get().index(index.cast_signed()).execute();
+        while let Some(message) = disciplines.next().await {
+            let message = message.map_err(unreadable)?;
+            if message.header.parent != TcHandle::ROOT || message.header.index.cast_unsigned() != index {
+                continue;
+            }
+            for statistics in message.attributes.iter().filter_map(|attribute| match attribute {
+                TcAttribute::Stats2(statistics) => Some(statistics),
+                _ => None,
+            }) {
+                for statistic in statistics {
+                    match statistic {
+                        TcStats2::Basic(basic) => counted.shaped = u64::from(basic.packets),
+                        TcStats2::Queue(queue) => counted.dropped = u64::from(queue.drops),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Makes any request.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn execute(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), RtnlError> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let gone = |_| RtnlError { errno: libc::ENOTCONN, text: None };
@@ -155,6 +197,22 @@ impl RtnlError {
                 .as_deref()
                 .is_none_or(|text| text.contains("qdisc kind is unknown") || text.contains("Failed to load"))
     }
+}
+
+/// What the kernel counts where a link is shaped, in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Frames that left the interface.
+    pub left: u64,
+    /// Frames that the queueing discipline let go.
+    pub shaped: u64,
+    /// Frames that it dropped, those it was told to lose among them.
+    pub dropped: u64,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: rtnetlink::Error) -> RtnlError {
+    RtnlError { errno: libc::EIO, text: Some(error.to_string()) }
 }
 
 const TCA_OPTIONS: u16 = 2;

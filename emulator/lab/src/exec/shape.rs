@@ -14,10 +14,11 @@ pub fn is_plain(spec: &DirectionSpec) -> bool {
     DirectionSpec { rate_bps: None, ..*spec }.is_perfect()
 }
 
-/// The discipline for the sending end; none where the kernel's default does.
+/// The discipline for the sending end; none where the kernel's default does. `in_place`: netem is there already, and
+/// stays whatever the spec, because taking a discipline away drops the frames it holds.
 #[must_use]
-pub fn egress(spec: &DirectionSpec, seed: u64) -> Option<Qdisc> {
-    if !is_plain(spec) {
+pub fn egress(spec: &DirectionSpec, seed: u64, in_place: bool) -> Option<Qdisc> {
+    if in_place || !is_plain(spec) {
         return Some(Qdisc::Netem(netem(spec, seed)));
     }
     spec.rate_bps.map(|rate_bps| Qdisc::Tbf(tbf(spec, rate_bps)))
@@ -45,7 +46,7 @@ fn netem(spec: &DirectionSpec, seed: u64) -> Netem {
     Netem {
         delay_ns: spec.delay_ns,
         jitter_ns: spec.jitter_ns,
-        distribution: spec.distribution.table().map(|table| table.to_vec()),
+        distribution: Some(spec.distribution.kernel_table()),
         limit: u32::try_from(spec.limit_frames()).unwrap_or(u32::MAX),
         loss,
         duplicate: spec.duplicate,
@@ -63,20 +64,23 @@ mod tests {
 
     #[test]
     fn a_perfect_link_keeps_the_default_discipline() {
-        assert_eq!(egress(&DirectionSpec::default(), 1), None);
+        assert_eq!(egress(&DirectionSpec::default(), 1, false), None);
+        // Where netem is in place it stays, without doing anything.
+        let Some(Qdisc::Netem(idle)) = egress(&DirectionSpec::default(), 1, true) else { panic!("not netem") };
+        assert_eq!((idle.delay_ns, idle.rate_bps, idle.limit), (0, None, 1000));
     }
 
     #[test]
     fn a_rate_alone_is_a_token_bucket_that_holds_the_longest_frame() {
         let spec = DirectionSpec { rate_bps: Some(1_000_000), limit: Some(10), ..DirectionSpec::default() };
         let expected = Tbf { rate_bps: 1_000_000, burst_bytes: 3028, limit_bytes: 15_140 };
-        assert_eq!(egress(&spec, 1), Some(Qdisc::Tbf(expected)));
+        assert_eq!(egress(&spec, 1, false), Some(Qdisc::Tbf(expected)));
     }
 
     #[test]
     fn a_delay_takes_netem_with_a_queue_that_holds_what_is_in_flight() {
         let spec = DirectionSpec { delay_ns: 50_000_000, rate_bps: Some(1_000_000_000), ..DirectionSpec::default() };
-        let Some(Qdisc::Netem(netem)) = egress(&spec, 7) else { panic!("not netem") };
+        let Some(Qdisc::Netem(netem)) = egress(&spec, 7, false) else { panic!("not netem") };
         assert!(u64::from(netem.limit) >= 1_000_000_000 / 8 / u64::from(FRAME_BYTES) / 20, "limit {}", netem.limit);
         assert_eq!((netem.delay_ns, netem.seed, netem.loss), (50_000_000, Some(7), None));
     }
@@ -84,7 +88,7 @@ mod tests {
     #[test]
     fn silence_is_the_loss_of_everything() {
         let spec = DirectionSpec { silent: true, ..DirectionSpec::default() };
-        let Some(Qdisc::Netem(netem)) = egress(&spec, 1) else { panic!("not netem") };
+        let Some(Qdisc::Netem(netem)) = egress(&spec, 1, false) else { panic!("not netem") };
         assert_eq!(netem.loss, Some(NetemLoss::Random(1.0)));
     }
 }

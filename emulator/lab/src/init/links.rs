@@ -7,21 +7,20 @@ use std::os::unix::net::UnixStream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Indexes, WIRE};
-use crate::control::{Backend, Direction, LinkChange, LinkService, LinkStatus};
+use crate::control::{Backend, Direction, LinkChange, LinkService, LinkStatus, Shaped};
 use crate::error::{LabError, Result};
+use crate::exec::MTU;
 use crate::exec::netns::Namespace;
 use crate::exec::offload;
 use crate::exec::process::{self, Program};
 use crate::exec::qdisc::{Netem, Qdisc};
-use crate::exec::rtnl::{Rtnl, VethEnd};
+use crate::exec::rtnl::{Counted, Rtnl, VethEnd};
 use crate::exec::shape;
 use crate::job::{Job, LinkJob, LinksBy};
 use crate::relay::spec::{DirectionChange, DirectionSpec};
 use crate::relay::{RelayClient, RelayConfig, RelayLink};
 use crate::rundir::RunDir;
 
-/// MTU of every interface of a lab.
-const MTU: u32 = 1500;
 /// Requests under way at once; more would overrun the buffer that the kernel's answers wait in.
 const PIPELINE: usize = 16;
 
@@ -51,6 +50,10 @@ struct Link {
     wire: Option<(Device, Device)>,
     up: Cell<bool>,
     specs: Cell<(DirectionSpec, DirectionSpec)>,
+    /// netem is at both ends, where it stays.
+    netem: Cell<bool>,
+    /// Frames that each end had sent before netem was there.
+    unshaped: Cell<(u64, u64)>,
     seed: u64,
 }
 
@@ -146,10 +149,26 @@ impl Links {
     }
 
     /// The state of one link, seen from `a`.
-    pub(super) fn show(&self, a: &str, b: &str) -> Result<LinkStatus> {
+    pub(super) async fn show(&self, a: &str, b: &str) -> Result<LinkStatus> {
         let (link, reversed) = self.find(a, b)?;
-        let status = link.status();
+        let mut status = link.status();
+        status.forward_counted = self.counted(link, &link.a, link.unshaped.get().0).await?;
+        status.backward_counted = self.counted(link, &link.b, link.unshaped.get().1).await?;
         Ok(if reversed { status.reversed() } else { status })
+    }
+
+    /// What was counted at an end; none where no discipline shapes there. The relay cannot be got around.
+    async fn counted(&self, link: &Link, device: &Device, unshaped: u64) -> Result<Option<Shaped>> {
+        if !link.netem.get() {
+            return Ok(None);
+        }
+        let Counted { left, shaped, dropped } = self.kernel_counts(device).await?;
+        Ok(Some(Shaped { shaped, dropped, bypassed: left.saturating_sub(unshaped + shaped) }))
+    }
+
+    async fn kernel_counts(&self, device: &Device) -> Result<Counted> {
+        let counted = self.route(&device.namespace)?.counted(device.index).await;
+        counted.map_err(LabError::netlink(format!("read the counters of {} of {}", device.interface, device.namespace)))
     }
 
     /// All links and the relay's CPU time, ns.
@@ -184,13 +203,23 @@ impl Links {
 
     /// Sets the queueing disciplines of a link without relay.
     async fn shape(&self, link: &Link, (forward, backward): (DirectionSpec, DirectionSpec)) -> Result<()> {
+        let impaired = !shape::is_plain(&forward) || !shape::is_plain(&backward);
+        let fresh = impaired && !link.netem.get();
+        let netem = link.netem.get() || impaired;
+        link.netem.set(netem);
         for (device, spec, seed) in [(&link.a, forward, link.seed), (&link.b, backward, !link.seed)] {
             let route = self.route(&device.namespace)?;
-            let done = match shape::egress(&spec, seed) {
+            let done = match shape::egress(&spec, seed, netem) {
                 Some(qdisc) => route.set_qdisc(device.index, &qdisc).await,
                 None => route.clear_qdisc(device.index).await,
             };
             done.map_err(LabError::netlink(format!("shape {} of {}", device.interface, device.namespace)))?;
+        }
+        if fresh {
+            // A new discipline counts from 0, its interface does not.
+            let before = |counted: Counted| counted.left.saturating_sub(counted.shaped);
+            let (a, b) = (self.kernel_counts(&link.a).await?, self.kernel_counts(&link.b).await?);
+            link.unshaped.set((before(a), before(b)));
         }
         Ok(())
     }
@@ -217,7 +246,15 @@ impl Links {
         self.route(&device.namespace)?.set_up(device.index, up).await.map_err(LabError::netlink(doing))
     }
 
-    fn route(&self, namespace: &str) -> Result<&Rtnl> {
+    /// The connection into a node's namespace, and the index of an interface there.
+    pub(super) fn way_into(&self, node: &str, interface: &str) -> Result<(&Rtnl, u32)> {
+        let devices = self.links.iter().flat_map(|link| [&link.a, &link.b]);
+        let device = devices.into_iter().find(|d| d.namespace == node && d.interface == interface);
+        let device = device.ok_or_else(|| LabError::Lab(format!("{node} has no interface {interface}")))?;
+        Ok((self.route(node)?, device.index))
+    }
+
+    pub(super) fn route(&self, namespace: &str) -> Result<&Rtnl> {
         let found = self.routes.iter().find(|(name, _)| name == namespace).map(|(_, route)| route);
         found.ok_or_else(|| LabError::Lab(format!("no namespace of {namespace}")))
     }
@@ -252,7 +289,8 @@ impl Link {
         let plain = shape::is_plain(&link.forward) && shape::is_plain(&link.backward);
         let service = match backend {
             Backend::Relay if !plain || job.all_relayed => LinkService::Relay,
-            Backend::Netem if !plain => LinkService::Netem,
+            // A discipline that is there from the beginning can be changed; one that comes later drops what waits.
+            Backend::Netem if !plain || job.all_relayed => LinkService::Netem,
             Backend::Netem | Backend::Relay => LinkService::Plain,
         };
         let mut device = |namespace: &str, interface: &str, address| Device {
@@ -281,6 +319,8 @@ impl Link {
             wire,
             up: Cell::new(true),
             specs: Cell::new((link.forward, link.backward)),
+            netem: Cell::new(service == LinkService::Netem),
+            unshaped: Cell::new((0, 0)),
             seed: job.seed.wrapping_add(u64::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         }
     }
@@ -318,6 +358,8 @@ impl Link {
             up: self.up.get(),
             forward,
             backward,
+            forward_counted: None,
+            backward_counted: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod calibrate;
 mod links;
 mod nodes;
+mod pods;
 mod server;
 
 use std::cell::{Cell, RefCell};
@@ -127,6 +128,9 @@ async fn build(job: Job, directory: RunDir) -> Result<Lab> {
     let since = Instant::now();
     let mut namespaces = namespaces;
     let links = Links::make(&job, &directory, &mut namespaces).await?;
+    pods::make_gateways(&job, &links, &namespaces).await?;
+    pods::configure(&job, &links, &namespaces).await?;
+    pods::point_to_dns(&job, &directory)?;
     record_phase(&phases, "links", since);
     let nodes = Nodes::new(&job);
     Ok(Lab {

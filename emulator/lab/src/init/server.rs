@@ -84,7 +84,7 @@ async fn answer(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
             }
         }
         Request::Link { a, b, change } => lab.links.change(&a, &b, *change).await.map(|()| Reply::Done),
-        Request::ShowLink { a, b } => Ok(Reply::Link { link: Box::new(lab.links.show(&a, &b)?) }),
+        Request::ShowLink { a, b } => Ok(Reply::Link { link: Box::new(lab.links.show(&a, &b).await?) }),
         Request::Node { node, action } => nodes::act(lab, &node, action).await.map(|()| Reply::Done),
         Request::Inject { node, port, pdus } => inject(lab, &node, &port, &pdus).map(|()| Reply::Done),
         Request::InjectStream { node, port, pdus, spacing_us } => {

@@ -79,6 +79,34 @@ impl Record {
     }
 }
 
+/// A recorded frame where it was read, without a copy of anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Kernel stamp, `CLOCK_MONOTONIC` ns.
+    pub at_ns: u64,
+    /// Place of the port in [`Header::ports`].
+    pub port: u16,
+    /// The node sent it; else it received it.
+    pub sent: bool,
+    /// The whole Ethernet frame.
+    pub frame: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// The PDU: what follows the Ethernet header.
+    #[must_use]
+    pub fn pdu(&self) -> &[u8] {
+        self.frame.get(ETHERNET_HEADER..).unwrap_or_default()
+    }
+
+    /// A copy that stands for itself.
+    #[must_use]
+    pub fn record(&self, at: &RecordedPort) -> Record {
+        let (node, port) = (at.node.clone(), at.port.clone());
+        Record { at_ns: self.at_ns, node, port, sent: self.sent, frame: self.frame.to_vec() }
+    }
+}
+
 /// Which records are wanted. The default is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -95,7 +123,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn takes(&self, at_ns: u64, port: &RecordedPort, sent: bool) -> bool {
+    /// Whether a record of this stamp, port and direction is one of them.
+    #[must_use]
+    pub fn takes(&self, at_ns: u64, port: &RecordedPort, sent: bool) -> bool {
         self.node.as_ref().is_none_or(|node| *node == port.node)
             && self.port.as_ref().is_none_or(|wanted| *wanted == port.port)
             && self.sent.is_none_or(|wanted| wanted == sent)
@@ -114,8 +144,8 @@ fn encode_head(length: u16, port: u16, sent: bool, at_ns: u64) -> [u8; RECORD_HE
     head
 }
 
-fn decode_head(head: &[u8; RECORD_HEADER]) -> (usize, usize, bool, u64) {
-    let word = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+fn decode_head(head: &[u8; RECORD_HEADER]) -> (u16, u16, bool, u64) {
+    let word = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
     let mut stamp = [0; 8];
     stamp.copy_from_slice(&head[5..13]);
     (word(0), word(2), head[4] & SENT != 0, u64::from_le_bytes(stamp))

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{Header, RECORD_HEADER, Record, Wanted, decode_head, header_path, segment_path};
+use super::{Entry, Header, RECORD_HEADER, Record, RecordedPort, Wanted, decode_head, header_path, segment_path};
 use crate::error::{LabError, Result};
 
 /// A recording that is being read, while it grows too.
@@ -51,7 +51,7 @@ impl Recording {
     /// When the recording cannot be read.
     pub fn skip_to_end(&mut self) -> Result<()> {
         // Record by record, because the end of the file may lie within one that is being written.
-        self.each(&Wanted { until_ns: Some(0), ..Wanted::default() }, |_| {})
+        self.each(&Wanted { until_ns: Some(0), ..Wanted::default() }, |_, _| {})
     }
 
     /// The wanted records written since the last reading, in the order of their stamps.
@@ -60,12 +60,16 @@ impl Recording {
     /// When the recording cannot be read.
     pub fn read(&mut self, wanted: &Wanted) -> Result<Vec<Record>> {
         let mut records = Vec::new();
-        self.each(wanted, |record| records.push(record))?;
+        self.each(wanted, |at, entry| records.push(entry.record(at)))?;
         records.sort_by_key(|record| record.at_ns);
         Ok(records)
     }
 
-    fn each(&mut self, wanted: &Wanted, mut tell: impl FnMut(Record)) -> Result<()> {
+    /// Tells the wanted records written since the last reading, each with its port, as they were recorded.
+    ///
+    /// # Errors
+    /// When the recording cannot be read.
+    pub fn each(&mut self, wanted: &Wanted, mut tell: impl FnMut(&RecordedPort, Entry<'_>)) -> Result<()> {
         loop {
             // The next segment begins after this one is complete, so it has to be looked for before this one's end is.
             let next = self.next_segment()?;
@@ -88,7 +92,7 @@ impl Recording {
         }
     }
 
-    fn rest_of_segment(&mut self, wanted: &Wanted, tell: &mut impl FnMut(Record)) -> Result<()> {
+    fn rest_of_segment(&mut self, wanted: &Wanted, tell: &mut impl FnMut(&RecordedPort, Entry<'_>)) -> Result<()> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(self.position)).map_err(|e| self.unreadable(e))?;
         let mut reader = BufReader::with_capacity(1 << 18, file);
@@ -99,15 +103,14 @@ impl Recording {
                 return Ok(());
             }
             let (length, port, sent, at_ns) = decode_head(&head);
-            frame.resize(length, 0);
+            frame.resize(usize::from(length), 0);
             if !filled(&mut reader, &mut frame).map_err(|e| self.unreadable(e))? {
                 return Ok(());
             }
-            self.position += (RECORD_HEADER + length) as u64;
-            let Some(port) = self.header.ports.get(port) else { continue };
-            if wanted.takes(at_ns, port, sent) {
-                let (node, port) = (port.node.clone(), port.port.clone());
-                tell(Record { at_ns, node, port, sent, frame: frame.clone() });
+            self.position += (RECORD_HEADER + frame.len()) as u64;
+            let Some(at) = self.header.ports.get(usize::from(port)) else { continue };
+            if wanted.takes(at_ns, at, sent) {
+                tell(at, Entry { at_ns, port, sent, frame: &frame });
             }
         }
     }

@@ -47,6 +47,24 @@ impl Distribution {
         }
     }
 
+    /// Standard deviation of what the table holds, in units of the jitter.
+    #[must_use]
+    pub fn deviation_of_table(self) -> f64 {
+        let table = self.kernel_table();
+        let moment = |power: i32, around: f64| {
+            table.iter().map(|&v| (f64::from(v) / SCALE - around).powi(power)).sum::<f64>() / table.len() as f64
+        };
+        moment(2, moment(1, 0.0)).sqrt()
+    }
+
+    /// The table that has the kernel draw from this distribution. Uniform too: a kernel that was given a table keeps it
+    /// until it is given another one, whatever else is changed.
+    #[must_use]
+    pub fn kernel_table(self) -> Vec<i16> {
+        let uniform = || (0..TABLE_LEN).map(|i| ((2.0 * midpoint(i) - 1.0) * SCALE).round() as i16).collect();
+        self.table().map_or_else(uniform, |table| table.to_vec())
+    }
+
     /// The deviation for a random number, in nanoseconds, for a jitter in nanoseconds.
     #[must_use]
     pub fn deviation(self, random: u64, jitter_ns: u64) -> i64 {
@@ -136,6 +154,14 @@ mod tests {
             assert!(table[TABLE_LEN / 2] < 0, "{distribution:?} median is below the mean");
             assert!(table.windows(2).all(|w| w[0] <= w[1]), "{distribution:?} is monotone");
         }
+    }
+
+    #[test]
+    fn the_kernels_uniform_table_spans_one_jitter_either_way() {
+        let table = Distribution::Uniform.kernel_table();
+        assert_eq!((table.len(), table[0], table[TABLE_LEN - 1]), (TABLE_LEN, -8190, 8190));
+        assert!(table.windows(2).all(|w| (3..=5).contains(&(w[1] - w[0]))));
+        assert_eq!(Distribution::Normal.kernel_table(), Distribution::Normal.table().expect("has one").to_vec());
     }
 
     #[test]

@@ -20,13 +20,20 @@ pub const NAMESPACE_COUNT: usize = 6;
 pub struct Entry {
     namespaces: [OwnedFd; NAMESPACE_COUNT],
     node: String,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Entry {
     /// Takes the namespaces as `lab-init` hands them out.
     #[must_use]
     pub fn new(node: &str, namespaces: [OwnedFd; NAMESPACE_COUNT]) -> Self {
-        Self { namespaces, node: node.to_owned() }
+        Self { namespaces, node: node.to_owned(), variables: Vec::new() }
+    }
+
+    /// What programs in the node find in their environment, beside `DAMC_NODE`.
+    #[must_use]
+    pub fn with_variables(self, variables: Vec<(&'static str, String)>) -> Self {
+        Self { variables, ..self }
     }
 
     /// Enters and runs `argv`; returns its exit code, 128 + number for a signal. The calling process must have a single
@@ -48,6 +55,7 @@ impl Entry {
         }
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]).env("DAMC_NODE", &self.node);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let node = self.node.clone();
         // SAFETY: only system calls between fork and exec; `node` was allocated before.
         unsafe {

@@ -79,7 +79,7 @@ const NICE: i32 = -10;
 
 /// Prefers the lab's processes, which are short at work and whose lateness would be taken for the network's. Without the
 /// permission (root's) the lab takes its turn like everybody else.
-fn go_first() {
+pub(crate) fn go_first() {
     // SAFETY: no memory is involved; the call sets this process's own nice value, which its children inherit.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }

@@ -17,11 +17,12 @@ use super::{MAX_NODES, MAX_SERVICES, Node, Qos, Service, Topology};
 
 const TOP_KEYS: [&str; 8] = ["name", "domain", "defaults", "nodes", "links", "licences", "qos", "events"];
 const NODE_KEYS: [&str; 6] = ["kind", "services", "transit", "overload", "exec", "position"];
+const SERVICE_KEYS: [&str; 9] = ["prefix", "pool", "weight", "run", "env", "cwd", "ready", "within", "restart"];
 const ID_RULE: &str = "1 to 32 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
 const NAME_RULE: &str = "a name is written /shop/cart: components of 1 to 64 of A-Z, a-z, 0-9, '.', '_', '~' and '-'";
 
 /// Keys that are understood and not acted upon yet.
-const PENDING: [&str; 3] = ["exec", "run", "events"];
+const PENDING: [&str; 2] = ["exec", "events"];
 
 /// Reads a whole file: the topology, and the places that ask for what is not available yet.
 pub(super) fn topology(source: &str) -> Result<(Topology, Vec<Mistake>), Vec<Mistake>> {
@@ -192,7 +193,7 @@ impl Reader<'_> {
         }
     }
 
-    fn command(&mut self, value: &Yaml, what: &str) -> Option<Vec<String>> {
+    pub(super) fn command(&mut self, value: &Yaml, what: &str) -> Option<Vec<String>> {
         let help = "write the program and its arguments as a list, such as [python3, -m, http.server, \"8080\"]";
         let parts = self.list(value, what, help);
         let words: Vec<_> = parts.iter().filter_map(|part| self.scalar_text(part, what, help)).collect();
@@ -360,7 +361,7 @@ impl Reader<'_> {
     }
 
     fn service(&mut self, value: &Yaml) -> Option<Service> {
-        let fields = self.fields(value, "a service", &["prefix", "pool", "weight", "run"])?;
+        let fields = self.fields(value, "a service", &SERVICE_KEYS)?;
         let prefix = match fields.get("prefix") {
             Some(prefix) => self.name(prefix, "prefix"),
             None => {
@@ -370,7 +371,7 @@ impl Reader<'_> {
         };
         let pool = fields.get("pool").and_then(|pool| self.name(pool, "pool"));
         let weight = fields.get("weight").and_then(|weight| self.number(weight, "weight", 1, u32::from(u16::MAX)));
-        let run = fields.get("run").and_then(|run| self.command(run, "run"));
+        let run = self.run(&fields);
         let weight = weight.and_then(|weight| u16::try_from(weight).ok()).unwrap_or(1);
         Some(Service { prefix: prefix?, pool, weight, run })
     }

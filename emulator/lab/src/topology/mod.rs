@@ -4,9 +4,11 @@
 //! there are, each with place and remedy.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use damc_mgmt::config::Thresholds;
+pub use damc_mgmt::config::{Ready, Restart};
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
 
@@ -18,6 +20,7 @@ mod document;
 mod link;
 mod measure;
 pub mod mistake;
+mod program;
 pub mod schema;
 mod timeline;
 pub mod unit;
@@ -50,6 +53,8 @@ pub struct Topology {
     licences: BTreeMap<NodeId, BTreeSet<Name>>,
     qos: Qos,
     events: Vec<TimelineEvent>,
+    /// Folder of the file, where it came from one.
+    folder: Option<PathBuf>,
 }
 
 /// A node.
@@ -80,8 +85,25 @@ pub struct Service {
     pub pool: Option<Name>,
     /// Its share in the pool.
     pub weight: u16,
-    /// The program that serves it: command and arguments. None: the built-in service.
-    pub run: Option<Vec<String>>,
+    /// The program that serves it. None: the built-in service.
+    pub run: Option<Run>,
+}
+
+/// A program that serves a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Command and arguments.
+    pub argv: Vec<String>,
+    /// Variables.
+    pub env: BTreeMap<String, String>,
+    /// Working directory, from the folder of the topology file on. None: that folder.
+    pub cwd: Option<String>,
+    /// When it is ready.
+    pub ready: Ready,
+    /// How long that may take, ns.
+    pub within_ns: u64,
+    /// What follows its end.
+    pub restart: Restart,
 }
 
 /// A link. It is written once; each direction has its own properties.
@@ -221,6 +243,19 @@ impl NodeEvent {
 }
 
 impl Topology {
+    /// Takes note of where the file lies: its programs are looked for from there.
+    fn lying_beside(mut self, path: &Path) -> Self {
+        self.folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+        self
+    }
+
+    /// Working directory of a program: absolute where the file's own place is known.
+    #[must_use]
+    pub fn directory_of(&self, run: &Run) -> PathBuf {
+        let folder = self.folder.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
+        run.cwd.as_ref().map_or_else(|| folder.clone(), |cwd| folder.join(cwd))
+    }
+
     /// Name of the topology, and of its lab unless told otherwise.
     #[must_use]
     pub fn name(&self) -> &NodeId {
@@ -273,6 +308,14 @@ impl Topology {
         &self.qos
     }
 
+    /// The longest that a program may take to be ready.
+    #[must_use]
+    pub fn longest_start(&self) -> Duration {
+        let services = self.nodes.values().flat_map(|node| &node.services);
+        let longest = services.filter_map(|service| Some(service.run.as_ref()?.within_ns)).max();
+        Duration::from_nanos(longest.unwrap_or(0))
+    }
+
     /// The timeline, in time order.
     #[must_use]
     pub fn events(&self) -> &[TimelineEvent] {
@@ -286,7 +329,7 @@ impl Topology {
 /// All mistakes of the file.
 pub fn load(path: &Path) -> Result<Topology, Mistakes> {
     let (file, source) = read_named(path)?;
-    parse(&file, &source)
+    parse(&file, &source).map(|topology| topology.lying_beside(path))
 }
 
 /// Reads and checks a topology file that is to be brought up: what this version describes but cannot do yet counts as a
@@ -297,7 +340,7 @@ pub fn load(path: &Path) -> Result<Topology, Mistakes> {
 pub fn load_runnable(path: &Path) -> Result<Topology, Mistakes> {
     let (file, source) = read_named(path)?;
     let (topology, pending) = decode::topology(&source).map_err(|mistakes| Mistakes::new(&file, &source, mistakes))?;
-    if pending.is_empty() { Ok(topology) } else { Err(Mistakes::new(&file, &source, pending)) }
+    if pending.is_empty() { Ok(topology.lying_beside(path)) } else { Err(Mistakes::new(&file, &source, pending)) }
 }
 
 fn read_named(path: &Path) -> Result<(String, String), Mistakes> {

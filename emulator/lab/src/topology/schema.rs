@@ -102,8 +102,60 @@ struct Service {
     pool: Option<Name>,
     /// Its share in the pool.
     weight: Option<u16>,
-    /// The program that serves it.
+    /// The program that serves it: command and arguments, with {name}, {address}, {host} and {domain} for the service's.
     run: Option<Vec<Word>>,
+    /// Variables of the program.
+    env: Option<BTreeMap<String, Word>>,
+    /// Working directory of the program, from the folder of this file on; that folder where nothing is said.
+    cwd: Option<String>,
+    /// When the program is ready; only then is the service announced. At its start where nothing is said.
+    ready: Option<Ready>,
+    /// How long that may take; 15s where nothing is said.
+    within: Option<Time>,
+    /// What follows the program's end; always where nothing is said.
+    restart: Option<Restart>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Ready {
+    /// Something listens on a TCP port.
+    Port(ReadyPort),
+    /// A path is answered.
+    Http(ReadyHttp),
+    /// It has printed a line.
+    Line(ReadyLine),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ReadyPort {
+    /// TCP port.
+    port: u16,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ReadyHttp {
+    /// Path that is answered with a status of 200 to 399.
+    http: String,
+    /// TCP port.
+    port: u16,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ReadyLine {
+    /// What the line contains.
+    line: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Restart {
+    Always,
+    OnFailure,
+    Never,
 }
 
 /// A word of a command.

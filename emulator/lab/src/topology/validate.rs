@@ -49,6 +49,7 @@ impl Draft<'_> {
             licences,
             qos: self.qos.value,
             events: self.events,
+            folder: None,
         }
     }
 }

@@ -32,11 +32,16 @@ pub fn missing_permission() -> Option<String> {
 
 /// Runs a test on a thread of its own, which is given up when it takes too long.
 pub fn within_deadline(name: &str, test: Test) -> Result<(), Failed> {
+    within(DEADLINE, name, test)
+}
+
+/// The same with another deadline.
+pub fn within(deadline: Duration, name: &str, test: Test) -> Result<(), Failed> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(test()));
-    match receiver.recv_timeout(DEADLINE) {
+    match receiver.recv_timeout(deadline) {
         Ok(outcome) => outcome,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("{name} took longer than {DEADLINE:?}").into()),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("{name} took longer than {deadline:?}").into()),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(format!("{name} panicked").into()),
     }
 }
@@ -76,12 +81,14 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
     Job {
         lab: lab.to_owned(),
         topology: lab.to_owned(),
+        domain: "example".to_owned(),
         seed: 1,
         links_by: LinksBy::Auto,
         all_relayed: false,
         program: std::env::current_exe().expect("a running program has a path"),
         began_at_ns: damc_link::monotonic_now(),
         record_bytes: 16 << 20,
+        record_every_ms: 4,
         ready_within_ms: 10_000,
         nodes: nodes.iter().map(node).collect(),
         links: links.collect(),

@@ -15,6 +15,8 @@ pub(crate) enum Task {
     Invoke { invocation: u64, source: String, method: String },
     /// Examine yourself.
     SelfTest { task: u64 },
+    /// Kill your program as a fault would.
+    Kill,
 }
 
 /// From the process to the agent.
@@ -27,6 +29,8 @@ pub(crate) enum Answer {
     Done { invocation: u64 },
     /// No result; the detail follows the head.
     Failed { invocation: u64, reason: u8 },
+    /// The program that served has ended, or was given up; the last it said.
+    Ended { status: String, again: bool, said: Vec<String> },
     /// What the self-test found.
     Report { task: u64, healthy: bool, load_ppm: u32, served: u64, self_test_ns: u64 },
 }
@@ -70,13 +74,27 @@ impl Channel {
         Self { fd }
     }
 
-    /// Sends a head and a payload. Never blocks; a full buffer is an error.
+    /// Sends a head and a payload. Never blocks; a full buffer is an error. For the agent, which serves others too.
     pub(crate) fn send(&self, head: &impl Serialize, payload: &[u8]) -> io::Result<()> {
+        self.put(head, payload, MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// Sends a head and a payload when there is room. For the side that answers: the agent always reads.
+    pub(crate) fn deliver(&self, head: &impl Serialize, payload: &[u8]) -> io::Result<()> {
+        self.put(head, payload, MsgFlags::empty())
+    }
+
+    fn put(&self, head: &impl Serialize, payload: &[u8], flags: MsgFlags) -> io::Result<()> {
         let mut message = serde_json::to_vec(head)?;
         message.push(END_OF_HEAD);
         message.extend_from_slice(payload);
-        send(self.fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)?;
-        Ok(())
+        loop {
+            match send(self.fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL | flags) {
+                Ok(_) => return Ok(()),
+                Err(nix::Error::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 
     /// Takes the next message. Never blocks.

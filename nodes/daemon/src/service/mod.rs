@@ -3,10 +3,13 @@
 //! Agent and process talk over a `SOCK_SEQPACKET` pair, which the process finds as its standard input: message borders
 //! are kept, and its end is the other side's death, at once.
 
+mod calls;
 mod channel;
 mod method;
 mod process;
+mod program;
 mod supervisor;
 
 pub(crate) use process::run;
+pub(crate) use program::become_program;
 pub(crate) use supervisor::{ServiceEvent, Supervisor};

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use damc_mgmt::config::RunConfig;
+use damc_mgmt::view::{ServiceView, ServicesView};
 use damc_wire::message::TaskReport;
 use damc_wire::{Name, RefusalReason, Timestamp};
 
 use super::channel::{Answer, Channel, Incoming, Task};
+use super::program::{self, Identity};
 
 /// First wait before a restart; doubles with every death that follows soon.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -52,8 +56,11 @@ pub(crate) enum ServiceEvent {
 }
 
 /// The services of a pod.
-#[derive(Default)]
 pub(crate) struct Supervisor {
+    node: String,
+    domain: String,
+    /// The pod's signing key, for programs that announce.
+    key: PathBuf,
     services: BTreeMap<u64, Service>,
     next_key: u64,
     events: Vec<ServiceEvent>,
@@ -65,6 +72,22 @@ struct Service {
     weight: u16,
     state: State,
     backoff: Duration,
+    /// What serves it; none: this very program.
+    run: Option<RunConfig>,
+    starts: u32,
+    ended: Option<String>,
+    /// The last its program printed before that.
+    said: Vec<String>,
+    /// Its program said that it is not to come back.
+    over: bool,
+}
+
+/// What does the work of a service.
+enum Worker {
+    /// A process of ours.
+    Process(Child),
+    /// A thread with a program; it ends when its channel does.
+    Program,
 }
 
 enum State {
@@ -73,7 +96,7 @@ enum State {
     /// Will be started.
     Waiting(Timestamp),
     Running {
-        child: Child,
+        worker: Worker,
         channel: Channel,
         since: Timestamp,
         ready: bool,
@@ -81,11 +104,59 @@ enum State {
 }
 
 impl Supervisor {
+    /// No service yet.
+    pub(crate) fn new(node: String, domain: String, key: PathBuf) -> Self {
+        Self { node, domain, key, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
+    }
+
+    /// Has a program serve a service from its next start on.
+    pub(crate) fn set_program(&mut self, key: u64, run: Option<RunConfig>) {
+        if let Some(service) = self.services.get_mut(&key) {
+            service.run = run;
+        }
+    }
+
+    /// `/services`.
+    pub(crate) fn view(&self, now: Timestamp) -> ServicesView {
+        let row = |service: &Service| ServiceView {
+            prefix: service.prefix.to_string(),
+            state: match service.state {
+                State::Stopped => "stopped",
+                State::Waiting(_) => "waiting",
+                State::Running { ready: false, .. } => "starting",
+                State::Running { ready: true, .. } => "ready",
+            }
+            .to_owned(),
+            program: service.run.as_ref().map_or_else(|| "built-in".to_owned(), |run| run.argv.join(" ")),
+            starts: service.starts,
+            ended: service.ended.clone(),
+            said: service.said.clone(),
+            next_start_ms: match service.state {
+                State::Waiting(at) => Some(u64::try_from(at.since(now).as_millis()).unwrap_or(u64::MAX)),
+                _ => None,
+            },
+        };
+        let mut services: Vec<_> = self.services.values().map(row).collect();
+        services.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        ServicesView { node: self.node.clone(), services }
+    }
+
     /// Starts a service, known or new; no effect where it runs.
     pub(crate) fn start(&mut self, now: Timestamp, prefix: Name, pool: Option<Name>, weight: Option<u16>) -> u64 {
         let key = self.key_of(&prefix).unwrap_or_else(|| {
             self.next_key += 1;
-            let service = Service { prefix, pool: None, weight: 1, state: State::Stopped, backoff: FIRST_BACKOFF };
+            let service = Service {
+                prefix,
+                pool: None,
+                weight: 1,
+                state: State::Stopped,
+                backoff: FIRST_BACKOFF,
+                run: None,
+                starts: 0,
+                ended: None,
+                said: Vec::new(),
+                over: false,
+            };
             self.services.insert(self.next_key, service);
             self.next_key
         });
@@ -112,7 +183,8 @@ impl Supervisor {
         let service = self.key_of(prefix).and_then(|key| self.services.get_mut(&key));
         match service.map(|s| &mut s.state) {
             // What follows is what follows every death: the channel ends.
-            Some(State::Running { child, .. }) => child.kill().is_ok(),
+            Some(State::Running { worker: Worker::Process(child), .. }) => child.kill().is_ok(),
+            Some(State::Running { worker: Worker::Program, channel, .. }) => channel.send(&Task::Kill, &[]).is_ok(),
             _ => false,
         }
     }
@@ -168,6 +240,12 @@ impl Supervisor {
             let event = match channel.receive() {
                 Incoming::Nothing => return,
                 Incoming::Gone => return self.bury(now, key),
+                Incoming::Message(Answer::Ended { status, again, said }, _) => {
+                    service.ended = Some(status);
+                    service.said = said;
+                    service.over = !again;
+                    continue;
+                }
                 Incoming::Message(Answer::Ready, _) => {
                     *ready = true;
                     let (prefix, pool) = (service.prefix.clone(), service.pool.clone());
@@ -210,10 +288,28 @@ impl Supervisor {
     /// Starts the process; false where that failed and has to be tried again.
     fn launch(&mut self, now: Timestamp, key: u64) -> bool {
         let Some(service) = self.services.get_mut(&key) else { return false };
-        match spawn(&service.prefix) {
-            Ok((child, channel)) => {
-                tracing::info!(prefix = %service.prefix, pid = child.id(), "service process started");
-                service.state = State::Running { child, channel, since: now, ready: false };
+        service.starts += 1;
+        service.over = false;
+        let started = match &service.run {
+            None => spawn(&service.prefix).map(|(child, channel)| (Worker::Process(child), channel)),
+            Some(run) => {
+                let (prefix, pool) = (service.prefix.clone(), service.pool.clone());
+                let identity = Identity {
+                    node: self.node.clone(),
+                    domain: self.domain.clone(),
+                    key: self.key.clone(),
+                    prefix,
+                    pool,
+                };
+                program::start(identity, run.clone()).map(|channel| (Worker::Program, channel))
+            }
+        };
+        match started {
+            Ok((worker, channel)) => {
+                if let Worker::Process(child) = &worker {
+                    tracing::info!(prefix = %service.prefix, pid = child.id(), "service process started");
+                }
+                service.state = State::Running { worker, channel, since: now, ready: false };
                 true
             }
             Err(e) => {
@@ -228,13 +324,22 @@ impl Supervisor {
     fn bury(&mut self, now: Timestamp, key: u64) {
         let Some(service) = self.services.get_mut(&key) else { return };
         let state = std::mem::replace(&mut service.state, State::Stopped);
-        let State::Running { child, since, ready, .. } = state else { return };
-        let status = reap(child);
+        let State::Running { worker, since, ready, .. } = state else { return };
+        let status = match worker {
+            Worker::Process(child) => reap(child),
+            Worker::Program => service.ended.clone().unwrap_or_else(|| "it was ended".to_owned()),
+        };
+        service.ended = Some(status.clone());
         if now.since(since) >= LONG_LIFE {
             service.backoff = FIRST_BACKOFF;
         }
-        tracing::warn!(prefix = %service.prefix, wait = ?service.backoff, "service process ended: {status}; restarting");
-        service.retry(now);
+        if service.over {
+            tracing::info!(prefix = %service.prefix, "service ended: {status}; it is not to be started again");
+        } else {
+            let (wait, starts) = (service.backoff, service.starts);
+            tracing::warn!(prefix = %service.prefix, ?wait, starts, "service process ended: {status}; restarting");
+            service.retry(now);
+        }
         if ready {
             let prefix = service.prefix.clone();
             self.events.push(ServiceEvent::Down { prefix });
@@ -244,8 +349,14 @@ impl Supervisor {
     /// Ends a service that is not to come back.
     fn end(&mut self, key: u64) {
         let Some(service) = self.services.get_mut(&key) else { return };
-        if let State::Running { child, ready, .. } = std::mem::replace(&mut service.state, State::Stopped) {
-            tracing::info!(prefix = %service.prefix, "service process stopped: {}", reap(child));
+        if let State::Running { worker, ready, .. } = std::mem::replace(&mut service.state, State::Stopped) {
+            match worker {
+                Worker::Process(child) => {
+                    tracing::info!(prefix = %service.prefix, "service process stopped: {}", reap(child));
+                }
+                // With its channel the thread ends, and the program with it.
+                Worker::Program => tracing::info!(prefix = %service.prefix, "service stopped"),
+            }
             if ready {
                 let prefix = service.prefix.clone();
                 self.events.push(ServiceEvent::Down { prefix });

@@ -69,7 +69,7 @@ pub fn configurations(
         node.ports.push(PortConfig { name: b.to_owned(), interface, cost: 1, peer_role });
     }
     for (pod, prefixes) in services {
-        let service = |prefix: &&str| ServiceConfig { prefix: (*prefix).to_owned(), pool: None, weight: 1 };
+        let service = |prefix: &&str| ServiceConfig { prefix: (*prefix).to_owned(), pool: None, weight: 1, run: None };
         nodes.get_mut(*pod).unwrap().services = prefixes.iter().map(service).collect();
         let licence: Vec<String> = prefixes.iter().map(|p| (*p).to_owned()).collect();
         for spa in nodes.values_mut().filter(|n| n.role == "spa") {
@@ -102,6 +102,7 @@ pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
         licences: BTreeMap::new(),
         thresholds: BTreeMap::new(),
         transit: false,
+        gateway: None,
         pools: Vec::new(),
     }
 }

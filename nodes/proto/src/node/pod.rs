@@ -241,6 +241,7 @@ impl Pod {
             | Order::RevokeLicence { .. }
             | Order::AddLicence { .. }
             | Order::Probe
+            | Order::Announce { .. }
             | Order::QueryPath { .. } => {}
         }
     }

@@ -1,9 +1,11 @@
 //! Service Gateway: a router with pods and an SPA beside it. Registers what its pods announce.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
 use damc_trust::SignatureMemory;
+use damc_wire::message::Announce;
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Role, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::adjacency::Received;
 use crate::auth::registrar::{Action, Announcer, Directory, Holder, Registrar};
 use crate::context::{ConfigError, Context};
-use crate::io::{Admission, Input, Machine, Outbox, Output, PortId};
+use crate::io::{APART, Admission, FibOp, Input, Machine, Order, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::nack::{Nacks, refusal_for};
 use crate::qos::agent::QosAgent;
@@ -24,8 +26,13 @@ pub struct Sg {
     registrar: Registrar,
     qos: QosAgent,
     nacks: Nacks,
+    /// Announcements that came by [`Order::Announce`], by port and request, with their handles.
+    asked: BTreeMap<(PortId, u64), u64>,
     out: Outbox,
 }
+
+/// Announcements beside the adjacency that wait for their outcome at one time.
+const ASKED_LIMIT: usize = 1024;
 
 /// The LSDB as the registrar reads it.
 struct Elsewhere<'a> {
@@ -55,6 +62,7 @@ impl Sg {
             qos: QosAgent::new(context.clone(), seed.rotate_left(32), now),
             nacks: Nacks::new(context.node.clone()),
             router: Router::new(context, seed, now),
+            asked: BTreeMap::new(),
             out: Outbox::default(),
         })
     }
@@ -121,15 +129,59 @@ impl Sg {
     fn perform(&mut self, now: Timestamp, action: Action) {
         let out = &mut self.out;
         match action {
+            Action::Send { port, message: Message::AnnounceReply(reply) } if reply.request >= APART => {
+                // Nobody may have waited: a copy was answered already, or the caller has gone.
+                if let Some(handle) = self.asked.remove(&(port, reply.request)) {
+                    out.push(Output::Announced { handle, reply: Some(reply) });
+                }
+            }
             Action::Send { port, message } => {
                 self.router.send(now, port, message, out);
             }
             Action::Originate(claim) => self.router.originate_prefix(now, claim, out),
             Action::Withdraw { prefix, pod } => self.router.withdraw_prefix(now, &prefix, &pod, out),
-            Action::Admit { port, sources } => self.router.set_admission(port, Admission::Sources(sources), out),
+            Action::Admit { port, sources, pools } => {
+                self.router.set_admission(port, Admission::Sources(sources), out);
+                out.push(Output::Fib(vec![FibOp::Pools { port, members: pools }]));
+            }
             Action::Event(event) => out.event(event),
             Action::Dropped { port, reason } => out.dropped(Some(port), reason),
         }
+    }
+
+    /// Class 1 beside the adjacency: the pod's own words, checked like those that come by it.
+    fn announce(&mut self, now: Timestamp, handle: u64, announce: Announce) {
+        let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
+        let mut neighbours = ports.filter_map(|port| Some((port, self.router.neighbour(port)?)));
+        let pod = neighbours.find(|(_, n)| n.role == Role::Pod && n.node == announce.pod);
+        let Some((port, pod)) = pod.filter(|_| announce.request >= APART && self.asked.len() < ASKED_LIMIT) else {
+            return self.out.push(Output::Announced { handle, reply: None });
+        };
+        let from = Announcer {
+            port,
+            pod: pod.node.clone(),
+            certificate: pod.certificate.clone(),
+            own_session: pod.own_session,
+        };
+        let key = (port, announce.request);
+        self.asked.insert(key, handle);
+        let own = self.router.context().node.clone();
+        let before = self.registrar.dropped_announcements();
+        self.registrar.handle_announce(now, &from, announce, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
+        if self.registrar.dropped_announcements() != before {
+            // Old words, or of another session: they get no reply by any way.
+            self.settle(now);
+            if self.asked.remove(&key).is_some() {
+                self.out.push(Output::Announced { handle, reply: None });
+            }
+        }
+    }
+
+    /// Pods with an adjacency, each with the SG's session: what announcements are tied to.
+    fn sessions(&self) -> BTreeMap<String, u64> {
+        let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
+        let pods = ports.filter_map(|port| self.router.neighbour(port)).filter(|n| n.role == Role::Pod);
+        pods.map(|n| (n.node.to_string(), n.own_session)).collect()
     }
 
     fn handle_undeliverable(&mut self, now: Timestamp, port: Option<PortId>, reason: DropReason, pdu: &[u8]) {
@@ -157,6 +209,7 @@ impl Machine for Sg {
                 self.qos.handle_timeout(now, &mut self.router, &mut self.out);
             }
             Input::Order(order) if self.qos.handle_order(now, &order, &mut self.router, &mut self.out) => {}
+            Input::Order(Order::Announce { handle, announce }) => self.announce(now, handle, *announce),
             Input::Order(order) => self.router.handle(now, Input::Order(order), &mut self.out),
             other => self.router.handle(now, other, &mut self.out),
         }
@@ -178,6 +231,7 @@ impl Machine for Sg {
     fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
         match what {
             "policies" => serde_json::to_value(self.qos.view(now)).ok(),
+            "sessions" => serde_json::to_value(self.sessions()).ok(),
             "announcements" => serde_json::to_value(self.registrar.view()).ok(),
             "protocol" => {
                 let mut counters = self.router.counters();

@@ -313,7 +313,7 @@ impl Bench {
                 self.steps.push(Step::Purged(prefix.clone()));
                 assert!(self.advertised.remove(&(prefix, pod)).is_some(), "purged what was not advertised");
             }
-            registrar::Action::Admit { port, sources } => {
+            registrar::Action::Admit { port, sources, .. } => {
                 self.admitted.insert(port, sources);
             }
             registrar::Action::Event(event) => {

@@ -10,7 +10,7 @@ mod trust;
 
 use crate::cursor::{Fields, Tlvs, Writer};
 use crate::error::DecodeError;
-use crate::message::Message;
+use crate::message::{Message, Packet};
 use crate::registry::{MessageType, TlvType};
 
 pub(crate) use data::REQUEST as DATA_REQUEST;
@@ -47,6 +47,7 @@ pub(crate) fn put_message(m: &Message, w: &mut Writer) {
         Message::Nack(m) => w.item(TlvType::Body, m),
         Message::PathQuery(m) => m.put(w),
         Message::PathReply(m) => m.put(w),
+        Message::Packet(m) => w.tlv(TlvType::Payload, |w| w.bytes(&m.inner)),
     }
 }
 
@@ -78,6 +79,7 @@ pub(crate) fn take_message(t: MessageType, tlvs: &mut Tlvs<'_>) -> Result<Messag
         MessageType::Nack => Message::Nack(tlvs.item(TlvType::Body)?),
         MessageType::PathQuery => Message::PathQuery(signed::take(tlvs)?),
         MessageType::PathReply => Message::PathReply(signed::take(tlvs)?),
+        MessageType::Packet => Message::Packet(Packet { inner: tlvs.require(TlvType::Payload)?.rest().to_vec() }),
     })
 }
 

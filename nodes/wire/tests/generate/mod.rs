@@ -293,6 +293,7 @@ pub fn message(t: MessageType) -> BoxedStrategy<Message> {
             .boxed(),
         MessageType::RevokeAck => any::<u64>().prop_map(|serial| Message::RevokeAck(RevokeAck { serial })).boxed(),
         MessageType::Data => data().boxed(),
+        MessageType::Packet => vec(any::<u8>(), 0..300).prop_map(|inner| Message::Packet(Packet { inner })).boxed(),
         MessageType::Telemetry => signed(telemetry()).prop_map(Message::Telemetry).boxed(),
         MessageType::Policy => signed(policy()).prop_map(Message::Policy).boxed(),
         MessageType::QosAck => {

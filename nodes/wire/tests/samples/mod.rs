@@ -163,6 +163,21 @@ fn data(kind: DataKind, payload: &[u8], hops: &[(&str, bool)]) -> Message {
     Message::Data(Data { correlation: 7, kind, payload: payload.to_vec(), hops })
 }
 
+/// An echo request (RFC 4443) from the address of /A/1 to that of /B/4 in domain `example`.
+fn ping() -> Vec<u8> {
+    let address = |text: &str| damc_wire::address::of_name("example", &name(text)).unwrap().octets();
+    let mut packet = vec![0x60, 0, 0, 0, 0, 8, 58, 64];
+    packet.extend(address("/A/1"));
+    packet.extend(address("/B/4"));
+    packet.extend([128, 0, 0, 0, 0, 1, 0, 1]);
+    let sum =
+        packet[8..].chunks(2).fold(8 + 58_u32, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap();
+    packet[42..44].copy_from_slice(&(!folded).to_be_bytes());
+    packet
+}
+
 fn local(message: Message) -> Frame {
     let frame = Frame::hop_local(message);
     let security = HopSecurity { counter: 41, mac: [0x3c; 16] };
@@ -250,6 +265,7 @@ fn end_to_end() -> Vec<(&'static str, Frame)> {
         ("data-request", routed(data(request, b"2 3", &there)).traced()),
         ("data-response", routed(data(DataKind::Response, b"5", &and_back)).traced()),
         ("data-error", routed(data(failed, b"no method subtract", &[]))),
+        ("packet", routed(Message::Packet(Packet { inner: ping() }))),
         ("telemetry", to_scsc(Message::Telemetry(signed("sg-1", Role::Sg, telemetry())))),
         ("policy-ingress", routed(policy(PolicyAction::Ingress { next_hop: node("sr-right") }))),
         ("policy-transit", routed(policy(PolicyAction::Transit { next_hop: node("sg-4") }))),

@@ -34,6 +34,8 @@ pub enum Depth {
     Short,
     /// About ten seconds, every property: for `damc doctor --calibrate`.
     Long,
+    /// Half a minute, thirty specs: to compare what serves links.
+    Grid,
 }
 
 /// A property of a link.
@@ -65,6 +67,8 @@ pub enum Property {
 /// One property, asked and measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
+    /// What the link was told, whole.
+    pub spec: DirectionSpec,
     /// Which.
     pub property: Property,
     /// What was asked, in the property's unit.
@@ -79,6 +83,10 @@ pub struct Measurement {
     pub p50: Option<f64>,
     /// 99th percentile, where the property has one.
     pub p99: Option<f64>,
+    /// What RFC 3550's interarrival jitter (section 6.4.1) settles at, ms: the mean difference of the transit times of
+    /// frames that arrived one after the other. Where delays were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rfc3550_ms: Option<f64>,
     /// Within [`Tolerance`].
     pub within: bool,
 }
@@ -131,6 +139,8 @@ impl Calibration {
 /// How often a property that came out wrong is measured again. A right link leaves a 99 % interval once in a hundred
 /// measurements, and a loaded host spoils a tenth of a second now and then.
 const REPEATS: usize = 2;
+/// … and how often where backends are compared: each of thirty specs has to come out right on both.
+const REPEATS_OF_GRID: usize = 8;
 
 /// Measures a link. Takes as long as [`Depth`] says, a little longer where something has to be measured again.
 pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) -> Result<Calibration, String> {
@@ -139,9 +149,10 @@ pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) 
     let mut bench = train::Bench::new(sender, receiver);
     let mut measurements = Vec::new();
     let mut reasons = Vec::new();
+    let repeats = if depth == Depth::Grid { REPEATS_OF_GRID } else { REPEATS };
     for step in plan::steps(depth) {
         let mut outcome = Vec::new();
-        for _ in 0..=REPEATS {
+        for _ in 0..=repeats {
             apply(&step.spec)?;
             let train = bench.send(&step.train).map_err(|e| format!("calibration link: {e}"))?;
             outcome = step.measure(&train, &tolerance);

@@ -38,6 +38,9 @@ const LONG_FRAME: usize = 1_000;
 
 /// The steps of a depth.
 pub(super) fn steps(depth: Depth) -> Vec<Step> {
+    if depth == Depth::Grid {
+        return grid();
+    }
     let long = depth == Depth::Long;
     let n = |short, long_count| if long { long_count } else { short };
     let uniform_sigma = |jitter_ms: f64| jitter_ms / 3.0_f64.sqrt();
@@ -66,6 +69,65 @@ pub(super) fn steps(depth: Depth) -> Vec<Step> {
         ]);
     }
     steps
+}
+
+/// Thirty specs over every property a link has.
+fn grid() -> Vec<Step> {
+    let slow = |ms: u64| step(delay(ms, 0), Read::Delay, paced(400, 1_000));
+    let jittery = |ms, jitter_ms, distribution, sigma: f64| {
+        let spec = DirectionSpec { distribution, ..delay(ms, jitter_ms) };
+        step(spec, Read::Jitter { sigma_ms: sigma * jitter_ms as f64 }, paced(1_500, 500))
+    };
+    let lossy = |probability| step(loss(Loss::Random { probability }), Read::Loss, flood(4_000, true));
+    let bursty = |to_bad, to_good, bad_loss, good_loss| {
+        step(loss(Loss::GilbertElliott { to_bad, to_good, bad_loss, good_loss }), Read::Bursts, flood(6_000, true))
+    };
+    let doubling =
+        |duplicate| step(DirectionSpec { duplicate, ..DirectionSpec::default() }, Read::Duplicate, flood(3_000, true));
+    let damaging =
+        |corrupt| step(DirectionSpec { corrupt, ..DirectionSpec::default() }, Read::Corrupt, flood(3_000, true));
+    let overtaking = |ms, probability, gap| {
+        let reorder = Some(Reorder { probability, gap });
+        step(DirectionSpec { reorder, ..delay(ms, 0) }, Read::Reorder, paced(1_500, 300))
+    };
+    let uniform = 1.0 / 3.0_f64.sqrt();
+    let lossy_and_slow = DirectionSpec { loss: Loss::Random { probability: 0.05 }, ..delay(10, 0) };
+    let doubling_and_slow = DirectionSpec { duplicate: 0.05, ..delay(5, 0) };
+    let rated_and_slow = DirectionSpec { rate_bps: Some(10_000_000), ..delay(20, 0) };
+    vec![
+        step(DirectionSpec::default(), Read::Base, paced(400, 1_000)),
+        slow(1),
+        slow(5),
+        slow(10),
+        slow(50),
+        slow(100),
+        jittery(10, 1, Distribution::Uniform, uniform),
+        jittery(10, 2, Distribution::Uniform, uniform),
+        jittery(10, 2, Distribution::Normal, 1.0),
+        jittery(20, 4, Distribution::Normal, 1.0),
+        jittery(10, 2, Distribution::Pareto, Distribution::Pareto.deviation_of_table()),
+        jittery(10, 2, Distribution::ParetoNormal, Distribution::ParetoNormal.deviation_of_table()),
+        jittery(10, 2, Distribution::Uniform, uniform),
+        lossy(0.005),
+        lossy(0.01),
+        lossy(0.1),
+        lossy(0.3),
+        bursty(0.02, 0.25, 1.0, 0.0),
+        bursty(0.05, 0.5, 1.0, 0.0),
+        doubling(0.01),
+        doubling(0.1),
+        damaging(0.02),
+        damaging(0.2),
+        overtaking(5, 0.25, 1),
+        overtaking(10, 0.5, 5),
+        // No more than a guest on a busy host can carry in frames of this length.
+        rated(1_000_000, 60),
+        rated(2_000_000, 100),
+        rated(10_000_000, 200),
+        step(lossy_and_slow, Read::Loss, flood(4_000, true)),
+        step(doubling_and_slow, Read::Duplicate, flood(3_000, true)),
+        Step { spec: rated_and_slow, ..rated(10_000_000, 200) },
+    ]
 }
 
 fn step(spec: DirectionSpec, read: Read, mut train: TrainSpec) -> Step {
@@ -103,6 +165,11 @@ fn flood(count: u64, long: bool) -> TrainSpec {
 impl Step {
     /// What the train says.
     pub(super) fn measure(&self, train: &Train, tolerance: &Tolerance) -> Vec<Measurement> {
+        let measured = self.read_from(train, tolerance);
+        measured.into_iter().map(|measurement| Measurement { spec: self.spec, ..measurement }).collect()
+    }
+
+    fn read_from(&self, train: &Train, tolerance: &Tolerance) -> Vec<Measurement> {
         match self.read {
             Read::Base => vec![self.delays(Property::Base, train, tolerance)],
             Read::Delay => vec![self.delays(Property::Delay, train, tolerance)],
@@ -125,7 +192,9 @@ impl Step {
             Read::Reorder => {
                 let half = self.spec.delay_ns as f64 / MS as f64 / 2.0;
                 let early = train.arrivals.iter().filter(|a| a.delay_ms < half).count();
-                let asked = self.spec.reorder.map_or(0.0, |r| r.probability);
+                // Frames until one overtakes: the rest of the gap, then as many as it takes until chance wills it.
+                let asked =
+                    self.spec.reorder.map_or(0.0, |r| 1.0 / (f64::from(r.gap.max(1)) - 1.0 + 1.0 / r.probability));
                 vec![share(Property::Reorder, asked, early as u64, train.arrivals.len() as u64)]
             }
         }
@@ -139,7 +208,8 @@ impl Step {
             && p99.is_some_and(|p99| (p99 - asked).abs() <= tolerance.delay_p99_ms)
             && train.arrivals.len() as u64 == train.sent;
         let (interval, samples, p50) = (sample.interval(), sample.len(), sample.quantile(0.5));
-        Measurement { property, asked, measured, interval, samples, p50, p99, within }
+        let rfc3550_ms = interarrival_jitter(train);
+        Measurement { interval, samples, p50, p99, within, rfc3550_ms, ..blank(property, asked, measured) }
     }
 
     /// Share and mean length of bursts. The share's interval is widened by the correlation of the two-state chain.
@@ -160,8 +230,8 @@ impl Step {
         let within = interval.contains(asked);
         let samples = lengths.len();
         let (p50, p99) = (lengths.quantile(0.5), lengths.quantile(0.99));
-        let property = Property::BurstLength;
-        vec![shares, Measurement { property, asked, measured, interval, samples, p50, p99, within }]
+        let length = blank(Property::BurstLength, asked, measured);
+        vec![shares, Measurement { interval, samples, p50, p99, within, ..length }]
     }
 
     /// The slope of arrival times over frames. The first quarter is left out: it arrives while the train is still being
@@ -176,7 +246,7 @@ impl Step {
         let interval = Interval::around(measured, 1.96 * measured * error / seconds);
         let within = (measured / asked - 1.0).abs() <= tolerance.rate && train.arrivals.len() as u64 == train.sent;
         let samples = train.arrivals.len() as u64;
-        Measurement { property: Property::Rate, asked, measured, interval, samples, p50: None, p99: None, within }
+        Measurement { interval, samples, within, ..blank(Property::Rate, asked, measured) }
     }
 }
 
@@ -187,12 +257,35 @@ fn jitter(asked: f64, train: &Train, tolerance: &Tolerance) -> Measurement {
     let interval = Interval::around(measured, 1.96 * measured / (2.0 * sample.len() as f64).sqrt());
     let within = (measured / asked - 1.0).abs() <= tolerance.jitter;
     let (samples, p50, p99) = (sample.len(), sample.quantile(0.5), sample.quantile(0.99));
-    Measurement { property: Property::Jitter, asked, measured, interval, samples, p50, p99, within }
+    let rfc3550_ms = interarrival_jitter(train);
+    Measurement { interval, samples, p50, p99, within, rfc3550_ms, ..blank(Property::Jitter, asked, measured) }
 }
 
 fn share(property: Property, asked: f64, hits: u64, trials: u64) -> Measurement {
     let interval = binomial_interval(hits, trials);
     let measured = hits as f64 / trials.max(1) as f64;
     let within = trials > 0 && interval.contains(asked);
-    Measurement { property, asked, measured, interval, samples: trials, p50: None, p99: None, within }
+    Measurement { interval, samples: trials, within, ..blank(property, asked, measured) }
+}
+
+/// Mean of |D(i−1, i)|, RFC 3550 section 6.4.1, in the order of arrival.
+fn interarrival_jitter(train: &Train) -> Option<f64> {
+    let transits: Vec<f64> = train.prompt().map(|arrival| arrival.delay_ms).collect();
+    let pairs = transits.len().checked_sub(1).filter(|&pairs| pairs > 0)?;
+    Some(transits.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f64>() / pairs as f64)
+}
+
+fn blank(property: Property, asked: f64, measured: f64) -> Measurement {
+    Measurement {
+        spec: DirectionSpec::default(),
+        property,
+        asked,
+        measured,
+        interval: Interval { low: measured, high: measured },
+        samples: 0,
+        p50: None,
+        p99: None,
+        rfc3550_ms: None,
+        within: false,
+    }
 }

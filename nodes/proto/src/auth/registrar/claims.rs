@@ -8,7 +8,7 @@ use damc_wire::message::{Announce, AnnounceReply, Outcome};
 use damc_wire::security::{Certificate, Grant};
 use damc_wire::{Name, NodeId, RefusalReason, Timestamp};
 
-use crate::io::PortId;
+use crate::io::{APART, PortId};
 use crate::router::PrefixClaim;
 
 /// What a claimed name is.
@@ -105,11 +105,13 @@ pub(super) struct PodRecord {
     /// Newest request that said anything of a name, so that reordered requests cannot undo newer ones.
     pub last_request: BTreeMap<Name, u64>,
     pub transactions: BTreeMap<u64, Transaction>,
-    /// Requests up to this one that are not in `transactions` any more are old.
-    pub floor: u64,
+    /// Requests up to these that are not in `transactions` any more are old: those of the pod's agent, and those that come
+    /// beside the adjacency.
+    pub floors: [u64; 2],
     pub notices: BTreeMap<Name, Notice>,
     pub advertised: BTreeMap<Name, PrefixClaim>,
     pub admitted: Vec<Name>,
+    pub memberships: Vec<(Name, Name)>,
 }
 
 impl PodRecord {
@@ -120,10 +122,11 @@ impl PodRecord {
             claims: BTreeMap::new(),
             last_request: BTreeMap::new(),
             transactions: BTreeMap::new(),
-            floor: 0,
+            floors: [0; 2],
             notices: BTreeMap::new(),
             advertised: BTreeMap::new(),
             admitted: Vec::new(),
+            memberships: Vec::new(),
         }
     }
 
@@ -219,6 +222,19 @@ impl PodRecord {
         granted.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Granted pools, each with its granted instances.
+    pub fn memberships(&self) -> Vec<(Name, Name)> {
+        let pools = self.claims.iter().filter(|(_, c)| c.is_pool() && c.held().is_some());
+        let granted = |name: &Name| self.claims.get(name).is_some_and(|c| c.held().is_some());
+        let members = |pool: &Name| self.members(pool).map(|(m, _)| m.clone()).filter(granted).collect::<Vec<_>>();
+        pools.flat_map(|(pool, _)| members(pool).into_iter().map(|m| (pool.clone(), m))).collect()
+    }
+
+    /// The floor that holds for a request.
+    pub const fn floor(&self, request: u64) -> u64 {
+        self.floors[(request >= APART) as usize]
+    }
+
     /// Makes room for one more transaction; false where all of them still wait for their outcome.
     pub fn make_room(&mut self, limit: usize) -> bool {
         while self.transactions.len() >= limit {
@@ -226,10 +242,12 @@ impl PodRecord {
                 return false;
             };
             self.transactions.remove(&oldest);
-            self.floor = self.floor.max(oldest);
+            let floor = &mut self.floors[usize::from(oldest >= APART)];
+            *floor = oldest.max(*floor);
         }
-        let (floor, claims) = (self.floor, &self.claims);
-        self.last_request.retain(|name, request| *request > floor || claims.contains_key(name));
+        let (floors, claims) = (self.floors, &self.claims);
+        let floor = |request: u64| floors[usize::from(request >= APART)];
+        self.last_request.retain(|name, request| *request > floor(*request) || claims.contains_key(name));
         true
     }
 }

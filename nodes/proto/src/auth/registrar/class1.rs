@@ -18,17 +18,17 @@ impl Registrar {
             return self.refuse_identity(from, &announce, DropReason::NotAuthorised);
         }
         if announce.sg_session != from.own_session || announce.request == 0 {
-            return self.dropped(from.port, DropReason::Replayed);
+            return self.drop_announcement(from, DropReason::Replayed);
         }
         if let Err(e) = self.verifier.verify_announce(&announce, &from.certificate) {
             return self.refuse_identity(from, &announce, e.drop_reason());
         }
         let Some(record) = self.pods.get_mut(&from.pod) else {
-            return self.dropped(from.port, DropReason::NoAdjacency);
+            return self.drop_announcement(from, DropReason::NoAdjacency);
         };
         if let Some(known) = record.transactions.get(&announce.request) {
             if known.announce.signature != announce.signature {
-                return self.dropped(from.port, DropReason::Replayed);
+                return self.drop_announcement(from, DropReason::Replayed);
             }
             self.count("announce_repeated");
             if let Some(reply) = self.pods.get(&from.pod).and_then(|r| r.reply(announce.request)) {
@@ -36,8 +36,8 @@ impl Registrar {
             }
             return;
         }
-        if announce.request <= record.floor {
-            return self.dropped(from.port, DropReason::Replayed);
+        if announce.request <= record.floor(announce.request) {
+            return self.drop_announcement(from, DropReason::Replayed);
         }
         if !record.make_room(self.limits.transactions_per_pod) {
             self.dropped(from.port, DropReason::ResourceLimit);
@@ -178,6 +178,11 @@ impl Registrar {
                     .is_some_and(|c| !(pool && c.is_pool() || matches!(c.state, ClaimState::Refused(_))))
         });
         beside || lsdb.holders(name).iter().any(|h| h.pod != *pod && !(pool && h.exact) && (!settle || h.pod < *pod))
+    }
+
+    fn drop_announcement(&mut self, from: &Announcer, reason: DropReason) {
+        self.dropped_announcements += 1;
+        self.dropped(from.port, reason);
     }
 
     fn refuse_identity(&mut self, from: &Announcer, announce: &Announce, reason: DropReason) {

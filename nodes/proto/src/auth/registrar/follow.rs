@@ -33,9 +33,11 @@ impl Registrar {
         }
         record.advertised = desired;
         let sources = record.sources();
-        if record.admitted != sources {
+        let pools = record.memberships();
+        if (&record.admitted, &record.memberships) != (&sources, &pools) {
             record.admitted.clone_from(&sources);
-            self.actions.push_back(Action::Admit { port: record.port, sources });
+            record.memberships.clone_from(&pools);
+            self.actions.push_back(Action::Admit { port: record.port, sources, pools });
         }
         let port = record.port;
         let open: Vec<u64> = record.transactions.iter().filter(|(_, t)| !t.replied).map(|(id, _)| *id).collect();

@@ -58,6 +58,8 @@ pub enum Action {
         port: PortId,
         /// Accepted names.
         sources: Vec<Name>,
+        /// Accepted pools, each with an accepted name in it.
+        pools: Vec<(Name, Name)>,
     },
     /// Tell.
     Event(EventKind),
@@ -133,6 +135,7 @@ pub struct Registrar {
     departed: VecDeque<(Timestamp, Name)>,
     counters: BTreeMap<&'static str, u64>,
     actions: VecDeque<Action>,
+    dropped_announcements: u64,
 }
 
 /// Names served here are remembered as gone for this long.
@@ -159,6 +162,7 @@ impl Registrar {
             departed: VecDeque::new(),
             counters: BTreeMap::new(),
             actions: VecDeque::new(),
+            dropped_announcements: 0,
         }
     }
 
@@ -176,7 +180,7 @@ impl Registrar {
 
     /// A pod's adjacency is up: nothing of it is admitted yet.
     pub fn pod_up(&mut self, pod: NodeId, port: PortId, certificate: Arc<Certificate>) {
-        self.actions.push_back(Action::Admit { port, sources: Vec::new() });
+        self.actions.push_back(Action::Admit { port, sources: Vec::new(), pools: Vec::new() });
         self.pods.insert(pod, PodRecord::new(port, certificate));
     }
 
@@ -292,6 +296,12 @@ impl Registrar {
             .collect();
         announcements.sort_by(|a, b| (&a.prefix, &a.pod).cmp(&(&b.prefix, &b.pod)));
         AnnouncementsView { node: self.sg.to_string(), announcements }
+    }
+
+    /// Announcements that were dropped without a reply.
+    #[must_use]
+    pub const fn dropped_announcements(&self) -> u64 {
+        self.dropped_announcements
     }
 
     /// Protocol counters.

@@ -1,7 +1,10 @@
 //! Bringing a topology up: plan, keys and configurations, node programs, then the building itself.
 
+mod job;
+mod programs;
+
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,12 +13,14 @@ use damc_mgmt::order::OrderRequest;
 
 use crate::control::Phase;
 use crate::error::{LabError, Result};
-use crate::job::{EndJob, Job, LinkJob, LinksBy, NodeJob};
+use crate::job::LinksBy;
 use crate::lab::{self, Lab};
 use crate::pace::Calibration;
-use crate::plan::{LinkEnd, Plan, PlanOptions, Program, plan};
+use crate::plan::{PlanOptions, plan};
 use crate::rundir::RunDir;
 use crate::topology::Topology;
+
+pub use programs::{is_program, program_on_path};
 
 /// Choices of one run of a topology.
 #[derive(Clone, Debug)]
@@ -85,13 +90,15 @@ impl Lab {
         );
         let program = lab::program()?;
         let folder = node_folder(options, &program);
-        check_programs(&plan, &folder)?;
+        let mut plan = plan;
+        programs::find_own_programs(&mut plan, &folder);
+        programs::check_programs(&plan, &folder)?;
         let longest = plan.processes.iter().map(|process| process.node.len()).max().unwrap_or(0);
         let prepare = |directory: &RunDir| {
             for process in &plan.processes {
                 write_config(&directory.node_config(&process.node), &process.config)?;
             }
-            Ok(job(&plan, options, program.clone(), &folder, directory, began_at_ns))
+            Ok(job::job(&plan, options, program.clone(), &folder, directory, began_at_ns))
         };
         let lab = Self::build(&name, longest, options.detached, prepare, tell).await?;
         for process in plan.processes.iter().filter(|process| process.overload) {
@@ -108,72 +115,10 @@ pub fn node_folder(options: &UpOptions, program: &Path) -> PathBuf {
     configured.unwrap_or_else(|| program.parent().unwrap_or(Path::new(".")).to_owned())
 }
 
-/// Whether a file is there and may be executed by somebody.
-#[must_use]
-pub fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
-fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
-    let mut missing: Vec<PathBuf> =
-        plan.processes.iter().filter_map(|process| missing_program(&process.program, folder)).collect();
-    missing.sort();
-    missing.dedup();
-    if missing.is_empty() { Ok(()) } else { Err(LabError::MissingPrograms(missing)) }
-}
-
-fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
-    let wanted = match program {
-        Program::Own(name) => folder.join(name),
-        Program::Foreign(words) => PathBuf::from(words.first()?),
-    };
-    let by_path = wanted.components().count() > 1;
-    let found = if by_path {
-        is_program(&wanted)
-    } else {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&folders).any(|folder| is_program(&folder.join(&wanted)))
-    };
-    (!found).then_some(wanted)
-}
-
 /// Writes a configuration for its owner's eyes: it holds the node's secrets.
 fn write_config(path: &Path, config: &NodeConfig) -> Result<()> {
     let doing = || format!("write {}", path.display());
     let text = serde_json::to_vec_pretty(config).map_err(|error| LabError::Lab(format!("{}: {error}", doing())))?;
     let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     options.and_then(|mut file| file.write_all(&text)).map_err(LabError::io(doing()))
-}
-
-fn job(plan: &Plan, options: &UpOptions, program: PathBuf, folder: &Path, directory: &RunDir, began_at_ns: u64) -> Job {
-    let end = |end: &LinkEnd| EndJob { node: end.node.clone(), interface: end.interface.clone(), address: end.address };
-    let node = |process: &crate::plan::Process| {
-        let services = &process.config.services;
-        let pools = services.iter().filter_map(|service| service.pool.clone());
-        NodeJob {
-            name: process.node.clone(),
-            kind: process.config.role.clone(),
-            argv: process.program.argv(folder, &directory.node_config(&process.node)),
-            names: services.iter().map(|service| service.prefix.clone()).chain(pools).collect(),
-        }
-    };
-    let link = |link: &crate::plan::PlannedLink| LinkJob {
-        a: end(&link.a),
-        b: end(&link.b),
-        forward: link.forward,
-        backward: link.backward,
-    };
-    Job {
-        lab: plan.lab.clone(),
-        topology: plan.topology.clone(),
-        seed: plan.seed,
-        links_by: options.links_by,
-        all_relayed: options.all_relayed,
-        program,
-        began_at_ns,
-        record_bytes: options.record_bytes,
-        ready_within_ms: u64::try_from(options.ready_within.as_millis()).unwrap_or(u64::MAX),
-        nodes: plan.processes.iter().map(node).collect(),
-        links: plan.links.iter().map(link).collect(),
-    }
 }

@@ -1,0 +1,158 @@
+//! Pods that lie and pods that flood.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use damc_wire::frame::write_packet;
+use damc_wire::{DropReason, Message, MessageType, Role};
+
+use crate::bench::Bench;
+use crate::bench::witness::parse;
+use crate::case::{Findings, Stop};
+
+/// Datagrams with a source address that is not the pod's, past the pod's own kernel.
+const SPOOF: &str = r#"
+import socket, struct, sys
+source, destination, count = sys.argv[1:4]
+pack = lambda a: socket.inet_pton(socket.AF_INET6, a)
+udp = struct.pack("!HHHH", 7, 7, 8 + 5, 0xffff) + b"spoof"
+packet = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + pack(source) + pack(destination) + udp
+interface = next(name for _, name in socket.if_nameindex() if name != "lo")
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((interface, 0))
+for _ in range(int(count)):
+    s.send(b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x09" + b"\x86\xdd" + packet)
+"#;
+
+/// Datagrams in bursts for so many seconds: as many as a small host carries hop by hop without being overloaded itself, and
+/// far more than the pod's share of it.
+const FLOOD: &str = r#"
+import socket, sys, time
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 9))
+print("floods", flush=True)
+sent, end = 0, time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    for _ in range(64):
+        try:
+            s.send(b"f" * 1000)
+            sent += 1
+        except OSError:
+            pass
+    time.sleep(0.008)
+print(sent, flush=True)
+"#;
+
+/// Spoofed packets of each kind.
+const SPOOFED: u64 = 40;
+/// How long a pod floods.
+const FLOOD_SECONDS: u64 = 3;
+
+pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["python3"]).await?;
+    let (liar, target, _) = bench.far_pair().await?;
+    let sg = bench.sg_of(&liar)?;
+    let victim =
+        bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != liar && bench.service_of(p).is_ok_and(|s| s != target));
+    let victim = victim.ok_or_else(|| Stop::NotApplicable("no third pod with a service".into()))?;
+    let stolen = bench.service_of(&victim)?;
+    let from = bench.now_ns();
+
+    // As a program with all privileges in its pod would.
+    let before = bench.dropped(&sg, DropReason::SourceNotAuthorised).await?;
+    let script = bench.script("spoof.py", SPOOF)?.display().to_string();
+    let (source, at) = (bench.address(&stolen)?.to_string(), bench.address(&target)?.to_string());
+    let ran = bench.run_inside(&liar, &["python3", &script, &source, &at, &SPOOFED.to_string()]).await?;
+    findings.check_eq(&ran.code, &Some(0), format!("{liar} sends {SPOOFED} packets from the address of {stolen}"));
+    bench.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, SPOOFED).await?;
+    findings.check(true, format!("{sg} dropped them all as source-not-authorised"));
+
+    // As a program that speaks DAMC would: a Packet with stolen names, and one with its own names around a stolen address.
+    let own = bench.service_of(&liar)?;
+    let inner = packet(bench, &stolen, &target)?;
+    let before = bench.dropped(&sg, DropReason::WrongRole).await?;
+    for name in [&stolen, &own] {
+        let mut pdu = Vec::new();
+        if !write_packet(&mut pdu, (&parse(&target)?, &parse(name)?), 7, 64, &inner) {
+            return Err(Stop::Inconclusive("a packet does not fit".into()));
+        }
+        bench.lab.inject(&liar, &sg, &pdu).await?;
+    }
+    bench.wait_dropped(&sg, DropReason::WrongRole, before, 2).await?;
+    findings.check(true, format!("{sg} takes no Packet from {liar}: packets are made by SGs"));
+    let frames = bench.frames(from).await?;
+    let stolen = parse(&stolen)?;
+    let passed = frames.iter().filter(|s| s.sent && s.node != liar && s.message_type() == MessageType::Packet);
+    let passed = passed.filter(|s| match s.message() {
+        Message::Packet(packet) => {
+            packet.inner.ends_with(b"spoof") || s.frame.names.as_ref().is_some_and(|n| n.1 == stolen)
+        }
+        _ => false,
+    });
+    findings.check_eq(&passed.count(), &0, "no node sent any of it on");
+    Ok(())
+}
+
+/// A datagram between the addresses of two names.
+fn packet(bench: &Bench, from: &str, to: &str) -> Result<Vec<u8>, Stop> {
+    let udp = [&[0, 7, 0, 7, 0, 13, 0xff, 0xff][..], b"spoof"].concat();
+    let mut packet = vec![0x60, 0, 0, 0, 0, 13, 17, 64];
+    packet.extend(bench.address(from)?.octets());
+    packet.extend(bench.address(to)?.octets());
+    packet.extend(udp);
+    Ok(packet)
+}
+
+pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["curl", "python3"]).await?;
+    let (flooder, target, path) = bench.far_pair().await?;
+    let sg = bench.sg_of(&flooder)?;
+    let own = bench.service_of(&flooder)?;
+    // Whoever is asked lies behind the flooded SG, and whoever asks does not, or beside the flooder where there is such a pod.
+    let beside = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| *p != flooder);
+    let others =
+        bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != flooder && bench.sg_of(p).is_ok_and(|s| s != sg));
+    let asker = beside.or(others).ok_or_else(|| Stop::NotApplicable("one pod only".into()))?;
+    let _web = bench.serve_web(&flooder, &own).await?;
+    let url = bench.url(&own, "/health")?;
+    let nodes: Vec<&str> = path.iter().map(String::as_str).collect();
+    let flaps = bench.flaps(&nodes).await?;
+    let taken = bench.gateway_count(&sg, "packets_from_pods").await?;
+    let dropped = bench.dropped(&sg, DropReason::QueueFull).await?;
+
+    let script = bench.script("flood.py", FLOOD)?.display().to_string();
+    let at = bench.address(&target)?.to_string();
+    let mut command = bench.program(&flooder, &["python3", &script, &at, &FLOOD_SECONDS.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
+    let mut lines = super::lines(&mut child)?;
+    super::next_line(&mut lines, bench.start_time()).await?;
+    let (began, mut served, mut longest) = (Instant::now(), 0, Duration::ZERO);
+    while began.elapsed() < Duration::from_secs(FLOOD_SECONDS) {
+        let ran = bench.curl(&asker, &[&url]).await?;
+        findings
+            .check(ran.code == Some(0), format!("{asker} is served by {own} while {flooder} floods: {:?}", ran.code));
+        served += 1;
+        longest = longest.max(ran.took);
+    }
+    let sent: u64 = super::next_line(&mut lines, bench.start_time())
+        .await?
+        .parse()
+        .map_err(|e| Stop::Inconclusive(format!("{e}")))?;
+    findings.check(
+        served > 0,
+        format!("{served} requests of {asker} were answered meanwhile, the slowest after {longest:?}"),
+    );
+    let taken = bench.gateway_count(&sg, "packets_from_pods").await? - taken;
+    let dropped = bench.dropped(&sg, DropReason::QueueFull).await? - dropped;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    {
+        findings.figure("flood", sent as f64 / FLOOD_SECONDS as f64, "packets/s");
+        findings.figure("of them carried by the SG", taken as f64 / FLOOD_SECONDS as f64, "packets/s");
+    }
+    findings.check(
+        taken + dropped >= sent * 9 / 10,
+        format!("{sg} accounts for the flood: {sent} sent, {taken} taken, {dropped} counted as queue-full"),
+    );
+    findings.check_eq(&(bench.flaps(&nodes).await? - flaps), &0, "no adjacency went down");
+    Ok(())
+}

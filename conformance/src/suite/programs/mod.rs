@@ -1,0 +1,267 @@
+//! Ordinary programs in pods (`curl`, Python's web server, `openssl`), unchanged: they reach services by name through
+//! their SG, and a pod registers at its SG over HTTP and gRPC.
+
+mod class1;
+mod flows;
+mod held;
+mod hostile;
+mod reach;
+mod rpc;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use damc_lab::up::program_on_path;
+use damc_wire::address;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::bench::Bench;
+use crate::bench::witness::parse;
+use crate::case::{Case, Impact, Stop, Suite};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// The web service that the cases bring: it is shipped with the topologies.
+const WEB_SERVICE: &str = include_str!("../../../../topologies/apps/who.py");
+/// What interprets it.
+const PYTHON: &str = "python3";
+/// Where it listens, beside whatever a topology runs itself.
+const PORT: u16 = 8099;
+/// Time a program has to start on a host that is not slow.
+const START: Duration = Duration::from_secs(10);
+/// Cases with programs.
+pub const CASES: &[Case] = &[
+    case!(
+        "fwd-01-ip",
+        "A program's packets go to its SG, which carries or refuses them",
+        ["FWD-01"],
+        Calm,
+        reach::gateway
+    ),
+    case!("fwd-02-ip", "Programs of one pod meet through its SG", ["FWD-02"], Calm, reach::within_one_pod),
+    case!("rmi-02-http", "HTTP is the same wherever the service is", ["RMI-02"], Calm, reach::anywhere),
+    case!("rmi-02-grpc", "gRPC is the same wherever the service is", ["RMI-02", "GOAL-07"], Calm, rpc::calculator),
+    case!("goal-07", "A stock web server and a stock client need nothing but a name", ["GOAL-07"], Calm, reach::stock),
+    case!("goal-08", "Chains of calls between many services, side by side", ["GOAL-08"], Calm, reach::many),
+    case!("reg-04", "A pod registers over HTTP and looks up over gRPC", ["REG-04", "CON-15"], Guest, class1::over_http),
+    case!(
+        "reg-04-grpc",
+        "A pod registers over gRPC, by an ordinary stub",
+        ["REG-04", "CON-15"],
+        Guest,
+        class1::over_grpc
+    ),
+    case!(
+        "fwd-01-mtu",
+        "A packet that does not fit is told so, and what fits arrives",
+        ["FWD-01"],
+        Guest,
+        flows::too_big
+    ),
+    case!(
+        "fwd-01-spoof",
+        "Spoofed addresses and names are dropped and counted",
+        ["FWD-01", "GOAL-06"],
+        Guest,
+        hostile::spoofed
+    ),
+    case!(
+        "fwd-01-flood",
+        "A pod that floods is bounded and counted, and others are served",
+        ["FWD-01"],
+        Guest,
+        hostile::flooded
+    ),
+    case!(
+        "fwd-01-restart",
+        "An SG is started again: connections go on or end at once",
+        ["FWD-01"],
+        Nodes,
+        flows::sg_restarts
+    ),
+    Case {
+        id: "pol-flows",
+        title: "A policy changes: running connections keep their instance, new ones follow at once",
+        rows: &["POL-03", "FWD-09"],
+        suite: Suite::Qos,
+        impact: Impact::Links,
+        limit: Duration::from_secs(90),
+        run: |bench, findings| Box::pin(flows::policy_changes(bench, findings)),
+    },
+];
+
+/// What a program did.
+struct Ran {
+    code: Option<i32>,
+    out: Vec<u8>,
+    took: Duration,
+}
+
+impl Ran {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).trim().to_owned()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.out).unwrap_or(Value::Null)
+    }
+}
+
+impl Bench {
+    /// Time a program has to start, or to say the next thing.
+    fn start_time(&self) -> Duration {
+        self.host.stretched(START)
+    }
+
+    /// A program in a node, to be run or left running; it ends with the value it is spawned as.
+    fn program(&self, node: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.lab.job().program);
+        let known = |word| if word == PYTHON { self.python.get().map_or(PYTHON, String::as_str) } else { word };
+        command.args(["exec", "--lab", self.lab.name(), node, "--"]).args(words.iter().copied().map(known));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    async fn run_inside(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
+        ran(self.program(node, words)).await
+    }
+
+    async fn curl(&self, pod: &str, words: &[&str]) -> Result<Ran, Stop> {
+        self.run_inside(pod, &[&["curl", "-sS", "--max-time", "8"][..], words].concat()).await
+    }
+
+    /// Not every machine has every program.
+    async fn needs(&self, programs: &[&str]) -> Result<(), Stop> {
+        if let Some(program) = programs.iter().find(|p| program_on_path(p).is_none()) {
+            return absent(program);
+        }
+        if programs.contains(&PYTHON) && !self.python.initialized() {
+            let (_, pod) = self.sg_with_pod()?;
+            let found = self.run_inside(&pod, &[PYTHON, "-c", "import sys; print(sys.executable)"]).await?.text();
+            if found.starts_with('/') {
+                // An error means that it is set.
+                let _ = self.python.set(found);
+            }
+        }
+        Ok(())
+    }
+
+    /// As `run_inside`, with what it says on standard error behind what it says on standard output.
+    async fn run_inside_all(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
+        let mut command = self.program(node, words);
+        command.stderr(Stdio::piped());
+        ran(command).await
+    }
+
+    /// Starts the web service as `name` in a pod and waits until it is reached from there by another way than the mesh.
+    async fn serve_web(&self, pod: &str, name: &str) -> Result<Child, Stop> {
+        self.serve_web_at(pod, name, None).await
+    }
+
+    /// The same for an instance of a pool.
+    async fn serve_web_in_pool(&self, pod: &str, name: &str, pool: &str) -> Result<Child, Stop> {
+        self.serve_web_at(pod, name, Some(pool)).await
+    }
+
+    async fn serve_web_at(&self, pod: &str, name: &str, pool: Option<&str>) -> Result<Child, Stop> {
+        let script = self.script("who.py", WEB_SERVICE)?.display().to_string();
+        let (own, address) = (format!("DAMC_NAME={name}"), format!("DAMC_ADDRESS={}", self.address(name)?));
+        let mut words = vec!["env".to_owned(), "-u".to_owned(), "DAMC_POOL_ADDRESS".to_owned(), own, address];
+        if let Some(pool) = pool {
+            words.push(format!("DAMC_POOL_ADDRESS={}", self.address(pool)?));
+        }
+        words.extend([PYTHON.to_owned(), script, PORT.to_string()]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // One that was killed a moment ago may still be there, and would be taken for this one.
+        self.wait_listeners(pod, PORT, self.address(name)?, false).await?;
+        let mut command = self.program(pod, &words);
+        let child = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
+        for name in [Some(name), pool].into_iter().flatten() {
+            self.wait_listening(pod, PORT, self.address(name)?).await?;
+        }
+        Ok(child)
+    }
+
+    fn script(&self, name: &str, text: &str) -> Result<PathBuf, Stop> {
+        let path = self.lab.directory().path().join(name);
+        std::fs::write(&path, text).map_err(|e| Stop::Inconclusive(format!("write {}: {e}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Waits until something listens at this very address.
+    async fn wait_listening(&self, pod: &str, port: u16, at: std::net::Ipv6Addr) -> Result<(), Stop> {
+        self.wait_listeners(pod, port, at, true).await
+    }
+
+    /// Waits until something does, or nothing.
+    async fn wait_listeners(&self, pod: &str, port: u16, at: std::net::Ipv6Addr, some: bool) -> Result<(), Stop> {
+        let words: Vec<String> = at
+            .octets()
+            .chunks(4)
+            .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
+            .collect();
+        let wanted = format!("{}:{port:04X} ", words.concat());
+        let what = format!("{} listens in {pod}", if some { "a program" } else { "nothing" });
+        self.wait(&what, self.start_time(), || async {
+            let ran = self.run_inside(pod, &["cat", "/proc/net/tcp6"]).await;
+            Ok(match ran {
+                Ok(ran) if ran.text().lines().any(|l| l.contains(&wanted) && l.contains(" 0A ")) == some => Ok(()),
+                Ok(ran) => Err(format!("{} TCP sockets", ran.text().lines().count().saturating_sub(1))),
+                Err(_) => Err("the pod cannot be entered".to_owned()),
+            })
+        })
+        .await
+    }
+
+    fn address(&self, name: &str) -> Result<std::net::Ipv6Addr, Stop> {
+        let address = address::of_name(self.topology.domain().as_str(), &parse(name)?);
+        address.ok_or_else(|| Stop::NotApplicable(format!("{name} is too long for an address")))
+    }
+
+    fn host(&self, name: &str) -> Result<String, Stop> {
+        let host = address::host_name(self.topology.domain().as_str(), &parse(name)?);
+        host.ok_or_else(|| Stop::NotApplicable(format!("{name} has no host name")))
+    }
+
+    fn url(&self, name: &str, path: &str) -> Result<String, Stop> {
+        Ok(format!("http://{}:{PORT}{path}", self.host(name)?))
+    }
+
+    async fn gateway_count(&self, sg: &str, label: &str) -> Result<u64, Stop> {
+        Ok(self.lab.counters(sg).await?.gateway.get(label).copied().unwrap_or(0))
+    }
+}
+
+/// Runs a program to its end; where its standard error is piped too, that is behind its standard output.
+async fn ran(mut command: Command) -> Result<Ran, Stop> {
+    let began = Instant::now();
+    let output = command.output().await.map_err(|e| Stop::Inconclusive(e.to_string()))?;
+    Ok(Ran { code: output.status.code(), out: [output.stdout, output.stderr].concat(), took: began.elapsed() })
+}
+
+/// A program that a case needs is not here: nothing can be judged by it, and where everything is to be judged that is a
+/// failure.
+fn absent<T>(program: &str) -> Result<T, Stop> {
+    if std::env::var_os("CI").is_some() {
+        Err(Stop::Failed(format!("{program} is not installed, and CI is set: every case has to be judged")))
+    } else {
+        Err(Stop::NotApplicable(format!("{program} is not installed")))
+    }
+}
+
+/// The lines a program prints.
+fn lines(child: &mut Child) -> Result<Lines<BufReader<ChildStdout>>, Stop> {
+    let stdout = child.stdout.take().ok_or_else(|| Stop::Inconclusive("a program has no pipe".into()))?;
+    Ok(BufReader::new(stdout).lines())
+}
+
+/// The next of them.
+async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>, within: Duration) -> Result<String, Stop> {
+    match tokio::time::timeout(within, lines.next_line()).await {
+        Ok(Ok(Some(line))) => Ok(line),
+        Ok(_) => Err(Stop::Inconclusive("a program ended before it said anything".into())),
+        Err(_) => Err(Stop::Inconclusive(format!("a program said nothing within {within:?}"))),
+    }
+}

@@ -1,0 +1,207 @@
+//! Programs reach services by name: far away, next door, in their own pod, in long chains.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use damc_wire::{MessageType, Role};
+use futures::future::join_all;
+use serde_json::Value;
+
+use super::{PORT, Ran};
+use crate::bench::Bench;
+use crate::case::{Findings, Stop};
+
+/// A refusal that takes longer is no refusal but a silence.
+const AT_ONCE: Duration = Duration::from_secs(3);
+/// Chains of calls of one load, and calls in each.
+const CHAINS: usize = 24;
+const DEPTH: usize = 4;
+
+/// One question for an AAAA record over TCP, the way resolvers ask that got a truncated answer.
+const RESOLVE: &str = r#"
+import socket, struct, sys
+name = b"".join(bytes([len(label)]) + label.encode() for label in sys.argv[2].split(".")) + b"\0"
+question = struct.pack("!6H", 7, 0x100, 1, 0, 0, 0) + name + struct.pack("!2H", 28, 1)
+stream = socket.create_connection((sys.argv[1], 53), timeout=3)
+stream.sendall(struct.pack("!H", len(question)) + question)
+file = stream.makefile("rb")
+answer = file.read(struct.unpack("!H", file.read(2))[0])
+print(socket.inet_ntop(socket.AF_INET6, answer[-16:]))
+"#;
+
+pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["curl", "python3"]).await?;
+    let (caller, target, chain) = bench.far_pair().await?;
+    let (sg, own) = (bench.sg_of(&caller)?, bench.service_of(&caller)?);
+    let _web = bench.serve_web(&bench.owner_of(&target)?, &target).await?;
+    let (from, before) = (bench.now_ns(), bench.gateway_count(&sg, "packets_from_pods").await?);
+    let ran = bench.curl(&caller, &[&bench.url(&target, "/")?]).await?;
+    findings.check_eq(
+        &ran.json()["name"].as_str(),
+        &Some(target.as_str()),
+        format!("curl in {caller} reaches {target}"),
+    );
+    let passed = bench.gateway_count(&sg, "packets_from_pods").await? - before;
+    findings.check(passed >= 5, format!("{sg} took {passed} packets of it: name, connection, request"));
+    let frames = bench.frames(from).await?;
+    let packets: Vec<_> = frames.iter().filter(|s| s.message_type() == MessageType::Packet && s.sent).collect();
+    let pairs: BTreeSet<(String, String)> = packets
+        .iter()
+        .filter_map(|s| s.frame.names.as_ref().map(|(to, from)| (from.to_string(), to.to_string())))
+        .collect();
+    let expected = BTreeSet::from([(own.clone(), target.clone()), (target.clone(), own.clone())]);
+    findings.check_eq(&pairs, &expected, "between SGs it was packets of these two names, there and back");
+    let nodes: BTreeSet<&str> = packets.iter().map(|s| s.node.as_str()).collect();
+    let on_the_way = chain.iter().all(|node| nodes.contains(node.as_str()));
+    findings.check(on_the_way || nodes.len() >= 2, format!("sent by {nodes:?}; a call's way was {chain:?}"));
+
+    let script = bench.script("resolve.py", RESOLVE)?.display().to_string();
+    let dns = damc_wire::address::of_dns(bench.topology.domain().as_str()).to_string();
+    let ran = bench.run_inside(&caller, &["python3", &script, &dns, &bench.host(&target)?]).await?;
+    let address = bench.address(&target)?.to_string();
+    findings.check_eq(&ran.text(), &address, format!("{sg} resolves {target} over TCP too"));
+
+    let host = format!("http://nobody.{}.damc:{PORT}/", bench.topology.domain());
+    let ran = bench.curl(&caller, &[&host]).await?;
+    findings.check_eq(&ran.code, &Some(6), "a name nobody has does not resolve");
+    findings.check(ran.took < bench.host.stretched(AT_ONCE), format!("which is known after {:?}", ran.took));
+    let nobody = format!("http://[{}]:{PORT}/", bench.address("/nobody/at-all")?);
+    let ran = bench.curl(&caller, &[&nobody]).await?;
+    findings.check_eq(&ran.code, &Some(7), "an address nobody has is unreachable");
+    findings.check(ran.took < bench.host.stretched(AT_ONCE), format!("which is told after {:?}", ran.took));
+    Ok(())
+}
+
+pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["curl", "python3"]).await?;
+    let pods = bench.topology.of_kind(Role::Pod);
+    let pod = pods.into_iter().find(|pod| pod.services.len() > 1);
+    let pod = pod.ok_or_else(|| Stop::NotApplicable("no pod with two services".into()))?;
+    let (name, target) = (pod.id.to_string(), pod.services[1].prefix.to_string());
+    let sg = bench.sg_of(&name)?;
+    let _web = bench.serve_web(&name, &target).await?;
+    let both = ["packets_from_pods", "packets_to_pods"];
+    let count = || async {
+        let mut counts = Vec::new();
+        for label in both {
+            counts.push(bench.gateway_count(&sg, label).await?);
+        }
+        Ok::<_, Stop>(counts)
+    };
+    let before = count().await?;
+    let ran = bench.curl(&name, &[&bench.url(&target, "/bytes/100000")?]).await?;
+    findings.check_eq(&ran.out.len(), &100_000, format!("a program of {name} gets what {target} of {name} serves"));
+    let after = count().await?;
+    for (label, (before, after)) in both.iter().zip(before.iter().zip(&after)) {
+        // The body alone is some seventy packets.
+        findings.check(after - before > 70, format!("{sg}: {} more {label}", after - before));
+    }
+    Ok(())
+}
+
+pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["curl", "python3"]).await?;
+    let (caller, far, _) = bench.far_pair().await?;
+    let places = bench.near_and_far(&caller, far)?;
+    let mut outcomes: Vec<Vec<(Option<i32>, String)>> = Vec::new();
+    for (place, target) in &places {
+        let _web = bench.serve_web(&bench.owner_of(target)?, target).await?;
+        let mut seen = Vec::new();
+        let requests: [(&str, &[&str]); 4] =
+            [("/health", &[]), ("/no-such-path", &[]), ("/", &["--data", "posted"]), ("/bytes/30000", &[])];
+        let mut took = Duration::ZERO;
+        for (path, words) in requests {
+            let url = bench.url(target, path)?;
+            let ran = bench.curl(&caller, &[words, &["--write-out", "%{http_code}", &url]].concat()).await?;
+            took += ran.took;
+            seen.push((ran.code, ran.text()));
+        }
+        findings.figure(format!("mean curl {place}"), took.as_secs_f64() * 1e3 / 4.0, "ms");
+        outcomes.push(seen);
+    }
+    for ((place, target), seen) in places.iter().zip(&outcomes) {
+        findings.check(
+            seen.iter().all(|(code, _)| *code == Some(0)),
+            format!("{target}, {place}: every request is answered"),
+        );
+        findings.check(*seen == outcomes[0], format!("{target}, {place}: the same answers"));
+    }
+    Ok(())
+}
+
+pub(super) async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["curl", "python3"]).await?;
+    let (caller, target, _) = bench.far_pair().await?;
+    let text = "served by a program that was never changed\n";
+    let file = bench.script("stock.txt", text)?;
+    let folder = file.parent().map(|p| p.display().to_string()).unwrap_or_default();
+    let owner = bench.owner_of(&target)?;
+    let at = bench.address(&target)?;
+    let (port, address) = (PORT.to_string(), at.to_string());
+    let words = ["python3", "-m", "http.server", &port, "--bind", &address, "--directory", &folder];
+    let mut command = bench.program(&owner, &words);
+    let _web = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
+    bench.wait_listening(&owner, PORT, at).await?;
+    let ran = bench.curl(&caller, &[&bench.url(&target, "/stock.txt")?]).await?;
+    findings.check_eq(
+        &ran.text().as_str(),
+        &text.trim(),
+        format!("`curl` gets a file from `python3 -m http.server` as {target}"),
+    );
+    for pod in [&caller, &owner] {
+        let helped =
+            bench.run_inside(pod, &["sh", "-c", "env | grep -iE '^(https?_proxy|all_proxy|LD_PRELOAD)='"]).await?;
+        findings.check(helped.out.is_empty(), format!("{pod}: no proxy, nothing preloaded"));
+        let listeners = bench.run_inside(pod, &["cat", "/proc/net/tcp6", "/proc/net/tcp"]).await?.text();
+        let listeners = listeners.lines().filter(|l| l.contains(" 0A ")).count();
+        findings.note(format!("{pod}: {listeners} TCP listeners, the web servers of the case and of the topology"));
+    }
+    Ok(())
+}
+
+pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    bench.needs(&["curl", "python3"]).await?;
+    let pods: Vec<String> =
+        bench.of_kind(&[Role::Pod]).into_iter().filter(|p| bench.service_of(p).is_ok()).take(6).collect();
+    let mut names = Vec::new();
+    let mut running = Vec::new();
+    for pod in &pods {
+        let name = bench.service_of(pod)?;
+        running.push(bench.serve_web(pod, &name).await?);
+        names.push(name);
+    }
+    if names.len() < 2 {
+        return Err(Stop::NotApplicable("fewer than two pods with services".into()));
+    }
+    let url = |chain: usize| -> Result<String, Stop> {
+        // Every chain takes another way through the services, and passes each in turn.
+        let hop = |i: usize| &names[(chain * (i + 1) + i) % names.len()];
+        let mut path = "/".to_owned();
+        for i in (1..DEPTH).rev() {
+            let next = bench.url(hop(i), "")?;
+            path = format!("/via/{}{path}", next.trim_start_matches("http://"));
+        }
+        bench.url(hop(0), &path)
+    };
+    let chains = bench.host.fewer(CHAINS);
+    let began = Instant::now();
+    let calls = (0..chains).map(|chain| {
+        let pod = pods[chain % pods.len()].clone();
+        let url = url(chain);
+        async move { bench.curl(&pod, &[&url?]).await }
+    });
+    let ran: Vec<Ran> = join_all(calls).await.into_iter().collect::<Result<_, _>>()?;
+    let depth = |value: &Value| {
+        let inner = std::iter::successors(Some(value), |v| v.get("via"));
+        inner.take_while(|v| v["name"].is_string() && v["error"].is_null()).count()
+    };
+    let whole = ran.iter().filter(|r| depth(&r.json()) == DEPTH).count();
+    findings.check_eq(
+        &whole,
+        &chains,
+        format!("chains of {DEPTH} calls between {} services that came back whole", names.len()),
+    );
+    findings.figure(format!("{chains} chains of {DEPTH} calls"), began.elapsed().as_secs_f64() * 1e3, "ms");
+    Ok(())
+}

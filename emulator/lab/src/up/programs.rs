@@ -1,0 +1,68 @@
+//! Whether the programs that a topology asks for are there: nothing is created before that is known.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{LabError, Result};
+use crate::plan::{Plan, Program};
+
+/// Says where programs that are shipped with ours lie: `{bin}` in a command or a variable.
+pub(super) fn find_own_programs(plan: &mut Plan, folder: &Path) {
+    let folder = folder.display().to_string();
+    let services = plan.processes.iter_mut().flat_map(|process| &mut process.config.services);
+    for run in services.filter_map(|service| service.run.as_mut()) {
+        for word in run.argv.iter_mut().chain(run.env.values_mut()) {
+            *word = word.replace("{bin}", &folder);
+        }
+    }
+}
+
+/// Whether a file is there and may be executed by somebody.
+#[must_use]
+pub fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// The program that a word without a slash starts: the first on the path.
+#[must_use]
+pub fn program_on_path(word: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).map(|folder| folder.join(word)).find(|file| is_program(file))
+}
+
+/// Every program is there, or an error names all that are not.
+pub(super) fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
+    let mut missing: Vec<PathBuf> =
+        plan.processes.iter().filter_map(|process| missing_program(&process.program, folder)).collect();
+    missing.sort();
+    missing.dedup();
+    if !missing.is_empty() {
+        return Err(LabError::MissingPrograms(missing));
+    }
+    let services = plan.processes.iter().flat_map(|process| &process.config.services);
+    let programs = services.filter_map(|service| Some((service.prefix.clone(), service.run.as_ref()?)));
+    let missing = programs.filter_map(|(prefix, run)| Some((prefix, missing_word(run.argv.first()?, &run.cwd)?)));
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() { Ok(()) } else { Err(LabError::MissingServices(missing)) }
+}
+
+fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
+    let wanted = match program {
+        Program::Own(name) => folder.join(name),
+        Program::Foreign(words) => PathBuf::from(words.first()?),
+    };
+    absent(wanted)
+}
+
+/// The program of a service: a path is one from its working directory.
+fn missing_word(word: &str, cwd: &Path) -> Option<PathBuf> {
+    let by_path = Path::new(word).components().count() > 1;
+    absent(if by_path { cwd.join(word) } else { PathBuf::from(word) })
+}
+
+fn absent(wanted: PathBuf) -> Option<PathBuf> {
+    let by_path = wanted.components().count() > 1;
+    let found =
+        if by_path { is_program(&wanted) } else { wanted.to_str().is_some_and(|word| program_on_path(word).is_some()) };
+    (!found).then_some(wanted)
+}

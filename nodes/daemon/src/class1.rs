@@ -1,0 +1,110 @@
+//! What the gateway serves by TCP at its own addresses, on a thread of its own: class 1 over HTTP and gRPC, which asks the
+//! control thread, and DNS.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use damc_class1::{Gateway, Refusal};
+use damc_gateway::Book;
+use damc_link::monotonic_now;
+use damc_proto::io::APART;
+use damc_wire::message::{Announce, AnnounceReply};
+use damc_wire::{Name, NodeId, address};
+use tokio::sync::oneshot;
+
+use crate::dns;
+use crate::error::NodeError;
+use crate::mailbox::Mailbox;
+use crate::requests::Request;
+
+/// TCP port of both.
+const PORT: u16 = 80;
+/// Stack of the thread.
+const STACK: usize = 1 << 20;
+/// How long a caller waits for the SPA's decision.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The way to the control thread.
+#[derive(Clone)]
+pub(crate) struct Class1 {
+    pub(crate) sg: NodeId,
+    pub(crate) domain: Arc<str>,
+    pub(crate) requests: Arc<Mailbox<Request>>,
+    pub(crate) book: Arc<ArcSwap<Book>>,
+}
+
+impl Class1 {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        if self.requests.put([request(answer)]) > 0 {
+            return Err(Refusal::Busy);
+        }
+        match tokio::time::timeout(WITHIN, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Refusal::Busy),
+            Err(_) => Err(Refusal::TimedOut),
+        }
+    }
+}
+
+impl Gateway for Class1 {
+    async fn session(&self, pod: NodeId) -> Result<(NodeId, u64), Refusal> {
+        let view = self.ask(|answer| Request::View("sessions", answer)).await?;
+        let sessions = view.and_then(|view| serde_json::from_value::<BTreeMap<String, u64>>(view).ok());
+        let session = sessions.and_then(|sessions| sessions.get(pod.as_str()).copied());
+        Ok((self.sg.clone(), session.ok_or(Refusal::NoSuchPod)?))
+    }
+
+    fn request_number(&self) -> u64 {
+        // Rises, across restarts of this process too, and two requests in one nanosecond do not happen.
+        APART | monotonic_now()
+    }
+
+    async fn announce(&self, announce: Announce) -> Result<AnnounceReply, Refusal> {
+        let reply = self.ask(|answer| Request::Announce(Box::new(announce), answer)).await?;
+        reply.ok_or(Refusal::NoSuchPod)
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, Refusal> {
+        Ok(self.book.load().names().filter(|name| !name.is_reserved()).cloned().collect())
+    }
+
+    fn domain(&self) -> &str {
+        &self.domain
+    }
+}
+
+/// Serves at the gateway's own addresses.
+pub(crate) fn spawn(class1: Class1) -> Result<(), NodeError> {
+    let http = listen(address::of_gateway(&class1.domain), PORT, "listen for class 1")?;
+    let dns = listen(address::of_dns(&class1.domain), dns::PORT, "listen for DNS")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(NodeError::system("start class 1 over HTTP"))?;
+    let serve = move || {
+        let book = Arc::clone(&class1.book);
+        let result = runtime.block_on(async {
+            let dns = tokio::net::TcpListener::from_std(dns)?;
+            tokio::spawn(dns::serve(dns, book));
+            let http = tokio::net::TcpListener::from_std(http)?;
+            axum::serve(http, damc_class1::routes(class1).await).await
+        });
+        if let Err(e) = result {
+            tracing::error!("class 1 over HTTP ended: {e}");
+        }
+    };
+    let thread = thread::Builder::new().name("class1".into()).stack_size(STACK);
+    thread.spawn(serve).map_err(NodeError::system("start class 1 over HTTP"))?;
+    Ok(())
+}
+
+fn listen(address: Ipv6Addr, port: u16, action: &'static str) -> Result<TcpListener, NodeError> {
+    let listener = TcpListener::bind(SocketAddrV6::new(address, port, 0, 0)).map_err(NodeError::system(action))?;
+    listener.set_nonblocking(true).map_err(NodeError::system(action))?;
+    Ok(listener)
+}

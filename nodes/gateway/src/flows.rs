@@ -1,0 +1,236 @@
+//! Running flows: to which instance each goes, and what a reset has to say. Bounded, whatever pods send.
+
+use core::hash::Hasher as _;
+
+use damc_wire::Name;
+use etherparse::{IpNumber, TcpSlice};
+use siphasher::sip::SipHasher13;
+
+use crate::packet::FlowKey;
+
+/// Flows that are remembered at one time.
+pub const FLOW_LIMIT: usize = SETS * WAYS;
+const SETS: usize = 4096;
+/// Flows of one set. In a full one a flow that has ended gives way to a new one, else the one silent longest. Sets are
+/// this large so that at a sixth of the capacity none is ever full of running flows.
+const WAYS: usize = 16;
+/// From so many on, those that are over are taken out when one comes.
+const TIDY: usize = WAYS / 4;
+
+const SECOND: u64 = 1_000_000_000;
+/// A TCP connection is forgotten after this silence, ns.
+const TCP_SILENCE: u64 = 3600 * SECOND;
+/// Any other flow is.
+const OTHER_SILENCE: u64 = 60 * SECOND;
+/// A connection both sides have closed is, after this: late segments find their way.
+const CLOSED_SILENCE: u64 = 10 * SECOND;
+
+/// A running flow, seen from the pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    pub(crate) port: u16,
+    pub(crate) key: FlowKey,
+    /// Who is at the other end.
+    pub(crate) instance: Name,
+    last_ns: u64,
+    /// TCP: the sequence number the pod expects next.
+    pub(crate) expects: u32,
+    /// TCP: the one that the other end expects next, as far as it has said.
+    pub(crate) expected: u32,
+    finished: [bool; 2],
+}
+
+/// Numbers of the flow table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// Flows remembered now.
+    pub flows: u64,
+    /// Flows ever.
+    pub begun: u64,
+    /// Flows that gave way to others while they were running.
+    pub evicted: u64,
+    /// Connections that were reset because their other end was gone.
+    pub reset: u64,
+}
+
+/// The flows of a gateway.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    key: (u64, u64),
+    sets: Vec<Vec<Flow>>,
+    pub(crate) counts: FlowCounts,
+}
+
+impl Flow {
+    const fn is_tcp(&self) -> bool {
+        self.key.protocol == IpNumber::TCP.0
+    }
+
+    const fn is_over(&self, now_ns: u64) -> bool {
+        let silence = match (self.is_tcp(), self.finished) {
+            (true, [true, true]) => CLOSED_SILENCE,
+            (true, _) => TCP_SILENCE,
+            (false, _) => OTHER_SILENCE,
+        };
+        now_ns.saturating_sub(self.last_ns) >= silence
+    }
+}
+
+impl Flows {
+    /// An empty table; `key` is random, so that nobody outside can fill one set.
+    pub(crate) fn new(key: (u64, u64)) -> Self {
+        Self { key, sets: vec![Vec::new(); SETS], counts: FlowCounts::default() }
+    }
+
+    /// A hash of a flow: the same for all its packets.
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        hasher.write(&key.source.octets());
+        hasher.write(&key.destination.octets());
+        hasher.write(&[key.protocol]);
+        hasher.write_u16(key.source_port);
+        hasher.write_u16(key.destination_port);
+        hasher.finish()
+    }
+
+    /// The running flow a packet of the pod belongs to. `segment` is what it carries, if that is TCP.
+    pub(crate) fn sent(
+        &mut self,
+        now_ns: u64,
+        (port, hash): (u16, u64),
+        key: &FlowKey,
+        segment: Option<&TcpSlice<'_>>,
+    ) -> Option<&Name> {
+        let set = &mut self.sets[set_of(hash)];
+        let at = set.iter().position(|flow| flow.port == port && flow.key == *key)?;
+        let flow = &mut set[at];
+        // A port of the pod used again: what was there before has ended.
+        let anew = flow.finished != [false; 2] && segment.is_some_and(|s| s.syn() && !s.ack());
+        if anew || flow.is_over(now_ns) {
+            set.swap_remove(at);
+            self.counts.flows -= 1;
+            return None;
+        }
+        let flow = &mut set[at];
+        flow.last_ns = now_ns;
+        if let Some(segment) = segment {
+            flow.finished[0] |= segment.fin();
+            if segment.rst() {
+                flow.finished = [true; 2];
+            }
+            if segment.ack() {
+                flow.expects = segment.acknowledgment_number();
+            }
+        }
+        Some(&flow.instance)
+    }
+
+    /// Takes note of a packet to the pod: `key` is the flow seen from the pod.
+    pub(crate) fn delivered(
+        &mut self,
+        now_ns: u64,
+        port: u16,
+        key: &FlowKey,
+        instance: &[u8],
+        segment: Option<&TcpSlice<'_>>,
+    ) {
+        let hash = self.hash(key);
+        let set = &mut self.sets[set_of(hash)];
+        let found = set.iter().position(|flow| flow.port == port && flow.key == *key);
+        if segment.is_some_and(TcpSlice::rst) {
+            if let Some(at) = found {
+                set.swap_remove(at);
+                self.counts.flows -= 1;
+            }
+            return;
+        }
+        let at = match found {
+            Some(at) => at,
+            None => {
+                let Ok(instance) = Name::from_wire(instance) else { return };
+                if set.len() >= TIDY {
+                    tidy(set, now_ns, &mut self.counts);
+                }
+                if set.len() >= WAYS {
+                    evict(set, &mut self.counts);
+                }
+                self.counts.begun += 1;
+                self.counts.flows += 1;
+                let (last_ns, finished) = (now_ns, [false; 2]);
+                set.push(Flow { port, key: *key, instance, last_ns, expects: 0, expected: 0, finished });
+                set.len() - 1
+            }
+        };
+        let flow = &mut set[at];
+        flow.last_ns = now_ns;
+        let begins = segment.is_some_and(TcpSlice::syn);
+        // Instances do not change within a flow, but a new connection on old ports is a new flow.
+        if flow.instance.wire() != instance && (begins || segment.is_none()) {
+            let Ok(instance) = Name::from_wire(instance) else { return };
+            flow.instance = instance;
+        }
+        if let Some(segment) = segment {
+            if begins {
+                flow.finished = [false; 2];
+            }
+            flow.finished[1] |= segment.fin();
+            if segment.ack() {
+                flow.expected = segment.acknowledgment_number();
+            }
+            let length = segment.payload().len() + usize::from(segment.syn()) + usize::from(segment.fin());
+            let after = segment.sequence_number().wrapping_add(u32::try_from(length).unwrap_or(0));
+            // Only forwards: a segment sent again, or overtaken by another, is behind what the pod expects.
+            if begins || after.wrapping_sub(flow.expects).cast_signed() > 0 {
+                flow.expects = after;
+            }
+        }
+    }
+
+    /// Forgets flows whose other end is gone, and gives those of TCP to `each`.
+    pub(crate) fn sweep(&mut self, now_ns: u64, lives: impl Fn(&Name) -> bool, mut each: impl FnMut(&Flow)) {
+        let counts = &mut self.counts;
+        for set in &mut self.sets {
+            set.retain(|flow| {
+                let over = flow.is_over(now_ns);
+                let keeps = !over && lives(&flow.instance);
+                if !keeps {
+                    counts.flows -= 1;
+                    if !over && flow.is_tcp() && flow.finished != [true; 2] {
+                        counts.reset += 1;
+                        each(flow);
+                    }
+                }
+                keeps
+            });
+        }
+    }
+
+    /// Forgets one flow, and gives it if it was a connection that still ran.
+    pub(crate) fn forget(&mut self, port: u16, key: &FlowKey) -> Option<Flow> {
+        let hash = self.hash(key);
+        let set = &mut self.sets[set_of(hash)];
+        let at = set.iter().position(|flow| flow.port == port && flow.key == *key)?;
+        self.counts.flows -= 1;
+        Some(set.swap_remove(at)).filter(|flow| flow.is_tcp() && flow.finished != [true; 2])
+    }
+}
+
+/// Takes out what is over.
+fn tidy(set: &mut Vec<Flow>, now_ns: u64, counts: &mut FlowCounts) {
+    let before = set.len();
+    set.retain(|flow| !flow.is_over(now_ns));
+    counts.flows -= (before - set.len()) as u64;
+}
+
+/// Makes room in a full set: what has ended goes before what runs.
+fn evict(set: &mut Vec<Flow>, counts: &mut FlowCounts) {
+    let oldest = set.iter().enumerate().min_by_key(|(_, flow)| (flow.finished != [true; 2], flow.last_ns));
+    if let Some(at) = oldest.map(|(at, _)| at) {
+        counts.evicted += u64::from(set.swap_remove(at).finished != [true; 2]);
+        counts.flows -= 1;
+    }
+}
+
+const fn set_of(hash: u64) -> usize {
+    (hash >> 32) as usize % SETS
+}

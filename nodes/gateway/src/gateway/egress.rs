@@ -1,0 +1,106 @@
+//! From the mesh to a pod: Packets become IPv6, negative replies become ICMPv6 errors or resets.
+
+use core::net::Ipv6Addr;
+
+use damc_wire::frame::{RoutedView, nack_about};
+use damc_wire::{DropReason, Frame, Message, MessageType, Name, address};
+use etherparse::TcpSlice;
+
+use super::{Delivery, Gateway, reply};
+use crate::book::Book;
+use crate::errors::{self, Problem};
+use crate::packet::{HEADER, View, set_hop_limit};
+use crate::reset;
+
+impl Gateway {
+    /// Takes a PDU that the forwarding plane would send out by the port of a pod.
+    pub fn to_pod(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &mut [u8], out: &mut Vec<u8>) -> Delivery {
+        match pdu.get(1).copied() {
+            Some(code) if code == MessageType::Packet.code() => self.deliver(now_ns, book, port, pdu),
+            Some(code) if code == MessageType::Nack.code() => self.translate(now_ns, book, port, pdu, out),
+            _ => Delivery::Frame,
+        }
+    }
+
+    /// Makes an IPv6 packet of a packet message.
+    fn deliver(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &mut [u8]) -> Delivery {
+        let Ok(routed) = RoutedView::parse(pdu) else { return Delivery::Drop(DropReason::Malformed) };
+        let Some(place) = routed.inner_packet(pdu) else { return Delivery::Drop(DropReason::Malformed) };
+        if !routed.checksum_holds(pdu) {
+            return Delivery::Drop(DropReason::BadChecksum);
+        }
+        let Some(view) = View::parse(&pdu[place.clone()]) else { return Delivery::Drop(DropReason::Malformed) };
+        // Its names brought it here; its addresses have to be theirs.
+        if book.speaker(port, &view.destination).is_none() {
+            return Delivery::Drop(DropReason::NoSuchInstance);
+        }
+        match book.name_at(&view.source) {
+            None => return Delivery::Drop(DropReason::NoRoute),
+            Some(name) if name.wire() != routed.source => {
+                // It answers in the name of a pool. What an instance of a pool may be called is not for us to judge: its
+                // own SG has.
+                let key = view.flow().reversed();
+                self.flows.delivered(now_ns, port, &key, routed.source, view.tcp().as_ref());
+            }
+            Some(_) => {
+                if let Some(segment) = view.tcp() {
+                    let key = view.flow().reversed();
+                    self.flows.delivered(now_ns, port, &key, routed.source, Some(&segment));
+                }
+            }
+        }
+        let (hop_limit, place) = (routed.header.hop_limit, place.start..place.start + view.bytes.len());
+        set_hop_limit(&mut pdu[place.clone()], hop_limit);
+        Delivery::Packet(place)
+    }
+
+    /// Makes an ICMPv6 error, or a reset, of a negative reply about a packet.
+    fn translate(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &[u8], out: &mut Vec<u8>) -> Delivery {
+        // Most negative replies are about calls: those are looked at no further.
+        if nack_about(pdu) != Some(MessageType::Packet) {
+            return Delivery::Frame;
+        }
+        let Ok(Frame { message: Message::Nack(nack), .. }) = Frame::decode(pdu) else {
+            return Delivery::Drop(DropReason::Malformed);
+        };
+        // The quoted packet is cut off: its length does not agree any more.
+        let quoted = &nack.body;
+        let address = |at: usize| quoted.get(at..)?.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes));
+        let Some(source) = address(8) else { return Delivery::Drop(DropReason::Malformed) };
+        if book.speaker(port, &source).is_none() {
+            return Delivery::Drop(DropReason::Unsolicited);
+        }
+        let speaker = Name::of_node(book.domain(), &nack.node).ok();
+        let speaker = speaker.and_then(|name| address::of_name(book.domain(), &name)).unwrap_or(self.own);
+        let problem = Problem::of_refusal(nack.reason);
+        let gone = matches!(problem, Problem::Unreachable(errors::NO_ROUTE | errors::ADDRESS));
+        let whole = restored(quoted);
+        let view = View::parse(&whole);
+        let segment = view.as_ref().and_then(View::tcp);
+        if view.is_some_and(|v| !v.may_be_answered()) || segment.as_ref().is_some_and(TcpSlice::rst) {
+            return Delivery::Ignore;
+        }
+        if !self.may_speak(now_ns) {
+            return Delivery::Ignore;
+        }
+        if gone && let Some(view) = &view {
+            self.end(now_ns, port, &view.flow());
+        }
+        let packet = match (segment, &view) {
+            (Some(segment), Some(view)) if gone && !segment.syn() => reset::answering(view.flow(), &segment),
+            _ => errors::problem(speaker, source, quoted, problem),
+        };
+        reply(packet, out);
+        Delivery::Reply
+    }
+}
+
+/// A quoted packet with its length made to agree with what is left of it.
+fn restored(quoted: &[u8]) -> Vec<u8> {
+    let mut whole = quoted.to_vec();
+    let length = u16::try_from(quoted.len().saturating_sub(HEADER)).unwrap_or(u16::MAX);
+    if let Some(field) = whole.get_mut(4..6) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+    whole
+}

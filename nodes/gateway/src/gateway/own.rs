@@ -1,0 +1,88 @@
+//! What a pod says to the gateway itself: neighbours, echoes, names, class 1.
+
+use damc_wire::{DropReason, address};
+
+use super::{CLIENT_LIMIT, DNS_PORT, Gateway, OwnStep, Step, reply};
+use crate::book::Book;
+use crate::errors::{self, PORT, Problem};
+use crate::packet::View;
+use crate::{Mac, dns, neighbour, reset};
+
+impl Gateway {
+    /// A packet that is not to leave the link: only solicitations are answered.
+    pub(super) fn local(&self, mac: Mac, view: &View<'_>, out: &mut Vec<u8>) -> Step {
+        let known = [address::ROUTER, self.dns, self.class1, self.own];
+        match neighbour::answer(view, mac, &known).or_else(|| self.echo(view)) {
+            Some(packet) => reply(packet, out),
+            None => Step::Ignore,
+        }
+    }
+
+    fn echo(&self, view: &View<'_>) -> Option<Vec<u8>> {
+        (!view.destination.is_multicast()).then(|| errors::echo(view)).flatten()
+    }
+
+    /// A packet to the gateway itself.
+    pub(super) fn own(
+        &mut self,
+        now_ns: u64,
+        book: &Book,
+        (port, mac): (u16, Mac),
+        view: &View<'_>,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let own = [self.dns, self.class1, self.own];
+        if let Some(packet) = neighbour::answer(view, mac, &own).or_else(|| self.echo(view)) {
+            return reply(packet, out);
+        }
+        // Names can be resolved before there is anything to speak as; everything else needs a name.
+        if let Some(udp) = view.udp().filter(|udp| view.destination == self.dns && udp.destination_port() == DNS_PORT) {
+            let answer = if book.covers(&view.source) { dns::answer(view, &udp, book) } else { None };
+            return answer.map_or(Step::Ignore, |packet| reply(packet, out));
+        }
+        if let Some(segment) = view.tcp() {
+            let asks = view.destination == self.dns && segment.destination_port() == DNS_PORT;
+            if self.serves && (asks || view.destination == self.class1) {
+                return self.client(book, port, view);
+            }
+            return if segment.rst() || !self.may_speak(now_ns) {
+                Step::Ignore
+            } else {
+                reply(reset::answering(view.flow(), &segment), out)
+            };
+        }
+        if self.tell(now_ns, view, Problem::Unreachable(PORT), out) { Step::Reply } else { Step::Ignore }
+    }
+
+    /// Takes note of who speaks with what serves here. A pod without names yet may: what it says is signed. Nobody may in
+    /// a name of another port.
+    fn client(&mut self, book: &Book, port: u16, view: &View<'_>) -> Step {
+        let known = self.clients.get(&view.source).copied();
+        let owns = book.speaker(port, &view.source).is_some();
+        let refused = Step::Drop { reason: DropReason::SourceNotAuthorised, reply: false };
+        if !book.covers(&view.source)
+            || (!owns && (book.is_spoken_elsewhere(port, &view.source) || known.is_some_and(|p| p != port)))
+        {
+            return refused;
+        }
+        if known != Some(port) {
+            if self.clients.len() >= CLIENT_LIMIT {
+                self.clients.clear();
+            }
+            self.clients.insert(view.source, port);
+        }
+        Step::Own
+    }
+
+    /// Takes a packet of what serves at the own address; `mac` is that of the gateway on this link. A port where the packet
+    /// is for the pod there, an output where it is answered at once.
+    pub fn from_own(&mut self, mac: Mac, packet: &[u8], out: &mut Vec<u8>) -> OwnStep {
+        let Some(view) = View::parse(packet) else { return OwnStep::Ignore };
+        if let Some(packet) = neighbour::answer(&view, mac, &[address::ROUTER]) {
+            *out = packet;
+            return OwnStep::Reply;
+        }
+        let to = self.clients.get(&view.destination).filter(|_| [self.class1, self.dns].contains(&view.source));
+        to.map_or(OwnStep::Ignore, |port| OwnStep::ToPod(*port, view.bytes.len()))
+    }
+}

@@ -1,0 +1,35 @@
+//! The edge of the mesh towards programs that know nothing of it: IPv6 in, packets between names out, and back
+//! (`nodes/WIRE.md`, section 25).
+//!
+//! ```text
+//!  pod ──IPv6──▶ Gateway::from_pod ──Packet PDU──▶ forwarding plane ──▶ … ──▶ Gateway::to_pod ──IPv6──▶ pod
+//!                  │ neighbour discovery, DNS, echo                              │ running flows
+//!                  ◀── answers, ICMPv6 errors, resets                            ◀─┘
+//! ```
+//!
+//! Like all machines here it does no I/O and reads no clock: packets, time and the key of its hash are arguments. What is
+//! carried allocates nothing but a flow's first packet; what is answered (names, neighbours, errors) does.
+//!
+//! # Panic contract
+//! No function here panics on any input bytes.
+#![forbid(unsafe_code)]
+
+mod book;
+mod dns;
+mod errors;
+mod flows;
+mod gateway;
+mod inquiry;
+mod neighbour;
+mod packet;
+mod reset;
+#[cfg(test)]
+mod tests;
+
+pub use book::{Book, BookBuilder};
+pub use dns::reply as dns_reply;
+pub use flows::{FLOW_LIMIT, FlowCounts};
+pub use gateway::{Delivery, Gateway, Options, OwnStep, Step};
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];

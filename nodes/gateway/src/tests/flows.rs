@@ -1,0 +1,148 @@
+//! Running flows: who they go to, and how they end.
+
+use damc_wire::DropReason;
+use damc_wire::frame::write_packet;
+
+use super::*;
+use crate::{Delivery, FLOW_LIMIT};
+
+/// A flow to a pool: first packet, answer of /B/4, and the instance that packets go to from then on.
+fn begin_pool_flow(client: &mut Sg, server: &mut Sg, port: u16) {
+    let pdu = client.sends(0, &tcp(at("/A/1"), at("/B"), (port, 80), (100, 0), "S", b""));
+    assert_eq!(names_of(&pdu).0, name("/B"));
+    server.delivers(0, pdu);
+    let pdu = server.sends(0, &tcp(at("/B"), at("/A/1"), (80, port), (500, 101), "SA", b""));
+    assert_eq!(names_of(&pdu), (name("/A/1"), name("/B/4")), "the instance answers in its own name");
+    client.delivers(0, pdu);
+}
+
+#[test]
+fn a_flow_to_a_pool_keeps_the_instance_that_answered() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    let data = tcp(at("/A/1"), at("/B"), (40000, 80), (101, 501), "A", b"GET");
+    let pdu = client.sends(SECOND, &data);
+    assert_eq!(names_of(&pdu).0, name("/B/4"));
+    assert_eq!(
+        View::parse(&server.delivers(SECOND, pdu)).unwrap().destination,
+        at("/B"),
+        "addressed to the pool still"
+    );
+    // A new flow is for the tables to choose.
+    let pdu = client.sends(SECOND, &tcp(at("/A/1"), at("/B"), (40001, 80), (7, 0), "S", b""));
+    assert_eq!(names_of(&pdu).0, name("/B"));
+    assert_eq!(client.gateway.flow_counts().flows, 1);
+}
+
+#[test]
+fn a_port_used_again_is_a_new_flow() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    client.sends(1, &tcp(at("/A/1"), at("/B"), (40000, 80), (101, 501), "FA", b""));
+    let pdu = client.sends(2, &tcp(at("/A/1"), at("/B"), (40000, 80), (900, 0), "S", b""));
+    assert_eq!(names_of(&pdu).0, name("/B"));
+}
+
+#[test]
+fn a_flow_whose_instance_is_gone_is_reset_at_once_with_the_number_the_pod_expects() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40000), (501, 101), "A", &[1; 99]));
+    client.delivers(1, pdu);
+    let mut resets = Vec::new();
+    client.gateway.sweep(2, |_| true, |port, packet| resets.push((port, packet.to_vec())));
+    assert!(resets.is_empty());
+    client.gateway.sweep(2, |n| *n != name("/B/4"), |port, packet| resets.push((port, packet.to_vec())));
+    let [(PORT, packet)] = &resets[..] else { panic!("{resets:?}") };
+    let view = View::parse(packet).unwrap();
+    assert_eq!((view.source, view.destination), (at("/B"), at("/A/1")));
+    let segment = view.tcp().unwrap();
+    assert!(segment.rst() && segment.sequence_number() == 600);
+    assert_eq!((segment.source_port(), segment.destination_port()), (80, 40000));
+    assert_eq!(client.gateway.flow_counts().flows, 0);
+}
+
+/// What is asked within `seconds` of a gateway whose routes are all there.
+fn questions(client: &mut Sg, seconds: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+    let mut asked = Vec::new();
+    for now in seconds {
+        let each = |port, pdu: &mut Vec<u8>| {
+            assert_eq!(port, PORT);
+            asked.push(pdu.clone());
+        };
+        client.gateway.inquire(now * SECOND, &client.book, 32, |_| true, each);
+    }
+    asked
+}
+
+#[test]
+fn the_other_end_of_a_connection_that_was_reset_is_asked_when_there_is_a_route_again() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40000), (501, 177), "A", &[1; 99]));
+    client.delivers(1, pdu);
+    assert!(!client.gateway.has_inquiries());
+    client.gateway.sweep(2, |_| false, |_, _| {});
+    assert!(client.gateway.has_inquiries());
+    client.gateway.inquire(SECOND, &client.book, 32, |_| false, |_, _| panic!("there is no route"));
+    let asked = questions(&mut client, 20..40);
+    assert_eq!(asked.len(), 3, "the first may be lost");
+    assert!(!client.gateway.has_inquiries());
+    assert_eq!(names_of(&asked[0]), (name("/B/4"), name("/A/1")), "the instance, not the pool");
+    let question = server.delivers(21, asked[0].clone());
+    let view = View::parse(&question).unwrap();
+    assert_eq!((view.source, view.destination), (at("/A/1"), at("/B")));
+    let segment = view.tcp().unwrap();
+    assert!(segment.ack() && !segment.rst() && !segment.syn() && segment.payload().is_empty());
+    assert_eq!((segment.source_port(), segment.destination_port()), (40000, 80));
+    // One before what the other end expects: it has to answer.
+    assert_eq!((segment.sequence_number(), segment.acknowledgment_number()), (176, 600));
+}
+
+#[test]
+fn nobody_asks_for_ever_and_connections_that_have_ended_are_not_asked_about() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    begin_pool_flow(&mut client, &mut server, 40001);
+    let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40001), (501, 101), "FA", b""));
+    client.delivers(1, pdu);
+    client.sends(1, &tcp(at("/A/1"), at("/B"), (40001, 80), (101, 502), "FA", b""));
+    client.gateway.sweep(2, |_| false, |_, _| {});
+    for second in 1..=200 {
+        client.gateway.inquire(second * SECOND, &client.book, 32, |_| false, |_, _| panic!("there is no route"));
+    }
+    assert!(!client.gateway.has_inquiries());
+}
+
+#[test]
+fn a_segment_without_route_is_reset_and_a_first_one_is_told() {
+    let mut client = Sg::client();
+    let mut out = Vec::new();
+    let syn = tcp(at("/A/1"), at("/B/4"), (40000, 80), (1, 0), "S", b"");
+    assert!(client.gateway.refused(0, PORT, &syn, DropReason::NoRoute, &mut out));
+    assert_eq!((icmp(&out).0, icmp(&out).1), (1, 0));
+    let data = tcp(at("/A/1"), at("/B/4"), (40000, 80), (2, 77), "A", b"x");
+    assert!(client.gateway.refused(0, PORT, &data, DropReason::NoRoute, &mut out));
+    let view = View::parse(&out).unwrap();
+    assert!(view.tcp().unwrap().rst() && view.tcp().unwrap().sequence_number() == 77);
+    let reset = tcp(at("/A/1"), at("/B/4"), (40000, 80), (2, 77), "R", b"");
+    assert!(!client.gateway.refused(0, PORT, &reset, DropReason::NoRoute, &mut out), "a reset is not answered");
+}
+
+#[test]
+fn the_flow_table_is_bounded() {
+    let mut client = Sg::client();
+    let flows = FLOW_LIMIT + FLOW_LIMIT / 2;
+    let mut pdu = Vec::new();
+    for flow in 0..flows {
+        let ports = (u16::try_from(flow % 60000).unwrap() + 1, u16::try_from(flow / 60000).unwrap() + 1);
+        let answer = tcp(at("/B/4"), at("/A/1"), ports, (1, 1), "SA", b"");
+        assert!(write_packet(&mut pdu, (&name("/A/1"), &name("/B/4")), 1, 60, &answer));
+        let delivery = client.gateway.to_pod(flow as u64, &client.book, PORT, &mut pdu, &mut client.out);
+        assert!(matches!(delivery, Delivery::Packet(_)));
+    }
+    let counts = client.gateway.flow_counts();
+    assert_eq!(counts.begun, flows as u64);
+    assert!(counts.flows <= FLOW_LIMIT as u64 && counts.flows > FLOW_LIMIT as u64 * 8 / 10, "{counts:?}");
+    assert_eq!(counts.flows + counts.evicted, counts.begun);
+}

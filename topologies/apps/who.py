@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""A web service that says who it is, on its own address and that of its pool.
+
+    GET /            {"name": ..., "client": ...}
+    GET /health      ok
+    GET /bytes/N     N bytes
+    GET /via/HOST    what HOST says to GET /, passed on: a call in a call (HOST may itself be via/HOST)
+    POST /           what was posted, back
+
+It knows nothing of DAMC but the variables it is started with.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+NAME = os.environ.get("DAMC_NAME", "somebody")
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 80
+
+
+class Server(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    request_queue_size = 512
+    daemon_threads = True
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def setup(self):
+        super().setup()
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def say(self, status, body, kind="application/json"):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        if self.path == "/":
+            self.say(200, json.dumps({"name": NAME, "client": self.client_address[0]}).encode() + b"\n")
+        elif self.path == "/health":
+            self.say(200, b"ok\n", "text/plain")
+        elif self.path.startswith("/bytes/"):
+            count = min(int(self.path[len("/bytes/"):]), 64 << 20)
+            self.say(200, b"x" * count, "application/octet-stream")
+        elif self.path.startswith("/via/"):
+            host, _, rest = self.path[len("/via/"):].partition("/")
+            try:
+                with urllib.request.urlopen(f"http://{host}/{rest}", timeout=10) as answer:
+                    said = json.loads(answer.read())
+                self.say(200, json.dumps({"name": NAME, "via": said}).encode() + b"\n")
+            except (urllib.error.URLError, OSError, ValueError) as error:
+                self.say(502, json.dumps({"name": NAME, "error": str(error)}).encode() + b"\n")
+        else:
+            self.say(404, b'{"error": "no such path"}\n')
+
+    def do_POST(self):
+        self.say(200, self.rfile.read(int(self.headers.get("Content-Length", 0))), "application/octet-stream")
+
+    def log_message(self, form, *arguments):
+        if os.environ.get("VERBOSE"):
+            super().log_message(form, *arguments)
+
+
+def main():
+    addresses = [os.environ.get("DAMC_ADDRESS", "::1"), os.environ.get("DAMC_POOL_ADDRESS")]
+    servers = [Server((address, PORT), Handler) for address in addresses if address]
+    print(f"{NAME} serves port {PORT} on {', '.join(a for a in addresses if a)}", flush=True)
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+main()
