@@ -142,6 +142,7 @@ impl Forwarder {
             self.counters.dropped(DropReason::QueueFull, socket.take_drops().unwrap_or(0));
         }
         let table = self.table.load();
+        table.warm((0..count).filter_map(|index| Some(RoutedView::parse(arena.pdu(index)).ok()?.destination)));
         for index in 0..count {
             let received_at = Timestamp(arena.received_at(index));
             let whole = arena.pdu_mut(index);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use damc_wire::Name;
+use damc_wire::name::MAX_COMPONENTS;
 
 use crate::admission::Gate;
 use crate::fib::{Fib, LabelRoute, Op, Port, Route};
@@ -14,8 +15,8 @@ use crate::hash::HashKey;
 #[derive(Debug)]
 pub struct FibBuilder {
     current: Fib,
-    /// Number of non-exact prefixes by depth.
-    by_depth: [usize; damc_wire::name::MAX_COMPONENTS + 1],
+    /// Number of prefixes by depth: those that match longer names, and exact ones.
+    by_depth: [[usize; MAX_COMPONENTS + 1]; 2],
     groups: Groups,
 }
 
@@ -23,8 +24,7 @@ impl FibBuilder {
     /// An empty table. `key` is to be random.
     #[must_use]
     pub fn new(key: HashKey) -> Self {
-        let by_depth = [0; damc_wire::name::MAX_COMPONENTS + 1];
-        Self { current: Fib::new(key), by_depth, groups: Groups::default() }
+        Self { current: Fib::new(key), by_depth: [[0; MAX_COMPONENTS + 1]; 2], groups: Groups::default() }
     }
 
     /// Applies changes in order and gives the snapshot after all of them.
@@ -50,11 +50,8 @@ impl FibBuilder {
         let group = Group { exact, local, deliver, next_hops: next_hops.into(), backups: backups.into(), stamp };
         let group = self.groups.take(group);
         let old = self.current.table.insert(hash, prefix.wire(), group);
-        if !exact {
-            let depth = prefix.depth();
-            self.by_depth[depth] += 1;
-            self.current.depths.insert(depth);
-        }
+        self.by_depth[usize::from(exact)][prefix.depth()] += 1;
+        self.current.depths(exact).insert(prefix.depth());
         self.forget(&prefix, old);
     }
 
@@ -67,12 +64,11 @@ impl FibBuilder {
     /// Corrects the count of depths, and of the uses of its group, for an entry that left.
     fn forget(&mut self, prefix: &Name, group: Option<u32>) {
         let Some(group) = group else { return };
-        if !self.groups.current[group as usize].exact {
-            let depth = prefix.depth();
-            self.by_depth[depth] -= 1;
-            if self.by_depth[depth] == 0 {
-                self.current.depths.remove(depth);
-            }
+        let (exact, depth) = (self.groups.current[group as usize].exact, prefix.depth());
+        let count = &mut self.by_depth[usize::from(exact)][depth];
+        *count -= 1;
+        if *count == 0 {
+            self.current.depths(exact).remove(depth);
         }
         self.groups.release(group);
     }

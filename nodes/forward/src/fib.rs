@@ -77,6 +77,11 @@ pub struct LabelRoute {
     pub port: u16,
 }
 
+/// Prefixes from which on a table is larger than caches are.
+const LARGE: usize = 1 << 14;
+/// Prefixes that are warmed at once: the two longest of each name.
+const WARMED: usize = 128;
+
 /// A snapshot of the forwarding table.
 #[derive(Clone, Debug)]
 pub struct Fib {
@@ -85,8 +90,10 @@ pub struct Fib {
     pub(crate) table: Table,
     /// By the numbers in the table.
     pub(crate) groups: Arc<Vec<Arc<Group>>>,
-    /// Depths that non-exact prefixes have; only those are worth a probe.
+    /// Depths that prefixes of longer names have; only those are worth a probe.
     pub(crate) depths: Depths,
+    /// Depths that exact prefixes have: worth a probe for names of that depth.
+    pub(crate) exact_depths: Depths,
     /// Sorted by label.
     pub(crate) labels: Arc<Vec<LabelRoute>>,
     /// By port number.
@@ -108,9 +115,16 @@ impl Default for Port {
 
 impl Fib {
     pub(crate) fn new(key: HashKey) -> Self {
-        let depths = Depths::default();
-        let (groups, labels) = (Arc::default(), Arc::default());
-        Self { version: 0, key, table: Table::new(), groups, depths, labels, ports: Vec::new() }
+        Self {
+            version: 0,
+            key,
+            table: Table::new(),
+            groups: Arc::default(),
+            depths: Depths::default(),
+            exact_depths: Depths::default(),
+            labels: Arc::default(),
+            ports: Vec::new(),
+        }
     }
 
     /// Rises by one with every snapshot of a builder.
@@ -145,6 +159,30 @@ impl Fib {
         self.table.longest_run()
     }
 
+    /// Reads what look-ups of these destinations will read, side by side: a batch then waits for memory once or twice and
+    /// not for each of its names in turn. Of use, and done, only where the table is larger than caches are.
+    pub fn warm<'a>(&self, destinations: impl IntoIterator<Item = &'a [u8]>) {
+        if self.table.len() < LARGE {
+            return;
+        }
+        let mut slots = [None; WARMED];
+        let probes = destinations.into_iter().flat_map(|name| {
+            let probes = Probes::new(self.key, name, (self.depths, self.exact_depths));
+            let mut longest = probes.longest_first();
+            [longest.next(), longest.next()].into_iter().flatten()
+        });
+        for (slot, probe) in slots.iter_mut().zip(probes) {
+            *slot = self.table.first_slot(probe.hash);
+        }
+        let read = slots.iter().flatten().fold(0_u8, |all, (shard, slot)| all ^ shard.touch(*slot));
+        // The reading is the purpose.
+        std::hint::black_box(read);
+    }
+
+    pub(crate) const fn depths(&mut self, exact: bool) -> &mut Depths {
+        if exact { &mut self.exact_depths } else { &mut self.depths }
+    }
+
     /// Longest-prefix match of a destination in wire form, checked.
     pub(crate) fn lookup(&self, destination: &[u8]) -> Option<&Group> {
         self.find(destination).map(|(_, group)| group)
@@ -152,7 +190,7 @@ impl Fib {
 
     /// Where the longest matching prefix ends, and its group.
     fn find(&self, destination: &[u8]) -> Option<(usize, &Group)> {
-        Probes::new(self.key, destination, self.depths).longest_first().find_map(|probe| {
+        Probes::new(self.key, destination, (self.depths, self.exact_depths)).longest_first().find_map(|probe| {
             let group: &Group = self.groups.get(self.table.find(probe, destination)? as usize)?;
             (!group.exact || probe.end == destination.len()).then_some((probe.end, group))
         })

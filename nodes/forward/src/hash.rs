@@ -69,15 +69,16 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
-    /// Hashes `wire`, a checked name, once; keeps the prefixes of the wanted depths and the whole name.
-    pub(crate) fn new(key: HashKey, wire: &[u8], wanted: Depths) -> Self {
+    /// Hashes `wire`, a checked name, once; keeps the prefixes of the wanted depths, and the whole name where its depth is
+    /// among the exact ones.
+    pub(crate) fn new(key: HashKey, wire: &[u8], (wanted, exact): (Depths, Depths)) -> Self {
         let mut this = Self { probes: [Probe::default(); MAX_COMPONENTS], count: 0 };
         let mut hasher = key.hasher();
         let (mut hashed, mut end, mut depth) = (0, 0, 0);
         while end < wire.len() && this.count < MAX_COMPONENTS {
             end = (end + 1 + usize::from(wire[end])).min(wire.len());
             depth += 1;
-            if end == wire.len() || wanted.contains(depth) {
+            if wanted.contains(depth) || (end == wire.len() && exact.contains(depth)) {
                 hasher.write(&wire[hashed..end]);
                 hashed = end;
                 this.probes[this.count] = Probe { hash: hasher.finish(), end };

@@ -21,7 +21,7 @@ const SHARDS: usize = 256;
 
 /// A closed hash table with linear probing, at most half full.
 #[derive(Clone, Debug, Default)]
-struct Shard {
+pub(crate) struct Shard {
     slots: Vec<Slot>,
     used: usize,
     /// Group (4 bytes), length (1 byte) and wire form of each name, one after the other.
@@ -32,7 +32,7 @@ struct Shard {
 
 /// One place of a shard. The bits of the hash beside the place of the record spare nearly every look at a wrong one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
+pub(crate) struct Slot {
     tag: u32,
     /// Where the record begins, plus 1; 0 for a free slot.
     at: u32,
@@ -56,6 +56,14 @@ impl Table {
         let shard = &self.shards[shard_of(probe.hash)];
         let slot = shard.find(tag_of(probe.hash), prefix)?;
         shard.record(shard.slots[slot]).map(|(group, _)| group)
+    }
+
+    /// The slot that a look-up reads first, and what it is for. Two look-ups that begin so wait for memory side by side.
+    pub(crate) fn first_slot(&self, hash: u64) -> Option<(&Shard, Slot)> {
+        let shard = &*self.shards[shard_of(hash)];
+        let place = tag_of(hash) as usize & shard.slots.len().wrapping_sub(1);
+        let slot = shard.slots.get(place).filter(|slot| slot.at != 0 && slot.tag == tag_of(hash))?;
+        Some((shard, *slot))
     }
 
     /// Sets the group of a prefix; gives the one it had.
@@ -99,6 +107,11 @@ impl Shard {
     fn places(&self, tag: u32) -> impl Iterator<Item = usize> + use<> {
         let (count, mask) = (self.slots.len(), self.slots.len().wrapping_sub(1));
         (0..count).map(move |step| (tag as usize).wrapping_add(step) & mask)
+    }
+
+    /// A byte of the record at a slot in use.
+    pub(crate) fn touch(&self, slot: Slot) -> u8 {
+        self.records.get(slot.at as usize).copied().unwrap_or(0)
     }
 
     /// Group and name at a slot in use.

@@ -36,7 +36,8 @@ pub enum Verdict {
 ///
 /// In order: well-formed; allowed in by this port; local destinations before labels; the label of a policy; the longest
 /// matching prefix. Frames of one flow of one source take the same of several equal ways, and leave it only when its
-/// port goes down; where all of them are down they take the loop-free alternate. No frame leaves by the port it came in by, except from one service of a pod to another (FWD-02).
+/// port goes down; where all of them are down they take the loop-free alternate. No frame leaves by the port it came in
+/// by, except from one service of a pod to another (FWD-02).
 #[must_use]
 pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
     let decision = match RoutedView::parse(pdu) {
