@@ -98,8 +98,19 @@ impl Trial {
 
     /// Delay of the link, both ways, that gives the path `percent` of its limit.
     const fn delay(&self, percent: u64) -> DirectionChange {
-        let path = self.leg.limits.delay_ns / 100 * percent;
-        delay_of(path.saturating_sub(self.beyond_ns))
+        self.path_delay(self.leg.limits.delay_ns / 100 * percent)
+    }
+
+    /// Delay of the link, both ways, that gives the path this one, ns.
+    const fn path_delay(&self, ns: u64) -> DirectionChange {
+        delay_of(ns.saturating_sub(self.beyond_ns))
+    }
+
+    /// How far from its threshold a delay is surely on its side, ns: nodes of a slow host add to it, now more, now less.
+    fn margin(&self, bench: &Bench) -> u64 {
+        let limit = self.leg.limits.delay_ns;
+        let margin = bench.host.stretched(Duration::from_nanos(limit / 100 * 8));
+        u64::try_from(margin.as_nanos()).unwrap_or(limit).min(limit / 4)
     }
 
     /// Corrects the part beyond the first link by what is measured when the path is near its limit: nodes take a little
@@ -127,7 +138,8 @@ impl Trial {
 
     async fn set(&self, bench: &Bench, inside: bool) -> Result<(), Stop> {
         let link = (self.leg.sg.as_str(), self.leg.far.as_str());
-        let delay = self.delay(if inside { 92 } else { 108 });
+        let (limit, margin) = (self.leg.limits.delay_ns, self.margin(bench));
+        let delay = self.path_delay(if inside { limit - margin } else { limit + margin });
         let jitter = self.jitter(if inside { 55 } else { 160 });
         // A train is a short measurement: a moment's stall of a node costs it a fifth.
         let rate = self.rate(if inside { 140 } else { 60 });
@@ -152,12 +164,12 @@ impl Trial {
     }
 
     /// Whether the SCSC sees what was set just inside the limits.
-    fn arrived_inside(&self, view: &PathView) -> bool {
+    fn arrived_inside(&self, bench: &Bench, view: &PathView) -> bool {
         let limits = &self.leg.limits;
         let delay = |percent| view.delay_ns.is_some_and(|d| d > limits.delay_ns / 100 * percent);
         let rate = view.bandwidth_bps.is_some_and(|b| b < limits.bandwidth_bps * 2);
         match self.fault {
-            Fault::Delay => delay(85),
+            Fault::Delay => view.delay_ns.is_some_and(|d| d + self.margin(bench) > limits.delay_ns / 100 * 93),
             Fault::Jitter => view.jitter_ns.is_some_and(|j| j > limits.jitter_ns * 35 / 100),
             Fault::Rate => rate,
             Fault::All => delay(50) && rate,
@@ -228,7 +240,8 @@ async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     }
     for trial in &trials {
         let what = format!("{:?} just inside its limit", trial.fault);
-        let view = bench.wait_quality(trial.path(), &what, bench.t_policy(), |v| trial.arrived_inside(v)).await?;
+        let view =
+            bench.wait_quality(trial.path(), &what, bench.t_policy(), |v| trial.arrived_inside(bench, v)).await?;
         findings.note(format!(
             "{} → {}, {what}: delay {} jitter {} bandwidth {}",
             trial.leg.sg,
@@ -446,7 +459,7 @@ async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let link = (sg, trial.leg.far.as_str());
     let limit = trial.leg.limits.delay_ns;
     let from = bench.now_ns();
-    bench.impair(link, Direction::Both, trial.delay(105)).await?;
+    bench.impair(link, Direction::Both, trial.path_delay(limit + trial.margin(bench))).await?;
     bench.wait_steered(sg, target, bench.t_policy()).await?;
     let mut swings = 0;
     // Long enough for a policy without hysteresis to come and go.
