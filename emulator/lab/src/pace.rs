@@ -79,14 +79,13 @@ impl Calibration {
     /// How many of `count` things to do at once, so that each takes as long as on a quiet host: one at least.
     #[must_use]
     pub fn fewer(self, count: usize) -> usize {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "counts are far below 2^52 and not negative"
-        )]
-        let fewer = (count as f64 / self.factor()).ceil() as usize;
-        fewer.max(1)
+        scaled(count, 1.0 / self.factor()).max(1)
+    }
+
+    /// A quantity that has to grow as this host is slower than a quiet one.
+    #[must_use]
+    pub fn more(self, count: usize) -> usize {
+        scaled(count, self.factor())
     }
 
     fn factor(self) -> f64 {
@@ -104,6 +103,16 @@ impl Calibration {
         let scaled = (ms as f64 * stretch).ceil() as u64;
         scaled
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "counts are far below 2^52 and not negative"
+)]
+fn scaled(count: usize, factor: f64) -> usize {
+    (count as f64 * factor).ceil() as usize
 }
 
 /// The best mean of a batch of round trips.
