@@ -106,13 +106,6 @@ impl Trial {
         delay_of(ns.saturating_sub(self.beyond_ns))
     }
 
-    /// How far from its threshold a delay is surely on its side, ns: nodes of a slow host add to it, now more, now less.
-    fn margin(&self, bench: &Bench) -> u64 {
-        let limit = self.leg.limits.delay_ns;
-        let margin = bench.host.stretched(Duration::from_nanos(limit / 100 * 8));
-        u64::try_from(margin.as_nanos()).unwrap_or(limit).min(limit / 4)
-    }
-
     /// Corrects the part beyond the first link by what is measured when the path is near its limit: nodes take a little
     /// longer for probes that come together, and on a short path more of them do.
     async fn tune(&mut self, bench: &Bench) -> Result<(), Stop> {
@@ -138,7 +131,7 @@ impl Trial {
 
     async fn set(&self, bench: &Bench, inside: bool) -> Result<(), Stop> {
         let link = (self.leg.sg.as_str(), self.leg.far.as_str());
-        let (limit, margin) = (self.leg.limits.delay_ns, self.margin(bench));
+        let (limit, margin) = (self.leg.limits.delay_ns, margin(bench, &self.leg));
         let delay = self.path_delay(if inside { limit - margin } else { limit + margin });
         let jitter = self.jitter(if inside { 55 } else { 160 });
         // A train is a short measurement: a moment's stall of a node costs it a fifth, and nodes of a slow host stall.
@@ -170,12 +163,19 @@ impl Trial {
         let delay = |percent| view.delay_ns.is_some_and(|d| d > limits.delay_ns / 100 * percent);
         let rate = view.bandwidth_bps.is_some_and(|b| b < limits.bandwidth_bps * 2);
         match self.fault {
-            Fault::Delay => view.delay_ns.is_some_and(|d| d + self.margin(bench) > limits.delay_ns / 100 * 93),
+            Fault::Delay => view.delay_ns.is_some_and(|d| d + margin(bench, &self.leg) > limits.delay_ns / 100 * 93),
             Fault::Jitter => view.jitter_ns.is_some_and(|j| j > limits.jitter_ns * 35 / 100),
             Fault::Rate => rate,
             Fault::All => delay(50) && rate,
         }
     }
+}
+
+/// How far from its threshold a delay is surely on its side, ns: nodes of a slow host add to it, now more, now less.
+fn margin(bench: &Bench, leg: &Leg) -> u64 {
+    let limit = leg.limits.delay_ns;
+    let margin = bench.host.stretched(Duration::from_nanos(limit / 100 * 8));
+    u64::try_from(margin.as_nanos()).unwrap_or(limit).min(limit / 4)
 }
 
 const NOTHING: DirectionChange = DirectionChange {
@@ -223,7 +223,7 @@ impl Bench {
         let lasts = |v: &PathView| {
             let (delay, now) = (v.delay_ns.unwrap_or(0), self.now_ns());
             let (was, since) = lasting.get().unwrap_or((delay, now));
-            let same = holds(v) && delay.abs_diff(was) <= leg.limits.delay_ns / 100;
+            let same = holds(v) && delay.abs_diff(was) <= margin(self, leg) / 4;
             lasting.set(same.then_some((was, since)));
             same && now - since >= span_ms * 1_000_000
         };
@@ -460,7 +460,7 @@ async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let link = (sg, trial.leg.far.as_str());
     let limit = trial.leg.limits.delay_ns;
     let from = bench.now_ns();
-    bench.impair(link, Direction::Both, trial.path_delay(limit + trial.margin(bench))).await?;
+    bench.impair(link, Direction::Both, trial.path_delay(limit + margin(bench, &trial.leg))).await?;
     bench.wait_steered(sg, target, bench.t_policy()).await?;
     let mut swings = 0;
     // Long enough for a policy without hysteresis to come and go.
