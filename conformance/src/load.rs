@@ -36,6 +36,10 @@ pub struct Lateness {
 /// pace: the thresholds of a topology do not either.
 pub const LATE: Duration = Duration::from_millis(15);
 
+/// From here on wake-ups are late on average: a path of four nodes has some eight of them there and back, which is a
+/// fifth of the tightest delay that Figure 2 asks for. A quiet host shows a tenth of it.
+pub const LATE_ON_AVERAGE: Duration = Duration::from_micros(500);
+
 /// Shares of an interval, 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Account {
@@ -70,11 +74,12 @@ impl Lateness {
     }
 
     /// Whether the host was too busy to judge by: some wake-up was late by a third of a detection time, one in fifty was
-    /// late at all, or processors were wanting for most of the time.
+    /// late at all, all were on average, or processors were wanting for most of the time.
     #[must_use]
     pub fn overloaded(&self) -> bool {
         let wanting = self.account.is_some_and(|a| a.waiting > WAITING_TOO_OFTEN || a.stolen > STOLEN_TOO_OFTEN);
-        self.worst >= self.detection / 3 || self.late * 50 > self.wakeups || wanting
+        let slow = self.mean() >= LATE_ON_AVERAGE;
+        self.worst >= self.detection / 3 || self.late * 50 > self.wakeups || slow || wanting
     }
 }
 
@@ -237,6 +242,7 @@ mod tests {
         assert!(Lateness { worst: Duration::from_millis(60), ..calm }.overloaded());
         assert!(Lateness { late: 21, ..calm }.overloaded());
         assert!(!Lateness { late: 19, ..calm }.overloaded());
+        assert!(Lateness { total: Duration::from_millis(500), ..calm }.overloaded(), "half a millisecond on average");
         let account = |waiting, stolen| Lateness { account: Some(Account { waiting, stolen }), ..calm };
         assert!(!account(0.6, 0.02).overloaded());
         assert!(account(0.9, 0.0).overloaded());
