@@ -17,6 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use damc_lab::control::{LinkChange, NodeAction};
+use damc_lab::converge;
 use damc_lab::pace::Calibration;
 use damc_lab::recording::Recording;
 use damc_lab::topology::Topology;
@@ -55,12 +56,10 @@ pub struct Bench {
 const POLL: Duration = Duration::from_millis(4);
 /// Longest pause.
 const POLL_AT_LAST: Duration = Duration::from_millis(100);
-/// A pause is so many times as long as the look before it, so that looking does not slow down what is looked at.
-const REST: u32 = 4;
 
 /// The pause after a look that began then.
 fn pause(looked: Instant) -> Duration {
-    (looked.elapsed() * REST).clamp(POLL, POLL_AT_LAST)
+    converge::pause(looked.elapsed(), POLL, POLL_AT_LAST)
 }
 
 /// How long a lab may take to come back between cases: no verdict hangs on it, so a busy host gets its time.

@@ -330,7 +330,7 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let from = bench.now_ns();
     // Trains measure the way there, so the jitter is on the way back: it would outweigh the 6 ms of a train.
     // The slower the nodes, the longer the train has to be for their stalls to matter little.
-    let rate_bps = bench.host.fewer(50) as u64 * 1_000_000;
+    let rate_bps = bench.host.fewer(50) * 1_000_000;
     let there = DirectionChange { delay_ns: Some(20_000_000), rate_bps: Some(rate_bps), ..DirectionChange::default() };
     let back = DirectionChange { delay_ns: Some(24_000_000), jitter_ns: Some(4_000_000), ..DirectionChange::default() };
     bench.impair((&leg.sg, &leg.far), Direction::Forward, there).await?;

@@ -14,11 +14,11 @@ use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Registrations that the figures are taken over on a host that is not slow.
-const TIMED: usize = 200;
+const TIMED: u64 = 200;
 /// Registrations that are under way at once while they are timed.
-const ROUND: usize = 20;
+const ROUND: u64 = 20;
 /// Registrations after which the nodes' events are read: nodes remember only so many.
-const BATCH: usize = 100;
+const BATCH: u64 = 100;
 
 /// Cases of section C.
 pub const CASES: &[Case] = &[
@@ -284,10 +284,11 @@ async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     while rounds > 0 {
         let from = bench.now_ns();
         let mut batch = Vec::new();
-        for _ in 0..rounds.min(BATCH / ROUND) {
+        let together = rounds.min(BATCH / ROUND);
+        rounds -= together;
+        for _ in 0..together {
             batch.extend(come_and_go(bench, &pods).await?);
         }
-        rounds -= rounds.min(BATCH / ROUND);
         registered.extend(measure(bench, &batch, from, false).await?);
         withdrawn.extend(measure(bench, &batch, from, true).await?);
     }
@@ -299,8 +300,7 @@ async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 /// Registers a round of services, waits until they are everywhere, withdraws them, waits until they are nowhere.
 async fn come_and_go(bench: &Bench, pods: &[String]) -> Result<Vec<String>, Stop> {
     let mut round = Vec::new();
-    for i in 0..ROUND {
-        let pod = &pods[i % pods.len()];
+    for (_, pod) in (0..ROUND).zip(pods.iter().cycle()) {
         let name = bench.fresh_name(pod);
         bench.licence(pod, &name).await?;
         round.push((pod.clone(), name));

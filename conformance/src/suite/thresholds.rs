@@ -135,7 +135,7 @@ impl Trial {
         let delay = self.path_delay(if inside { limit - margin } else { limit + margin });
         let jitter = self.jitter(if inside { 55 } else { 160 });
         // A train is a short measurement: a moment's stall of a node costs it a fifth, and nodes of a slow host stall.
-        let headroom = bench.host.more(25).min(75) as u64;
+        let headroom = bench.host.more(25).min(75);
         let rate = self.rate(if inside { 100 + headroom } else { 60 });
         if matches!(self.fault, Fault::Delay | Fault::All) {
             bench.impair(link, Direction::Both, delay).await?;

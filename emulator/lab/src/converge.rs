@@ -15,8 +15,15 @@ use crate::lab::Lab;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Longest pause between two looks.
 const LOOK_AGAIN_AT_LAST: Duration = Duration::from_millis(200);
-/// A pause is so many times as long as the look before it, so that looking does not slow down what is looked at.
+/// A pause is so many times as long as the look before it.
 const REST: u32 = 4;
+
+/// The pause after a look that took this long: longer after longer ones, so that looking does not slow down what is looked
+/// at.
+#[must_use]
+pub fn pause(took: Duration, least: Duration, most: Duration) -> Duration {
+    (took * REST).clamp(least, most)
+}
 
 impl Lab {
     /// Waits until the lab has converged; returns how long after readiness that was.
@@ -58,7 +65,7 @@ impl Lab {
                     Missing::Answer(error) => error.one_line(),
                 });
             }
-            tokio::time::sleep((began.elapsed() * REST).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LAST)).await;
+            tokio::time::sleep(pause(began.elapsed(), LOOK_AGAIN, LOOK_AGAIN_AT_LAST)).await;
         }
     }
 

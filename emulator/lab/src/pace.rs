@@ -78,13 +78,13 @@ impl Calibration {
 
     /// How many of `count` things to do at once, so that each takes as long as on a quiet host: one at least.
     #[must_use]
-    pub fn fewer(self, count: usize) -> usize {
+    pub fn fewer(self, count: u64) -> u64 {
         scaled(count, 1.0 / self.factor()).max(1)
     }
 
     /// A quantity that has to grow as this host is slower than a quiet one.
     #[must_use]
-    pub fn more(self, count: usize) -> usize {
+    pub fn more(self, count: u64) -> u64 {
         scaled(count, self.factor())
     }
 
@@ -93,15 +93,7 @@ impl Calibration {
     }
 
     fn scale(self, ms: u64) -> u64 {
-        let stretch = self.factor();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "periods are far below 2^52 ms and not negative"
-        )]
-        let scaled = (ms as f64 * stretch).ceil() as u64;
-        scaled
+        scaled(ms, self.factor())
     }
 }
 
@@ -109,10 +101,10 @@ impl Calibration {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "counts are far below 2^52 and not negative"
+    reason = "periods and counts are far below 2^52 and not negative"
 )]
-fn scaled(count: usize, factor: f64) -> usize {
-    (count as f64 * factor).ceil() as usize
+fn scaled(value: u64, factor: f64) -> u64 {
+    (value as f64 * factor).ceil() as u64
 }
 
 /// The best mean of a batch of round trips.

@@ -193,10 +193,13 @@ impl Worker {
     /// What waits: numbers of taps, or [`WAKE`].
     fn ready(&self, timeout: EpollTimeout) -> io::Result<Vec<u64>> {
         let mut events = vec![EpollEvent::empty(); self.taps.len() + 1];
-        match self.epoll.wait(&mut events, timeout) {
-            Ok(ready) => Ok(events[..ready].iter().map(EpollEvent::data).collect()),
-            Err(nix::errno::Errno::EINTR) => Ok(Vec::new()),
-            Err(errno) => Err(errno.into()),
+        loop {
+            match self.epoll.wait(&mut events, timeout) {
+                Ok(ready) => return Ok(events[..ready].iter().map(EpollEvent::data).collect()),
+                // To stop here would let a flush miss frames that wait.
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 

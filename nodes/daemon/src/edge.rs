@@ -280,7 +280,7 @@ impl Edge {
         let packets = &mut self.packets;
         self.gateway.sweep(
             monotonic_now(),
-            |name| table.longest_match(name).is_some(),
+            |name| table.serves(name),
             |port, packet| packets.push((port, Place::Own(packet.to_vec()))),
         );
         self.flush(arena);
@@ -296,7 +296,7 @@ impl Edge {
         let (now, book) = (monotonic_now(), self.book.load_full());
         self.pdus.clear();
         let mut questions = Vec::new();
-        let lives = |name: &damc_wire::Name| table.longest_match(name).is_some();
+        let lives = |name: &damc_wire::Name| table.serves(name);
         self.gateway.inquire(now, &book, self.made.len(), lives, |port, pdu| {
             if let Verdict::Send(to) = damc_forward::forward(table, Ingress::Port(port), pdu) {
                 questions.push((to, std::mem::take(pdu)));

@@ -15,7 +15,7 @@ use crate::case::{Findings, Stop};
 /// A refusal that takes longer is no refusal but a silence.
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// Chains of calls of one load, and calls in each.
-const CHAINS: usize = 24;
+const CHAINS: u64 = 24;
 const DEPTH: usize = 4;
 
 /// One question for an AAAA record over TCP, the way resolvers ask that got a truncated answer.
@@ -184,7 +184,7 @@ pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), S
         }
         bench.url(hop(0), &path)
     };
-    let chains = bench.host.fewer(CHAINS);
+    let chains = usize::try_from(bench.host.fewer(CHAINS)).unwrap_or(usize::MAX);
     let began = Instant::now();
     let calls = (0..chains).map(|chain| {
         let pod = pods[chain % pods.len()].clone();
