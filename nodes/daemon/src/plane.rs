@@ -146,6 +146,7 @@ fn translate(route: FibRoute) -> Route {
         backups: route.backups.iter().map(next_hop).collect(),
         stamp: route.stamp.map(|s| Stamp { label: s.label, port: s.port.0 }),
         prefix: route.prefix,
+        cost: route.cost,
         exact: route.exact,
         deliver: route.deliver,
     }

@@ -49,7 +49,16 @@ fn table(prefixes: u32) -> (FibBuilder, Vec<Name>) {
 
 fn set(prefix: Name) -> Op {
     let next_hops = vec![NextHop { port: 1, weight: 1 }, NextHop { port: 2, weight: 1 }];
-    Op::Set(Route { prefix, exact: false, local: false, deliver: false, next_hops, backups: vec![], stamp: None })
+    Op::Set(Route {
+        prefix,
+        exact: false,
+        local: false,
+        deliver: false,
+        next_hops,
+        backups: vec![],
+        stamp: None,
+        cost: 0,
+    })
 }
 
 fn lookup_ns(fib: &Fib, names: &[Name]) -> f64 {

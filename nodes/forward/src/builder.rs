@@ -45,9 +45,10 @@ impl FibBuilder {
     }
 
     fn set(&mut self, route: Route) {
-        let Route { prefix, exact, local, deliver, next_hops, backups, stamp } = route;
+        let Route { prefix, exact, local, deliver, next_hops, backups, cost, stamp } = route;
         let hash = self.current.key.name(prefix.wire());
-        let group = Group { exact, local, deliver, next_hops: next_hops.into(), backups: backups.into(), stamp };
+        let (next_hops, backups, cost) = (next_hops.into(), backups.into(), u16::try_from(cost).unwrap_or(0));
+        let group = Group { exact, local, deliver, next_hops, backups, cost, stamp };
         let group = self.groups.take(group);
         let old = self.current.table.insert(hash, prefix.wire(), group);
         self.by_depth[usize::from(exact)][prefix.depth()] += 1;

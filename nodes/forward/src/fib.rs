@@ -42,6 +42,8 @@ pub struct Route {
     pub next_hops: Vec<NextHop>,
     /// Ways out while none of these can be used: loop-free alternates.
     pub backups: Vec<NextHop>,
+    /// Sum of costs to the destination; 0: not known.
+    pub cost: u64,
     /// Ingress of a policy: what frames from own pods get.
     pub stamp: Option<Stamp>,
 }

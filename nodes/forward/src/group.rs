@@ -14,6 +14,8 @@ pub(crate) struct Group {
     pub(crate) next_hops: Box<[NextHop]>,
     /// Used while no next hop's port is usable.
     pub(crate) backups: Box<[NextHop]>,
+    /// As frames carry it: 0 where it is not known or more than they can say.
+    pub(crate) cost: u16,
     pub(crate) stamp: Option<Stamp>,
 }
 

@@ -1,6 +1,6 @@
 //! What is done with one routed PDU.
 
-use damc_wire::frame::{RoutedView, set_hop_limit, set_label};
+use damc_wire::frame::{Ahead, RoutedView, set_hop_limit, set_label};
 use damc_wire::{DropReason, Header, MessageType};
 
 use crate::admission::Gate;
@@ -41,7 +41,7 @@ pub enum Verdict {
 #[must_use]
 pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
     let decision = match RoutedView::parse(pdu) {
-        Ok(view) => decide(fib, ingress, &view),
+        Ok(view) => decide(fib, ingress, &view, Ahead::of(pdu)),
         Err(error) => return Verdict::Drop { reason: error.drop_reason(), reply: false },
     };
     if let Some(hop_limit) = decision.hop_limit {
@@ -49,6 +49,9 @@ pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
     }
     if let Some(label) = decision.label {
         set_label(pdu, label);
+    }
+    if let Some(ahead) = decision.ahead {
+        ahead.set(pdu);
     }
     decision.verdict
 }
@@ -58,6 +61,7 @@ struct Decision {
     verdict: Verdict,
     hop_limit: Option<u8>,
     label: Option<u32>,
+    ahead: Option<Ahead>,
 }
 
 /// Who sent the frame, as far as it matters here.
@@ -68,23 +72,33 @@ enum Sender {
     Own,
 }
 
-fn decide(fib: &Fib, ingress: Ingress, view: &RoutedView<'_>) -> Decision {
+fn decide(fib: &Fib, ingress: Ingress, view: &RoutedView<'_>, told: Ahead) -> Decision {
     let sender = match admit(fib, ingress, view.source) {
         Ok(sender) => sender,
         Err(reason) => return drop(&view.header, reason, reason == DropReason::SourceNotAuthorised),
     };
     let route = fib.lookup(view.destination);
     match way(fib, ingress, sender, view, route) {
-        Way::Deliver => Decision { verdict: Verdict::Deliver, hop_limit: None, label: None },
+        Way::Deliver => Decision { verdict: Verdict::Deliver, hop_limit: None, label: None, ahead: None },
         Way::Drop(reason) => drop(&view.header, reason, true),
         Way::Out { port, label } => {
+            let said = match sender {
+                Sender::Forwarder if view.header.label == 0 => told,
+                // A label has led the frame here on a path of its own.
+                Sender::Forwarder => Ahead { cost: 0, ..told },
+                Sender::Pod | Sender::Own => Ahead::default(),
+            };
+            let Some(ahead) = descend(route.filter(|r| label == 0 && !r.local), said) else {
+                return drop(&view.header, DropReason::Looped, true);
+            };
+            let ahead = (ahead != told).then_some(ahead);
             let label = (label != view.header.label).then_some(label);
             if sender == Sender::Own {
-                return Decision { verdict: Verdict::Send(port), hop_limit: None, label };
+                return Decision { verdict: Verdict::Send(port), hop_limit: None, label, ahead };
             }
             match view.header.hop_limit {
                 0 | 1 => drop(&view.header, DropReason::HopLimitExceeded, true),
-                left => Decision { verdict: Verdict::Send(port), hop_limit: Some(left - 1), label },
+                left => Decision { verdict: Verdict::Send(port), hop_limit: Some(left - 1), label, ahead },
             }
         }
     }
@@ -141,6 +155,16 @@ fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route
     }
 }
 
+/// What a frame on this plain route, if it is on one, tells the next forwarder, or none where it goes in circles: by plain routes each node is nearer to the
+/// destination than the one before. Where a change has not reached all tables yet, or a loop-free alternate is used, one
+/// node may be an exception; at the second the frame has come to wrong tables twice and ends. So no frame goes round
+/// for as long as its hop limit lets it.
+fn descend(plain: Option<&Group>, told: Ahead) -> Option<Ahead> {
+    let cost = plain.map_or(0, |route| route.cost);
+    let uphill = told.cost != 0 && cost >= told.cost;
+    (!uphill || !told.uphill).then_some(Ahead { cost, uphill: told.uphill || uphill })
+}
+
 /// Whether a frame may leave by a port: the port is up, and the frame did not come in by it or comes from a pod.
 fn may_leave(fib: &Fib, ingress: Ingress, sender: Sender, port: u16) -> bool {
     fib.is_usable(port) && (ingress != Ingress::Port(port) || sender == Sender::Pod)
@@ -178,5 +202,10 @@ const fn scale(hash: u64, total: u64) -> u64 {
 /// A drop. Negative replies and acknowledgements are never answered with a negative reply: that could go on for ever.
 fn drop(header: &Header, reason: DropReason, reply: bool) -> Decision {
     let answerable = !matches!(header.message_type, MessageType::Nack | MessageType::QosAck);
-    Decision { verdict: Verdict::Drop { reason, reply: reply && answerable }, hop_limit: None, label: None }
+    Decision {
+        verdict: Verdict::Drop { reason, reply: reply && answerable },
+        hop_limit: None,
+        label: None,
+        ahead: None,
+    }
 }

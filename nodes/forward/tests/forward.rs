@@ -5,7 +5,7 @@ use std::sync::Arc;
 use damc_forward::{
     Admission, Fib, FibBuilder, HashKey, Ingress, LabelRoute, NextHop, Op, Route, Stamp, Verdict, forward,
 };
-use damc_wire::frame::RoutedView;
+use damc_wire::frame::{Ahead, RoutedView};
 use damc_wire::message::{Data, DataKind, Message, Nack};
 use damc_wire::{DropReason, Frame, MessageType, Millis, Name, NodeId, RefusalReason};
 
@@ -21,7 +21,16 @@ fn name(text: &str) -> Name {
 
 fn route(prefix: &str, ports: &[u16]) -> Route {
     let next_hops = ports.iter().map(|port| NextHop { port: *port, weight: 1 }).collect();
-    Route { prefix: name(prefix), exact: false, local: false, deliver: false, next_hops, backups: vec![], stamp: None }
+    Route {
+        prefix: name(prefix),
+        exact: false,
+        local: false,
+        deliver: false,
+        next_hops,
+        backups: vec![],
+        stamp: None,
+        cost: 0,
+    }
 }
 
 fn builder() -> FibBuilder {
@@ -100,6 +109,73 @@ fn frames_never_go_back_where_they_came_from() {
         let mut frame = data("/A/4", "/Z");
         frame.header.flow = flow;
         assert_eq!(run(&fib, Ingress::Port(LEFT), &frame).0, Verdict::Send(RIGHT));
+    }
+}
+
+/// What a forwarder makes of a plain frame to /C that tells this: the verdict and what the frame tells then.
+fn after(fib: &Fib, ingress: Ingress, destination: &str, told: Ahead, label: u32) -> (Verdict, Ahead) {
+    let source = if ingress == Ingress::Port(POD) { "/A/1" } else { "/Z" };
+    let mut pdu = labelled(destination, source, label).encode().unwrap();
+    told.set(&mut pdu);
+    let verdict = forward(fib, ingress, &mut pdu);
+    (verdict, Ahead::of(&pdu))
+}
+
+#[test]
+fn gap_11_frames_come_nearer_with_each_node_and_may_fail_to_once() {
+    let down = |cost| Ahead { cost, uphill: false };
+    let up = |cost| Ahead { cost, uphill: true };
+    let mut builder = builder();
+    let fib = builder.apply([Op::Set(Route { cost: 20, ..route("/C", &[RIGHT]) })]);
+    let sent = Verdict::Send(RIGHT);
+    let from_left = |told| after(&fib, Ingress::Port(LEFT), "/C", told, 0);
+    assert_eq!(from_left(down(0)), (sent, down(20)), "the first forwarder that says something");
+    assert_eq!(from_left(down(21)), (sent, down(20)));
+    assert_eq!(from_left(up(21)), (sent, up(20)));
+    for told in [20, 19, 1] {
+        assert_eq!(from_left(down(told)), (sent, up(20)), "{told}: once");
+        assert_eq!(from_left(up(told)).0, dropped(DropReason::Looped), "{told}: not twice");
+    }
+    assert_eq!(after(&fib, Ingress::Port(LEFT), "/C", up(5), 9), (sent, up(20)), "a label that ends here led it");
+    assert_eq!(after(&fib, Ingress::Port(POD), "/C", up(5), 0), (sent, down(20)), "pods have no say");
+    assert_eq!(after(&fib, Ingress::Local, "/C", down(0), 0), (sent, down(20)));
+    assert_eq!(after(&fib, Ingress::Port(LEFT), "/A/1", up(5), 0).0, Verdict::Send(POD), "the last hop is no detour");
+    let far = builder.apply([Op::Set(Route { cost: 70_000, ..route("/C", &[RIGHT]) })]);
+    assert_eq!(
+        after(&far, Ingress::Port(LEFT), "/C", up(5), 0),
+        (sent, up(0)),
+        "more than a frame can say is not known"
+    );
+}
+
+#[test]
+fn gap_11_no_tables_whatever_let_a_frame_pass_a_node_more_than_twice() {
+    // All next hops and costs of three routers in a triangle with a destination behind none of them: whatever they
+    // believe, as long as each believes the same all the time.
+    for wrong in 0..512_u32 {
+        let pick = |node: u32, of: u32| wrong >> (3 * node) & of;
+        let fibs: Vec<_> = (0..3)
+            .map(|node| {
+                let port = if pick(node, 1) == 0 { LEFT } else { RIGHT };
+                let cost = u64::from(pick(node, 6) / 2) * 10 + 10;
+                builder().apply([Op::Set(Route { cost, ..route("/C", &[port]) })])
+            })
+            .collect();
+        let mut pdu = data("/C", "/Z").encode().unwrap();
+        let (mut at, mut ingress, mut passed) = (0_usize, Ingress::Local, [0; 3]);
+        loop {
+            let verdict = forward(&fibs[at], ingress, &mut pdu);
+            passed[at] += 1;
+            // LEFT leads to the node before, RIGHT to the one behind.
+            match verdict {
+                Verdict::Send(LEFT) => (at, ingress) = ((at + 2) % 3, Ingress::Port(RIGHT)),
+                Verdict::Send(RIGHT) => (at, ingress) = ((at + 1) % 3, Ingress::Port(LEFT)),
+                verdict => break assert_eq!(verdict, dropped(DropReason::Looped)),
+            }
+        }
+        // Where it ended it did not pass.
+        passed[at] -= 1;
+        assert!(passed.iter().all(|n| *n <= 2), "tables {wrong}: {passed:?}");
     }
 }
 

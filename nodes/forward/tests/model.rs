@@ -23,6 +23,7 @@ fn set(prefix: &Name, exact: bool) -> Op {
         deliver: false,
         next_hops,
         backups: vec![],
+        cost: 0,
         stamp: None,
     })
 }

@@ -62,5 +62,6 @@ fn translate_route(route: FibRoute) -> Route {
         backups: route.backups.iter().map(hop).collect(),
         stamp: route.stamp.map(|s| Stamp { label: s.label, port: s.port.0 }),
         prefix: route.prefix,
+        cost: route.cost,
     }
 }

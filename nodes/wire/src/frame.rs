@@ -17,7 +17,7 @@ use crate::{Name, NodeId};
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// |    Version    |     Type      |     Flags     |   Hop Limit   |
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
-/// |            Length             |           Reserved            |
+/// |            Length             |             Ahead             |
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// |                             Flow                              |
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -25,12 +25,13 @@ use crate::{Name, NodeId};
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// ```
 ///
-/// Length counts the whole PDU, header included; Reserved is sent as 0 and ignored.
+/// Length counts the whole PDU, header included. Ahead is the forwarders' own ([`Ahead`]): 0 at the source, of no meaning
+/// in hop-local messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Message type.
     pub message_type: MessageType,
-    /// [`FLAG_TRACE`]; all other bits are sent as 0 and ignored.
+    /// [`FLAG_TRACE`] and [`FLAG_UPHILL`]; all other bits are sent as 0 and ignored.
     pub flags: u8,
     /// Hops left; hop-local messages carry 1.
     pub hop_limit: u8,
@@ -42,6 +43,8 @@ pub struct Header {
 
 /// Header flag: every node that forwards this message appends a [`crate::message::Hop`].
 pub const FLAG_TRACE: u8 = 0x01;
+/// Header flag of forwarders: this frame has once come to a node no nearer to its destination than the one before.
+pub const FLAG_UPHILL: u8 = 0x02;
 
 /// Hop security of a hop-local message after the hello: the HopMac TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +126,14 @@ impl Header {
     }
 }
 
+/// Where the flags lie in a PDU.
+const FLAGS_AT: usize = 2;
 /// Where the hop limit lies in a PDU.
 const HOP_LIMIT_AT: usize = 3;
 /// Where the length lies in a PDU.
 const LENGTH_AT: core::ops::Range<usize> = 4..6;
+/// Where the cost ahead lies in a PDU.
+const AHEAD_AT: core::ops::Range<usize> = 6..8;
 /// Where the label lies in a PDU.
 const LABEL_AT: core::ops::Range<usize> = 12..16;
 
@@ -424,6 +431,32 @@ fn borrow_name<'a>(tlvs: &mut Tlvs<'a>, t: TlvType) -> Result<&'a [u8], DecodeEr
 pub fn set_hop_limit(pdu: &mut [u8], hop_limit: u8) {
     if let Some(field) = pdu.get_mut(HOP_LIMIT_AT) {
         *field = hop_limit;
+    }
+}
+
+/// What forwarders tell each other in a routed frame so that it does not go in circles while their tables differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// Cost from the last forwarder to the destination; 0: not known, or more than the field holds.
+    pub cost: u16,
+    /// [`FLAG_UPHILL`].
+    pub uphill: bool,
+}
+
+impl Ahead {
+    /// Of a PDU; the default for fewer bytes than a header.
+    #[must_use]
+    pub fn of(pdu: &[u8]) -> Self {
+        let Some(&[high, low]) = pdu.get(AHEAD_AT) else { return Self::default() };
+        Self { cost: u16::from_be_bytes([high, low]), uphill: pdu[FLAGS_AT] & FLAG_UPHILL != 0 }
+    }
+
+    /// Writes it into a PDU; no effect on fewer bytes than a header.
+    pub fn set(self, pdu: &mut [u8]) {
+        if let Some(field) = pdu.get_mut(AHEAD_AT) {
+            field.copy_from_slice(&self.cost.to_be_bytes());
+            pdu[FLAGS_AT] = pdu[FLAGS_AT] & !FLAG_UPHILL | if self.uphill { FLAG_UPHILL } else { 0 };
+        }
     }
 }
 

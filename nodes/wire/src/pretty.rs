@@ -8,7 +8,7 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use crate::frame::{FLAG_TRACE, Frame};
+use crate::frame::{FLAG_TRACE, FLAG_UPHILL, Frame};
 use crate::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, Proof};
 use crate::message::{
     Announce, AuthResult, Data, DataKind, Hello, Hop, LinkReport, Message, Outcome, PathReport, Policy, PolicyAction,
@@ -35,6 +35,9 @@ impl Display for Frame {
             }
             if self.header.flags & FLAG_TRACE != 0 {
                 f.write_str(" traced")?;
+            }
+            if self.header.flags & FLAG_UPHILL != 0 {
+                f.write_str(" uphill")?;
             }
             f.write_str(":")?;
         }

@@ -325,7 +325,7 @@ code_points! {
         QueueFull = 37, "queue-full";
         /// The end-to-end checksum does not match.
         BadChecksum = 38, "bad-checksum";
-        /// The frame would leave by the port it came in on, or is our own.
+        /// The frame would leave by the port it came in on, came no nearer to its destination twice, or is our own.
         Looped = 39, "looped";
         /// Sending failed in the kernel.
         SendFailed = 40, "send-failed";
