@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use damc_link::{ReceiveArena, monotonic_now};
+use damc_link::{Pdus as _, ReceiveArena, monotonic_now};
 use damc_proto::io::{Input, PortId};
 use damc_wire::Timestamp;
 use damc_wire::frame::without_padding;

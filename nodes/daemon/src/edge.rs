@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 use damc_forward::{Fib, Ingress, Verdict};
 use damc_gateway::{Book, Delivery, Gateway, OwnStep, Step};
-use damc_link::{ETHERNET_HEADER, Mac, RawSocket, ReceiveArena, Transmit, monotonic_now};
+use damc_link::{ETHERNET_HEADER, Mac, Pdus, RawSocket, ReceiveArena, Transmit, monotonic_now};
 use damc_wire::DropReason;
 use nix::sys::eventfd::EventFd;
 
@@ -274,7 +274,7 @@ impl Edge {
     }
 
     /// Names have gone: ends the flows to them.
-    pub(crate) fn sweep(&mut self, table: &Fib, arena: &ReceiveArena) {
+    pub(crate) fn sweep(&mut self, table: &Fib, arena: &impl Pdus) {
         // Only quiets the descriptor.
         let _ = self.gone.read();
         let packets = &mut self.packets;
@@ -292,7 +292,7 @@ impl Edge {
     }
 
     /// Asks the other ends of connections that were reset here; [`Edge::pdus`] are to be sent next.
-    pub(crate) fn inquire(&mut self, table: &Fib, arena: &ReceiveArena) {
+    pub(crate) fn inquire(&mut self, table: &Fib, arena: &impl Pdus) {
         let (now, book) = (monotonic_now(), self.book.load_full());
         self.pdus.clear();
         let mut questions = Vec::new();
@@ -316,7 +316,7 @@ impl Edge {
     }
 
     /// Sends the packets for pods.
-    pub(crate) fn flush(&mut self, arena: &ReceiveArena) {
+    pub(crate) fn flush(&mut self, arena: &impl Pdus) {
         for group in self.packets.chunk_by(|a, b| a.0 == b.0) {
             let Some(Some(pod)) = self.ports.get(usize::from(group[0].0)) else { continue };
             // A pod is known by its hello before any name of it is.

@@ -6,7 +6,7 @@ use std::thread;
 
 use arc_swap::ArcSwap;
 use damc_forward::{Fib, Ingress, Verdict};
-use damc_link::ReceiveArena;
+use damc_link::{Pdus, ReceiveArena, ReceiveRing};
 use damc_proto::io::PortId;
 use damc_wire::frame::{FLAG_TRACE, RoutedView, append_hop, without_padding};
 use damc_wire::{DropReason, MessageType, NodeId, Timestamp};
@@ -19,7 +19,11 @@ use crate::mailbox::Mailbox;
 use crate::ports::PortSocket;
 
 /// Frames taken from one port before the next one has its turn.
-pub(crate) const BATCH: usize = 32;
+pub(crate) const BATCH: usize = 64;
+/// Frames that the receive rings of a node hold at least, all ports together: a megabyte.
+const RINGS: usize = 640;
+/// What one port gets of them, at least and at most.
+const RING: core::ops::RangeInclusive<usize> = 80..=320;
 /// Stack of the thread: the arguments of a batch, with room to spare.
 const STACK: usize = 256 << 10;
 
@@ -65,7 +69,7 @@ struct Outcome {
     sends: Vec<Vec<u8>>,
     /// Ports with frames to send.
     busy: Vec<u16>,
-    /// Traced frames, which grow by a hop and leave the arena for that.
+    /// Traced frames, which grow by a hop and leave their slots for that.
     traced: Vec<(u16, Vec<u8>)>,
     deliveries: Vec<Delivery>,
     refusals: Vec<Delivery>,
@@ -94,12 +98,13 @@ impl Forwarder {
                 .add(socket, EpollEvent::new(EpollFlags::EPOLLIN, OWN))
                 .map_err(NodeError::system("watch a socket"))?;
         }
+        let rings = rings(&self.ports)?;
         let thread = thread::Builder::new().name("forwarding".into()).stack_size(STACK);
-        thread.spawn(move || self.run(&epoll)).map_err(NodeError::system("start the forwarding thread"))?;
+        thread.spawn(move || self.run(&epoll, rings)).map_err(NodeError::system("start the forwarding thread"))?;
         Ok(())
     }
 
-    fn run(mut self, epoll: &Epoll) {
+    fn run(mut self, epoll: &Epoll, mut rings: Vec<ReceiveRing>) {
         let mut edge = self.edge.take();
         let mut arena = ReceiveArena::new(BATCH);
         let mut outcome = Outcome { sends: vec![Vec::with_capacity(BATCH); self.ports.len()], ..Outcome::default() };
@@ -116,7 +121,11 @@ impl Forwarder {
             for event in &ready[..count] {
                 let port = (event.data() & u64::from(u16::MAX)) as u16;
                 match (event.data() & !u64::from(u16::MAX), &mut edge) {
-                    (FRAMES, edge) => self.receive(port, &mut arena, &mut outcome, edge.as_mut()),
+                    (FRAMES, edge) => {
+                        if let Some(ring) = rings.get_mut(usize::from(port)) {
+                            self.receive(port, ring, &mut outcome, edge.as_mut());
+                        }
+                    }
                     (PACKETS, Some(edge)) => self.receive_packets(port, &mut arena, edge),
                     (OWN, Some(edge)) => edge.receive_own(&mut arena),
                     (_, Some(edge)) => edge.sweep(&self.table.load(), &arena),
@@ -131,21 +140,18 @@ impl Forwarder {
     }
 
     /// Moves one batch of frames that came in by `port`.
-    fn receive(&self, port: u16, arena: &mut ReceiveArena, outcome: &mut Outcome, mut edge: Option<&mut Edge>) {
-        let socket = &self.ports[usize::from(port)].socket;
-        let count = match arena.receive(socket) {
-            Ok(count) => count,
-            Err(e) => return tracing::warn!("receiving failed: {e}"),
-        };
-        // Only a socket that is not emptied at once can have overflown.
-        if count == arena.capacity() {
-            self.counters.dropped(DropReason::QueueFull, socket.take_drops().unwrap_or(0));
+    fn receive(&self, port: u16, ring: &mut ReceiveRing, outcome: &mut Outcome, mut edge: Option<&mut Edge>) {
+        let mut batch = ring.batch(BATCH);
+        // Only a ring that is not emptied at once can have overflown.
+        if batch.is_full() {
+            let drops = self.ports[usize::from(port)].socket.take_drops();
+            self.counters.dropped(DropReason::QueueFull, drops.unwrap_or(0));
         }
         let table = self.table.load();
-        table.warm((0..count).filter_map(|index| Some(RoutedView::parse(arena.pdu(index)).ok()?.destination)));
-        for index in 0..count {
-            let received_at = Timestamp(arena.received_at(index));
-            let whole = arena.pdu_mut(index);
+        table.warm((0..batch.len()).filter_map(|index| Some(RoutedView::parse(batch.pdu(index)).ok()?.destination)));
+        for index in 0..batch.len() {
+            let received_at = Timestamp(batch.received_at(index));
+            let whole = batch.pdu_mut(index);
             self.counters.received(whole);
             let length = without_padding(whole).len();
             let pdu = &mut whole[..length];
@@ -175,9 +181,9 @@ impl Forwarder {
                 }
             }
         }
-        self.flush(arena, outcome);
+        self.flush(&batch, outcome);
         if let Some(edge) = edge {
-            edge.flush(arena);
+            edge.flush(&batch);
         }
     }
 
@@ -216,10 +222,10 @@ impl Forwarder {
     }
 
     /// Sends and delivers what a batch led to.
-    fn flush(&self, arena: &ReceiveArena, outcome: &mut Outcome) {
+    fn flush(&self, batch: &impl Pdus, outcome: &mut Outcome) {
         for to in outcome.busy.drain(..) {
             let sends = &mut outcome.sends[usize::from(to)];
-            let pdus = sends.iter().map(|index| without_padding(arena.pdu(usize::from(*index))));
+            let pdus = sends.iter().map(|index| without_padding(batch.pdu(usize::from(*index))));
             self.account(self.ports[usize::from(to)].send(pdus));
             sends.clear();
         }
@@ -239,6 +245,22 @@ impl Forwarder {
         self.counters.forwarded(report.sent);
         self.counters.transmitted(report);
     }
+}
+
+/// A receive ring for each port. The kernel lets some milliseconds pass for each (an RCU grace period), so they are made
+/// side by side.
+fn rings(ports: &[PortSocket]) -> Result<Vec<ReceiveRing>, NodeError> {
+    let frames = (RINGS / ports.len().max(1)).clamp(*RING.start(), *RING.end());
+    thread::scope(|scope| {
+        let making =
+            |port| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || PortSocket::ring(port, frames));
+        let making: Vec<_> = ports.iter().map(making).collect();
+        let made = making.into_iter().map(|thread| {
+            let thread = thread.map_err(NodeError::system("start a thread"))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        made.collect()
+    })
 }
 
 /// Whether a routed frame is a Packet.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use damc_link::{ETHERNET_HEADER, Filter, RawSocket, SendReport, Transmit};
+use damc_link::{ETHERNET_HEADER, Filter, RawSocket, ReceiveRing, SendReport, Transmit};
 use damc_mgmt::config::{GatewayConfig, PortConfig};
 
 use crate::edge::{PeerAddress, PodPort};
@@ -10,11 +10,17 @@ use crate::error::NodeError;
 
 /// A socket on a port, for one kind of frames.
 pub(crate) struct PortSocket {
+    name: String,
     pub(crate) socket: RawSocket,
     header: [u8; ETHERNET_HEADER],
 }
 
 impl PortSocket {
+    /// Gives the socket a receive ring for at least so many frames.
+    pub(crate) fn ring(&self, frames: usize) -> Result<ReceiveRing, NodeError> {
+        ReceiveRing::attach(&self.socket, frames).map_err(|source| NodeError::Port { port: self.name.clone(), source })
+    }
+
     /// Sends PDUs.
     pub(crate) fn send<'a>(&self, pdus: impl IntoIterator<Item = &'a [u8]>) -> SendReport {
         self.socket.send(pdus.into_iter().map(|body| Transmit { interface: 0, header: &self.header, body }))
@@ -35,7 +41,7 @@ pub(crate) fn interfaces(ports: &[PortConfig]) -> Result<Vec<u32>, NodeError> {
 fn open_one(port: &PortConfig, filter: Filter) -> Result<PortSocket, NodeError> {
     let socket = RawSocket::open_on(&port.interface, filter).map_err(refused(port))?;
     let header = damc_link::ethernet_header(damc_link::mac(&port.interface).map_err(refused(port))?);
-    Ok(PortSocket { socket, header })
+    Ok(PortSocket { name: port.name.clone(), socket, header })
 }
 
 /// Opens a socket for IPv6 packets on a port that leads to a pod.

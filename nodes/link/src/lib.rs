@@ -4,7 +4,7 @@
 //! there. Opening needs `CAP_NET_RAW` in the user namespace that owns the network namespace.
 //!
 //! This is the only node crate with `unsafe` code: it wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket options
-//! of AF_PACKET and two interface queries, and hands out safe types. All times are `CLOCK_MONOTONIC` nanoseconds.
+//! and the receive ring of AF_PACKET and two interface queries, and hands out safe types. All times are `CLOCK_MONOTONIC` nanoseconds.
 
 mod carrier;
 mod clock;
@@ -12,6 +12,7 @@ mod error;
 mod filter;
 mod interface;
 mod receive;
+mod ring;
 mod send;
 mod socket;
 mod sys;
@@ -22,6 +23,7 @@ pub use error::LinkError;
 pub use filter::Filter;
 pub use interface::{Mac, ethernet_header, ifindex, mac};
 pub use receive::{ReceiveArena, Received};
+pub use ring::{Pdus, ReceiveRing, RingBatch};
 pub use send::{SendReport, Transmit};
 pub use socket::RawSocket;
 

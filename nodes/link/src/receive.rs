@@ -5,6 +5,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::ring::Pdus;
 use crate::socket::RawSocket;
 use crate::{ETHERNET_HEADER, clock, sys};
 
@@ -151,20 +152,6 @@ impl ReceiveArena {
         })
     }
 
-    /// The PDU of the `index`-th frame of the batch; empty where there is none.
-    #[must_use]
-    pub fn pdu(&self, index: usize) -> &[u8] {
-        let length = self.envelopes[..self.filled].get(index).map_or(0, |e| e.length);
-        self.storage.get(index).and_then(|slot| slot.get(ETHERNET_HEADER..length)).unwrap_or_default()
-    }
-
-    /// As [`ReceiveArena::pdu`], to change in place.
-    #[must_use]
-    pub fn pdu_mut(&mut self, index: usize) -> &mut [u8] {
-        let length = self.envelopes[..self.filled].get(index).map_or(0, |e| e.length);
-        self.storage.get_mut(index).and_then(|slot| slot.get_mut(ETHERNET_HEADER..length)).unwrap_or_default()
-    }
-
     /// Hardware address the `index`-th frame of the batch came from; none where there is no such frame.
     #[must_use]
     pub fn source(&self, index: usize) -> Option<crate::Mac> {
@@ -176,6 +163,13 @@ impl ReceiveArena {
     #[must_use]
     pub fn received_at(&self, index: usize) -> u64 {
         self.envelopes.get(index).map_or(0, |e| e.received_at)
+    }
+}
+
+impl Pdus for ReceiveArena {
+    fn pdu(&self, index: usize) -> &[u8] {
+        let length = self.envelopes[..self.filled].get(index).map_or(0, |e| e.length);
+        self.storage.get(index).and_then(|slot| slot.get(ETHERNET_HEADER..length)).unwrap_or_default()
     }
 }
 

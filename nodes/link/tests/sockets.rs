@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use damc_link::{
-    CarrierWatch, Filter, RawSocket, ReceiveArena, SendReport, Transmit, ethernet_header, ifindex, mac, monotonic_now,
+    CarrierWatch, Filter, Pdus as _, RawSocket, ReceiveArena, ReceiveRing, SendReport, Transmit, ethernet_header,
+    ifindex, mac, monotonic_now,
 };
 use namespace::in_private_namespace;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -155,4 +156,91 @@ fn carrier_follows_the_other_end() {
 fn a_missing_interface_is_named() {
     let error = RawSocket::open_on("no-such-if", Filter::All).unwrap_err();
     assert!(error.to_string().contains("no-such-if"), "{error}");
+}
+
+/// PDUs that are in the ring within a second, until there are `count`; takes `most` at a time.
+fn take(socket: &RawSocket, ring: &mut ReceiveRing, (count, most): (usize, usize)) -> Vec<(Vec<u8>, u64)> {
+    let mut got = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while got.len() < count && Instant::now() < deadline {
+        wait(&socket.as_fd());
+        let batch = ring.batch(most);
+        got.extend((0..batch.len()).map(|i| (batch.pdu(i).to_vec(), batch.received_at(i))));
+    }
+    got
+}
+
+fn numbered(i: usize) -> [u8; 16] {
+    let mut pdu = ROUTED;
+    pdu[12..].copy_from_slice(&(i as u32).to_be_bytes());
+    pdu
+}
+
+#[test]
+fn a_ring_gives_every_frame_once_in_order_and_stamped_however_often_it_goes_round() {
+    in_private_namespace(|links| {
+        links.pair("a", "b");
+        let a = RawSocket::open_on("a", Filter::All).unwrap();
+        let b = RawSocket::open_on("b", Filter::Routed).unwrap();
+        let mut ring = ReceiveRing::attach(&b, 50).unwrap();
+        assert!(ring.capacity() >= 50);
+        // The first socket that asks for stamps switches them on in the kernel a little later: let one frame pass.
+        send(&a, "a", &[&ROUTED]);
+        assert_eq!(take(&b, &mut ring, (1, 8)).len(), 1);
+        let before = monotonic_now();
+        for round in 0..40 {
+            let pdus: Vec<_> = (0..30).map(|i| numbered(round * 30 + i)).collect();
+            send(&a, "a", &pdus.iter().map(|pdu| &pdu[..]).collect::<Vec<_>>());
+            send(&a, "a", &[&HOP_LOCAL]);
+            let got = take(&b, &mut ring, (30, 7));
+            assert_eq!(got.iter().map(|g| g.0.clone()).collect::<Vec<_>>(), pdus, "round {round}");
+            let slack = 1_000_000;
+            assert!(got.iter().all(|g| before - slack <= g.1 && g.1 <= monotonic_now() + slack));
+        }
+        assert!(ring.batch(8).is_empty());
+        assert_eq!(b.take_drops().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_full_ring_drops_and_counts_and_goes_on() {
+    in_private_namespace(|links| {
+        links.pair("a", "b");
+        let a = RawSocket::open_on("a", Filter::All).unwrap();
+        let b = RawSocket::open_on("b", Filter::Routed).unwrap();
+        let mut ring = ReceiveRing::attach(&b, 1).unwrap();
+        let (capacity, over) = (ring.capacity(), 25);
+        let pdus: Vec<_> = (0..capacity + over).map(numbered).collect();
+        send(&a, "a", &pdus.iter().map(|pdu| &pdu[..]).collect::<Vec<_>>());
+        let got = take(&b, &mut ring, (capacity, capacity));
+        assert_eq!(got.iter().map(|g| g.0.clone()).collect::<Vec<_>>(), pdus[..capacity]);
+        assert_eq!(b.take_drops().unwrap(), over as u64);
+        send(&a, "a", &[&numbered(7)]);
+        assert_eq!(take(&b, &mut ring, (1, 8))[0].0, numbered(7));
+    });
+}
+
+#[test]
+fn frames_in_a_ring_can_be_changed_where_they_are_and_long_ones_are_cut() {
+    in_private_namespace(|links| {
+        links.pair("a", "b");
+        links.mtu("a", 4000);
+        links.mtu("b", 4000);
+        let a = RawSocket::open_on("a", Filter::All).unwrap();
+        let b = RawSocket::open_on("b", Filter::Routed).unwrap();
+        let mut ring = ReceiveRing::attach(&b, 8).unwrap();
+        let mut long = [7_u8; 3000];
+        long[..16].copy_from_slice(&ROUTED);
+        let mut none = ring.batch(8);
+        assert!(none.is_empty() && none.pdu(0).is_empty() && none.pdu_mut(0).is_empty());
+        drop(none);
+        send(&a, "a", &[&ROUTED, &long, &ROUTED]);
+        wait(&b.as_fd());
+        let mut batch = ring.batch(8);
+        batch.pdu_mut(0)[15] = 9;
+        assert_eq!(batch.pdu(0)[15], 9);
+        assert!((1501..3000).contains(&batch.pdu(1).len()), "{} bytes", batch.pdu(1).len());
+        assert_eq!(batch.pdu(2), ROUTED);
+        assert!(ReceiveRing::attach(&b, 8).is_err(), "one ring for a socket");
+    });
 }

@@ -76,6 +76,15 @@ impl Links {
     }
 }
 
+impl Links {
+    /// Sets the longest payload of an interface, bytes.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn mtu(&mut self, name: &str, bytes: u32) {
+        let message: LinkMessage = LinkUnspec::new_with_index(index(name)).mtu(bytes).build();
+        self.runtime.block_on(self.handle.link().change(message).execute()).unwrap();
+    }
+}
+
 fn index(name: &str) -> u32 {
     nix::net::if_::if_nametoindex(name).unwrap()
 }

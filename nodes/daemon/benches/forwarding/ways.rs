@@ -1,0 +1,266 @@
+//! The ways from A to B that are compared.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use damc_link::{
+    Filter, Pdus as _, RawSocket, ReceiveArena, ReceiveRing, Transmit, ethernet_header, mac, monotonic_now,
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::chain::{Chain, received};
+use crate::domain::{Folder, Node, configurations, interface, until};
+use crate::namespace::Links;
+use crate::sender::Load;
+
+/// The nodes around the SR: two SGs, a pod and an SPA at each.
+const LINKS: [(&str, &str); 6] =
+    [("sg-1", "sr-1"), ("sr-1", "sg-2"), ("pod-1", "sg-1"), ("spa-1", "sg-1"), ("pod-2", "sg-2"), ("spa-2", "sg-2")];
+/// What a round lasts.
+const ROUND: Duration = Duration::from_millis(300);
+/// Processor of the sender, and of what forwards.
+const SENDER: usize = 0;
+const FORWARDER: usize = 1;
+/// Frames of a latency measurement, one each millisecond.
+const TRICKLE: usize = 2000;
+
+/// A way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// One SR.
+    Sr,
+    /// SG, SR, SG, from pod to pod.
+    Mesh,
+    /// A thread that sends on what a ring receives.
+    Bare,
+    /// The kernel's IPv6 forwarding.
+    Ipv6,
+    /// The kernel's bridge.
+    Bridge,
+}
+
+impl Way {
+    pub fn label(self) -> String {
+        match self {
+            Self::Sr => "one SR",
+            Self::Mesh => "SG, SR, SG",
+            Self::Bare => "bare relay",
+            Self::Ipv6 => "kernel IPv6",
+            Self::Bridge => "kernel bridge",
+        }
+        .to_owned()
+    }
+}
+
+/// All ways, ready to carry frames.
+pub struct Lab {
+    nodes: BTreeMap<String, Node>,
+    chains: BTreeMap<Way, Chain>,
+    /// With nothing behind its first link.
+    plain: Chain,
+    absent: Vec<(String, String)>,
+    _relay: Relay,
+    _folder: Folder,
+}
+
+impl Lab {
+    pub fn bring_up(links: &mut Links) -> Self {
+        for (a, b) in LINKS {
+            links.pair(&interface(a, b), &interface(b, a));
+        }
+        let mut chains = BTreeMap::new();
+        let mut absent = Vec::new();
+        let plain = Chain::new(links, "plain");
+        let bare = Chain::new(links, "bare");
+        let relay = Relay::start(&bare);
+        chains.insert(Way::Bare, bare);
+        for (way, ready) in [(Way::Ipv6, Chain::route as fn(&Chain) -> _), (Way::Bridge, Chain::bridge)] {
+            let chain = Chain::new(links, if way == Way::Ipv6 { "six" } else { "bridge" });
+            match ready(&chain) {
+                Ok(()) => _ = chains.insert(way, chain),
+                Err(why) => absent.push((way.label(), why)),
+            }
+        }
+        let folder = Folder::new("forwarding");
+        let nodes = start(&folder);
+        Self { nodes, chains, plain, absent, _relay: relay, _folder: folder }
+    }
+
+    /// What could be set up, ours first.
+    pub fn ways(&self) -> Vec<Way> {
+        let mesh = (self.nodes.len() > 1).then_some(Way::Mesh);
+        [Way::Sr].into_iter().chain(mesh).chain(self.chains.keys().copied()).collect()
+    }
+
+    /// Ends all nodes but the SR, which does not miss them as long as the bench lasts: so nobody takes the frames behind
+    /// it, as behind the other ways, and what taking them would cost is not counted as its own.
+    pub fn leave_alone(&mut self) {
+        self.nodes.retain(|name, _| name == "sr-1");
+    }
+
+    /// Peers that could not be set up, and why.
+    pub fn absent(&self) -> &[(String, String)] {
+        &self.absent
+    }
+
+    /// The interfaces where frames go in and come out.
+    fn ends(&self, way: Way) -> (String, String) {
+        match way {
+            Way::Sr => (interface("sg-1", "sr-1"), interface("sg-2", "sr-1")),
+            Way::Mesh => (interface("pod-1", "sg-1"), interface("pod-2", "sg-2")),
+            _ => (self.chains[&way].first().to_owned(), self.chains[&way].last().to_owned()),
+        }
+    }
+
+    fn load(&self, way: Way, size: usize) -> Load {
+        let (first, _) = self.ends(way);
+        match way {
+            Way::Ipv6 => Load::ipv6(&first, &self.chains[&way].ends[1], size),
+            _ => Load::damc(&first, size),
+        }
+    }
+
+    /// Gives sender and forwarders a processor each, or lets the scheduler choose.
+    pub fn separate(&self, apart: bool) {
+        let anywhere = [SENDER, FORWARDER];
+        // This process first: it has the bare relay as a thread.
+        pin_all(std::process::id(), if apart { &[FORWARDER] } else { &anywhere });
+        pin(Pid::from_raw(0), if apart { &[SENDER] } else { &anywhere });
+        for node in self.nodes.values() {
+            pin_all(node.pid(), if apart { &[FORWARDER] } else { &anywhere });
+        }
+    }
+
+    /// One round at full speed: ns for each frame that came out.
+    pub fn flood(&self, way: Way, size: usize) -> f64 {
+        let load = self.load(way, size);
+        let (_, last) = self.ends(way);
+        // Pods would take the frames.
+        let _still = Still::new(self.nodes.iter().filter(|(name, _)| name.starts_with("pod")).map(|(_, node)| node));
+        let (before, begin) = (received(&last), Instant::now());
+        load.flood(ROUND);
+        let (frames, span) = (received(&last) - before, begin.elapsed());
+        assert!(frames > 1000, "{}: only {frames} frames came out", way.label());
+        span.as_secs_f64() * 1e9 / frames as f64
+    }
+
+    /// Times of single frames, ns; over one link alone where there is no way.
+    pub fn trickle(&self, way: Option<Way>) -> Vec<f64> {
+        let load = way.map_or_else(|| Load::damc(self.plain.first(), 100), |way| self.load(way, 100));
+        let last = way.map_or_else(|| self.plain.ends[1].clone(), |way| self.ends(way).1);
+        let filter = if way == Some(Way::Ipv6) { Filter::Ipv6 } else { Filter::Routed };
+        let (sender, receiver) = (load.socket(), RawSocket::open_on(&last, filter).unwrap());
+        let mut arena = ReceiveArena::new(16);
+        let mut times = Vec::new();
+        for number in 0..TRICKLE {
+            let next = Instant::now() + Duration::from_millis(1);
+            let sent = monotonic_now();
+            sender.send([load.transmit(number)]);
+            while Instant::now() < next {
+                arena.receive(&receiver).unwrap();
+                // Forwarders write into the header; the nodes' own frames are told by their size.
+                let length = load.transmit(number).body.len();
+                times.extend(arena.frames().filter_map(|mut got| {
+                    let ours = got.pdu().len() == length && got.received_at > sent;
+                    ours.then(|| (got.received_at - sent) as f64)
+                }));
+                thread::sleep(Duration::from_micros(100));
+            }
+        }
+        assert!(times.len() > TRICKLE * 9 / 10, "{} of {TRICKLE} frames came out", times.len());
+        times
+    }
+}
+
+/// Starts the domain and waits until calls go through.
+fn start(folder: &Folder) -> BTreeMap<String, Node> {
+    let services: [(&str, &[&str]); 2] = [("pod-1", &["/A/1"]), ("pod-2", &["/B/2"])];
+    let mut configs = configurations(folder.path(), &LINKS, &services);
+    for config in configs.values_mut() {
+        // Nobody is missed as long as the bench lasts.
+        config.pace.echo_interval_ms = 20_000;
+        config.pace.dead_interval_ms = 80_000;
+    }
+    let nodes: BTreeMap<String, Node> =
+        configs.iter().map(|(name, config)| (name.clone(), Node::start(folder.path(), config))).collect();
+    until("call", || nodes["pod-1"].call("/B/2", "echo", &["x"]), |reply| reply.result.is_some());
+    nodes
+}
+
+/// Lets all threads of a process run on these processors.
+fn pin_all(process: u32, processors: &[usize]) {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the threads of a process");
+    for task in tasks.flatten() {
+        // A thread may have ended meanwhile.
+        if let Ok(id) = task.file_name().to_string_lossy().parse() {
+            pin(Pid::from_raw(id), processors);
+        }
+    }
+}
+
+/// Nodes that stand still until this is dropped.
+struct Still(Vec<Pid>);
+
+impl Still {
+    fn new<'a>(nodes: impl Iterator<Item = &'a Node>) -> Self {
+        let pids: Vec<Pid> = nodes.map(|node| Pid::from_raw(node.pid().cast_signed())).collect();
+        pids.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).expect("a node can be stopped"));
+        Self(pids)
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pid| kill(*pid, Signal::SIGCONT).expect("a node can go on"));
+    }
+}
+
+/// The bare relay, while this lives.
+struct Relay {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    fn start(chain: &Chain) -> Self {
+        let [_, inner, out, _] = &chain.ends;
+        let from = RawSocket::open_on(inner, Filter::Routed).unwrap();
+        let mut ring = ReceiveRing::attach(&from, 320).unwrap();
+        let (to, header) = (RawSocket::open_on(out, Filter::Routed).unwrap(), ethernet_header(mac(out).unwrap()));
+        let ends = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&ends);
+        let thread = thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+                poll(&mut fds, PollTimeout::from(50_u8)).unwrap();
+                let batch = ring.batch(64);
+                to.send((0..batch.len()).map(|i| Transmit { interface: 0, header: &header, body: batch.pdu(i) }));
+            }
+        });
+        Self { ends, thread: Some(thread) }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the relay ends in order");
+        }
+    }
+}
+
+/// Lets a thread run on these processors.
+fn pin(thread: Pid, processors: &[usize]) {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|processor| set.set(*processor).expect("a small number"));
+    // On a machine with one processor everything shares it, which the report's head tells.
+    let _ = sched_setaffinity(thread, &set);
+}
