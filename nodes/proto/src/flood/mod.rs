@@ -1,6 +1,7 @@
 //! Reliable flooding, one session per neighbour: LSAs out, acknowledgements, and the database exchange before `Full`.
 
 pub mod outgoing;
+pub mod patience;
 pub mod sync;
 
 use std::collections::BTreeMap;
@@ -137,13 +138,13 @@ impl Flood {
 
     /// A new instance is in the database: it goes to everybody but the neighbour it came from, and replaces older
     /// instances on all lists. Nobody needs to be asked for it any more.
-    pub fn spread(&mut self, header: &LsaHeader, from: Option<PortId>) {
+    pub fn spread(&mut self, now: Timestamp, header: &LsaHeader, from: Option<PortId>) {
         for (port, session) in &mut self.sessions {
             if let Some(sync) = &mut session.sync {
                 sync.satisfied(&header.key, header.version());
             }
             if Some(*port) == from {
-                session.outgoing.acknowledged(header); // Implicit: it has this one, so older ones are pointless.
+                session.outgoing.acknowledged(now, header); // Implicit: it has this one, so older ones are pointless.
             } else {
                 session.outgoing.enqueue(&header.key, header.version());
             }

@@ -11,6 +11,7 @@ use damc_wire::Timestamp;
 use damc_wire::frame::HOP_LOCAL_ROOM;
 use damc_wire::lsa::{Lsa, LsaHeader, LsaKey};
 
+use super::patience::Patience;
 use crate::lsdb::Lsdb;
 
 /// LSAs in flight at first, at least and at most.
@@ -33,6 +34,12 @@ impl Backoff {
         Self { first, max: Duration::from_millis(pace.retransmit_max_ms).max(first) }
     }
 
+    /// A wait that follows what round trips take.
+    #[must_use]
+    pub const fn patience(&self) -> Patience {
+        Patience::new(self.first, self.max)
+    }
+
     /// How long to wait for an answer to attempt number `attempt` (from 0): doubles, within bounds.
     #[must_use]
     pub fn after(&self, attempt: u32) -> Duration {
@@ -44,6 +51,7 @@ impl Backoff {
 struct Pending {
     version: (u64, u64),
     attempts: u32,
+    sent_at: Timestamp,
     /// In flight until then; waiting in the queue where none.
     resend_at: Option<Timestamp>,
 }
@@ -56,6 +64,7 @@ pub struct Outgoing {
     timers: BTreeSet<(Timestamp, LsaKey)>,
     window: usize,
     backoff: Backoff,
+    patience: Patience,
     retransmitted: u64,
 }
 
@@ -69,6 +78,7 @@ impl Outgoing {
             timers: BTreeSet::new(),
             window: WINDOW_START,
             backoff,
+            patience: backoff.patience(),
             retransmitted: 0,
         }
     }
@@ -87,15 +97,18 @@ impl Outgoing {
             }
             return;
         }
-        self.pending.insert(key.clone(), Pending { version, attempts: 0, resend_at: None });
+        self.pending.insert(key.clone(), Pending { version, attempts: 0, sent_at: Timestamp(0), resend_at: None });
         self.queue.push_back(key.clone());
     }
 
     /// The neighbour has this instance or a newer one: takes its word off the list. Says whether it was on it.
-    pub fn acknowledged(&mut self, header: &LsaHeader) -> bool {
+    pub fn acknowledged(&mut self, now: Timestamp, header: &LsaHeader) -> bool {
         let Some(pending) = self.pending.get(&header.key) else { return false };
         if header.version() < pending.version {
             return false;
+        }
+        if pending.attempts == 1 && pending.resend_at.is_some() && header.version() == pending.version {
+            self.patience.sample(now.since(pending.sent_at));
         }
         self.drop_key(&header.key);
         self.window = (self.window + 1).min(WINDOW_MAX);
@@ -148,9 +161,10 @@ impl Outgoing {
                 self.pending.remove(&key); // It left the database by age: nothing to tell any more.
                 continue;
             };
-            let resend_at = now + self.backoff.after(pending.attempts);
+            let resend_at = now + self.backoff.after(pending.attempts).max(self.patience.current());
             self.retransmitted += u64::from(pending.attempts > 0);
             pending.attempts += 1;
+            pending.sent_at = now;
             pending.resend_at = Some(resend_at);
             self.timers.insert((resend_at, key));
             let len = lsa.encoded_len();
@@ -169,6 +183,7 @@ impl Outgoing {
             return;
         }
         self.window = (self.window / 2).max(WINDOW_MIN);
+        self.patience.late(now);
         for key in late.into_iter().rev() {
             if let Some(pending) = self.pending.get_mut(&key) {
                 pending.resend_at = None;

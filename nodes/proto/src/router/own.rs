@@ -82,7 +82,7 @@ impl Router {
             match installed {
                 Ok((before, after)) => {
                     self.counters.lsa_originated += 1;
-                    self.flood.spread(&header, None);
+                    self.flood.spread(now, &header, None);
                     self.apply(&key, before.as_ref().map(|l| &l.content), Some(&after));
                     let (origin, id) = (key.origin.to_string(), id_text(&key.id));
                     out.event(EventKind::LsaOriginated { origin, id, sequence, purge });

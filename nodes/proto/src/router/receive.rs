@@ -25,7 +25,7 @@ impl Router {
                     self.receive_lsa(now, port, lsa, out);
                 }
             }
-            Message::LsAck(headers) | Message::TopologyAck(headers) => self.receive_acks(port, &headers),
+            Message::LsAck(headers) | Message::TopologyAck(headers) => self.receive_acks(now, port, &headers),
             Message::DbSummary(summary) => self.receive_summary(port, &summary),
             Message::LsRequest(headers) => self.receive_request(port, headers),
             _ => self.events.push_back(RouterEvent::Message(Box::new(received))),
@@ -49,7 +49,7 @@ impl Router {
                     if let Some(sync) = &mut session.sync {
                         sync.answered(&header.key);
                     }
-                    if !session.outgoing.acknowledged(&header) {
+                    if !session.outgoing.acknowledged(now, &header) {
                         session.acknowledge(header.clone());
                     }
                 }
@@ -90,7 +90,7 @@ impl Router {
         let cap = self.grant_left(now, &lsa);
         // Steps 5b to 5d: flood, take older instances off all lists, install.
         let before = self.lsdb.install(now, lsa, cap).map_err(|_| DropReason::ResourceLimit)?;
-        self.flood.spread(&header, Some(port));
+        self.flood.spread(now, &header, Some(port));
         self.apply(&header.key, before.as_ref().map(|l| &l.content), Some(&after));
         // Step 5e: acknowledge.
         if let Some(session) = self.flood.session(port) {
@@ -162,10 +162,10 @@ impl Router {
         }
     }
 
-    fn receive_acks(&mut self, port: PortId, headers: &[LsaHeader]) {
+    fn receive_acks(&mut self, now: Timestamp, port: PortId, headers: &[LsaHeader]) {
         let Some(session) = self.flood.session(port) else { return };
         for header in headers {
-            session.outgoing.acknowledged(header);
+            session.outgoing.acknowledged(now, header);
             if header.sequence == 0
                 && let Some(sync) = &mut session.sync
             {
