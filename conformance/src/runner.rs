@@ -38,6 +38,8 @@ pub struct RunOptions {
     pub keep_on_failure: bool,
     /// How much slower than on a quiet host the run is to go; measured where absent.
     pub stretch: Option<f64>,
+    /// Period of the echo, ms, where it is not the pace's: three without an answer make a silent failure.
+    pub echo_ms: Option<u64>,
     /// The command line, for the report.
     pub command: Vec<String>,
     /// The topology file, for its hash.
@@ -89,6 +91,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
         links_by: options.links,
         all_relayed: true,
         calibration: reaction,
+        echo_ms: options.echo_ms,
         ready_within: reaction.stretched(UpOptions::default().ready_within),
         ..UpOptions::default()
     };
@@ -97,7 +100,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase(&format!("{} processes ready after {:.0} ms; converging", status.nodes.len(), status.ready_ms));
     let id = short_id();
     let mut folder = RunFolder::create(&options.results, topology.name().as_str(), started, &id);
-    let pace = damc_lab::pace::derive(topology, up.calibration);
+    let pace = damc_lab::pace::derive(topology, up.calibration, up.echo_ms);
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
     let bench = Bench::new(lab, topology.clone(), pace, forge, recording).on_host(reaction);

@@ -101,12 +101,12 @@ impl Stream {
     }
 
     /// Throws a request a millisecond, has `fault` happen after some of them, and goes on until they arrive again. For how
-    /// long those were thrown that were lost.
+    /// long those were thrown that were lost, and when the fault began.
     async fn through(
         &self,
         bench: &Bench,
         fault: impl Future<Output = Result<(), damc_lab::LabError>>,
-    ) -> Result<Duration, Stop> {
+    ) -> Result<(Duration, u64), Stop> {
         self.calm(bench).await?;
         let (from, first) = (bench.now_ns(), bench.correlations());
         let deadline = bench.now_ns() + nanos(bench.t_conv());
@@ -123,7 +123,7 @@ impl Stream {
             let sent: Vec<(u64, u64)> =
                 bench.requests_of(&self.pod, from).await?.range(first..first + thrown).map(|(c, t)| (*c, *t)).collect();
             if let Some(lost) = lost(&cut, &sent, &arrived) {
-                return Ok(lost);
+                return Ok((lost, begun_ns));
             }
             if bench.now_ns() > deadline {
                 return fail(format!("requests of {} for {} do not arrive again", self.pod, self.target));
@@ -143,6 +143,48 @@ impl Stream {
             requests.push(Thrown { deadline_ms: 0, ..request });
         }
         bench.stream(&self.pod, &self.path[0], &requests, bench.spacing(SPACING)).await
+    }
+}
+
+/// When a cut was through with each step of convergence everywhere, ns after it.
+#[derive(Clone, Copy, Default)]
+struct Steps([u64; 5]);
+
+/// The steps.
+const STEPS: [&str; 5] = ["detected", "originated", "flooded", "computed", "installed"];
+
+impl Steps {
+    /// Of a cut of the link between two nodes: both see it and say so, all routers hear it, compute, and change their FIBs.
+    async fn of(bench: &Bench, ends: [&String; 2], begun_ns: u64) -> Result<Self, Stop> {
+        let mut steps = [0; 5];
+        for node in bench.routers() {
+            for event in bench.events(&node).await?.iter().filter(|e| e.at_ns >= begun_ns) {
+                let by_an_end = ends.contains(&&node);
+                let step = match &event.kind {
+                    EventKind::Carrier { up: false, .. } => Some(0),
+                    EventKind::Adjacency { state, .. } if state != "full" => Some(0),
+                    EventKind::LsaOriginated { .. } if by_an_end => Some(1),
+                    EventKind::LsaAccepted { origin, .. } if ends.contains(&origin) => Some(2),
+                    EventKind::Computed { full: true, .. } => Some(3),
+                    EventKind::Fib { .. } => Some(4),
+                    _ => None,
+                };
+                if let Some(step) = step {
+                    steps[step] = steps[step].max(event.at_ns - begun_ns);
+                }
+            }
+        }
+        Ok(Self(steps))
+    }
+
+    fn or_later(self, other: Self) -> Self {
+        Self(std::array::from_fn(|step| self.0[step].max(other.0[step])))
+    }
+
+    fn tell(self, findings: &mut Findings, what: &str) {
+        for (step, ns) in STEPS.iter().zip(self.0) {
+            findings.figure(format!("{what}, slowest: {step} everywhere after"), ns as f64 / 1e6, "ms");
+        }
     }
 }
 
@@ -169,14 +211,17 @@ async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     if links.is_empty() {
         return Err(Stop::NotApplicable("no link of the path has a way round".into()));
     }
+    let mut slowest = Steps::default();
     for (near, far) in links.iter().take(3) {
-        let lost = stream.through(bench, bench.cut(near, far)).await?;
+        let (lost, begun_ns) = stream.through(bench, bench.cut(near, far)).await?;
         findings.check(lost <= bench.t_conv(), format!("{near} – {far} cut: requests lost for {} ms", millis(lost)));
         findings.figure(format!("loss at a cut of {near} – {far} with carrier"), lost.as_secs_f64() * 1e3, "ms");
         bench.settled(&Failures::default().link(near, far), "FIBs without the link").await?;
+        slowest = slowest.or_later(Steps::of(bench, [near, far], begun_ns).await?);
         bench.mend(near, far).await?;
         bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
     }
+    slowest.tell(findings, "cut with carrier");
     Ok(())
 }
 
@@ -188,10 +233,12 @@ async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let Some((near, far)) = stream.links(bench).pop() else {
         return Err(Stop::NotApplicable("no link of the path has a way round".into()));
     };
-    let mut losses = Vec::new();
+    let (mut losses, mut slowest) = (Vec::new(), Steps::default());
     for _ in 0..CUTS {
-        let lost = stream.through(bench, bench.lab.silence(&near, &far, Direction::Both, true)).await?;
+        let (lost, begun_ns) = stream.through(bench, bench.lab.silence(&near, &far, Direction::Both, true)).await?;
         losses.push(lost);
+        bench.settled(&Failures::default().link(&near, &far), "FIBs without the link").await?;
+        slowest = slowest.or_later(Steps::of(bench, [&near, &far], begun_ns).await?);
         bench.mend(&near, &far).await?;
         bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
     }
@@ -202,6 +249,7 @@ async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.figure("loss at a silent cut, median", losses[losses.len() / 2].as_secs_f64() * 1e3, "ms");
     // Of so few cuts the 99th percentile is the largest.
     findings.figure("loss at a silent cut, p99", worst.as_secs_f64() * 1e3, "ms");
+    slowest.tell(findings, "silent cut");
     let detect = bench.pace.echo_interval_ms * u64::from(bench.pace.echo_multiplier);
     findings.figure("detection time configured", detect as f64, "ms");
     Ok(())

@@ -31,6 +31,10 @@ pub struct Args {
     /// Seed of keys and link randomness; drawn where absent.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Period of the echo on every link, 5 to 10000; by the size of the lab and the host where absent. Three without an answer
+    /// make a silent failure.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(5..=10_000))]
+    pub echo: Option<u64>,
     /// Longest wait for convergence, in seconds, beside the time programs of services may take to be ready.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub converge_within: u64,
@@ -44,6 +48,7 @@ pub fn run(args: &Args) -> Outcome {
         links_by: args.links,
         all_relayed: args.all_relayed,
         detached: args.detach,
+        echo_ms: args.echo,
         ..UpOptions::default()
     };
     block_on(async {

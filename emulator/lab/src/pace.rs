@@ -132,15 +132,15 @@ fn best_round_trip() -> io::Result<Duration> {
     Ok(best)
 }
 
-/// The pace of a lab.
+/// The pace of a lab. `echo_ms` is the echo period that somebody asked for: it is taken as it is.
 #[must_use]
-pub fn derive(topology: &Topology, calibration: Calibration) -> Pace {
+pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64>) -> Pace {
     let base = Pace::default();
     let ms = |ms| calibration.scale(ms);
     let load = Load::of(topology);
     let round_trip = slowest_round_trip_ms(topology);
 
-    let echo = ms(base.echo_interval_ms.max(period(2 * load.links, ECHO_BUDGET)));
+    let echo = echo_ms.unwrap_or_else(|| ms(base.echo_interval_ms.max(period(2 * load.links, ECHO_BUDGET))));
     let hello = ms(base.hello_interval_ms).max(4 * echo);
     let wanted = topology.qos().probe_interval_ns.map_or(base.probe_interval_ms, |ns| ns.div_ceil(1_000_000));
     let frames = load.paths * load.frames_per_probe;
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn fig2_on_a_quiet_host_runs_at_the_defaults() {
-        assert_eq!(derive(&shipped("fig2"), Calibration::default()), Pace::default());
+        assert_eq!(derive(&shipped("fig2"), Calibration::default(), None), Pace::default());
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
     fn echoes_of_a_large_lab_stay_within_their_budget() {
         for srs in [2, 101, 1000, 4000] {
             let topology = chain(srs, "");
-            let pace = derive(&topology, Calibration::default());
+            let pace = derive(&topology, Calibration::default(), None);
             let per_second = 2 * topology.links().len() as u64 * 1000 / pace.echo_interval_ms;
             assert!(per_second <= ECHO_BUDGET, "{per_second} echo frames/s for {srs} SRs");
             assert!(pace.echo_interval_ms >= 50);
@@ -267,19 +267,19 @@ mod tests {
 
     #[test]
     fn a_slow_host_stretches_what_depends_on_its_reactions() {
-        let pace = derive(&shipped("fig2"), Calibration::of(3.0));
+        let pace = derive(&shipped("fig2"), Calibration::of(3.0), None);
         let base = Pace::default();
         assert_eq!(pace.echo_interval_ms, 3 * base.echo_interval_ms);
         assert_eq!(pace.probe_interval_ms, 3 * base.probe_interval_ms);
         assert_eq!(pace.policy_hold_ms, 3 * base.policy_hold_ms);
         assert_eq!(pace.lsa_lifetime_ms, base.lsa_lifetime_ms);
-        let mad = derive(&shipped("fig2"), Calibration::of(f64::NAN));
+        let mad = derive(&shipped("fig2"), Calibration::of(f64::NAN), None);
         assert_eq!(mad, base);
     }
 
     #[test]
     fn slow_links_lengthen_the_waits_for_answers() {
-        let pace = derive(&chain(2, ", delay: 400ms"), Calibration::default());
+        let pace = derive(&chain(2, ", delay: 400ms"), Calibration::default(), None);
         assert!(pace.retransmit_ms >= 800, "{}", pace.retransmit_ms);
         assert!(pace.auth_timeout_ms >= 3200, "{}", pace.auth_timeout_ms);
     }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn trains_of_a_large_lab_stay_within_their_budget() {
         let topology = shipped("grid");
-        let pace = derive(&topology, Calibration::default());
+        let pace = derive(&topology, Calibration::default(), None);
         let load = Load::of(&topology);
         assert_eq!(load.paths, 144, "12 SGs, 12 services");
         let frames = load.paths * load.frames_per_probe * u64::from(pace.train_length);

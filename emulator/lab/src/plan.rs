@@ -40,11 +40,13 @@ pub struct PlanOptions {
     pub run_dir: PathBuf,
     /// What calibration found.
     pub calibration: Calibration,
+    /// Period of the echo, ms, where somebody asks for one.
+    pub echo_ms: Option<u64>,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { lab: None, seed: 0, run_dir: PathBuf::from("."), calibration: Calibration::default() }
+        Self { lab: None, seed: 0, run_dir: PathBuf::from("."), calibration: Calibration::default(), echo_ms: None }
     }
 }
 
@@ -136,7 +138,7 @@ impl Program {
 /// Makes the plan of a topology.
 #[must_use]
 pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
-    let pace = pace::derive(topology, options.calibration);
+    let pace = pace::derive(topology, options.calibration, options.echo_ms);
     let interfaces = Interfaces::assign(topology);
     let authority = Authority::new(topology, options.seed);
     let mut nodes: Vec<&Node> = topology.nodes().values().collect();

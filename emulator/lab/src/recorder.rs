@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::control::RecordingStatus;
 use crate::error::{LabError, Result};
+use crate::init::Indexes;
 use crate::job::Job;
 use crate::recording::{Header, RecordedPort, Writer};
 use crate::rundir::RunDir;
@@ -105,7 +106,7 @@ impl Recorder {
 
 struct Worker {
     taps: Vec<Tap>,
-    /// By tap and interface index, which `lab-init` gives from 2 upwards: the port's number in the header.
+    /// By tap and number of the interface ([`Indexes::number`]): the port's number in the header.
     ports: Vec<Vec<u16>>,
     arena: ReceiveArena,
     out: Writer,
@@ -221,8 +222,7 @@ impl Worker {
                 break;
             }
             for received in self.arena.frames() {
-                // Interface index 2 is the first port, as `init::Indexes` numbers them.
-                let port = received.interface.checked_sub(2).and_then(|index| self.ports[number].get(index as usize));
+                let port = Indexes::number(received.interface).and_then(|index| self.ports[number].get(index as usize));
                 let Some(port) = port else { continue };
                 let bytes = self.out.record(*port, received.outgoing, received.received_at, received.frame)?;
                 self.counters.frames.fetch_add(1, Ordering::Relaxed);

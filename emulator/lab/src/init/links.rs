@@ -293,22 +293,22 @@ impl Link {
             Backend::Netem if !plain || job.all_relayed => LinkService::Netem,
             Backend::Netem | Backend::Relay => LinkService::Plain,
         };
-        let mut device = |namespace: &str, interface: &str, address| Device {
-            index: indexes.next(namespace),
+        let mut device = |namespace: &str, interface: &str, address, second| Device {
+            index: indexes.next(namespace, second),
             namespace: namespace.to_owned(),
             interface: interface.to_owned(),
             address,
         };
-        let a = device(&link.a.node, &link.a.interface, link.a.address);
-        let b = device(&link.b.node, &link.b.interface, link.b.address);
+        let a = device(&link.a.node, &link.a.interface, link.a.address, false);
+        let b = device(&link.b.node, &link.b.interface, link.b.address, true);
         let wire = (service == LinkService::Relay).then(|| {
-            let mut wire_end = |side: &str, of: &Device| {
+            let mut wire_end = |side: &str, of: &Device, second| {
                 // Locally administered, and another than the node's.
                 let mut address = of.address;
                 address[0] ^= 0x04;
-                device(WIRE, &format!("w{number}{side}"), address)
+                device(WIRE, &format!("w{number}{side}"), address, second)
             };
-            (wire_end("a", &a), wire_end("b", &b))
+            (wire_end("a", &a, true), wire_end("b", &b, false))
         });
         Self {
             name: format!("{}–{}", link.a.node, link.b.node),

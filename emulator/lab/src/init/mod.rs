@@ -243,12 +243,37 @@ impl Lab {
 
 /// Interface indexes per namespace: the loopback has 1.
 #[derive(Debug, Default)]
-struct Indexes(BTreeMap<String, u32>);
+pub(crate) struct Indexes(BTreeMap<String, u32>);
 
 impl Indexes {
-    fn next(&mut self, namespace: &str) -> u32 {
-        let index = self.0.entry(namespace.to_owned()).or_insert(1);
-        *index += 1;
-        *index
+    /// The next index in a namespace: even for the first end of a pair, odd for the second. Ends of equal index would look
+    /// like one interface to the kernel's link watch, and it would tell of a lost carrier up to a second later.
+    fn next(&mut self, namespace: &str, second: bool) -> u32 {
+        let index = self.0.entry(namespace.to_owned()).or_insert(0);
+        *index += 2;
+        *index + u32::from(second)
+    }
+
+    /// The number in its namespace, from 0, of the interface with this index; none for the loopback.
+    pub(crate) const fn number(index: u32) -> Option<u32> {
+        (index / 2).checked_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod index_tests {
+    use super::Indexes;
+
+    #[test]
+    fn ends_of_a_pair_never_have_the_same_index_and_numbers_count_interfaces() {
+        let mut indexes = Indexes::default();
+        for number in 0..4 {
+            // The pair of two nodes that are alike so far.
+            let (a, b) = (indexes.next("a", false), indexes.next("b", true));
+            assert_ne!(a, b);
+            assert!(a > 1 && b > 1, "1 is the loopback");
+            assert_eq!([Indexes::number(a), Indexes::number(b)], [Some(number); 2]);
+        }
+        assert_eq!([Indexes::number(0), Indexes::number(1)], [None; 2]);
     }
 }

@@ -42,6 +42,8 @@ pub struct UpOptions {
     pub ready_within: Duration,
     /// What calibration found about this host.
     pub calibration: Calibration,
+    /// Period of the echo, ms, where somebody asks for one.
+    pub echo_ms: Option<u64>,
     /// Folder of our node programs: `DAMC_NODE_DIR` or beside the executable where absent.
     pub node_folder: Option<PathBuf>,
 }
@@ -57,6 +59,7 @@ impl Default for UpOptions {
             record_bytes: 256 << 20,
             ready_within: Duration::from_secs(15),
             calibration: Calibration::default(),
+            echo_ms: None,
             node_folder: None,
         }
     }
@@ -86,6 +89,7 @@ impl Lab {
                 seed: options.seed,
                 run_dir: run_dir.path().to_owned(),
                 calibration: options.calibration,
+                echo_ms: options.echo_ms,
             },
         );
         let program = lab::program()?;
