@@ -43,11 +43,24 @@ bench-services: release
 bench-churn connections="10000" seconds="60": release
     python3 emulator/bench/churn.py ./target/release/damc results/bench-churn.json {{ connections }} {{ seconds }}
 
-# Micro benches into results/published/bench, then lookups, forwarding verdicts, one hop and idle memory
-bench:
+# Everything that can be measured, beside the peers that are installed, into results/published/bench; some 15 minutes
+bench: bench-micro bench-forwarding bench-convergence bench-labs
+
+# Look-ups and shortest paths
+bench-micro:
     cargo bench -p damc-bench --bench micro -- --out "$PWD/results/published/bench"
-    cargo bench -p damc-forward
-    cargo bench -p damc-daemon
+
+# One SR and SG-SR-SG, beside a bare relay and the kernel's IPv6 forwarding and bridge
+bench-forwarding:
+    cargo bench -p damc-daemon --bench forwarding -- --out "$PWD/results/published/bench"
+
+# What is lost at cuts on Figure 2's core and on a graph of 50 routers, step by step
+bench-convergence: release
+    python3 emulator/bench/convergence.py ./target/release/damc results/published/bench
+
+# Bringing labs of 16 to 300 nodes up and down, beside iproute2 alone and Mininet
+bench-labs: release
+    python3 emulator/bench/labs.py ./target/release/damc results/published/bench
 
 # Licences and advisories of all dependencies (needs cargo-deny)
 deny:

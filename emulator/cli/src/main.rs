@@ -8,6 +8,23 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// As the standard library's, but a reader that went away (`damc up fig2 | head -1`) is no reason to end in the middle of
+/// something: what it would have read is lost, the rest is done.
+macro_rules! println {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($argument)*);
+    }};
+}
+
+/// As [`println!`], without an end of line.
+macro_rules! print {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stdout(), $($argument)*);
+    }};
+}
+
 mod exit;
 mod guest;
 mod session;
