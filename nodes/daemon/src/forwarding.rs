@@ -150,7 +150,6 @@ impl Forwarder {
         let table = self.table.load();
         table.warm((0..batch.len()).filter_map(|index| Some(RoutedView::parse(batch.pdu(index)).ok()?.destination)));
         for index in 0..batch.len() {
-            let received_at = Timestamp(batch.received_at(index));
             let whole = batch.pdu_mut(index);
             self.counters.received(whole);
             let length = without_padding(whole).len();
@@ -170,12 +169,14 @@ impl Forwarder {
                 Verdict::Deliver => {
                     self.counters.delivered();
                     let pdu = pdu.to_vec();
+                    let received_at = Timestamp(batch.received_at(index));
                     outcome.deliveries.push(Delivery { port: PortId(port), received_at, undeliverable: None, pdu });
                 }
                 Verdict::Drop { reason, reply } => {
                     self.counters.dropped(reason, 1);
                     if reply {
                         let (undeliverable, pdu) = (Some(reason), pdu.to_vec());
+                        let received_at = Timestamp(batch.received_at(index));
                         outcome.refusals.push(Delivery { port: PortId(port), received_at, undeliverable, pdu });
                     }
                 }
