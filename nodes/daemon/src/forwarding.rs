@@ -147,6 +147,13 @@ impl Forwarder {
             let drops = self.ports[usize::from(port)].socket.take_drops();
             self.counters.dropped(DropReason::QueueFull, drops.unwrap_or(0));
         }
+        if batch.is_empty() {
+            // Readable without a frame: the interface went down, which the carrier watch tells as well.
+            if let Ok(Some(error)) = self.ports[usize::from(port)].socket.take_error() {
+                tracing::debug!("{}: {error}", self.ports[usize::from(port)].name());
+            }
+            return;
+        }
         let table = self.table.load();
         table.warm((0..batch.len()).filter_map(|index| Some(RoutedView::parse(batch.pdu(index)).ok()?.destination)));
         for index in 0..batch.len() {

@@ -16,6 +16,11 @@ pub(crate) struct PortSocket {
 }
 
 impl PortSocket {
+    /// Name of the port.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Gives the socket a receive ring for at least so many frames.
     pub(crate) fn ring(&self, frames: usize) -> Result<ReceiveRing, NodeError> {
         ReceiveRing::attach(&self.socket, frames).map_err(|source| NodeError::Port { port: self.name.clone(), source })

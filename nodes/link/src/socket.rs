@@ -49,6 +49,16 @@ impl RawSocket {
         Self::open(crate::ifindex(interface)?, filter)
     }
 
+    /// Takes what is wrong with the socket, such as an interface that went down: until somebody does, the kernel shows the
+    /// socket as readable. Receiving by [`crate::ReceiveArena`] takes it along; reading a [`crate::ReceiveRing`] does not.
+    ///
+    /// # Errors
+    /// None on a packet socket that is open.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let errno = sys::option::<i32>(&self.fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
+        Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+    }
+
     /// Frames the kernel dropped since the last question because this socket's receive buffer was full.
     ///
     /// # Errors

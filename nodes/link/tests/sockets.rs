@@ -244,3 +244,29 @@ fn frames_in_a_ring_can_be_changed_where_they_are_and_long_ones_are_cut() {
         assert!(ReceiveRing::attach(&b, 8).is_err(), "one ring for a socket");
     });
 }
+
+#[test]
+fn an_interface_that_goes_down_does_not_keep_a_ring_readable() {
+    in_private_namespace(|links| {
+        links.pair("a", "b");
+        let a = RawSocket::open_on("a", Filter::All).unwrap();
+        let b = RawSocket::open_on("b", Filter::Routed).unwrap();
+        let mut ring = ReceiveRing::attach(&b, 8).unwrap();
+        let readable = || {
+            let mut fds = [PollFd::new(b.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
+        };
+        assert!(!readable());
+        links.set("b", false);
+        assert!(readable() && ring.batch(8).is_empty());
+        assert_eq!(b.take_error().unwrap().and_then(|e| e.raw_os_error()), Some(libc::ENETDOWN));
+        assert!(!readable() && b.take_error().unwrap().is_none());
+        links.set("b", true);
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while ring.batch(8).is_empty() {
+            assert!(Instant::now() < deadline, "frames arrive again");
+            send(&a, "a", &[&ROUTED]);
+            wait(&b.as_fd());
+        }
+    });
+}
