@@ -141,6 +141,8 @@ impl Calibration {
 const REPEATS: usize = 2;
 /// … and how often where backends are compared: each of thirty specs has to come out right on both.
 const REPEATS_OF_GRID: usize = 8;
+/// How late the latest hundredth of frames may be there, ms: two backends that are compared may be 1 ms apart.
+const DELAY_P99_OF_GRID: f64 = 0.9;
 
 /// Measures a link. Takes as long as [`Depth`] says, a little longer where something has to be measured again.
 pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) -> Result<Calibration, String> {
@@ -149,7 +151,10 @@ pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) 
     let mut bench = train::Bench::new(sender, receiver);
     let mut measurements = Vec::new();
     let mut reasons = Vec::new();
-    let repeats = if depth == Depth::Grid { REPEATS_OF_GRID } else { REPEATS };
+    let (repeats, tolerance) = match depth {
+        Depth::Grid => (REPEATS_OF_GRID, Tolerance { delay_p99_ms: DELAY_P99_OF_GRID, ..tolerance }),
+        _ => (REPEATS, tolerance),
+    };
     for step in plan::steps(depth) {
         let mut outcome = Vec::new();
         for _ in 0..=repeats {
