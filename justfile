@@ -46,9 +46,10 @@ bench-churn connections="10000" seconds="60": release
 # Everything that can be measured, beside the peers that are installed, into results/published/bench; some 15 minutes
 bench: bench-micro bench-forwarding bench-convergence bench-labs
 
-# Look-ups and shortest paths
+# Look-ups and shortest paths, then whole forwarding verdicts and updates of a table
 bench-micro:
     cargo bench -p damc-bench --bench micro -- --out "$PWD/results/published/bench"
+    cargo bench -p damc-forward
 
 # One SR and SG-SR-SG, beside a bare relay and the kernel's IPv6 forwarding and bridge
 bench-forwarding:

@@ -5,7 +5,7 @@ Runs the cases `outage-carrier` and `outage-silent` of the conformance suite (10
 delay on the relay or netem), some rounds each: on Figure 2 with the echo at 30 ms, of which three make a silent failure,
 and on a random graph of 50 routers with the echo that its size asks for. Cases that do not pass are named. Then the cold start: from the command until every FIB is what the graph asks for.
 
-A part of each loss is what was on the failing link itself. FRR and BIRD are named where they are not installed.
+A part of each loss is what was on the failing link itself. FRR and BIRD are named: nothing here measures them yet.
 
 usage: convergence.py DAMC FOLDER
 """

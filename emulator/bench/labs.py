@@ -153,8 +153,8 @@ def peers():
     else:
         absent["Mininet"] = "not installed"
     for program, peer in [("zebra", "FRR"), ("bird", "BIRD")]:
-        if not shutil.which(program) and not os.path.exists(f"/usr/lib/frr/{program}"):
-            absent[peer] = "not installed"
+        installed = shutil.which(program) or os.path.exists(f"/usr/lib/frr/{program}")
+        absent[peer] = "installed, but nothing here measures it yet" if installed else "not installed"
     return found, absent
 
 

@@ -313,9 +313,10 @@ async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64
         .wait(&format!("{expected:?} raised for {sg} → {target}"), bench.t_policy(), || async {
             let raised = bench.violations(from, sg, target).await.unwrap_or_default();
             let union: BTreeSet<String> = raised.iter().flat_map(|(_, m)| m.clone()).collect();
-            let named = expected.iter().all(|m| union.contains(*m));
-            let complete =
-                named && (trial.fault != Fault::Rate || raised.iter().any(|(_, m)| *m == trial.fault.metrics()));
+            let complete = match trial.fault {
+                Fault::Rate => raised.iter().any(|(_, m)| *m == trial.fault.metrics()),
+                _ => expected.iter().all(|m| union.contains(*m)),
+            };
             Ok(if complete { Ok(raised) } else { Err(format!("{raised:?}")) })
         })
         .await?;

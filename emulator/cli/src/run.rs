@@ -36,10 +36,8 @@ pub struct Args {
     /// How much slower than on a quiet host the run goes, 1 to 20; measured where absent.
     #[arg(long, value_name = "FACTOR")]
     pub pace: Option<f64>,
-    /// Period of the echo on every link, 5 to 10000; by the size of the lab and the host where absent. Three without an answer
-    /// make a silent failure.
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(5..=10_000))]
-    pub echo: Option<u64>,
+    #[command(flatten)]
+    pub echo: crate::up::EchoOption,
     /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
@@ -66,7 +64,7 @@ pub fn run(args: Args) -> Outcome {
         results: args.results,
         keep_on_failure: args.keep_on_failure,
         stretch: args.pace,
-        echo_ms: args.echo,
+        echo_ms: args.echo.echo,
         command: std::env::args().collect(),
         source,
     };

@@ -31,13 +31,20 @@ pub struct Args {
     /// Seed of keys and link randomness; drawn where absent.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Period of the echo on every link, 5 to 10000; by the size of the lab and the host where absent. Three without an answer
-    /// make a silent failure.
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(5..=10_000))]
-    pub echo: Option<u64>,
+    #[command(flatten)]
+    pub echo: EchoOption,
     /// Longest wait for convergence, in seconds, beside the time programs of services may take to be ready.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub converge_within: u64,
+}
+
+/// How soon a lab notices silent failures.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct EchoOption {
+    /// Period of the echo on every link, 5 to 10000; by the size of the lab and the host where absent. Three without an
+    /// answer make a silent failure.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(5..=10_000))]
+    pub echo: Option<u64>,
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -48,7 +55,7 @@ pub fn run(args: &Args) -> Outcome {
         links_by: args.links,
         all_relayed: args.all_relayed,
         detached: args.detach,
-        echo_ms: args.echo,
+        echo_ms: args.echo.echo,
         ..UpOptions::default()
     };
     block_on(async {

@@ -20,7 +20,7 @@ use crate::ports::PortSocket;
 
 /// Frames taken from one port before the next one has its turn.
 pub(crate) const BATCH: usize = 64;
-/// Frames that the receive rings of a node hold at least, all ports together: a megabyte.
+/// Frames that the receive rings of all ports together hold, about a megabyte, on a node with up to eight ports.
 const RINGS: usize = 640;
 /// What one port gets of them, at least and at most.
 const RING: core::ops::RangeInclusive<usize> = 80..=320;

@@ -49,16 +49,7 @@ fn table(prefixes: u32) -> (FibBuilder, Vec<Name>) {
 
 fn set(prefix: Name) -> Op {
     let next_hops = vec![NextHop { port: 1, weight: 1 }, NextHop { port: 2, weight: 1 }];
-    Op::Set(Route {
-        prefix,
-        exact: false,
-        local: false,
-        deliver: false,
-        next_hops,
-        backups: vec![],
-        stamp: None,
-        cost: 0,
-    })
+    Op::Set(Route::plain(prefix, next_hops))
 }
 
 fn lookup_ns(fib: &Fib, names: &[Name]) -> f64 {

@@ -48,6 +48,15 @@ pub struct Route {
     pub stamp: Option<Stamp>,
 }
 
+impl Route {
+    /// A plain route: matches what lies below its prefix too, leads to other nodes, has no alternate, no cost and no policy.
+    #[must_use]
+    pub const fn plain(prefix: Name, next_hops: Vec<NextHop>) -> Self {
+        let (exact, local, deliver) = (false, false, false);
+        Self { prefix, exact, local, deliver, next_hops, backups: Vec::new(), cost: 0, stamp: None }
+    }
+}
+
 /// A way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NextHop {

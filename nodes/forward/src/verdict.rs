@@ -155,10 +155,10 @@ fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route
     }
 }
 
-/// What a frame on this plain route, if it is on one, tells the next forwarder, or none where it goes in circles: by plain routes each node is nearer to the
-/// destination than the one before. Where a change has not reached all tables yet, or a loop-free alternate is used, one
-/// node may be an exception; at the second the frame has come to wrong tables twice and ends. So no frame goes round
-/// for as long as its hop limit lets it.
+/// What a frame on this plain route, if it is on one, tells the next forwarder; none where it goes in circles. By plain
+/// routes each node is nearer to the destination than the one before. Where a change has not reached all tables yet, or a
+/// loop-free alternate is used, one node may be an exception; at the second the frame has come to wrong tables twice and
+/// ends. So no frame goes round for as long as its hop limit lets it.
 fn descend(plain: Option<&Group>, told: Ahead) -> Option<Ahead> {
     let cost = plain.map_or(0, |route| route.cost);
     let uphill = told.cost != 0 && cost >= told.cost;

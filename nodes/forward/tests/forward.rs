@@ -21,16 +21,7 @@ fn name(text: &str) -> Name {
 
 fn route(prefix: &str, ports: &[u16]) -> Route {
     let next_hops = ports.iter().map(|port| NextHop { port: *port, weight: 1 }).collect();
-    Route {
-        prefix: name(prefix),
-        exact: false,
-        local: false,
-        deliver: false,
-        next_hops,
-        backups: vec![],
-        stamp: None,
-        cost: 0,
-    }
+    Route::plain(name(prefix), next_hops)
 }
 
 fn builder() -> FibBuilder {

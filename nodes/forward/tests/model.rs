@@ -16,16 +16,7 @@ fn names() -> impl Strategy<Value = Name> {
 
 fn set(prefix: &Name, exact: bool) -> Op {
     let next_hops = vec![NextHop { port: 1, weight: 1 }];
-    Op::Set(Route {
-        prefix: prefix.clone(),
-        exact,
-        local: false,
-        deliver: false,
-        next_hops,
-        backups: vec![],
-        cost: 0,
-        stamp: None,
-    })
+    Op::Set(Route { exact, ..Route::plain(prefix.clone(), next_hops) })
 }
 
 fn longest<'a>(model: &'a BTreeMap<Name, bool>, destination: &Name) -> Option<&'a Name> {

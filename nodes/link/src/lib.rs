@@ -4,7 +4,8 @@
 //! there. Opening needs `CAP_NET_RAW` in the user namespace that owns the network namespace.
 //!
 //! This is the only node crate with `unsafe` code: it wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket options
-//! and the receive ring of AF_PACKET and two interface queries, and hands out safe types. All times are `CLOCK_MONOTONIC` nanoseconds.
+//! and the receive ring of AF_PACKET and two interface queries, and hands out safe types. All times are `CLOCK_MONOTONIC`
+//! nanoseconds.
 
 mod carrier;
 mod clock;

@@ -73,14 +73,5 @@ fn fresh(name: &Name) -> Name {
 
 fn set(prefix: Name) -> Op {
     let next_hops = vec![NextHop { port: 1, weight: 1 }, NextHop { port: 2, weight: 1 }];
-    Op::Set(Route {
-        prefix,
-        exact: false,
-        local: false,
-        deliver: false,
-        next_hops,
-        backups: vec![],
-        stamp: None,
-        cost: 0,
-    })
+    Op::Set(Route::plain(prefix, next_hops))
 }

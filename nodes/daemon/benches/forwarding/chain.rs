@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::namespace::Links;
 
-/// A chain: `in0`–`in1` is the link A–R, `out0`–`out1` the link R–B.
+/// A chain. Its four ends in order: that of A, the two of R, that of B.
 pub struct Chain {
     pub ends: [String; 4],
 }

@@ -3,8 +3,9 @@
 //!
 //! Frames go as fast as they can from one end of a chain A → R → B, and are counted by B's interface. The sender has one
 //! processor for itself, whatever forwards in R another. A bare relay takes frames from a receive ring and sends them on
-//! unread: the limit of what a program can do here. For latencies the scheduler chooses processors. The kernel's ways have no thread; they run on the sender's processor.
-//! Rounds of all ways alternate, so that a busy moment of the machine meets them alike.
+//! unread: the limit of what a program can do here. The kernel's ways have no thread; they run on the sender's processor.
+//! For latencies the scheduler chooses processors. Rounds of all ways alternate, so that a busy moment of the machine
+//! meets them alike.
 
 mod chain;
 #[allow(dead_code, reason = "the bench needs a part of it")]
@@ -35,6 +36,7 @@ fn main() {
         let mut lab = ways::Lab::bring_up(links);
         lab.separate(false);
         latency(&lab, &mut report);
+        report.add(Figure::new("latency", "call of pod-1 to pod-2 and back, SG, SR, SG each way", lab.calls()));
         lab.separate(true);
         throughput(&lab, &[Way::Mesh], options.rounds, &mut report);
         lab.leave_alone();

@@ -28,6 +28,8 @@ const ROUND: Duration = Duration::from_millis(300);
 /// Processor of the sender, and of what forwards.
 const SENDER: usize = 0;
 const FORWARDER: usize = 1;
+/// Calls of a latency measurement, one after the other.
+const CALLS: usize = 500;
 /// Frames of a latency measurement, one each millisecond.
 const TRICKLE: usize = 2000;
 
@@ -149,6 +151,12 @@ impl Lab {
         let (frames, span) = (received(&last) - before, begin.elapsed());
         assert!(frames > 1000, "{}: only {frames} frames came out", way.label());
         span.as_secs_f64() * 1e9 / frames as f64
+    }
+
+    /// Times of calls from one pod to the other and back, as the caller measures them, ns.
+    pub fn calls(&self) -> Vec<f64> {
+        let call = |_| self.nodes["pod-1"].call("/B/2", "echo", &["x"]).elapsed_ns as f64;
+        (0..CALLS).map(call).collect()
     }
 
     /// Times of single frames, ns; over one link alone where there is no way.

@@ -74,9 +74,7 @@ impl Links {
         let message: LinkMessage = if up { link.up() } else { link.down() }.build();
         self.runtime.block_on(self.handle.link().change(message).execute()).unwrap();
     }
-}
 
-impl Links {
     /// Sets the longest payload of an interface, bytes.
     #[allow(dead_code, reason = "not every test needs it")]
     pub fn mtu(&mut self, name: &str, bytes: u32) {
