@@ -140,7 +140,10 @@ pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64
     let load = Load::of(topology);
     let round_trip = slowest_round_trip_ms(topology);
 
-    let echo = echo_ms.unwrap_or_else(|| ms(base.echo_interval_ms.max(period(2 * load.links, ECHO_BUDGET))));
+    let by_size = period(2 * load.links, ECHO_BUDGET);
+    let echo = echo_ms.unwrap_or_else(|| ms(base.echo_interval_ms.max(by_size)));
+    // What is sent again while the neighbour has not had its turn yet only makes everybody's turn later.
+    let retransmit = ms(base.retransmit_ms.max(by_size)).max(round_trip + round_trip / 2);
     let hello = ms(base.hello_interval_ms).max(4 * echo);
     let wanted = topology.qos().probe_interval_ns.map_or(base.probe_interval_ms, |ns| ns.div_ceil(1_000_000));
     let frames = load.paths * load.frames_per_probe;
@@ -155,8 +158,8 @@ pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64
         hello_interval_ms: hello,
         dead_interval_ms: base.dead_interval_ms.div_ceil(base.hello_interval_ms) * hello,
         echo_interval_ms: echo,
-        retransmit_ms: ms(base.retransmit_ms).max(round_trip + round_trip / 2),
-        retransmit_max_ms: ms(base.retransmit_max_ms).max(4 * round_trip),
+        retransmit_ms: retransmit,
+        retransmit_max_ms: ms(base.retransmit_max_ms).max(4 * retransmit),
         auth_timeout_ms: ms(base.auth_timeout_ms).max(4 * round_trip),
         probe_interval_ms: probe,
         train_every: u32::try_from(train_every).unwrap_or(u32::MAX),

@@ -1,11 +1,13 @@
 //! The processes of nodes: started, watched, signalled.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::process::ChildStdout;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,12 +15,13 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::io::AsyncBufReadExt;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Lab, record_phase};
 use crate::control::{NodeAction, NodeState, NodeStatus, PortStatus};
 use crate::error::{LabError, Result};
 use crate::exec::process::{self, Program, Started};
+use crate::exec::turn::{self, Turn};
 use crate::job::Job;
 
 /// What a node prints when it serves its ports and its management socket.
@@ -35,6 +38,10 @@ pub(super) struct Nodes {
     table: RefCell<BTreeMap<String, Node>>,
     /// Rung at every change of a node's state.
     changed: Notify,
+    /// Processes are being started that are not in the table yet.
+    starting: Cell<bool>,
+    /// Nodes that are ready give way to those that are not.
+    take_turns: Cell<bool>,
 }
 
 struct Node {
@@ -58,7 +65,12 @@ impl Nodes {
             end_ordered: false,
         };
         let table = job.nodes.iter().map(|job| (job.name.clone(), node())).collect();
-        Self { table: RefCell::new(table), changed: Notify::new() }
+        Self {
+            table: RefCell::new(table),
+            changed: Notify::new(),
+            starting: Cell::new(false),
+            take_turns: Cell::new(false),
+        }
     }
 
     pub(super) fn status(&self, name: &str, kind: &str, ports: Vec<PortStatus>) -> NodeStatus {
@@ -101,7 +113,12 @@ impl Nodes {
 /// Starts every node and waits until each is ready.
 pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
     let since = Instant::now();
-    start_side_by_side(lab)?;
+    lab.nodes.starting.set(true);
+    lab.nodes.take_turns.set(turn::may_change());
+    let outcome = start_side_by_side(lab).await;
+    lab.nodes.starting.set(false);
+    reap(lab);
+    outcome?;
     record_phase(&lab.phases, "start nodes", since);
     let since = Instant::now();
     let within = Duration::from_millis(lab.job.ready_within_ms);
@@ -110,6 +127,9 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
             || table.values().any(|node| node.state == NodeState::Failed)
     };
     let settled = lab.nodes.wait_for(within, settled).await;
+    if lab.nodes.take_turns.take() {
+        all_go_first(lab);
+    }
     record_phase(&lab.phases, "nodes ready", since);
     if let Some(failure) = lab.failure.borrow().clone() {
         return Err(LabError::NodeFailed(failure));
@@ -128,36 +148,42 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
     })
 }
 
-/// Starts every node, several at a time: starting one is mostly waiting for its fork and exec.
-fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
-    let mut programs = Vec::new();
-    for node in &lab.job.nodes {
-        programs.push((lab.namespace(&node.name)?.fd(), node, lab.directory.node_log(&node.name)));
-    }
-    let next = AtomicUsize::new(0);
-    let start_some = || {
-        let mut started = Vec::new();
-        while let Some((namespace, node, log)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if !node.argv.is_empty() {
-                let program = Program { node: &node.name, argv: &node.argv, namespace: *namespace, log };
-                started.push((&node.name, Instant::now(), process::start(program)));
-            }
+/// Ends the order of [`turn`]: from now on all nodes are as urgent.
+fn all_go_first(lab: &Lab) {
+    for (name, pid) in lab.nodes.table.borrow().iter().filter_map(|(name, node)| Some((name, node.pid?))) {
+        if let Err(error) = Turn::First.give(pid) {
+            eprintln!("lab-init: {name} still gives way to others: {error}");
         }
-        started
-    };
-    let started: Vec<_> = std::thread::scope(|scope| {
-        let starters: Vec<_> = (0..STARTERS).map(|_| scope.spawn(start_some)).collect();
-        starters
-            .into_iter()
-            .flat_map(|starter| starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    // This thread has reaped nothing meanwhile, so no process has come and gone unseen.
-    for (node, at, outcome) in started {
-        enlist(lab, node, at, outcome?);
+    }
+}
+
+/// Starts every node, several at a time: starting one is mostly waiting for its fork and exec.
+async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
+    let mut programs = Vec::new();
+    for node in lab.job.nodes.iter().filter(|node| !node.argv.is_empty()) {
+        let namespace = lab.namespace(&node.name)?.fd().try_clone_to_owned();
+        let namespace = namespace.map_err(LabError::io(format!("enter the namespace of {}", node.name)))?;
+        programs.push((namespace, node.name.clone(), node.argv.clone(), lab.directory.node_log(&node.name)));
     }
     for node in lab.job.nodes.iter().filter(|node| node.argv.is_empty()) {
         lab.nodes.with(&node.name, |node| node.state = NodeState::Ready);
+    }
+    let turn = lab.nodes.take_turns.get().then_some(Turn::Starting);
+    let (sender, mut started) = mpsc::unbounded_channel();
+    let programs = Arc::new((programs, AtomicUsize::new(0)));
+    for _ in 0..STARTERS {
+        let (programs, sender) = (Arc::clone(&programs), sender.clone());
+        std::thread::spawn(move || {
+            let (programs, next) = &*programs;
+            while let Some((namespace, node, argv, log)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let program = Program { node, argv, namespace: namespace.as_fd(), log, turn };
+                let _ = sender.send((node.clone(), Instant::now(), process::start(program)));
+            }
+        });
+    }
+    drop(sender);
+    while let Some((node, at, outcome)) = started.recv().await {
+        enlist(lab, &node, at, outcome?);
     }
     Ok(())
 }
@@ -168,12 +194,19 @@ pub(super) fn supervise(lab: &Rc<Lab>) -> Result<()> {
     let lab = lab.clone();
     tokio::task::spawn_local(async move {
         while ended.recv().await.is_some() {
-            for (pid, how) in process::reap() {
-                note_end(&lab, pid, &how);
+            // A process that ends before it is enlisted would be taken for somebody's orphan.
+            if !lab.nodes.starting.get() {
+                reap(&lab);
             }
         }
     });
     Ok(())
+}
+
+fn reap(lab: &Rc<Lab>) {
+    for (pid, how) in process::reap() {
+        note_end(lab, pid, &how);
+    }
 }
 
 fn note_end(lab: &Rc<Lab>, pid: Pid, how: &str) {
@@ -279,7 +312,7 @@ fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
     let _ = fs::remove_file(lab.directory.node_socket(name));
     let log = lab.directory.node_log(name);
     let at = Instant::now();
-    let started = process::start(Program { node: name, argv, namespace: namespace.fd(), log: &log })?;
+    let started = process::start(Program { node: name, argv, namespace: namespace.fd(), log: &log, turn: None })?;
     enlist(lab, name, at, started);
     Ok(())
 }
@@ -308,6 +341,9 @@ async fn follow(lab: &Rc<Lab>, name: &str, pid: Pid, stdout: ChildStdout) -> std
     let mut log = fs::OpenOptions::new().create(true).append(true).open(lab.directory.node_log(name))?;
     while let Some(line) = lines.next_line().await? {
         if line == READY_LINE {
+            if lab.nodes.take_turns.get() {
+                let _ = Turn::Last.give(pid);
+            }
             lab.nodes.with(name, |node| {
                 if node.pid == Some(pid) && node.state == NodeState::Starting {
                     node.state = NodeState::Ready;

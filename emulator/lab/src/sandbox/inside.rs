@@ -17,6 +17,7 @@ use nix::unistd::{Pid, getegid, geteuid, getpid, getppid};
 
 use crate::control::Progress;
 use crate::error::{LabError, Result};
+use crate::exec::turn::Turn;
 
 /// Arguments of `lab-sandbox`.
 #[derive(Clone, Debug)]
@@ -43,7 +44,8 @@ pub fn run_sandbox(args: &SandboxArgs) -> ExitCode {
 
 fn start_init(args: &SandboxArgs) -> Result<ExitCode> {
     die_with_parent(args.parent)?;
-    go_first();
+    // Without the permission the lab takes its turn like everybody else.
+    let _ = Turn::First.take();
     enter_new_namespaces()?;
     // Asked again: credentials changed with the user namespace.
     die_with_parent(args.parent)?;
@@ -72,16 +74,6 @@ fn die_with_parent(parent: Option<i32>) -> Result<()> {
     let Some(parent) = parent else { return Ok(()) };
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(LabError::sys("tie the lab to its caller"))?;
     if getppid() == Pid::from_raw(parent) { Ok(()) } else { Err(LabError::Sandbox("the caller is gone".to_owned())) }
-}
-
-/// How much the lab is preferred to other work of the host, as nice values go.
-const NICE: i32 = -10;
-
-/// Prefers the lab's processes, which are short at work and whose lateness would be taken for the network's. Without the
-/// permission (root's) the lab takes its turn like everybody else.
-pub(crate) fn go_first() {
-    // SAFETY: no memory is involved; the call sets this process's own nice value, which its children inherit.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 fn enter_new_namespaces() -> Result<()> {

@@ -13,6 +13,5 @@ mod inside;
 mod launch;
 
 pub use enter::{Entry, NAMESPACE_COUNT};
-pub(crate) use inside::go_first;
 pub use inside::{SandboxArgs, namespaces_of_lab, run_sandbox, settle};
 pub use launch::{Launch, launch};
