@@ -24,8 +24,9 @@ use crate::mailbox::Mailbox;
 use crate::ports::PortSocket;
 use crate::requests::Request;
 
-/// Frames taken from one socket before the next one has its turn.
-const BATCH: usize = 32;
+/// Frames taken from one socket before the next one has its turn. Few: a frame with an LSA costs a signature, and between
+/// two rounds echoes are due, also on a machine where hundreds of nodes share a processor.
+const BATCH: usize = 8;
 /// A deadline later than this is not worth arming the timer for: never, practically.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
@@ -183,7 +184,7 @@ impl Control {
         Ok(())
     }
 
-    /// Feeds the batch that a socket gave.
+    /// Feeds the batch that a socket gave. The round's [`Effects::tick`] settles it, together with those of other sockets.
     fn receive(&mut self, port: PortId, received: Option<std::io::Result<usize>>, arena: &mut ReceiveArena) {
         match received {
             Some(Ok(count)) => {
@@ -194,7 +195,9 @@ impl Control {
                         peer.set(mac);
                     }
                     self.effects.count_received(pdu);
-                    self.effects.feed(Input::Frame { port: Some(port), received_at, pdu });
+                    if self.effects.take(port, received_at, pdu) {
+                        self.effects.settle();
+                    }
                 }
             }
             Some(Err(e)) => tracing::warn!("receiving failed: {e}"),

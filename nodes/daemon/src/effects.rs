@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use damc_forward::Verdict;
 use damc_link::monotonic_now;
@@ -22,6 +23,9 @@ use crate::ports::PortSocket;
 use crate::requests::{Refusal, Request};
 use crate::service::{ServiceEvent, Supervisor};
 
+/// For how long frames are taken before what follows from them is done.
+const TOGETHER: Duration = Duration::from_millis(2);
+
 /// The machine, and everything its outputs act on.
 pub(crate) struct Effects {
     machine: Box<dyn Machine + Send>,
@@ -40,6 +44,8 @@ pub(crate) struct Effects {
     /// Own routed frames that came back to the machine.
     returned: VecDeque<Returned>,
     last_announcement: u64,
+    /// When the first frame was taken whose outputs are not out yet.
+    unsettled_since: Option<Timestamp>,
     stopping: bool,
 }
 
@@ -70,6 +76,7 @@ impl Effects {
             counters,
             returned: VecDeque::new(),
             last_announcement: 0,
+            unsettled_since: None,
             stopping: false,
         }
     }
@@ -101,6 +108,15 @@ impl Effects {
     pub(crate) fn feed(&mut self, input: Input<'_>) {
         self.machine.handle(now(), input);
         self.settle();
+    }
+
+    /// Gives the machine a frame of several that wait; [`Self::settle`] when that was the last, or when it says so: what
+    /// neighbours wait for must not wait for all that came.
+    pub(crate) fn take(&mut self, port: PortId, received_at: Timestamp, pdu: &[u8]) -> bool {
+        let now = now();
+        self.machine.handle(now, Input::Frame { port: Some(port), received_at, pdu });
+        let since = *self.unsettled_since.get_or_insert(now);
+        now.since(since) >= TOGETHER
     }
 
     /// Gives the machine its time if it wants it. Gives the keys of the service processes that were started.
@@ -199,7 +215,8 @@ impl Effects {
     }
 
     /// Does all that the machine and the services want done, until there is nothing left.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
+        self.unsettled_since = None;
         loop {
             while let Some(output) = self.machine.poll() {
                 self.perform(output);

@@ -2,7 +2,8 @@
 //!
 //! A shell (process, simulation or replay) calls [`Machine::handle`] with one [`Input`] at a time, then takes
 //! [`Output`]s with [`Machine::poll`] until there are none, then asks [`Machine::next_timeout`] when to come back with
-//! [`Input::Tick`] at the latest. Nothing happens between calls.
+//! [`Input::Tick`] at the latest. Nothing happens between calls. Frames that wait may be handled one after the other before
+//! the first poll: what follows from all of them then follows once.
 
 use std::collections::VecDeque;
 

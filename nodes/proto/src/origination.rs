@@ -70,6 +70,11 @@ impl Originator {
 
     /// States what an LSA should say; none to purge it. Nothing happens where it says that already.
     pub fn desire(&mut self, now: Timestamp, id: &LsaId, content: Option<LsaContent>) {
+        self.desire_at(now, id, content, now);
+    }
+
+    /// The same, to be said at `at`. The first change goes out when it wants to; later ones with it.
+    pub fn desire_at(&mut self, now: Timestamp, id: &LsaId, content: Option<LsaContent>, at: Timestamp) {
         if content.is_none() && !self.own.contains_key(id) {
             return;
         }
@@ -78,7 +83,7 @@ impl Originator {
             return;
         }
         own.desired = content;
-        self.schedule(now, id, now);
+        self.schedule(now, id, at);
     }
 
     /// What an LSA should say.

@@ -232,7 +232,24 @@ impl PartialOrd for Name {
 
 impl Ord for Name {
     fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        self.components().cmp(other.components())
+        let (a, b) = (&*self.wire, &*other.wire);
+        let Some(at) = a.iter().zip(b).position(|(a, b)| a != b) else {
+            // One is a prefix of the other; lengths are part of the bytes, so it ends where a component does.
+            return a.len().cmp(&b.len());
+        };
+        let mut begin = 0;
+        loop {
+            let end = begin + 1 + usize::from(a[begin]);
+            if at == begin {
+                // Components of different lengths: their bytes decide.
+                let component = |wire: &'_ [u8]| begin + 1..begin + 1 + usize::from(wire[begin]);
+                return a[component(a)].cmp(&b[component(b)]);
+            }
+            if at < end {
+                return a[at].cmp(&b[at]);
+            }
+            begin = end;
+        }
     }
 }
 
@@ -259,6 +276,19 @@ mod tests {
         assert!(name("/A/1").is_prefix_of(&name("/A/1")));
         assert_eq!(name("/A/1").parent(), Some(name("/A")));
         assert_eq!(name("/A").parent(), None);
+    }
+
+    #[test]
+    fn names_order_by_component() {
+        let texts =
+            ["/A", "/A/1", "/A/10", "/A/2", "/AB", "/B", "/a/b/c", "/a/bb", "/a/b", "/z", "/zz/a", "/z/a", "/z/aa"];
+        let long = format!("/{}", "a".repeat(40));
+        let names: Vec<Name> = texts.into_iter().chain([long.as_str()]).map(name).collect();
+        for a in &names {
+            for b in &names {
+                assert_eq!(a.cmp(b), a.components().cmp(b.components()), "{a} and {b}");
+            }
+        }
     }
 
     #[test]

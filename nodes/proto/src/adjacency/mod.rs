@@ -151,6 +151,7 @@ impl Adjacencies {
         machine.carrier = up;
         out.event(EventKind::Carrier { port: self.context.port_label(port), up });
         if up {
+            machine.carrier_at = now;
             self.restart(now, port);
             self.send_hellos(now, port, out);
         } else {
@@ -195,6 +196,24 @@ impl Adjacencies {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.ports.iter().filter_map(PortMachine::next_timeout).min()
+    }
+
+    /// Whether [`Self::poll_change`] has one.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Whether an adjacency that exchanges LSAs is on its way to `Full`: something was heard of the neighbour, or the
+    /// carrier came within `lately`.
+    #[must_use]
+    pub fn is_forming(&self, now: Timestamp, lately: Duration) -> bool {
+        self.context.ports.iter().zip(&self.ports).any(|(config, machine)| {
+            let counts = machine.carrier && roles::exchanges_lsas(self.context.role, config.peer_role);
+            counts
+                && machine.state != State::Full
+                && (machine.state != State::Down || now.since(machine.carrier_at) < lately)
+        })
     }
 
     /// The next change, oldest first.

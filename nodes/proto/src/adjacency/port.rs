@@ -68,6 +68,8 @@ pub(super) struct HelloOut {
 #[derive(Debug)]
 pub(super) struct PortMachine {
     pub(super) carrier: bool,
+    /// When the carrier last came.
+    pub(super) carrier_at: Timestamp,
     pub(super) state: State,
     pub(super) since: Timestamp,
     pub(super) session: u64,
@@ -88,6 +90,7 @@ impl PortMachine {
     pub(super) fn new(session: u64) -> Self {
         Self {
             carrier: false,
+            carrier_at: Timestamp::ZERO,
             state: State::Down,
             since: Timestamp::ZERO,
             session,

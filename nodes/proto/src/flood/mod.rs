@@ -69,6 +69,13 @@ impl Session {
         self.acks.push(header);
     }
 
+    /// The neighbour returned one of our pages.
+    pub fn page_acknowledged(&mut self, now: Timestamp, page: u16) {
+        if let Some(round_trip) = self.sync.as_mut().and_then(|sync| sync.page_acknowledged(now, page)) {
+            self.outgoing.answered_after(round_trip);
+        }
+    }
+
     /// Acknowledges a summary page with the next frames.
     pub fn acknowledge_page(&mut self, summary: &DbSummary) {
         self.page_acks.push(DbSummary { headers: Vec::new(), ..*summary });
@@ -80,7 +87,7 @@ impl Session {
         messages.extend(self.page_acks.drain(..).map(Message::DbSummary));
         messages.extend(pack_headers(self.acks.drain(..), HOP_LOCAL_ROOM).into_iter().map(Message::LsAck));
         if let Some(sync) = &mut self.sync {
-            let due = sync.take_due(now);
+            let due = sync.take_due(now, self.outgoing.patience());
             messages.extend(due.pages.into_iter().map(Message::DbSummary));
             messages.extend(due.requests.into_iter().map(Message::LsRequest));
         }

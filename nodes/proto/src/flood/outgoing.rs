@@ -115,6 +115,17 @@ impl Outgoing {
         true
     }
 
+    /// What else was sent to the neighbour once was answered after this time.
+    pub fn answered_after(&mut self, round_trip: Duration) {
+        self.patience.sample(round_trip);
+    }
+
+    /// How long to wait for an answer of the neighbour.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        self.patience.current()
+    }
+
     /// Lets everything be sent at once.
     pub fn rush(&mut self) {
         self.window = usize::MAX / 2;

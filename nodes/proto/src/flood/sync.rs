@@ -6,6 +6,7 @@
 //! same LSAs from two neighbours at once is the normal case and no error. `LsAck` with sequence 0 answers a request for
 //! what the neighbour no longer has.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use damc_wire::Timestamp;
@@ -24,8 +25,15 @@ const REQUEST_WINDOW: usize = 128;
 struct Page {
     headers: Vec<LsaHeader>,
     attempts: u32,
+    sent_at: Timestamp,
     resend_at: Option<Timestamp>,
     acknowledged: bool,
+}
+
+impl Page {
+    const fn new(headers: Vec<LsaHeader>) -> Self {
+        Self { headers, attempts: 0, sent_at: Timestamp(0), resend_at: None, acknowledged: false }
+    }
 }
 
 #[derive(Debug)]
@@ -66,12 +74,10 @@ impl Sync {
     /// Starts an exchange. `exchange` must differ from the neighbour's: its lowest bit says whose it is.
     #[must_use]
     pub fn new(exchange: u32, backoff: Backoff, headers: impl IntoIterator<Item = LsaHeader>) -> Self {
-        let mut pages: Vec<Page> = pack_headers(headers, HOP_LOCAL_ROOM - SUMMARY_BODY_LEN)
-            .into_iter()
-            .map(|headers| Page { headers, attempts: 0, resend_at: None, acknowledged: false })
-            .collect();
+        let mut pages: Vec<Page> =
+            pack_headers(headers, HOP_LOCAL_ROOM - SUMMARY_BODY_LEN).into_iter().map(Page::new).collect();
         if pages.is_empty() {
-            pages.push(Page { headers: Vec::new(), attempts: 0, resend_at: None, acknowledged: false });
+            pages.push(Page::new(Vec::new()));
         }
         Self {
             backoff,
@@ -87,15 +93,16 @@ impl Sync {
         }
     }
 
-    /// The neighbour has one of our pages.
-    pub fn page_acknowledged(&mut self, page: u16) {
-        if let Some(page) = self.pages.get_mut(usize::from(page)) {
-            page.acknowledged = true;
-            page.headers = Vec::new();
-        }
+    /// The neighbour has one of our pages. The round trip, where it was sent once.
+    pub fn page_acknowledged(&mut self, now: Timestamp, page: u16) -> Option<Duration> {
+        let page = self.pages.get_mut(usize::from(page)).filter(|page| !page.acknowledged)?;
+        page.acknowledged = true;
+        page.headers = Vec::new();
+        let round_trip = (page.attempts == 1).then(|| now.since(page.sent_at));
         while self.pages.get(self.first_open).is_some_and(|p| p.acknowledged) {
             self.first_open += 1;
         }
+        round_trip
     }
 
     /// Notes a page of the neighbour; false where it was here before.
@@ -141,13 +148,14 @@ impl Sync {
         all_received && self.requests.is_empty() && self.first_open == self.pages.len()
     }
 
-    /// What to send now, first time or again.
-    pub fn take_due(&mut self, now: Timestamp) -> SyncOut {
+    /// What to send now, first time or again; it is not sent again within `wait`.
+    pub fn take_due(&mut self, now: Timestamp, wait: Duration) -> SyncOut {
         let mut out = SyncOut::default();
         let last = self.pages.len() - 1;
         let window = self.pages.iter_mut().enumerate().skip(self.first_open).take(PAGE_WINDOW);
         for (i, page) in window.filter(|(_, p)| !p.acknowledged && p.resend_at.is_none_or(|at| at <= now)) {
-            page.resend_at = Some(now + self.backoff.after(page.attempts));
+            page.resend_at = Some(now + self.backoff.after(page.attempts).max(wait));
+            page.sent_at = now;
             page.attempts += 1;
             out.pages.push(DbSummary {
                 exchange: self.exchange,
@@ -156,11 +164,11 @@ impl Sync {
                 headers: page.headers.clone(),
             });
         }
-        out.requests = pack_headers(self.requests_due(now), HOP_LOCAL_ROOM);
+        out.requests = pack_headers(self.requests_due(now, wait), HOP_LOCAL_ROOM);
         out
     }
 
-    fn requests_due(&mut self, now: Timestamp) -> Vec<LsaHeader> {
+    fn requests_due(&mut self, now: Timestamp, wait: Duration) -> Vec<LsaHeader> {
         let mut keys = Vec::new();
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             keys.extend(self.timers.pop_first().map(|(_, key)| key));
@@ -172,7 +180,7 @@ impl Sync {
         let mut due = Vec::with_capacity(keys.len());
         for key in keys {
             let Some(request) = self.requests.get_mut(&key) else { continue };
-            let resend_at = now + self.backoff.after(request.attempts);
+            let resend_at = now + self.backoff.after(request.attempts).max(wait);
             request.attempts += 1;
             request.resend_at = Some(resend_at);
             self.timers.insert((resend_at, key));

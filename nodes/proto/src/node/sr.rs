@@ -19,6 +19,8 @@ pub struct Sr {
     qos: QosAgent,
     nacks: Nacks,
     out: Outbox,
+    /// When the last frame came, where not all has followed from it yet.
+    unsettled: Option<Timestamp>,
 }
 
 impl Sr {
@@ -35,7 +37,23 @@ impl Sr {
             nacks: Nacks::new(context.node.clone()),
             router: Router::new(context, seed, now),
             out: Outbox::default(),
+            unsettled: None,
         })
+    }
+
+    /// Lets the parts know what happened at the router.
+    fn settle(&mut self, now: Timestamp) {
+        while let Some(event) = self.router.poll_event() {
+            self.handle_event(now, &event);
+        }
+    }
+
+    /// Lets follow what has not yet from the frames that came.
+    fn finish(&mut self) {
+        if let Some(now) = self.unsettled.take() {
+            self.router.settle(now, &mut self.out);
+            self.settle(now);
+        }
     }
 
     fn handle_event(&mut self, now: Timestamp, event: &RouterEvent) {
@@ -55,6 +73,15 @@ impl Sr {
 
 impl Machine for Sr {
     fn handle(&mut self, now: Timestamp, input: Input<'_>) {
+        if let Input::Frame { port, received_at, pdu } = input {
+            self.router.take_frame(now, port, received_at, pdu, &mut self.out);
+            self.unsettled = Some(now);
+            if self.router.has_news() {
+                self.finish();
+            }
+            return;
+        }
+        self.finish();
         match input {
             Input::Undeliverable { port, reason, pdu } => {
                 if let Some(refusal) = refusal_for(reason) {
@@ -67,12 +94,11 @@ impl Machine for Sr {
             }
             other => self.router.handle(now, other, &mut self.out),
         }
-        while let Some(event) = self.router.poll_event() {
-            self.handle_event(now, &event);
-        }
+        self.settle(now);
     }
 
     fn poll(&mut self) -> Option<Output> {
+        self.finish();
         self.out.pop()
     }
 

@@ -5,6 +5,7 @@ mod own;
 mod receive;
 mod views;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ use crate::io::{Admission, FibOp, Input, Order, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::origination::Originator;
 use crate::rib::{Advert, Rib};
+
+/// How long a new link waits for others that are forming, in first retransmission times.
+const FORMING: u32 = 2;
 
 /// What a role built on the router has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +174,7 @@ impl Router {
 
     // ===== inputs =====
 
-    /// Takes any input of the machine; orders it does not know are ignored.
+    /// Takes any input of the machine and lets everything follow from it; orders it does not know are ignored.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "inputs are consumed everywhere, as the machine's contract has it"
@@ -179,11 +183,11 @@ impl Router {
         match input {
             Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, out),
             Input::PortDown(port) => self.adjacencies.handle_port(now, port, false, out),
-            Input::Frame { port, received_at, pdu } => self.handle_frame(now, port, received_at, pdu, out),
+            Input::Frame { port, received_at, pdu } => self.take_frame(now, port, received_at, pdu, out),
             Input::Tick => self.adjacencies.handle_timeout(now, out),
             Input::Order(Order::Overload(overload)) => {
                 self.overload = overload;
-                self.state_topology(now);
+                self.state_topology(now, now);
             }
             Input::Order(Order::Cost { port, cost }) => self.set_cost(now, port, cost),
             Input::Order(Order::Stop) => self.stop(now, out),
@@ -192,7 +196,9 @@ impl Router {
         self.settle(now, out);
     }
 
-    fn handle_frame(
+    /// Takes a frame and leaves to [`Self::settle`] what follows from it: where a neighbour sends many at once, LSAs and
+    /// acknowledgements share frames, and what two neighbours have sent goes back to neither.
+    pub fn take_frame(
         &mut self,
         now: Timestamp,
         port: Option<PortId>,
@@ -215,6 +221,12 @@ impl Router {
         if let Some(received) = self.adjacencies.handle_frame(now, port, received_at, pdu, out) {
             self.receive(now, received, out);
         }
+    }
+
+    /// Whether [`Self::settle`] has more to do than to flood and to compute: what comes next may depend on it.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.adjacencies.has_changes() || !self.events.is_empty()
     }
 
     /// The next event, oldest first. Drain after every call.
@@ -303,7 +315,7 @@ impl Router {
 
     /// Lets everything that follows from what came happen, until nothing does: adjacency changes, own LSAs, flooding,
     /// routes. There is no timer between an event and its flooding and computation in the quiet case.
-    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+    pub fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
         loop {
             while let Some(change) = self.adjacencies.poll_change() {
                 match change {
@@ -358,7 +370,7 @@ impl Router {
         self.full.insert(node.clone(), (port, role));
         self.rib.set_neighbour(&node, Some(port));
         self.events.push_back(RouterEvent::NeighbourUp { port, node, role });
-        self.links_changed(now, role);
+        self.links_changed(now, role, self.after_the_forming(now));
     }
 
     fn neighbour_went(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
@@ -374,15 +386,22 @@ impl Router {
         if self.full.remove(node).is_some() {
             self.rib.set_neighbour(node, None);
             self.events.push_back(RouterEvent::NeighbourDown { port, node: node.clone(), role });
-            self.links_changed(now, role);
+            self.links_changed(now, role, now);
         }
     }
 
-    fn links_changed(&mut self, now: Timestamp, role: Role) {
+    fn links_changed(&mut self, now: Timestamp, role: Role, not_before: Timestamp) {
         if roles::exchanges_lsas(self.context.role, role) {
             self.computation.topology_changed(&self.context.node);
-            self.state_topology(now);
+            self.state_topology(now, not_before);
         }
+    }
+
+    /// When to tell of a new link: at once, but while other adjacencies are forming one LSA does for all of them. That
+    /// halves the LSAs of a network that starts.
+    fn after_the_forming(&self, now: Timestamp) -> Timestamp {
+        let patience = Duration::from_millis(self.context.pace.retransmit_ms) * FORMING;
+        if self.adjacencies.is_forming(now, patience) { now + patience } else { now }
     }
 
     fn set_cost(&mut self, now: Timestamp, port: PortId, cost: u32) {
@@ -390,7 +409,7 @@ impl Router {
         let before = std::mem::replace(known, cost.clamp(1, MAX_COST));
         let after = *known;
         self.computation.topology_changed(&self.context.node);
-        self.state_topology(now);
+        self.state_topology(now, now);
         let Some(neighbour) = self.context.port(port).map(|p| p.name.clone()) else { return };
         let behind = |id: &&LsaId| matches!(id, LsaId::Prefix(_, at) if *at == neighbour);
         let behind: Vec<LsaId> = self.own.ids().filter(behind).cloned().collect();

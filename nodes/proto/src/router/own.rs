@@ -22,7 +22,8 @@ const TOMBSTONE: Millis = Millis(60_000);
 impl Router {
     /// States the topology LSA as it should be now. A node that never had a full neighbour says nothing: there is nobody to
     /// tell, and an earlier life's sequence number may be learned first.
-    pub(super) fn state_topology(&mut self, now: Timestamp) {
+    /// Not before `not_before`, unless an earlier change waits for less.
+    pub(super) fn state_topology(&mut self, now: Timestamp, not_before: Timestamp) {
         if self.stopping || (self.full.is_empty() && self.own.desired(&LsaId::Topology(0)).is_none()) {
             return;
         }
@@ -38,7 +39,7 @@ impl Router {
             let Ok(fragment) = u16::try_from(fragment) else { break };
             let id = LsaId::Topology(fragment);
             if fragment == 0 || !lsa.links.is_empty() || self.own.desired(&id).is_some() {
-                self.own.desire(now, &id, Some(LsaContent::Topology(lsa)));
+                self.own.desire_at(now, &id, Some(LsaContent::Topology(lsa)), not_before);
             }
         }
     }

@@ -26,7 +26,7 @@ impl Router {
                 }
             }
             Message::LsAck(headers) | Message::TopologyAck(headers) => self.receive_acks(now, port, &headers),
-            Message::DbSummary(summary) => self.receive_summary(port, &summary),
+            Message::DbSummary(summary) => self.receive_summary(now, port, &summary),
             Message::LsRequest(headers) => self.receive_request(port, headers),
             _ => self.events.push_back(RouterEvent::Message(Box::new(received))),
         }
@@ -175,12 +175,10 @@ impl Router {
     }
 
     /// A page of the neighbour's summary, or one of ours returned as its acknowledgement.
-    fn receive_summary(&mut self, port: PortId, summary: &DbSummary) {
+    fn receive_summary(&mut self, now: Timestamp, port: PortId, summary: &DbSummary) {
         let Some(session) = self.flood.session(port) else { return };
         if session.is_own_page(summary) {
-            if let Some(sync) = &mut session.sync {
-                sync.page_acknowledged(summary.page);
-            }
+            session.page_acknowledged(now, summary.page);
             return;
         }
         if let Some(sync) = &mut session.sync
