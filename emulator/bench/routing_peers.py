@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""FRR and BIRD (OSPFv2) on the routers and links of a topology file: cold start, memory, and what is lost at cuts.
+
+One run is one lab, brought up, measured and gone. What counts is what counts for ours:
+
+    cold start       from the first namespace to be made until every router's FIB is what the graph asks for, in the kernel:
+                     the /32 of every other router, by all next hops on shortest paths. Links and daemons included
+    loss             for how long packets were lost, thrown a millisecond apart along one flow between the SGs between which
+                     ours go; links cut are the first three of the flow's path without which there still is a way, and for
+                     silent cuts the last of those
+    memory           PSS of all daemons, converged
+
+Differences, all in favour of the peers: their links have no delay, where 1 ms of ours counts as lost what is on the failing
+link; they forward in the kernel; no signatures are made or checked; FIBs hold addresses of routers only, and not names of
+services. `namespaces.py` says how a run leaves nothing behind, `wires.py` what a link is.
+
+usage: routing_peers.py CASE TOPOLOGY      prints figures as JSON; cases are the keys of CASES
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from core import Core
+from namespaces import PRIVATE, settle_in
+from probe import Probe
+from routing_daemons import Bird, Frr
+from wires import Wires
+
+# Silent cuts in a run where a short time tells of them, and where the hellos do.
+SILENT, SILENT_BY_HELLO = 3, 1
+LINKS_CUT = 3
+COLD_LIMIT, SETTLE_LIMIT, RUN_LIMIT = 90, 40, 300
+
+# What is run: who, how it is called, how it is made, whether carrier is cut, and silent cuts.
+CASES = {
+    "frr": (Frr, "ospfd, default timers, hellos 1 s", dict(tuned=False), True, 0),
+    "frr-tuned": (Frr, "ospfd, tuned", dict(tuned=True), True, SILENT_BY_HELLO),
+    "frr-bfd-50": (Frr, "ospfd, tuned, BFD 50 ms × 3", dict(tuned=True, bfd_ms=50), False, SILENT),
+    "frr-bfd-30": (Frr, "ospfd, tuned, BFD 30 ms × 3", dict(tuned=True, bfd_ms=30), False, SILENT),
+    "bird-bfd-50": (Bird, "ospf, hellos 1 s, tick 1, BFD 50 ms × 3", dict(bfd_ms=50), True, SILENT),
+}
+
+
+def available():
+    """Cases that can be run here, with their full names, and why the others cannot."""
+    found, absent = {}, {}
+    for case, (peer, how, *_) in CASES.items():
+        if why := peer.why_not():
+            absent[peer.__name__.upper()] = why
+        else:
+            found[case] = f"{peer.label()}: {how}"
+    return found, absent
+
+
+def run_case(case, topology):
+    """In namespaces of its own: figures by name, values in ms and MiB, or why there are none."""
+    words = [*PRIVATE, sys.executable, os.path.abspath(__file__), case, os.path.abspath(topology)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_LIMIT)
+    except subprocess.TimeoutExpired:
+        return {}, f"not through within {RUN_LIMIT} s"
+    if done.returncode != 0:
+        return {}, done.stderr.strip().rsplit("\n", 1)[-1]
+    return json.loads(done.stdout.rsplit("\n", 2)[-2]), None
+
+
+# ===== inside =====
+
+
+class Lab:
+    def __init__(self, core, make):
+        self.core = core
+        began = time.monotonic()
+        self.wires = Wires(core)
+        made = time.monotonic()
+        self.daemons = make(self.wires)
+        self.daemons.start()
+        started = time.monotonic()
+        self.wait(self.wires.missing, COLD_LIMIT, "a route to every router")
+        reached = time.monotonic()
+        self.wait(self.wires.wrong, COLD_LIMIT, "every FIB as the graph asks for")
+        ready = time.monotonic()
+        steps = {
+            "cold start: links made": made - began,
+            "cold start: all daemons started": started - began,
+            "cold start: every router has a route to every other": reached - began,
+            "cold start: converged, in all": ready - began,
+        }
+        self.figures = {name: [value * 1e3] for name, value in steps.items()}
+
+    def wait(self, lacking, limit, what):
+        """Until no router lacks anything. One at a time is asked, so that asking costs next to nothing."""
+        deadline = time.monotonic() + limit
+        pending = list(self.core.nodes)
+        while pending:
+            if not (left := lacking(pending[-1])):
+                pending.pop()
+                continue
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what}: after {limit} s {pending[-1]} lacks {', '.join(left[:5])}")
+            self.daemons.check()
+            time.sleep(0.005)
+
+    def settled(self, cut=None):
+        what = f"FIBs without {' – '.join(cut)}" if cut else "FIBs of the whole graph"
+        self.wait(lambda name: self.wires.wrong(name, cut), SETTLE_LIMIT, what)
+
+    def rest(self):
+        time.sleep(self.daemons.rest)
+
+    def cut(self, probe, link, silent):
+        """Loss at one cut; before and after it the whole graph is there."""
+        self.rest()
+        fault = self.wires.silence if silent else self.wires.cut
+        loss = probe.through(lambda: fault(link))
+        self.settled(link)
+        self.wires.mend(link, silent)
+        self.settled()
+        return loss
+
+    def cuts(self, carrier, silent):
+        ends = self.core.endpoints()
+        probe = Probe(self.wires, *ends)
+
+        # Equal paths may be chosen anew after each cut, so the path is looked at before each.
+        def spare():
+            return self.core.spare(self.wires.path(*ends))
+
+        if carrier:
+            number = len(spare()[:LINKS_CUT])
+            losses = [self.cut(probe, spare()[:LINKS_CUT][which], False) for which in range(number)]
+            self.figures["loss at a cut with carrier"] = losses
+        if silent:
+            self.figures["loss at a silent cut"] = [self.cut(probe, spare()[-1], True) for _ in range(silent)]
+
+
+def main(case, topology):
+    peer, _, options, carrier, silent = CASES[case]
+    settle_in()
+    lab = Lab(Core(topology), lambda wires: peer(wires, **options))
+    lab.rest()
+    lab.figures["memory, MiB"] = [lab.daemons.memory_mib()]
+    lab.cuts(carrier, silent)
+    lab.daemons.check()
+    print(json.dumps(lab.figures))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in CASES:
+        sys.exit(__doc__.rsplit("\n\n", 1)[1])
+    main(*sys.argv[1:])
