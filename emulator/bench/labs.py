@@ -24,6 +24,8 @@ import sys
 import tempfile
 import time
 
+from namespaces import PRIVATE
+
 SIZES = [16, 50, 100, 300]
 ROUNDS = 5
 # Of eight SRs one has an SG, and with it an SPA and a pod.
@@ -114,31 +116,49 @@ def by_ip(path):
     return {"up": up, "down": (time.perf_counter() - began) * 1e3}
 
 
+# Names of hosts are short: an interface is called after its host, and may have 15 letters.
 MININET = """
-import sys, time
+import resource, sys, time
 from mininet.net import Mininet
 from mininet.topo import Topo
 links = [line.split() for line in sys.stdin]
+label = {node: f"h{n}" for n, node in enumerate(sorted({n for link in links for n in link}))}
 class Graph(Topo):
     def build(self):
-        for node in sorted({n for link in links for n in link}):
+        for node in label.values():
             self.addHost(node)
         for a, b in links:
-            self.addLink(a, b)
+            self.addLink(label[a], label[b])
+# Mininet would raise limits of the whole machine, which the next measurement would find changed; this one is enough.
+Mininet.inited = True
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 began = time.perf_counter()
 net = Mininet(topo=Graph(), controller=None)
 net.start()
 up = time.perf_counter()
+made = sum(len(host.intfList()) for host in net.hosts)
 net.stop()
-print((up - began) * 1e3, (time.perf_counter() - up) * 1e3)
+down = time.perf_counter()
+assert made == 2 * len(links), f"{made} interfaces of {2 * len(links)}"
+print((up - began) * 1e3, (down - up) * 1e3)
 """
 
 
 def by_mininet(path):
-    """The same graph of hosts, in Mininet."""
-    said = run("python3", "-c", MININET, input="\n".join(" ".join(link) for link in edges(path)))
+    """The same graph of hosts, in Mininet. It ends its hosts itself; were it killed, they would go with its namespaces."""
+    lines = "\n".join(" ".join(link) for link in edges(path))
+    said = run(*PRIVATE, python_with("mininet"), "-c", MININET, input=lines)
     up, down = map(float, said.split()[-2:])
     return {"up": up, "down": down}
+
+
+def python_with(module):
+    """A Python that has a module: this one, or the system's, for which packages are installed."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(python) and subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0:
+            return python
+    return None
 
 
 def peers():
@@ -148,13 +168,10 @@ def peers():
         found["ip -batch, no daemons"] = by_ip
     else:
         absent["ip -batch"] = "iproute2 is not installed"
-    if subprocess.run(["python3", "-c", "import mininet"], capture_output=True).returncode == 0:
+    if python_with("mininet"):
         found["Mininet, no daemons"] = by_mininet
     else:
         absent["Mininet"] = "not installed"
-    for program, peer in [("zebra", "FRR"), ("bird", "BIRD")]:
-        installed = shutil.which(program) or os.path.exists(f"/usr/lib/frr/{program}")
-        absent[peer] = "installed, but nothing here measures it yet" if installed else "not installed"
     return found, absent
 
 

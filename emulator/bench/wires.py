@@ -8,6 +8,7 @@ spares the peers its chatter.
 
 import ipaddress
 import json
+import subprocess
 
 from labs import run
 from namespaces import within
@@ -103,16 +104,19 @@ class Wires:
         return [to for to, by in wanted if there.get(self.loopback(to).packed) != {gateway[hop] for hop in by}]
 
     def path(self, source, target):
-        """Routers that a flow passes, as the kernels choose among equal paths."""
+        """Routers that a flow passes, as the kernels choose among equal paths; nothing where it does not get there."""
         path, arrived_by = [source], []
         words = ["route", "get", str(self.loopback(target)), "from", str(self.loopback(source))]
-        while path[-1] != target:
-            said = json.loads(run("ip", "-n", self.label[path[-1]], "-j", *words, *arrived_by))
-            device = said[0]["dev"]
+        while path[-1] != target and len(path) <= len(self.core.nodes):
+            route = ["ip", "-n", self.label[path[-1]], "-j", *words, *arrived_by]
+            said = subprocess.run(route, capture_output=True, text=True).stdout
+            if not said:
+                return []
+            device = json.loads(said)[0]["dev"]
             a, b = self.core.links[int(device.removeprefix("eth"))]
             path.append(b if a == path[-1] else a)
             arrived_by = ["iif", device]
-        return path
+        return path if path[-1] == target else []
 
     # ===== faults =====
 
