@@ -67,9 +67,11 @@ def cold(damc, topology):
     """From the command to converged, ms, and the memory then."""
     said = run(damc, "up", topology, "--detach", "--converge-within", "120")
     name = re.search(r"lab (\S+) is ready after (\d+) ms", said)
-    ready, converged = float(name[2]), float(re.search(r"converged (\d+) ms", said)[1])
-    memory = memory_mib(f"/{name[1]}/")
-    run(damc, "down", name[1])
+    try:
+        ready, converged = float(name[2]), float(re.search(r"converged (\d+) ms", said)[1])
+        memory = memory_mib(f"/{name[1]}/")
+    finally:
+        run(damc, "down", name[1])
     return {
         "cold start: all daemons ready": [ready],
         "cold start: converged after that": [converged],

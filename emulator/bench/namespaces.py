@@ -1,8 +1,8 @@
 """Namespaces that leave nothing behind.
 
-What a peer makes is made inside `PRIVATE`: a process, mount and network namespace of its own. However it ends, by itself,
-by an exception, ctrl-C or SIGKILL, the kernel ends its processes, and its network namespaces, whose names are in a /run of
-its own, go with them.
+What a peer makes is made inside `PRIVATE`: a process, mount and network namespace of its own. However it or the bench
+ends, by itself, by an exception, ctrl-C or SIGKILL, the kernel ends its processes, and its network namespaces, whose names
+are in a /run of its own, go with them.
 """
 
 import contextlib
@@ -10,7 +10,8 @@ import ctypes
 import os
 import subprocess
 
-PRIVATE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+PRIVATE = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+PRIVATE += ["--mount-proc", "--"]
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
 

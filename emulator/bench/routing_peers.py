@@ -50,7 +50,7 @@ def available():
     """Cases that can be run here, with their full names, and why the others cannot."""
     found, absent = {}, {}
     for case, (peer, how, *_) in CASES.items():
-        if why := peer.why_not():
+        if why := peer.why_not() or (os.geteuid() != 0 and "root is needed for its namespaces"):
             absent[peer.__name__.upper()] = why
         else:
             found[case] = f"{peer.label()}: {how}"
