@@ -17,6 +17,8 @@ PORT = 4242
 SPACING = 0.001
 # As in the suite: packets before the fault, packets in a row that end the outage, how long one may have been under way.
 BEFORE, AGAIN, UNDER_WAY = 50, 60, 0.020
+# Packets by which the path is found: more than anything else sends over a link meanwhile.
+PATH = 100
 LOOK_EVERY = 16
 LIMIT = 20
 
@@ -37,6 +39,7 @@ def urgently():
 
 class Probe:
     def __init__(self, wires, source, target):
+        self.wires, self.ends = wires, (source, target)
         with within(wires.label[source]):
             self.sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self.sender.bind((str(wires.loopback(source)), PORT))
@@ -59,6 +62,18 @@ class Probe:
         with contextlib.suppress(BlockingIOError):
             while True:
                 found.add(struct.unpack("Q", self.receiver.recv(64))[0])
+        return found
+
+    def path(self):
+        """Routers that the stream passes at this moment, nothing where it does not get through."""
+
+        def stream():
+            for _ in range(PATH):
+                self._send()
+                time.sleep(SPACING)
+
+        found = self.wires.path(*self.ends, stream, PATH)
+        self._arrived()
         return found
 
     def through(self, fault):

@@ -4,12 +4,14 @@ Each router has daemons of its own in its network namespace, in the foreground a
 point-to-point, all of one cost, in one area, and an SG is a stub router, so that ways are those of our own runs.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
 
+from labs import run
 from namespaces import within
 
 FRR = "/usr/lib/frr"
@@ -45,6 +47,10 @@ class Daemons:
         with within(self.wires.label[name]), open(path, "w") as log:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.processes.append((process, path))
+
+    def watched(self, link):
+        """BFD is up at both ends of a link, where it is asked for: a failure before that is found by hellos only."""
+        return not self.bfd_ms or all(self.bfd_up(name, str(other)) for name, other in self.wires.beyond(link))
 
     def check(self):
         """All still run."""
@@ -108,6 +114,10 @@ class Frr(Daemons):
         rate = [f"{way}-interval {self.bfd_ms}" for way in ("receive", "transmit")]
         own = ["  detect-multiplier 3", *(f"  {line}" for line in rate)]
         return "\n".join(["bfd", " profile fast", *own, " exit", "exit", ""])
+
+    def bfd_up(self, name, other):
+        said = run("vtysh", "--vty_socket", self.folder(name), "-d", "bfdd", "-c", "show bfd peers json")
+        return any(peer["peer"] == other and peer["status"] == "up" for peer in json.loads(said))
 
     def _daemon(self, name, program, conf):
         folder = self.folder(name)
@@ -180,3 +190,7 @@ class Bird(Daemons):
         for name in self.wires.core.nodes:
             folder, conf = self.folder(name), self.write(name, "bird.conf", self.conf(name))
             self.launch(name, "bird", "-f", "-c", conf, "-s", f"{folder}/bird.ctl", "-P", f"{folder}/bird.pid")
+
+    def bfd_up(self, name, other):
+        said = run("birdc", "-s", f"{self.folder(name)}/bird.ctl", "show bfd sessions")
+        return any(line.split()[:1] == [other] and " Up " in line for line in said.splitlines())

@@ -110,21 +110,22 @@ class Lab:
         what = f"FIBs without {' – '.join(cut)}" if cut else "FIBs of the whole graph"
         self.wait(lambda name: self.wires.wrong(name, cut), SETTLE_LIMIT, what)
 
-    def rest(self):
+    def rest(self, probe):
         """Until the back-off of all timers is over, for a cut is to come out of the blue, and at no fixed phase of those
         that tick every second. The links that the flow then uses, without which there still is a way."""
         for _ in range(ATTEMPTS):
             self.settled()
             time.sleep(self.daemons.rest + random.random())
-            if not any(map(self.wires.wrong, self.core.nodes)):
-                # Equal paths may be chosen anew after each cut.
-                if path := self.wires.path(*self.core.endpoints()):
-                    return self.core.spare(path)
+            # Equal paths may be chosen anew after each cut.
+            if not any(map(self.wires.wrong, self.core.nodes)) and (path := probe.path()):
+                links = self.core.spare(path)
+                if all(map(self.daemons.watched, links)):
+                    return links
         raise TimeoutError("routes do not come to rest")
 
     def cut(self, probe, which, silent):
         """Loss at a cut of one of the links of the path."""
-        link = self.rest()[which]
+        link = self.rest(probe)[which]
         fault = self.wires.silence if silent else self.wires.cut
         loss = probe.through(lambda: fault(link))
         self.settled(link)
@@ -134,7 +135,7 @@ class Lab:
     def cuts(self, carrier, silent):
         probe = Probe(self.wires, *self.core.endpoints())
         if carrier:
-            number = len(self.rest()[:LINKS_CUT])
+            number = len(self.rest(probe)[:LINKS_CUT])
             self.figures["loss at a cut with carrier"] = [self.cut(probe, which, False) for which in range(number)]
         if silent:
             self.figures["loss at a silent cut"] = [self.cut(probe, -1, True) for _ in range(silent)]
@@ -144,7 +145,7 @@ def main(case, topology):
     peer, _, options, carrier, silent = CASES[case]
     settle_in()
     lab = Lab(Core(topology), lambda wires: peer(wires, **options))
-    lab.rest()
+    time.sleep(lab.daemons.rest)
     lab.figures["memory, MiB"] = [lab.daemons.memory_mib()]
     lab.cuts(carrier, silent)
     lab.daemons.check()

@@ -8,7 +8,6 @@ spares the peers its chatter.
 
 import ipaddress
 import json
-import subprocess
 
 from labs import run
 from namespaces import within
@@ -80,6 +79,11 @@ class Wires:
         """Number and ends of each link of a router."""
         return [(n, link) for n, link in enumerate(self.core.links) if name in link]
 
+    def beyond(self, link):
+        """Each router of a link and the address of the other there."""
+        n = self.number[link]
+        return [(name, self._address(n, 1 - side)) for side, name in enumerate(link)]
+
     def _address(self, n, side):
         return ipaddress.ip_address(LINKS + 2 * n + side)
 
@@ -103,20 +107,25 @@ class Wires:
         wanted = self.core.fib(name, cut).items()
         return [to for to, by in wanted if there.get(self.loopback(to).packed) != {gateway[hop] for hop in by}]
 
-    def path(self, source, target):
-        """Routers that a flow passes, as the kernels choose among equal paths; nothing where it does not get there."""
-        path, arrived_by = [source], []
-        words = ["route", "get", str(self.loopback(target)), "from", str(self.loopback(source))]
-        while path[-1] != target and len(path) <= len(self.core.nodes):
-            route = ["ip", "-n", self.label[path[-1]], "-j", *words, *arrived_by]
-            said = subprocess.run(route, capture_output=True, text=True).stdout
-            if not said:
-                return []
-            device = json.loads(said)[0]["dev"]
-            a, b = self.core.links[int(device.removeprefix("eth"))]
-            path.append(b if a == path[-1] else a)
-            arrived_by = ["iif", device]
+    def path(self, source, target, stream, packets):
+        """Routers that so many packets of a stream really pass, by the counters of the wires; nothing where they do not
+        get there on one path."""
+        before = self._received()
+        stream()
+        after, onward = self._received(), {}
+        for n, link in enumerate(self.core.links):
+            for side, name in enumerate(link):
+                if after[f"w{n}p{side}"] - before[f"w{n}p{side}"] >= packets:
+                    onward[name] = link[1 - side]
+        path = [source]
+        while path[-1] in onward and len(path) <= len(self.core.nodes):
+            path.append(onward[path[-1]])
         return path if path[-1] == target else []
+
+    def _received(self):
+        """Packets that each outer end has had from its router."""
+        found = json.loads(run("ip", "-n", WIRES, "-j", "-s", "link", "show"))
+        return {device["ifname"]: device["stats64"]["rx"]["packets"] for device in found}
 
     # ===== faults =====
 
