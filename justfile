@@ -43,7 +43,7 @@ bench-services: release
 bench-churn connections="10000" seconds="60": release
     python3 emulator/bench/churn.py ./target/release/damc results/bench-churn.json {{ connections }} {{ seconds }}
 
-# Everything that can be measured, beside the peers that are installed, into results/published/bench; some 15 minutes
+# Everything that can be measured, beside the peers that are installed, into results/published/bench; some 15 minutes, an hour with all peers
 bench: bench-micro bench-forwarding bench-convergence bench-labs
 
 # Look-ups and shortest paths, then whole forwarding verdicts and updates of a table
@@ -55,13 +55,13 @@ bench-micro:
 bench-forwarding:
     cargo bench -p damc-daemon --bench forwarding -- --out "$PWD/results/published/bench"
 
-# What is lost at cuts on Figure 2's core and on a graph of 50 routers, step by step
+# What is lost at cuts on Figure 2's core and on a graph of 50 routers, step by step, beside FRR and BIRD; half an hour with both
 bench-convergence: release
     python3 emulator/bench/convergence.py ./target/release/damc results/published/bench
 
-# Bringing labs of 16 to 300 nodes up and down, beside iproute2 alone and Mininet
-bench-labs: release
-    python3 emulator/bench/labs.py ./target/release/damc results/published/bench
+# Bringing labs of 16 to 300 nodes, or of given sizes, up and down, beside iproute2 alone and Mininet
+bench-labs *nodes: release
+    python3 emulator/bench/labs.py ./target/release/damc results/published/bench {{ nodes }}
 
 # Licences and advisories of all dependencies (needs cargo-deny)
 deny:

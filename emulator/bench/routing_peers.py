@@ -7,12 +7,14 @@ One run is one lab, brought up, measured and gone. What counts is what counts fo
                      the /32 of every other router, by all next hops on shortest paths. Links and daemons included
     loss             for how long packets were lost, thrown a millisecond apart along one flow between the SGs between which
                      ours go; links cut are the first three of the flow's path without which there still is a way, and for
-                     silent cuts the last of those
+                     silent cuts the last of those. Between cuts all timers come to rest
     memory           PSS of all daemons, converged
 
-Differences, all in favour of the peers: their links have no delay, where 1 ms of ours counts as lost what is on the failing
-link; they forward in the kernel; no signatures are made or checked; FIBs hold addresses of routers only, and not names of
-services. `namespaces.py` says how a run leaves nothing behind, `wires.py` what a link is.
+What differs in favour of the peers: their links have no delay, where 1 ms of ours counts as lost what is on the failing
+link; they forward in the kernel, which by itself leaves a link without carrier for an equal path; nothing is signed or
+checked; FIBs hold addresses of routers only, and no names of services; the stream comes from a process with priority.
+Against them: a link is two veth pairs and a bridge, made by iproute2, which is listed as a step of its own. Fast reroute
+is used by none of them: ospfd's needs segment routing over MPLS.
 
 usage: routing_peers.py CASE TOPOLOGY      prints figures as JSON; cases are the keys of CASES
 """
