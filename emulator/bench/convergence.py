@@ -27,6 +27,7 @@ import tempfile
 
 import routing_peers
 from labs import memory_mib, run
+from namespaces import cleared
 
 ROUNDS = 5
 ROUTERS = 50
@@ -65,6 +66,7 @@ def figures(damc, topology, echo, results, unmet):
 
 def cold(damc, topology):
     """From the command to converged, ms, and the memory then."""
+    cleared()
     said = run(damc, "up", topology, "--detach", "--converge-within", "120")
     name = re.search(r"lab (\S+) is ready after (\d+) ms", said)
     try:

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 
-from namespaces import PRIVATE
+from namespaces import PRIVATE, cleared
 
 SIZES = [16, 50, 100, 300]
 ROUNDS = 5
@@ -277,9 +277,11 @@ def main(damc, folder, sizes):
             path, name = topology(damc, size, scratch)
             samples = {}
             for number in range(ROUNDS):
+                cleared()
                 figures, nodes, links = ours(damc, path, name)
                 samples.setdefault("damc", []).append(figures)
                 for peer, measure in found.items():
+                    cleared()
                     samples.setdefault(peer, []).append(measure(path))
                 print(f"{nodes} nodes, round {number + 1}: {figures}", file=sys.stderr)
             rows.append({"nodes": nodes, "links": links, "ways": {way: summary(s) for way, s in samples.items()}})

@@ -27,7 +27,7 @@ import sys
 import time
 
 from core import Core
-from namespaces import PRIVATE, settle_in
+from namespaces import PRIVATE, cleared, settle_in
 from probe import Probe
 from routing_daemons import Bird, Frr
 from wires import Wires
@@ -61,6 +61,7 @@ def available():
 
 def run_case(case, topology):
     """In namespaces of its own: figures by name, values in ms and MiB, or why there are none."""
+    cleared()
     words = [*PRIVATE, sys.executable, os.path.abspath(__file__), case, os.path.abspath(topology)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_LIMIT)
