@@ -3,7 +3,7 @@
 
     up         from the command until all daemons are ready
     converged  from there until every FIB is what the graph asks for
-    down       from `damc down` until the prompt returns
+    down       from `damc down` until the prompt returns; with `ip` alone the kernel has then only begun
     memory     proportional share (PSS) of all nodes' processes, converged
 
 Graphs are random (Barabási), links plain veth pairs. Beside them in the same rounds: the same namespaces and veth pairs
@@ -220,6 +220,7 @@ def markdown(result):
 
 
 COLOURS = ["#1b6ca8", "#c8553d", "#588b8b", "#8f6593", "#444444"]
+DASHES = {"up": "", "converged": "6 3", "down": "2 2"}
 
 
 def plot(result):
@@ -231,7 +232,7 @@ def plot(result):
         for way, figures in row["ways"].items():
             for key in ("up", "converged", "down"):
                 if key in figures:
-                    lines.setdefault(f"{way}: {key}", []).append((row["nodes"], max(figures[key]["median"], 1)))
+                    lines.setdefault((way, key), []).append((row["nodes"], max(figures[key]["median"], 1)))
     points = [point for line in lines.values() for point in line]
     (x0, x1), (y0, y1) = [(min(axis), max(axis)) for axis in zip(*points)]
     y0, y1 = 10 ** int(log10(y0)), 10 ** (int(log10(y1)) + 1)
@@ -252,14 +253,15 @@ def plot(result):
     for x in sorted({x for x, _ in points}):
         across, _ = place(x, y0)
         parts.append(f'<text x="{across:.1f}" y="{top + height + 18}" text-anchor="middle">{x}</text>')
-    for number, (name, line) in enumerate(lines.items()):
-        colour, dash = COLOURS[number // 3 % len(COLOURS)], ["", "6 3", "2 2"][number % 3]
+    ways = list(dict.fromkeys(way for way, _ in lines))
+    for number, ((way, key), line) in enumerate(lines.items()):
+        colour, dash = COLOURS[ways.index(way) % len(COLOURS)], DASHES[key]
         path = "L".join("%.1f %.1f" % place(x, y) for x, y in line)
         style = f'stroke="{colour}" stroke-dasharray="{dash}"'
         parts.append(f'<path d="M{path}" fill="none" stroke-width="2" {style}/>')
         at = top + 12 + 18 * number
         parts.append(f'<path d="M{left + width + 15} {at - 4}h24" stroke-width="2" {style}/>')
-        parts.append(f'<text x="{left + width + 45}" y="{at}">{name}</text>')
+        parts.append(f'<text x="{left + width + 45}" y="{at}">{way}: {key}</text>')
     size = f'width="760" height="{max(top + height + 40, 40 + 18 * len(lines))}"'
     body = "\n".join(parts)
     return (
