@@ -11,7 +11,8 @@ by `ip -batch` alone, without any daemon, and Mininet where it is installed, wit
 shell and an address, and nothing else runs). Rounds alternate, so that all see the same machine. Writes JSON, markdown
 and a plot; what is not installed is named in them. Routing daemons of others are in `convergence.py`.
 
-Sizes are 16, 50, 100 and 300 nodes unless others are given. 1000 takes minutes a round and has to be asked for.
+Sizes are 16, 50, 100 and 300 nodes unless others are given. 1000 has to be asked for: 300 already take about a minute a
+round, and the memory of ours grows faster than the number of nodes.
 
 usage: labs.py DAMC FOLDER [NODES ...]
 """
@@ -162,7 +163,8 @@ def by_mininet(path):
 def python_with(module):
     """A Python that has a module: this one, or the system's, for which packages are installed."""
     for python in (sys.executable, "/usr/bin/python3"):
-        if os.path.exists(python) and subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0:
+        words = [python, "-c", f"import {module}"]
+        if os.path.exists(python) and subprocess.run(words, capture_output=True).returncode == 0:
             return python
     return None
 
@@ -236,7 +238,7 @@ def plot(result):
     points = [point for line in lines.values() for point in line]
     (x0, x1), (y0, y1) = [(min(axis), max(axis)) for axis in zip(*points)]
     y0, y1 = 10 ** int(log10(y0)), 10 ** (int(log10(y1)) + 1)
-    left, top, width, height = 60, 20, 420, 300
+    left, top, width, height = 80, 20, 420, 300
 
     def place(x, y):
         across = (log10(x) - log10(x0)) / max(log10(x1) - log10(x0), 1e-9)
@@ -262,7 +264,7 @@ def plot(result):
         at = top + 12 + 18 * number
         parts.append(f'<path d="M{left + width + 15} {at - 4}h24" stroke-width="2" {style}/>')
         parts.append(f'<text x="{left + width + 45}" y="{at}">{way}: {key}</text>')
-    size = f'width="760" height="{max(top + height + 40, 40 + 18 * len(lines))}"'
+    size = f'width="780" height="{max(top + height + 40, 40 + 18 * len(lines))}"'
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">\n'
