@@ -44,12 +44,16 @@ bench-churn connections="10000" seconds="60": release
     python3 emulator/bench/churn.py ./target/release/damc results/bench-churn.json {{ connections }} {{ seconds }}
 
 # Everything that can be measured, beside the peers that are installed, into results/published/bench; some 15 minutes, an hour with all peers
-bench: bench-micro bench-forwarding bench-convergence bench-labs
+bench: bench-micro bench-relay bench-forwarding bench-convergence bench-labs
 
 # Look-ups and shortest paths, then whole forwarding verdicts and updates of a table
 bench-micro:
     cargo bench -p damc-bench --bench micro -- --out "$PWD/results/published/bench"
     cargo bench -p damc-forward
+
+# What the relay carries on one link, and how late it is
+bench-relay:
+    cargo bench -p damc-lab --bench relay -- --out "$PWD/results/published/bench"
 
 # One SR and SG-SR-SG, beside a bare relay and the kernel's IPv6 forwarding and bridge
 bench-forwarding:

@@ -368,21 +368,17 @@ impl Lab {
         ]
     }
 
-    /// Ends the lab in order and removes its directory.
+    /// Ends the lab in order and removes its directory: all its processes are told to end and then killed. The kernel may
+    /// take some seconds more to clear hundreds of namespaces away.
     ///
     /// # Errors
     /// When it does not go away.
     pub async fn down(mut self) -> Result<()> {
         // A lab that does not answer any more is ended all the same.
         let request = Request::Shutdown { grace_ms: u64::try_from(GRACE.as_millis()).unwrap_or(0) };
-        let asked = tokio::time::timeout(GRACE + GONE_WITHIN, self.done(&request)).await;
-        if let Some(mut own) = self.own.take() {
-            if matches!(asked, Ok(Ok(()))) {
-                let _ = tokio::time::timeout(GONE_WITHIN, own.closed()).await;
-            }
-            // Dropping it kills what is left and removes the directory.
-            drop(own);
-        }
+        let _ = tokio::time::timeout(GRACE + GONE_WITHIN, self.done(&request)).await;
+        // Dropping it kills what is left and removes the directory.
+        drop(self.own.take());
         let deadline = tokio::time::Instant::now() + GONE_WITHIN;
         while !self.directory.sweep()? {
             if tokio::time::Instant::now() >= deadline {
@@ -433,14 +429,6 @@ impl OwnLab {
                 Ok(Progress::Failed(reason)) => return Err(LabError::Lab(reason)),
                 Err(error) => return Err(LabError::Lab(format!("the lab's progress: {error}"))),
             }
-        }
-    }
-
-    /// Returns when no process of the lab is left to report.
-    async fn closed(&mut self) {
-        let mut line = String::new();
-        while self.progress.read_line(&mut line).await.is_ok_and(|length| length > 0) {
-            line.clear();
         }
     }
 

@@ -24,6 +24,10 @@ const PROBE_BUDGET: u64 = 1_200;
 const TRAIN_BUDGET: u64 = 7_000;
 /// Detection tasks a whole lab may send, per second.
 const TASK_BUDGET: u64 = 200;
+/// What an LSA costs a router that takes it for the first time: its signature, its origin's certificate, what follows.
+const LSA_COST: Duration = Duration::from_micros(80);
+/// No more missed echoes than this, however large the lab.
+const MAX_MULTIPLIER: u64 = 10;
 /// How far calibration may stretch periods. What is slower than that is inconclusive anyway.
 const MAX_STRETCH: f64 = 20.0;
 
@@ -158,6 +162,7 @@ pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64
         hello_interval_ms: hello,
         dead_interval_ms: base.dead_interval_ms.div_ceil(base.hello_interval_ms) * hello,
         echo_interval_ms: echo,
+        echo_multiplier: echo_ms.map_or_else(|| multiplier(&load, calibration, echo), |_| base.echo_multiplier),
         retransmit_ms: retransmit,
         retransmit_max_ms: ms(base.retransmit_max_ms).max(4 * retransmit),
         auth_timeout_ms: ms(base.auth_timeout_ms).max(4 * round_trip),
@@ -172,6 +177,16 @@ pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64
     }
 }
 
+/// Missed echoes that end an adjacency. While a network starts each router takes the LSAs of all others: a neighbour that
+/// has not had its turn yet is not dead.
+fn multiplier(load: &Load, calibration: Calibration, echo_ms: u64) -> u8 {
+    let cpus = u32::try_from(calibration.cpus).unwrap_or(u32::MAX).max(1);
+    let lsas = u32::try_from(load.routers * load.routers).unwrap_or(u32::MAX);
+    let busy_ms = calibration.scale(u64::try_from((LSA_COST * lsas / cpus).as_millis()).unwrap_or(u64::MAX));
+    let base = u64::from(Pace::default().echo_multiplier);
+    u8::try_from(busy_ms.div_ceil(echo_ms.max(1)).clamp(base, MAX_MULTIPLIER)).unwrap_or(u8::MAX)
+}
+
 /// The period in ms at which `count` things a period stay within `budget` a second.
 fn period(count: u64, budget: u64) -> u64 {
     (count * 1000).div_ceil(budget)
@@ -179,6 +194,8 @@ fn period(count: u64, budget: u64) -> u64 {
 
 /// What grows with a lab.
 struct Load {
+    /// SGs and SRs.
+    routers: u64,
     links: u64,
     /// SGs times the service instances each of them probes.
     paths: u64,
@@ -191,6 +208,7 @@ impl Load {
         let instances: usize = topology.nodes().values().map(|node| node.services.len()).sum();
         let sgs = topology.of_kind(Role::Sg).count();
         Self {
+            routers: (sgs + topology.of_kind(Role::Sr).count()) as u64,
             links: topology.links().len() as u64,
             paths: (sgs * instances) as u64,
             frames_per_probe: 2 * (mean_sg_distance(topology) + 1),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-pub use machine::{Machine, resident_bytes};
+pub use machine::{Machine, frames_received, resident_bytes};
 pub use report::Report;
 
 /// Samples of every figure, unless operations are timed one by one.

@@ -4,6 +4,18 @@ use std::fs;
 
 use serde::Serialize;
 
+/// Frames that an interface of the calling thread's network namespace has received, taken by somebody or not.
+///
+/// # Panics
+/// There is no such interface.
+#[must_use]
+pub fn frames_received(interface: &str) -> u64 {
+    let table = fs::read_to_string("/proc/thread-self/net/dev").expect("the kernel's interface counters");
+    let counters = table.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'));
+    let packets = counters.and_then(|c| c.split_whitespace().nth(1)?.parse().ok());
+    packets.unwrap_or_else(|| panic!("no counters of {interface}"))
+}
+
 /// Processor, kernel, load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {

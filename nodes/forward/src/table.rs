@@ -1,8 +1,8 @@
 //! The prefix table: open addressing over keyed hashes, in shards that snapshots share.
 //!
-//! A look-up at random costs two misses of the cache: one for the slot, one for the record, which holds the name itself and
-//! the number of its group. What a shard holds lies in two pieces of memory, so that a snapshot copies a changed shard by
-//! two copies and touches no reference count of any entry.
+//! A look-up at random costs one miss of the cache and of the translation of addresses: what a slot holds, the name too, is
+//! one cache line. Only names longer than that lie elsewhere. A shard is two pieces of memory, so that a snapshot copies
+//! a changed one by two copies and touches no reference count of any entry.
 
 use std::sync::Arc;
 
@@ -18,28 +18,61 @@ pub(crate) struct Table {
 
 /// Number of shards: the highest byte of the hash chooses one.
 const SHARDS: usize = 256;
+/// Slots of the smallest shard that holds something.
+const FEWEST: usize = 4;
 
 /// A closed hash table with linear probing, at most half full.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shard {
+struct Shard {
     slots: Vec<Slot>,
     used: usize,
-    /// Group (4 bytes), length (1 byte) and wire form of each name, one after the other.
-    records: Vec<u8>,
-    /// Bytes of records that were removed.
+    /// Names too long for a slot, one after the other.
+    long: Vec<u8>,
+    /// Bytes of long names that were removed.
     garbage: usize,
 }
 
-/// One place of a shard. The bits of the hash beside the place of the record spare nearly every look at a wrong one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Slot {
+/// One place of a shard, as large as a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Slot {
     tag: u32,
-    /// Where the record begins, plus 1; 0 for a free slot.
-    at: u32,
+    group: u32,
+    /// Bytes of the name; 0 for a free slot.
+    len: u8,
+    /// The wire form of the name, or where it begins in `long` (4 bytes).
+    bytes: [u8; INLINE],
 }
 
-/// Bytes of a record before the name.
-const HEAD: usize = 5;
+/// Longest name that a slot holds.
+const INLINE: usize = 55;
+
+impl Slot {
+    const FREE: Self = Self { tag: 0, group: 0, len: 0, bytes: [0; INLINE] };
+
+    const fn is_free(&self) -> bool {
+        self.len == 0
+    }
+
+    const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    const fn is_long(&self) -> bool {
+        self.len() > INLINE
+    }
+
+    /// Where a long name begins.
+    const fn begin(&self) -> usize {
+        let [a, b, c, d, ..] = self.bytes;
+        u32::from_le_bytes([a, b, c, d]) as usize
+    }
+
+    fn set_begin(&mut self, begin: usize) {
+        let begin = u32::try_from(begin).expect("invariant: a node has no room for 4 GiB of names");
+        self.bytes[..4].copy_from_slice(&begin.to_le_bytes());
+    }
+}
 
 impl Table {
     pub(crate) fn new() -> Self {
@@ -54,16 +87,13 @@ impl Table {
     pub(crate) fn find(&self, probe: Probe, name: &[u8]) -> Option<u32> {
         let prefix = name.get(..probe.end)?;
         let shard = &self.shards[shard_of(probe.hash)];
-        let slot = shard.find(tag_of(probe.hash), prefix)?;
-        shard.record(shard.slots[slot]).map(|(group, _)| group)
+        shard.find(tag_of(probe.hash), prefix).map(|place| shard.slots[place].group)
     }
 
-    /// The slot that a look-up reads first, and what it is for. Two look-ups that begin so wait for memory side by side.
-    pub(crate) fn first_slot(&self, hash: u64) -> Option<(&Shard, Slot)> {
+    /// A byte of the slot that a look-up reads first. Many look-ups that begin so wait for memory side by side.
+    pub(crate) fn touch(&self, hash: u64) -> u8 {
         let shard = &*self.shards[shard_of(hash)];
-        let place = tag_of(hash) as usize & shard.slots.len().wrapping_sub(1);
-        let slot = shard.slots.get(place).filter(|slot| slot.at != 0 && slot.tag == tag_of(hash))?;
-        Some((shard, *slot))
+        shard.slots.get(shard.home(tag_of(hash))).map_or(0, |slot| slot.len)
     }
 
     /// Sets the group of a prefix; gives the one it had.
@@ -77,9 +107,8 @@ impl Table {
     pub(crate) fn remove(&mut self, hash: u64, prefix: &[u8]) -> Option<u32> {
         let shard = &mut self.shards[shard_of(hash)];
         let slot = shard.find(tag_of(hash), prefix)?;
-        let old = Arc::make_mut(shard).remove(slot);
-        self.entries -= usize::from(old.is_some());
-        old
+        self.entries -= 1;
+        Some(Arc::make_mut(shard).remove(slot))
     }
 
     /// Most slots that any look-up has to read, whether it finds something or not.
@@ -89,109 +118,115 @@ impl Table {
 }
 
 impl Shard {
+    /// The place where an entry with this tag is if no other was there before it.
+    const fn home(&self, tag: u32) -> usize {
+        // The upper half of the product: below the number of slots, whatever that is.
+        ((tag as u64 * self.slots.len() as u64) >> 32) as usize
+    }
+
+    const fn after(&self, place: usize) -> usize {
+        if place + 1 == self.slots.len() { 0 } else { place + 1 }
+    }
+
+    /// How many places `to` lies after `from`, around the end.
+    const fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.slots.len() - from }
+    }
+
+    fn name<'a>(&'a self, slot: &'a Slot) -> &'a [u8] {
+        let (from, begin) = if slot.is_long() { (&self.long[..], slot.begin()) } else { (&slot.bytes[..], 0) };
+        from.get(begin..begin + slot.len()).unwrap_or_default()
+    }
+
     /// The slot of a prefix.
     fn find(&self, tag: u32, prefix: &[u8]) -> Option<usize> {
-        for place in self.places(tag) {
-            let slot = self.slots[place];
-            if slot.at == 0 {
+        let mut place = self.home(tag);
+        // Never endless: a full round ends it.
+        for _ in 0..self.slots.len() {
+            let slot = &self.slots[place];
+            if slot.is_free() {
                 return None;
             }
-            if slot.tag == tag && self.record(slot).is_some_and(|(_, name)| name == prefix) {
+            if slot.tag == tag && self.name(slot) == prefix {
                 return Some(place);
             }
+            place = self.after(place);
         }
         None
-    }
-
-    /// Places where an entry with this tag may be, in order. Never endless: a full round ends it.
-    fn places(&self, tag: u32) -> impl Iterator<Item = usize> + use<> {
-        let (count, mask) = (self.slots.len(), self.slots.len().wrapping_sub(1));
-        (0..count).map(move |step| (tag as usize).wrapping_add(step) & mask)
-    }
-
-    /// A byte of the record at a slot in use.
-    pub(crate) fn touch(&self, slot: Slot) -> u8 {
-        self.records.get(slot.at as usize).copied().unwrap_or(0)
-    }
-
-    /// Group and name at a slot in use.
-    fn record(&self, slot: Slot) -> Option<(u32, &[u8])> {
-        let (group, rest) = self.records.get(slot.at as usize - 1..)?.split_first_chunk::<4>()?;
-        let (len, rest) = rest.split_first()?;
-        Some((u32::from_le_bytes(*group), rest.get(..usize::from(*len))?))
     }
 
     fn insert(&mut self, tag: u32, prefix: &[u8], group: u32) -> Option<u32> {
         if let Some(place) = self.find(tag, prefix) {
-            let at = self.slots[place].at as usize - 1;
-            let old = self.record(self.slots[place]).map(|(group, _)| group);
-            self.records[at..at + 4].copy_from_slice(&group.to_le_bytes());
-            return old;
+            return Some(std::mem::replace(&mut self.slots[place].group, group));
         }
         if (self.used + 1) * 2 > self.slots.len() {
-            let larger = vec![Slot::default(); ((self.used + 1) * 2).next_power_of_two()];
-            let slots = std::mem::replace(&mut self.slots, larger);
-            slots.into_iter().filter(|slot| slot.at != 0).for_each(|slot| self.place(slot));
+            self.grow();
         }
-        let at = u32::try_from(self.records.len() + 1).expect("invariant: a node has no room for 4 GiB of names");
         let len = u8::try_from(prefix.len()).expect("invariant: names are at most 255 bytes");
-        self.records.extend(group.to_le_bytes());
-        self.records.push(len);
-        self.records.extend(prefix);
-        self.place(Slot { tag, at });
+        let mut slot = Slot { tag, group, len, ..Slot::FREE };
+        if slot.is_long() {
+            slot.set_begin(self.long.len());
+            self.long.extend(prefix);
+        } else {
+            slot.bytes[..prefix.len()].copy_from_slice(prefix);
+        }
+        self.place(slot);
         self.used += 1;
         None
     }
 
+    /// Half as many slots again.
+    fn grow(&mut self) {
+        let larger = (self.slots.len() + self.slots.len() / 2).max(FEWEST);
+        let slots = std::mem::replace(&mut self.slots, vec![Slot::FREE; larger]);
+        slots.into_iter().filter(|slot| !slot.is_free()).for_each(|slot| self.place(slot));
+    }
+
     /// Puts a slot into the first free place. There always is one.
     fn place(&mut self, slot: Slot) {
-        if let Some(free) = self.places(slot.tag).find(|place| self.slots[*place].at == 0) {
-            self.slots[free] = slot;
+        let mut place = self.home(slot.tag);
+        while !self.slots[place].is_free() {
+            place = self.after(place);
         }
+        self.slots[place] = slot;
     }
 
     /// Takes an entry out and closes the gap, so that the table needs no tombstones.
-    fn remove(&mut self, place: usize) -> Option<u32> {
-        let (old, len) = self.record(self.slots[place]).map(|(group, name)| (group, HEAD + name.len()))?;
-        let mask = self.slots.len() - 1;
+    fn remove(&mut self, place: usize) -> u32 {
+        let old = self.slots[place];
         let (mut hole, mut next) = (place, place);
         loop {
-            next = (next + 1) & mask;
+            next = self.after(next);
             let slot = self.slots[next];
-            if slot.at == 0 {
+            if slot.is_free() {
                 break;
             }
             // It may move up if it stays behind the place its tag asks for.
-            let home = slot.tag as usize & mask;
-            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
+            if self.distance(self.home(slot.tag), next) >= self.distance(hole, next) {
                 self.slots[hole] = slot;
                 hole = next;
             }
         }
-        self.slots[hole] = Slot::default();
+        self.slots[hole] = Slot::FREE;
         self.used -= 1;
-        self.garbage += len;
-        if self.garbage * 2 > self.records.len() {
-            self.compact();
+        if old.is_long() {
+            self.garbage += old.len();
+            if self.garbage * 2 > self.long.len() {
+                self.compact();
+            }
         }
-        Some(old)
+        old.group
     }
 
-    /// Forgets removed records.
+    /// Forgets removed long names.
     fn compact(&mut self) {
-        let mut records = Vec::with_capacity(self.records.len() - self.garbage);
-        for place in 0..self.slots.len() {
-            let slot = self.slots[place];
-            if slot.at == 0 {
-                continue;
-            }
-            let begin = slot.at as usize - 1;
-            let end = begin + HEAD + usize::from(self.records[begin + 4]);
-            // Never beyond what the old place was, which had room.
-            self.slots[place].at = u32::try_from(records.len() + 1).unwrap_or(u32::MAX);
-            records.extend(&self.records[begin..end]);
+        let mut long = Vec::with_capacity(self.long.len() - self.garbage);
+        for slot in self.slots.iter_mut().filter(|slot| slot.is_long()) {
+            let begin = slot.begin();
+            slot.set_begin(long.len());
+            long.extend(&self.long[begin..begin + slot.len()]);
         }
-        self.records = records;
+        self.long = long;
         self.garbage = 0;
     }
 
@@ -199,7 +234,7 @@ impl Shard {
         let (mut longest, mut run) = (0, 0);
         // Twice around, for the run over the end.
         for slot in self.slots.iter().chain(&self.slots) {
-            run = if slot.at == 0 { 0 } else { run + 1 };
+            run = if slot.is_free() { 0 } else { run + 1 };
             longest = longest.max(run);
         }
         longest.min(self.slots.len()) + usize::from(!self.slots.is_empty())

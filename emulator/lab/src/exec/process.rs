@@ -105,6 +105,14 @@ pub fn signal(group: Pid, signal: Signal) -> Result<()> {
     }
 }
 
+/// Kills all other processes of the pid namespace whose first process this is.
+pub fn kill_all() {
+    // Minus one means everybody we may signal: outside a pid namespace that would be the host.
+    if nix::unistd::getpid() == Pid::from_raw(1) {
+        let _ = nix::sys::signal::kill(Pid::from_raw(-1), Signal::SIGKILL);
+    }
+}
+
 /// Has this process end quietly when whoever reads its output goes away (Rust ignores SIGPIPE otherwise). For programs
 /// that only print.
 pub fn end_on_broken_pipe() {

@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 use crate::control::{LabState, NodeStatus, Phase, PortStatus, Progress, RecordingStatus, Status};
 use crate::error::{LabError, Result};
 use crate::exec::netns::{self, Namespace};
+use crate::exec::process;
 use crate::job::{Job, format_address};
 use crate::recorder::{Recorder, Tap};
 use crate::rundir::RunDir;
@@ -44,12 +45,12 @@ const WIRE: &str = "(wire)";
 /// The whole of `lab-init`. Returns when the lab is to end: the kernel then ends everything else in it.
 #[must_use]
 pub fn run_init(args: &InitArgs) -> ExitCode {
-    let outcome = sandbox::settle(args.lock).and_then(|()| {
+    let outcome = sandbox::settle(args.lock).and_then(|lock| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(LabError::io("start the lab's event loop"))?;
-        LocalSet::new().block_on(&runtime, serve(RunDir::at(&args.directory)))
+        LocalSet::new().block_on(&runtime, serve(RunDir::at(&args.directory), lock))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,6 +71,8 @@ struct Lab {
     own_namespaces: Vec<OwnedFd>,
     links: Links,
     nodes: Nodes,
+    /// Says that the lab lives, until it lets go of it.
+    lock: Cell<Option<OwnedFd>>,
     recorder: Option<Recorder>,
     phases: RefCell<Vec<Phase>>,
     ready_at_ns: Cell<u64>,
@@ -90,11 +93,11 @@ enum Ending {
     Now,
 }
 
-async fn serve(directory: RunDir) -> Result<()> {
+async fn serve(directory: RunDir, lock: OwnedFd) -> Result<()> {
     let job = read_job(&directory)?;
     let listener = tokio::net::UnixListener::bind(directory.control_socket())
         .map_err(LabError::io(format!("listen on {}", directory.control_socket().display())))?;
-    let lab = Rc::new(build(job, directory).await?);
+    let lab = Rc::new(build(job, directory, lock).await?);
     nodes::supervise(&lab)?;
     nodes::start_all(&lab).await?;
     lab.ready_at_ns.set(damc_link::monotonic_now());
@@ -102,9 +105,6 @@ async fn serve(directory: RunDir) -> Result<()> {
     Progress::Ready.print();
     let mut ending = lab.ending.subscribe();
     let _ = ending.wait_for(|ending| *ending == Ending::Now).await;
-    if let Some(recorder) = &lab.recorder {
-        recorder.flush().await;
-    }
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn read_job(directory: &RunDir) -> Result<Job> {
 }
 
 /// Namespaces, links and the recorder: everything but the nodes.
-async fn build(job: Job, directory: RunDir) -> Result<Lab> {
+async fn build(job: Job, directory: RunDir, lock: OwnedFd) -> Result<Lab> {
     let phases = RefCell::new(Vec::new());
     let since = Instant::now();
     let (namespaces, taps) = make_namespaces(&job).await?;
@@ -140,6 +140,7 @@ async fn build(job: Job, directory: RunDir) -> Result<Lab> {
         namespaces,
         links,
         nodes,
+        lock: Cell::new(Some(lock)),
         recorder,
         phases,
         ready_at_ns: Cell::new(0),
@@ -190,6 +191,16 @@ impl Lab {
             let nodes = self.job.nodes.iter().map(|node| node.name.clone()).collect();
             LabError::NoNode { name: node.to_owned(), nodes }
         })
+    }
+
+    /// Ends all that runs in the lab and lets go of its lock. What is left is the kernel's: it waits for every packet socket
+    /// that goes, which takes seconds in a lab of hundreds of nodes, and nobody has to wait for that.
+    async fn end(&self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.flush().await;
+        }
+        process::kill_all();
+        drop(self.lock.take());
     }
 
     /// Marks the lab as failed; the first failure stays.

@@ -17,7 +17,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Lab, record_phase};
+use super::{Ending, Lab, record_phase};
 use crate::control::{NodeAction, NodeState, NodeStatus, PortStatus};
 use crate::error::{LabError, Result};
 use crate::exec::process::{self, Program, Started};
@@ -211,6 +211,9 @@ fn reap(lab: &Rc<Lab>) {
 
 fn note_end(lab: &Rc<Lab>, pid: Pid, how: &str) {
     if lab.links.relay_pid == Some(pid) {
+        if *lab.ending.borrow() != Ending::No {
+            return;
+        }
         lab.fail(format!("the relay ended unasked: {how}"));
         return;
     }
@@ -279,18 +282,24 @@ fn freeze(lab: &Rc<Lab>, name: &str, how: Signal, state: NodeState) -> Result<()
     Ok(())
 }
 
-/// Tells all nodes to end and waits for it.
+/// Tells all nodes to end and waits for it, `grace` in all.
 pub(super) async fn stop_all(lab: &Rc<Lab>, grace: Duration) {
+    let since = Instant::now();
     let pids: Vec<Pid> = {
         let mut table = lab.nodes.table.borrow_mut();
         table.values_mut().for_each(|node| node.end_ordered = true);
         table.values().filter_map(|node| node.pid).collect()
     };
+    // Those that are told first must not keep this process from telling the others.
+    for pid in &pids {
+        let _ = Turn::Last.give(*pid);
+    }
     for pid in pids {
         let _ = process::signal(pid, Signal::SIGTERM);
         let _ = process::signal(pid, Signal::SIGCONT);
     }
-    lab.nodes.wait_for(grace, |table| table.values().all(|node| node.pid.is_none())).await;
+    let left = grace.saturating_sub(since.elapsed());
+    lab.nodes.wait_for(left, |table| table.values().all(|node| node.pid.is_none())).await;
 }
 
 fn running(lab: &Lab, name: &str) -> Option<Pid> {

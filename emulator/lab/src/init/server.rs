@@ -49,9 +49,10 @@ async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
                 if grace_ms > 0 {
                     nodes::stop_all(lab, Duration::from_millis(grace_ms)).await;
                 }
-                send(&mut stream, &Reply::Done).await?;
+                lab.end().await;
+                let told = send(&mut stream, &Reply::Done).await;
                 lab.ending.send_replace(Ending::Now);
-                return Ok(());
+                return told;
             }
             Ok(request) => {
                 answer(lab, request).await.unwrap_or_else(|error| Reply::Refused { reason: error.one_line() })

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -113,14 +113,14 @@ fn refused(errno: Errno) -> LabError {
 ///
 /// # Errors
 /// When the process is not the first of a pid namespace, or the lock is none.
-pub fn settle(lock: RawFd) -> Result<()> {
+pub fn settle(lock: RawFd) -> Result<OwnedFd> {
     if getpid() != Pid::from_raw(1) {
         return Err(LabError::Sandbox("lab-init is started by lab-sandbox, never by hand".to_owned()));
     }
-    // SAFETY: the descriptor number came from lab-sandbox, which left it open for this process; it is only borrowed.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(lock) };
+    // SAFETY: the descriptor number came from lab-sandbox, which left it open for this process and for nothing else in it.
+    let lock = unsafe { OwnedFd::from_raw_fd(lock) };
     // No node may hold the lab's lock.
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(LabError::sys("take over the lab's lock"))?;
+    fcntl(&lock, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(LabError::sys("take over the lab's lock"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     // Containers that mask parts of /proc refuse a fresh one; the old one serves, it only shows more processes.
     if let Err(errno) = mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>) {
@@ -129,7 +129,7 @@ pub fn settle(lock: RawFd) -> Result<()> {
     if let Err(errno) = mount(Some("sysfs"), "/sys", Some("sysfs"), flags, None::<&str>) {
         eprintln!("lab-init: keeping the host's /sys: {errno}");
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Descriptors of the calling process's user, mount, pid, IPC and UTS namespaces, in the order [`super::Entry`] wants.

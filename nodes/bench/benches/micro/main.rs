@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use damc_bench::Report;
 
+mod codec;
 mod lpm;
+mod signed;
 mod spf;
 
 /// A group of benches and what adds its figures.
 type Group = (&'static str, fn(&mut Report));
 
-const GROUPS: &[Group] = &[("lpm", lpm::run), ("spf", spf::run)];
+const GROUPS: &[Group] = &[("lpm", lpm::run), ("spf", spf::run), ("codec", codec::run), ("trust", signed::run)];
 
 fn main() {
     let (out, wanted) = arguments();

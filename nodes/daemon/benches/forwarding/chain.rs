@@ -48,14 +48,6 @@ impl Chain {
     }
 }
 
-/// Frames that an interface has received, taken by somebody or not.
-pub fn received(interface: &str) -> u64 {
-    let table = std::fs::read_to_string("/proc/thread-self/net/dev").expect("the kernel's interface counters");
-    let counters = table.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'));
-    let packets = counters.and_then(|c| c.split_whitespace().nth(1)?.parse().ok());
-    packets.unwrap_or_else(|| panic!("no counters of {interface}"))
-}
-
 fn set(key: &str, value: &str) -> Result<(), String> {
     let path = format!("/proc/sys/net/ipv6/{key}");
     std::fs::write(&path, value).map_err(|e| format!("{path}: {e}"))

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use damc_bench::frames_received;
 use damc_link::{
     Filter, Pdus as _, RawSocket, ReceiveArena, ReceiveRing, Transmit, ethernet_header, mac, monotonic_now,
 };
@@ -15,7 +16,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::chain::{Chain, received};
+use crate::chain::Chain;
 use crate::domain::{Folder, Node, configurations, interface, until};
 use crate::namespace::Links;
 use crate::sender::Load;
@@ -146,9 +147,9 @@ impl Lab {
         let (_, last) = self.ends(way);
         // Pods would take the frames.
         let _still = Still::new(self.nodes.iter().filter(|(name, _)| name.starts_with("pod")).map(|(_, node)| node));
-        let (before, begin) = (received(&last), Instant::now());
+        let (before, begin) = (frames_received(&last), Instant::now());
         load.flood(ROUND);
-        let (frames, span) = (received(&last) - before, begin.elapsed());
+        let (frames, span) = (frames_received(&last) - before, begin.elapsed());
         assert!(frames > 1000, "{}: only {frames} frames came out", way.label());
         span.as_secs_f64() * 1e9 / frames as f64
     }

@@ -36,7 +36,7 @@ impl Backoff {
 
     /// A wait that follows what round trips take.
     #[must_use]
-    pub const fn patience(&self) -> Patience {
+    pub fn patience(&self) -> Patience {
         Patience::new(self.first, self.max)
     }
 

@@ -6,6 +6,9 @@ use core::time::Duration;
 
 use damc_wire::Timestamp;
 
+/// How long to wait before the first sample, in shortest waits: nobody knows yet how busy the neighbour is.
+const UNKNOWN: u32 = 4;
+
 /// The estimate for one neighbour.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -21,8 +24,8 @@ pub struct Patience {
 impl Patience {
     /// No samples yet.
     #[must_use]
-    pub const fn new(least: Duration, most: Duration) -> Self {
-        Self { least, most, smoothed: None, current: least, doubled_until: Timestamp(0) }
+    pub fn new(least: Duration, most: Duration) -> Self {
+        Self { least, most, smoothed: None, current: (least * UNKNOWN).min(most), doubled_until: Timestamp(0) }
     }
 
     /// How long to wait for what is sent now for the first time.
@@ -64,7 +67,7 @@ mod tests {
     #[test]
     fn waits_follow_round_trips_within_bounds() {
         let mut patience = Patience::new(ms(50), ms(1000));
-        assert_eq!(patience.current(), ms(50));
+        assert_eq!(patience.current(), ms(200), "nothing known yet");
         for _ in 0..50 {
             patience.sample(ms(2));
         }
@@ -82,6 +85,7 @@ mod tests {
     fn what_is_late_together_doubles_once_and_a_sample_ends_it() {
         let mut patience = Patience::new(ms(50), ms(1000));
         let at = |ms: u64| Timestamp(ms * 1_000_000);
+        patience.sample(ms(3));
         patience.late(at(50));
         patience.late(at(60));
         assert_eq!(patience.current(), ms(100));
