@@ -5,7 +5,7 @@ use damc_lab::Lab;
 use crate::exit::{Exit, Outcome};
 use crate::session::{block_on, of_lab};
 
-/// Tear a lab down: its nodes are told to end, killed a tenth of a second later, and the name is free. The kernel may
+/// Tear a lab down: its nodes are told to end, killed a twentieth of a second later, and the name is free. The kernel may
 /// take some seconds more to clear hundreds of namespaces away.
 #[derive(Debug, clap::Args)]
 pub struct Args {

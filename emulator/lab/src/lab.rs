@@ -23,7 +23,7 @@ use crate::rundir::{self, RunDir};
 use crate::sandbox::{self, Entry, Launch};
 
 /// How long an orderly end of the nodes may take.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(50);
 /// How long the kernel may take to clear a dead lab away.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between two looks at something that tells no change.
