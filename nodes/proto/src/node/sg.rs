@@ -29,8 +29,6 @@ pub struct Sg {
     /// Announcements that came by [`Order::Announce`], by port and request, with their handles.
     asked: BTreeMap<(PortId, u64), u64>,
     out: Outbox,
-    /// When the last frame came, where not all has followed from it yet.
-    unsettled: Option<Timestamp>,
 }
 
 /// Announcements beside the adjacency that wait for their outcome at one time.
@@ -66,7 +64,6 @@ impl Sg {
             router: Router::new(context, seed, now),
             asked: BTreeMap::new(),
             out: Outbox::default(),
-            unsettled: None,
         })
     }
 
@@ -80,14 +77,6 @@ impl Sg {
             } else {
                 break;
             }
-        }
-    }
-
-    /// Lets follow what has not yet from the frames that came.
-    fn finish(&mut self) {
-        if let Some(now) = self.unsettled.take() {
-            self.router.settle(now, &mut self.out);
-            self.settle(now);
         }
     }
 
@@ -212,15 +201,6 @@ impl Sg {
 
 impl Machine for Sg {
     fn handle(&mut self, now: Timestamp, input: Input<'_>) {
-        if let Input::Frame { port, received_at, pdu } = input {
-            self.router.take_frame(now, port, received_at, pdu, &mut self.out);
-            self.unsettled = Some(now);
-            if self.router.has_news() {
-                self.finish();
-            }
-            return;
-        }
-        self.finish();
         match input {
             Input::Undeliverable { port, reason, pdu } => self.handle_undeliverable(now, port, reason, pdu),
             Input::Tick => {
@@ -237,7 +217,9 @@ impl Machine for Sg {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.finish();
+        if let Some(now) = self.router.finish(&mut self.out) {
+            self.settle(now);
+        }
         self.out.pop()
     }
 

@@ -19,8 +19,6 @@ pub struct Sr {
     qos: QosAgent,
     nacks: Nacks,
     out: Outbox,
-    /// When the last frame came, where not all has followed from it yet.
-    unsettled: Option<Timestamp>,
 }
 
 impl Sr {
@@ -37,7 +35,6 @@ impl Sr {
             nacks: Nacks::new(context.node.clone()),
             router: Router::new(context, seed, now),
             out: Outbox::default(),
-            unsettled: None,
         })
     }
 
@@ -45,14 +42,6 @@ impl Sr {
     fn settle(&mut self, now: Timestamp) {
         while let Some(event) = self.router.poll_event() {
             self.handle_event(now, &event);
-        }
-    }
-
-    /// Lets follow what has not yet from the frames that came.
-    fn finish(&mut self) {
-        if let Some(now) = self.unsettled.take() {
-            self.router.settle(now, &mut self.out);
-            self.settle(now);
         }
     }
 
@@ -73,15 +62,6 @@ impl Sr {
 
 impl Machine for Sr {
     fn handle(&mut self, now: Timestamp, input: Input<'_>) {
-        if let Input::Frame { port, received_at, pdu } = input {
-            self.router.take_frame(now, port, received_at, pdu, &mut self.out);
-            self.unsettled = Some(now);
-            if self.router.has_news() {
-                self.finish();
-            }
-            return;
-        }
-        self.finish();
         match input {
             Input::Undeliverable { port, reason, pdu } => {
                 if let Some(refusal) = refusal_for(reason) {
@@ -98,7 +78,9 @@ impl Machine for Sr {
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.finish();
+        if let Some(now) = self.router.finish(&mut self.out) {
+            self.settle(now);
+        }
         self.out.pop()
     }
 

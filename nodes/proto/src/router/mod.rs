@@ -133,6 +133,8 @@ pub struct Router {
     costs: Vec<u32>,
     overload: bool,
     stopping: bool,
+    /// When the last frame came, where not all has followed from it yet.
+    unsettled: Option<Timestamp>,
     fib_version: u64,
     routes_changed: bool,
     counters: Counters,
@@ -158,6 +160,7 @@ impl Router {
             costs: context.ports.iter().map(|p| p.cost).collect(),
             overload: false,
             stopping: false,
+            unsettled: None,
             fib_version: 0,
             routes_changed: false,
             counters: Counters::default(),
@@ -174,7 +177,9 @@ impl Router {
 
     // ===== inputs =====
 
-    /// Takes any input of the machine and lets everything follow from it; orders it does not know are ignored.
+    /// Takes any input of the machine and lets everything follow from it; orders it does not know are ignored. What follows
+    /// from frames waits for [`Self::finish`]: where many came, LSAs and acknowledgements share frames, and what two
+    /// neighbours have sent goes back to neither.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "inputs are consumed everywhere, as the machine's contract has it"
@@ -183,7 +188,14 @@ impl Router {
         match input {
             Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, out),
             Input::PortDown(port) => self.adjacencies.handle_port(now, port, false, out),
-            Input::Frame { port, received_at, pdu } => self.take_frame(now, port, received_at, pdu, out),
+            Input::Frame { port, received_at, pdu } => {
+                self.handle_frame(now, port, received_at, pdu, out);
+                self.unsettled = Some(now);
+                // What comes next may depend on these.
+                if !self.adjacencies.has_changes() && self.events.is_empty() {
+                    return;
+                }
+            }
             Input::Tick => self.adjacencies.handle_timeout(now, out),
             Input::Order(Order::Overload(overload)) => {
                 self.overload = overload;
@@ -196,9 +208,7 @@ impl Router {
         self.settle(now, out);
     }
 
-    /// Takes a frame and leaves to [`Self::settle`] what follows from it: where a neighbour sends many at once, LSAs and
-    /// acknowledgements share frames, and what two neighbours have sent goes back to neither.
-    pub fn take_frame(
+    fn handle_frame(
         &mut self,
         now: Timestamp,
         port: Option<PortId>,
@@ -223,10 +233,11 @@ impl Router {
         }
     }
 
-    /// Whether [`Self::settle`] has more to do than to flood and to compute: what comes next may depend on it.
-    #[must_use]
-    pub fn has_news(&self) -> bool {
-        self.adjacencies.has_changes() || !self.events.is_empty()
+    /// Lets follow what has not yet from the frames that came. Says when the last of them came.
+    pub fn finish(&mut self, out: &mut Outbox) -> Option<Timestamp> {
+        let now = self.unsettled?;
+        self.settle(now, out);
+        Some(now)
     }
 
     /// The next event, oldest first. Drain after every call.
@@ -315,7 +326,8 @@ impl Router {
 
     /// Lets everything that follows from what came happen, until nothing does: adjacency changes, own LSAs, flooding,
     /// routes. There is no timer between an event and its flooding and computation in the quiet case.
-    pub fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+    fn settle(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.unsettled = None;
         loop {
             while let Some(change) = self.adjacencies.poll_change() {
                 match change {
