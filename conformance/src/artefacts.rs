@@ -98,6 +98,7 @@ pub fn environment(
         "topology": options.source.display().to_string(),
         "pace": bench.pace,
         "reaction": bench.host,
+        "scheduling": status.scheduling,
         "phases": status.phases,
         "ready_ms": status.ready_ms,
         "resident_bytes": status.nodes.iter().map(|n| (n.name.clone(), n.resident_bytes)).collect::<std::collections::BTreeMap<_, _>>(),

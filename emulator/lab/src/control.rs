@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use damc_link::priority::Priority;
 use serde::{Deserialize, Serialize};
 
 use crate::relay::calibrate::{Calibration, Depth};
@@ -246,6 +247,51 @@ pub struct Status {
     pub recording: RecordingStatus,
     /// CPU time the relay has used, ns; 0 without relay.
     pub relay_cpu_ns: u64,
+    /// How the kernel schedules the relay and the nodes.
+    pub scheduling: SchedulingStatus,
+}
+
+/// How the kernel schedules what a lab consists of, as it tells at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulingStatus {
+    /// The relay; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<ThreadScheduling>,
+    /// Nodes whose control thread waits in real time.
+    pub nodes_in_real_time: usize,
+    /// Nodes whose control thread is ordinary: for want of permission, or because it is in the middle of much work.
+    pub nodes_ordinary: usize,
+    /// Nice value of the nodes, where they all have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_nice: Option<i32>,
+}
+
+/// How the kernel schedules one thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadScheduling {
+    /// `real-time`, `short-slice` or `ordinary`.
+    pub priority: Priority,
+    /// Level of real time, 1 to 99; 0 for an ordinary thread.
+    pub level: u32,
+    /// Nice value.
+    pub nice: i32,
+    /// How late the kernel may wake it to save work, ns; none where the kernel does not tell.
+    pub slack_ns: Option<u64>,
+}
+
+impl ThreadScheduling {
+    /// Asks the kernel about a thread; none where it is gone.
+    #[must_use]
+    pub fn of(thread: i32) -> Option<Self> {
+        let kernel = damc_link::priority::Scheduling::of(thread).ok()?;
+        let slack = std::fs::read_to_string(format!("/proc/{thread}/timerslack_ns")).ok();
+        Some(Self {
+            priority: kernel.priority(),
+            level: kernel.level,
+            nice: kernel.nice,
+            slack_ns: slack.and_then(|text| text.trim().parse().ok()),
+        })
+    }
 }
 
 /// Whether a lab is in good order.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use damc_link::priority::{Level, Urgency};
 use damc_link::{Pdus as _, ReceiveArena, monotonic_now};
 use damc_proto::io::{Input, PortId};
 use damc_wire::Timestamp;
@@ -107,13 +108,17 @@ impl Control {
         let mut arena = ReceiveArena::new(BATCH);
         let mut ready = [EpollEvent::empty(); 64];
         let mut armed = None;
+        let mut urgency = Urgency::new(Level::Timers);
         loop {
             let deadline = self.effects.next_timeout();
             if deadline != armed {
                 self.waiter.arm(deadline)?;
                 armed = deadline;
             }
-            let count = match self.waiter.epoll.wait(&mut ready, EpollTimeout::NONE) {
+            let timeout = |blocks| if blocks { EpollTimeout::NONE } else { EpollTimeout::ZERO };
+            let waited =
+                urgency.wait(|blocks| self.waiter.epoll.wait(&mut ready, timeout(blocks)), |count| *count == 0);
+            let count = match waited {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => continue,
                 Err(e) => return Err(NodeError::system("wait for events")(e)),
@@ -125,6 +130,7 @@ impl Control {
                     armed = None;
                 }
                 self.handle(wake, &mut arena)?;
+                urgency.worked();
             }
             self.tick()?;
             if self.effects.stopping() {

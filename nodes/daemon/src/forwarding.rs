@@ -6,6 +6,7 @@ use std::thread;
 
 use arc_swap::ArcSwap;
 use damc_forward::{Fib, Ingress, Verdict};
+use damc_link::priority::{Level, Urgency};
 use damc_link::{Pdus, ReceiveArena, ReceiveRing};
 use damc_proto::io::PortId;
 use damc_wire::frame::{FLAG_TRACE, RoutedView, append_hop, without_padding};
@@ -109,11 +110,13 @@ impl Forwarder {
         let mut arena = ReceiveArena::new(BATCH);
         let mut outcome = Outcome { sends: vec![Vec::with_capacity(BATCH); self.ports.len()], ..Outcome::default() };
         let mut ready = [EpollEvent::empty(); 64];
+        let mut urgency = Urgency::new(Level::Forwarding);
         loop {
             let inquires = edge.as_ref().is_some_and(Edge::has_inquiries);
             let timeout = if inquires { EpollTimeout::from(INQUIRE) } else { EpollTimeout::NONE };
             // Level-triggered: a port with more frames than a batch comes round again after the others.
-            let count = match epoll.wait(&mut ready, timeout) {
+            let timeout = |blocks| if blocks { timeout } else { EpollTimeout::ZERO };
+            let count = match urgency.wait(|blocks| epoll.wait(&mut ready, timeout(blocks)), |count| *count == 0) {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => continue,
                 Err(e) => return tracing::error!("forwarding stopped: {e}"),

@@ -45,6 +45,8 @@ const REFUSAL_BOUND: usize = 256;
 #[must_use]
 pub fn main(role: Role) -> ExitCode {
     log_to_stderr();
+    // A pod starts its services while it may be urgent; they are not.
+    damc_link::priority::ordinary();
     let arguments: Vec<String> = std::env::args().collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "--service", prefix] if role == Role::Pod => service::run(prefix).map_err(NodeError::system("serve")),

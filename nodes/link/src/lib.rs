@@ -3,15 +3,16 @@
 //! Everything here works in the network namespace of the calling thread at the time a socket is opened; the socket stays
 //! there. Opening needs `CAP_NET_RAW` in the user namespace that owns the network namespace.
 //!
-//! This is the only node crate with `unsafe` code: it wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket options
-//! and the receive ring of AF_PACKET and two interface queries, and hands out safe types. All times are `CLOCK_MONOTONIC`
-//! nanoseconds.
+//! This is the only node crate with `unsafe` code: it wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket options,
+//! the receive ring of AF_PACKET, two interface queries and the scheduler's calls, and hands out safe types. All times are
+//! `CLOCK_MONOTONIC` nanoseconds.
 
 mod carrier;
 mod clock;
 mod error;
 mod filter;
 mod interface;
+pub mod priority;
 mod receive;
 mod ring;
 mod send;

@@ -15,10 +15,13 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
+use damc_link::priority::Priority;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::control::{LabState, NodeStatus, Phase, PortStatus, Progress, RecordingStatus, Status};
+use crate::control::{
+    LabState, NodeStatus, Phase, PortStatus, Progress, RecordingStatus, SchedulingStatus, Status, ThreadScheduling,
+};
 use crate::error::{LabError, Result};
 use crate::exec::netns::{self, Namespace};
 use crate::exec::process;
@@ -239,6 +242,20 @@ impl Lab {
             links,
             recording: self.recorder.as_ref().map_or(RecordingStatus::default(), Recorder::status),
             relay_cpu_ns,
+            scheduling: self.scheduling(),
+        }
+    }
+
+    fn scheduling(&self) -> SchedulingStatus {
+        let nodes: Vec<ThreadScheduling> =
+            self.nodes.pids().into_iter().filter_map(|pid| ThreadScheduling::of(pid.as_raw())).collect();
+        let in_real_time = nodes.iter().filter(|node| node.priority == Priority::RealTime).count();
+        let nice = nodes.first().map(|node| node.nice);
+        SchedulingStatus {
+            relay: self.links.relay_pid.and_then(|pid| ThreadScheduling::of(pid.as_raw())),
+            nodes_in_real_time: in_real_time,
+            nodes_ordinary: nodes.len() - in_real_time,
+            nodes_nice: nice.filter(|nice| nodes.iter().all(|node| node.nice == *nice)),
         }
     }
 

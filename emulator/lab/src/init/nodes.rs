@@ -89,6 +89,11 @@ impl Nodes {
         }
     }
 
+    /// Processes of nodes that run.
+    pub(super) fn pids(&self) -> Vec<Pid> {
+        self.table.borrow().values().filter_map(|node| node.pid).collect()
+    }
+
     fn with<T>(&self, name: &str, change: impl FnOnce(&mut Node) -> T) -> Option<T> {
         let result = self.table.borrow_mut().get_mut(name).map(change);
         self.changed.notify_waiters();
@@ -288,7 +293,8 @@ pub(super) async fn stop_all(lab: &Rc<Lab>, grace: Duration) {
     let pids: Vec<Pid> = {
         let mut table = lab.nodes.table.borrow_mut();
         table.values_mut().for_each(|node| node.end_ordered = true);
-        table.values().filter_map(|node| node.pid).collect()
+        drop(table);
+        lab.nodes.pids()
     };
     // Those that are told first must not keep this process from telling the others.
     for pid in &pids {

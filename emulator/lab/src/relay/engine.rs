@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use damc_link::priority::{self, Level};
 use damc_link::{Filter, RawSocket, ReceiveArena, Transmit, monotonic_now};
 use damc_wire::Timestamp;
 use nix::errno::Errno;
@@ -45,7 +46,8 @@ pub fn main(control: UnixStream) -> Result<(), RelayError> {
             return Err(error);
         }
     };
-    tracing::debug!(priority = ?super::priority::raise(), links = config.links.len(), "relay runs");
+    let priority = priority::raise(Level::Wire);
+    tracing::info!(priority = priority.label(), links = config.links.len(), "relay runs");
     control.reply(&Reply::Done)?;
     engine.run(&mut control)
 }

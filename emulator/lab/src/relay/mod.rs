@@ -10,7 +10,6 @@ pub mod distribution;
 mod engine;
 pub mod model;
 pub mod pool;
-mod priority;
 pub mod spec;
 
 pub use control::{RelayClient, RelayConfig, RelayLink};

@@ -7,6 +7,7 @@ use damc_lab::control::{Direction, LabState, LinkChange, LinkService, NodeState}
 use damc_lab::job::LinksBy;
 use damc_lab::recording::{Record, Wanted};
 use damc_lab::relay::{DirectionChange, DirectionSpec};
+use damc_link::priority::{Level, Priority};
 use libtest_mimic::Failed;
 
 use crate::support::{self, Host, IDLE, Test, carrier, inside, lab_name, run};
@@ -20,6 +21,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_plain_link_takes_a_rate_and_refuses_a_delay", a_plain_link_takes_a_rate_and_refuses_a_delay),
     ("labs_stand_side_by_side_and_names_are_unique", labs_stand_side_by_side_and_names_are_unique),
     ("forty_links_come_up", forty_links_come_up),
+    ("the_relay_has_the_best_priority_to_be_had", the_relay_has_the_best_priority_to_be_had),
 ];
 
 fn a_lab_comes_up_and_leaves_nothing() -> Result<(), Failed> {
@@ -83,6 +85,26 @@ fn a_relayed_link_delays_and_is_cut() -> Result<(), Failed> {
         lab.link("left", "right", LinkChange::Clear).await?;
         assert_eq!(lab.link_status("left", "right").await?.forward, delayed(20));
         cut_and_mend(&name, &lab).await?;
+        lab.down().await?;
+        Ok(())
+    })
+}
+
+/// What counts is what the kernel says of the running relay, not what the relay thinks it asked for.
+fn the_relay_has_the_best_priority_to_be_had() -> Result<(), Failed> {
+    let name = lab_name("priority");
+    run(async {
+        let lab = support::up(support::job_by_relay(&name, delayed(1))).await?;
+        let relay = lab.status().await?.scheduling.relay.ok_or("the relay is not shown")?;
+        // Newer kernels have none at all for threads in real time.
+        assert!(relay.slack_ns.is_some_and(|slack| slack <= 1), "{relay:?}");
+        // This thread asks for the same, and is gone.
+        let to_be_had =
+            std::thread::spawn(|| damc_link::priority::raise(Level::Wire)).join().map_err(|_| "panicked")?;
+        assert_eq!(relay.priority, to_be_had, "{relay:?}");
+        if to_be_had == Priority::RealTime {
+            assert_eq!(relay.level, Level::Wire as u32, "{relay:?}");
+        }
         lab.down().await?;
         Ok(())
     })

@@ -352,7 +352,8 @@ impl Supervisor {
         if let State::Running { worker, ready, .. } = std::mem::replace(&mut service.state, State::Stopped) {
             match worker {
                 Worker::Process(child) => {
-                    tracing::info!(prefix = %service.prefix, "service process stopped: {}", reap(child));
+                    let status = reap(child);
+                    tracing::info!(prefix = %service.prefix, "service process stopped: {status}");
                 }
                 // With its channel the thread ends, and the program with it.
                 Worker::Program => tracing::info!(prefix = %service.prefix, "service stopped"),
