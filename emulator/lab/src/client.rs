@@ -3,7 +3,7 @@
 use std::io::{self, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 
 use crate::control::{Reply, Request};
 use crate::error::{LabError, Result};
+use crate::ownership;
 use crate::rundir::RunDir;
 use crate::sandbox::{Entry, NAMESPACE_COUNT};
 
@@ -29,7 +30,7 @@ impl Client {
     /// Asks; a refusal is an error.
     pub(crate) async fn ask(&self, request: &Request) -> Result<Reply> {
         let exchange = async {
-            let mut stream = UnixStream::connect(&self.socket).await?;
+            let mut stream = stream(&self.socket)?;
             stream.write_all(&line(request)?).await?;
             let mut answer = String::new();
             BufReader::new(stream).read_line(&mut answer).await?;
@@ -41,7 +42,7 @@ impl Client {
     /// Asks for the way into a node. Blocks: to be used where there are no threads.
     pub(crate) fn enter(&self, node: &str) -> Result<Entry> {
         let exchange = || {
-            let mut stream = net::UnixStream::connect(&self.socket)?;
+            let mut stream = ownership::connect(&self.socket)?;
             stream.write_all(&line(&Request::Enter { node: node.to_owned() })?)?;
             receive_with_descriptors(&mut stream)
         };
@@ -70,6 +71,13 @@ impl Client {
     fn gone(&self, problem: impl std::fmt::Display) -> LabError {
         LabError::Lab(format!("the lab {} does not answer: {problem}", self.lab))
     }
+}
+
+/// An asynchronous connection to a socket of the caller's.
+pub(crate) fn stream(socket: &Path) -> io::Result<UnixStream> {
+    let stream = ownership::connect(socket)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 fn line(request: &Request) -> io::Result<Vec<u8>> {

@@ -67,6 +67,14 @@ pub enum LabError {
     /// A guest did not end in order.
     #[error("{0}")]
     Guest(String),
+    /// Somebody else could have made this, or could change it.
+    #[error("{what} is not to be trusted: {why}; remove it, or set DAMC_RUN_DIR to a folder of your own")]
+    Untrusted {
+        /// The folder or namespace.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// The lab did not come up, or is gone.
     #[error("{0}")]
     Lab(String),

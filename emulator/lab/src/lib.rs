@@ -17,6 +17,8 @@ pub mod init;
 pub mod job;
 pub mod lab;
 pub mod management;
+#[allow(unsafe_code, reason = "an ioctl on a namespace; the block says why it is sound")]
+mod ownership;
 pub mod pace;
 pub mod plan;
 pub mod recorder;

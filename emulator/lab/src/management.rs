@@ -101,7 +101,7 @@ impl Management {
     }
 
     async fn request(&self, method: &str, path: &str, body: &[u8]) -> io::Result<BufReader<UnixStream>> {
-        let mut stream = UnixStream::connect(&self.socket).await?;
+        let mut stream = crate::client::stream(&self.socket)?;
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.node);
         if !body.is_empty() {
             request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));

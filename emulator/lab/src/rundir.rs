@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{LabError, Result};
+use crate::ownership;
 
 /// Attempts to get a lock before it counts as a lab's.
 const LOCK_ATTEMPTS: usize = 10;
@@ -54,7 +55,8 @@ impl RunDir {
     /// [`LabError::AlreadyUp`] when a live lab has it.
     pub fn create(lab: &str, longest_node_name: usize) -> Result<(Self, LabLock)> {
         let base = base();
-        private_folder(&base)?;
+        make_folder(&base)?;
+        ownership::check_folder(&base)?;
         let directory = Self { path: base.join(lab) };
         let longest = directory.path.as_os_str().len() + 1 + longest_node_name.max("control".len()) + ".sock".len();
         if longest > SOCKET_PATH_MAX {
@@ -218,9 +220,16 @@ pub fn live_labs() -> Result<Vec<RunDir>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(LabError::io(format!("read {}", base.display()))(error)),
     };
+    ownership::check_folder(&base)?;
     let mut labs = Vec::new();
-    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    for entry in entries.flatten().filter(is_folder) {
         let directory = RunDir::at(&entry.path());
+        // Nobody else can have made it, but its owner may have opened it to others since.
+        match ownership::check_folder(&directory.path) {
+            Err(LabError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+            checked => checked?,
+        }
         // What cannot be swept is in nobody's way; what somebody else is sweeping may vanish meanwhile.
         if entry.file_name().to_string_lossy().starts_with(SWEPT) {
             let _ = remove(&directory.path);
@@ -252,16 +261,6 @@ pub fn find(name: Option<&str>) -> Result<RunDir> {
         (None, 1) => Ok(labs.remove(0)),
         (None, _) => Err(LabError::Ambiguous(names())),
     }
-}
-
-/// Makes the folder of labs, for this user alone; one that somebody else made in /tmp is not trusted.
-fn private_folder(path: &Path) -> Result<()> {
-    make_folder(path)?;
-    let metadata = fs::symlink_metadata(path).map_err(LabError::io(format!("look at {}", path.display())))?;
-    if !metadata.is_dir() || metadata.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(LabError::Lab(format!("{} belongs to somebody else; set DAMC_RUN_DIR", path.display())));
-    }
-    Ok(())
 }
 
 fn make_folder(path: &Path) -> Result<()> {

@@ -13,11 +13,13 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{Ending, Lab, calibrate, nodes};
 use crate::control::{Reply, Request};
 use crate::error::{LabError, Result};
+use crate::ownership;
 
 /// Serves every client until the lab ends.
 pub(super) async fn accept(lab: Rc<Lab>, listener: UnixListener) {
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if !is_owners(&stream) => drop(stream),
             Ok((stream, _)) => {
                 let lab = lab.clone();
                 // A client that goes away in the middle is its own affair.
@@ -29,6 +31,11 @@ pub(super) async fn accept(lab: Rc<Lab>, listener: UnixListener) {
             }
         }
     }
+}
+
+/// Whether the lab's owner is at the other end. The folder keeps others out already; this does not rely on its mode.
+fn is_owners(stream: &UnixStream) -> bool {
+    ownership::peer(stream).is_ok_and(|user| user == nix::unistd::geteuid().as_raw())
 }
 
 async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {

@@ -11,6 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::error::{LabError, Result};
+use crate::ownership;
 
 /// Descriptors that [`Entry::new`] takes: user, mount, pid, IPC and UTS namespace of the lab, network namespace of the node.
 pub const NAMESPACE_COUNT: usize = 6;
@@ -44,8 +45,11 @@ impl Entry {
     pub fn run(&self, argv: &[String]) -> Result<u8> {
         let directory = std::env::current_dir();
         for (namespace, kind) in self.namespaces.iter().zip(KINDS) {
-            if kind == CloneFlags::CLONE_NEWUSER && is_own_user_namespace(namespace).unwrap_or(false) {
-                continue;
+            if kind == CloneFlags::CLONE_NEWUSER {
+                if is_own_user_namespace(namespace).unwrap_or(false) {
+                    continue;
+                }
+                ownership::check_user_namespace(namespace)?;
             }
             setns(namespace.as_fd(), kind).map_err(LabError::sys(format!("enter the namespaces of {}", self.node)))?;
         }
