@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use damc_lab::control::Status;
-use damc_lab::graph::{Drawing, Labels, Path as DrawnPath, svg};
 use damc_lab::relay::calibrate::{Calibration, Depth};
 use damc_mgmt::view::FibView;
+use damc_topology::graph::{Drawing, Labels, Path as DrawnPath, svg};
 use damc_wire::{NodeId, Role};
 use serde_json::json;
 use tabled::builder::Builder;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use damc_lab::plan::Authority;
-use damc_lab::topology::Topology;
+use damc_topology::Topology;
+use damc_topology::plan::Authority;
 use damc_trust::{HopKey, NodeKeys};
 use damc_wire::frame::{Frame, open, seal};
 use damc_wire::{Message, NodeId, Role};

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_lab::topology::Topology;
 use damc_mgmt::view::FibView;
+use damc_topology::Topology;
 use damc_wire::Role;
 
 /// What is different from the topology file just now.
@@ -133,7 +133,7 @@ impl Oracle {
                 match node.kind {
                     Role::Scsc => names.push(format!("/damc/{domain}/{far}")),
                     Role::Pod => {
-                        let of = |s: &damc_lab::topology::Service| [Some(s.prefix.clone()), s.pool.clone()];
+                        let of = |s: &damc_topology::Service| [Some(s.prefix.clone()), s.pool.clone()];
                         names.extend(node.services.iter().flat_map(of).flatten().map(|n| n.to_string()));
                     }
                     _ => {}
@@ -251,8 +251,11 @@ mod tests {
     use super::*;
 
     fn fig2() -> Topology {
-        damc_lab::topology::load(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../topologies/fig2.yaml")))
-            .unwrap_or_else(|e| panic!("{e}"))
+        damc_lab::topology_file::load(std::path::Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../topologies/fig2.yaml"
+        )))
+        .unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn set(names: &[&str]) -> BTreeSet<String> {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use damc_lab::control::Status;
 use damc_lab::job::LinksBy;
-use damc_lab::pace::Calibration as PaceCalibration;
-use damc_lab::topology::Topology;
 use damc_lab::up::UpOptions;
 use damc_lab::{Lab, LabError};
+use damc_topology::Topology;
+use damc_topology::pace::Calibration as PaceCalibration;
 use damc_trust::to_hex;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -84,7 +84,8 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase("measuring what links of this host do");
     let calibration = artefacts::calibrate(options).await;
     watcher.phase("bringing the lab up");
-    let reaction = options.stretch.map_or_else(|| PaceCalibration::measure().unwrap_or_default(), PaceCalibration::of);
+    let reaction =
+        options.stretch.map_or_else(|| damc_lab::host_speed::measure().unwrap_or_default(), PaceCalibration::of);
     let up = UpOptions {
         lab: Some(format!("{}-{}", topology.name(), short_id())),
         seed: options.seed,
@@ -100,7 +101,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     watcher.phase(&format!("{} processes ready after {:.0} ms; converging", status.nodes.len(), status.ready_ms));
     let id = short_id();
     let mut folder = RunFolder::create(&options.results, topology.name().as_str(), started, &id);
-    let pace = damc_lab::pace::derive(topology, up.calibration, up.echo_ms);
+    let pace = damc_topology::pace::derive(topology, up.calibration, up.echo_ms);
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
     let bench = Bench::new(lab, topology.clone(), pace, forge, recording).on_host(reaction);

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use damc_lab::topology::Topology;
 use damc_lab::up::UpOptions;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::view::FibView;
+use damc_topology::Topology;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 mod shipped;

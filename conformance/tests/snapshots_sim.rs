@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use damc_lab::plan::{PlanOptions, plan};
-use damc_lab::topology::Topology;
 use damc_mgmt::view::FibView;
 use damc_sim::Sim;
+use damc_topology::Topology;
+use damc_topology::plan::{PlanOptions, plan};
 
 mod shipped;
 

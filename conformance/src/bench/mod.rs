@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 
 use damc_lab::control::{LinkChange, NodeAction};
 use damc_lab::converge;
-use damc_lab::pace::Calibration;
 use damc_lab::recording::Recording;
-use damc_lab::topology::Topology;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::Event;
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
+use damc_topology::Topology;
+use damc_topology::pace::Calibration;
 use damc_wire::{Frame, Message, NodeId, Role};
 use tokio::sync::OnceCell;
 

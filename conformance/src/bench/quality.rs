@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use damc_impair::DirectionChange;
 use damc_lab::LabError;
 use damc_lab::control::{Direction, LinkChange};
-use damc_lab::relay::DirectionChange;
 use damc_mgmt::config::Thresholds;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{PathView, PolicyView};

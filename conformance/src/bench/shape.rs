@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use damc_impair::DirectionChange;
 use damc_lab::LabError;
-use damc_lab::relay::DirectionChange;
-use damc_lab::topology::set_property;
 use damc_mgmt::order::OrderRequest;
 use damc_mgmt::view::FibView;
+use damc_topology::set_property;
 use damc_wire::{NodeId, Role};
 
 use super::Bench;

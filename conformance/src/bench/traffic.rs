@@ -151,7 +151,7 @@ impl Bench {
     /// # Errors
     /// None has.
     pub fn owner_of(&self, service: &str) -> Result<String, Stop> {
-        let has = |p: &&damc_lab::topology::Node| p.services.iter().any(|s| s.prefix.to_string() == service);
+        let has = |p: &&damc_topology::Node| p.services.iter().any(|s| s.prefix.to_string() == service);
         let pod = self.topology.of_kind(damc_wire::Role::Pod).find(has);
         pod.map(|p| p.id.to_string()).ok_or_else(|| Stop::NotApplicable(format!("nobody has {service}")))
     }

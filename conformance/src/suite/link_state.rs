@@ -246,7 +246,7 @@ async fn distribution_under_loss(bench: &Bench, findings: &mut Findings) -> Resu
     let routers = bench.routers();
     let victim = bench.of_kind(&[Role::Sr]).pop().ok_or_else(|| Stop::NotApplicable("no SR".into()))?;
     let (victim_id, _) = bench.role(&victim)?;
-    let lossy: damc_lab::relay::DirectionChange = crate::bench::properties(&[("loss", "30%")])?;
+    let lossy: damc_impair::DirectionChange = crate::bench::properties(&[("loss", "30%")])?;
     // Echo loss at 30 % would take the adjacency down now and then, which is right but not what is judged here; with
     // retransmission after it comes back the outcome is the same, only later.
     for (_, far) in bench.topology.links_of(&victim_id) {

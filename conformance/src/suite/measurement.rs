@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use damc_impair::DirectionChange;
 use damc_lab::control::{Backend, Direction};
-use damc_lab::relay::DirectionChange;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::order::OrderRequest;
 use damc_wire::message::Probe;

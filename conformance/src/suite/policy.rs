@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use damc_impair::DirectionChange;
 use damc_lab::control::{Direction, NodeAction};
-use damc_lab::relay::DirectionChange;
 use damc_mgmt::order::{OrderRequest, PathAnswer};
 use damc_mgmt::view::{CallRequest, FibEntryView};
 use damc_wire::frame::Frame;

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use damc_impair::DirectionChange;
 use damc_lab::control::Direction;
-use damc_lab::relay::DirectionChange;
 use damc_mgmt::view::PathView;
 use damc_wire::message::PolicyAction;
 use damc_wire::{Message, MessageType};

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use damc_conformance::artefacts::fib_text;
 use damc_conformance::oracle::{Failures, Oracle};
-use damc_lab::topology::{self, Topology};
+use damc_lab::topology_file;
 use damc_mgmt::view::FibView;
+use damc_topology::{Node, Topology};
 use damc_wire::Role;
 
 /// The shipped topologies.
@@ -16,12 +17,12 @@ pub const NAMES: [&str; 5] = ["fig2", "grid", "line", "ring", "tiered"];
 /// A shipped topology.
 pub fn load(name: &str) -> Topology {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies").join(format!("{name}.yaml"));
-    topology::load(&path).unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"))
+    topology_file::load(&path).unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"))
 }
 
 /// SGs and SRs, in the order of the snapshot.
 pub fn routers(topology: &Topology) -> Vec<String> {
-    let routes = |n: &&topology::Node| matches!(n.kind, Role::Sg | Role::Sr);
+    let routes = |n: &&Node| matches!(n.kind, Role::Sg | Role::Sr);
     topology.nodes().values().filter(routes).map(|n| n.id.to_string()).collect()
 }
 

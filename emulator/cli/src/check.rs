@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use damc_lab::topology::{self, Mistakes, Topology};
+use damc_lab::topology_file;
+use damc_topology::{Mistakes, Topology};
 use damc_wire::registry::Role;
 use tabled::builder::Builder;
 use tabled::settings::Style;
@@ -23,7 +24,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut exit = Exit::Passed;
     for argument in &args.topologies {
         let checked: Result<Topology, Mistakes> = match locate(argument) {
-            Ok(path) => topology::load(&path),
+            Ok(path) => topology_file::load(&path),
             Err(failure) => {
                 eprintln!("damc: {:#}", failure.error);
                 exit = Exit::Usage;

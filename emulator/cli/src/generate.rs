@@ -1,12 +1,12 @@
 //! `damc generate` and `damc import`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use damc_lab::generate::{self, Backbone, Format, Request, Shape};
-use damc_lab::topology;
+use damc_topology::generate::{self, Backbone, Format, Request, Shape};
+use damc_topology::parse;
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::topology_argument::refused;
@@ -112,7 +112,7 @@ pub fn run_import(args: &ImportArgs) -> Outcome {
 fn write(backbone: &Backbone, dress: &Dress) -> Outcome {
     let text = backbone.dress(dress.name.as_deref(), dress.gateways).map_err(|e| Failure::usage(anyhow::anyhow!(e)))?;
     // The name comes from the user; everything else is valid by construction.
-    if let Err(mistakes) = topology::parse("generated", &text) {
+    if let Err(mistakes) = parse("generated", &text, Path::new("")) {
         return Err(refused(&mistakes));
     }
     match &dress.output {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use damc_lab::graph::{Drawing, Labels, Path, dot, mermaid, svg};
-use damc_lab::topology::Topology;
+use damc_topology::Topology;
+use damc_topology::graph::{Drawing, Labels, Path, dot, mermaid, svg};
 use damc_wire::NodeId;
 
 use crate::exit::{Exit, Failure, Outcome};

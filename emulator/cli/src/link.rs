@@ -1,9 +1,9 @@
 //! `damc link`.
 
+use damc_impair::{DirectionChange, DirectionSpec};
 use damc_lab::Lab;
 use damc_lab::control::{Direction, LinkChange, LinkStatus};
-use damc_lab::relay::{DirectionChange, DirectionSpec};
-use damc_lab::topology::{describe, set_property};
+use damc_topology::{describe, set_property};
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::{block_on, of_lab};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use damc_lab::plan::{PlanOptions, plan};
+use damc_topology::plan::{PlanOptions, plan};
 
 use crate::exit::{Exit, Outcome};
 use crate::topology_argument::load;

@@ -3,15 +3,15 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use damc_conformance::oracle::{Failures, Oracle};
-use damc_lab::plan::{Plan, PlanOptions, plan};
-use damc_lab::relay::DirectionSpec;
-use damc_lab::topology::{self, Topology};
-use damc_sim::{LinkModel, Sim, Summary};
+use damc_impair::DirectionSpec;
+use damc_sim::{Sim, Summary, quiet};
+use damc_topology::Topology;
+use damc_topology::plan::{PlanOptions, plan};
 use damc_wire::registry::Role;
 use serde::Serialize;
 use tabled::builder::Builder;
@@ -102,45 +102,19 @@ pub fn run(args: &Args) -> Outcome {
 fn read_stdin() -> Result<Topology, Failure> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("cannot read standard input").map_err(Failure::usage)?;
-    topology::parse("standard input", &text).map_err(|mistakes| refused(&mistakes))
+    damc_topology::parse("standard input", &text, Path::new("")).map_err(|mistakes| refused(&mistakes))
 }
 
 /// Whether it converged, what it took, and whether the tables are right.
 fn simulate(topology: &Topology, seed: u64, within: Duration) -> Result<(bool, Summary, Compared), Failure> {
     let options = PlanOptions { lab: None, seed, run_dir: PathBuf::new(), ..PlanOptions::default() };
     let plan = plan(topology, &options);
-    let mut sim = build(&plan)?;
+    let mut sim = Sim::of_plan(&plan).map_err(Failure::usage)?.without_events();
     sim.start();
-    // What is lost comes again within a retransmission, a lost hello within its period.
-    let quiet = Duration::from_millis(1000 + plan.pace.retransmit_max_ms + plan.pace.hello_interval_ms);
-    let converged = sim.converge(quiet, within).is_ok();
+    let converged = sim.converge(quiet(&plan.pace), within).is_ok();
     let routers = topology.of_kind(Role::Sg).count() + topology.of_kind(Role::Sr).count();
     let oracle = if routers <= COMPARED { compare(topology, &sim) } else { Compared::Skipped };
     Ok((converged, sim.summary(), oracle))
-}
-
-fn build(plan: &Plan) -> Result<Sim, Failure> {
-    let configs: Vec<_> = plan.processes.iter().map(|process| process.config.clone()).collect();
-    let mut sim = Sim::new(&configs, plan.seed).map_err(Failure::usage)?.without_events();
-    for link in &plan.links {
-        sim.set_model_from(&link.a.node, &link.b.node, model(&link.forward));
-        sim.set_model_from(&link.b.node, &link.a.node, model(&link.backward));
-    }
-    Ok(sim)
-}
-
-/// What a simulated link makes of the words of a topology file. Jitter is spread evenly around the delay.
-fn model(spec: &DirectionSpec) -> LinkModel {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are from 0 to 1")]
-    let ppm = |share: f64| (share * 1e6).round() as u32;
-    let least = spec.delay_ns.saturating_sub(spec.jitter_ns);
-    LinkModel {
-        delay: Duration::from_nanos(least),
-        jitter: Duration::from_nanos(spec.delay_ns + spec.jitter_ns - least),
-        loss_ppm: if spec.silent { 1_000_000 } else { ppm(spec.loss.expected()) },
-        duplicate_ppm: ppm(spec.duplicate),
-        rate_bps: spec.rate_bps.unwrap_or(0),
-    }
 }
 
 fn notes(topology: &Topology) -> Vec<&'static str> {
@@ -220,14 +194,14 @@ fn compared(oracle: &Compared) -> String {
 
 #[cfg(test)]
 mod tests {
-    use damc_lab::generate::{Request, Shape, generate};
+    use damc_topology::generate::{Request, Shape, generate};
 
     use super::*;
 
     fn waxman() -> Topology {
         let request = Request { shape: Shape::Waxman, routers: 12, degree: None, seed: 5 };
         let text = generate(&request).unwrap().dress(None, Some(3)).unwrap();
-        topology::parse("generated", &text).unwrap_or_else(|e| panic!("{e}"))
+        damc_topology::parse("generated", &text, Path::new("")).unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn run(seed: u64) -> (bool, Summary, Compared) {
@@ -247,15 +221,6 @@ mod tests {
         assert_ne!(other.1, first.1, "another seed");
         assert!(other.0 && other.1.databases_equal);
         assert_eq!(other.2, Compared::Equal { tables: 15 });
-    }
-
-    #[test]
-    fn links_are_what_the_file_says() {
-        let spec =
-            DirectionSpec { delay_ns: 5_000_000, jitter_ns: 1_000_000, duplicate: 0.25, ..DirectionSpec::default() };
-        let model = model(&spec);
-        assert_eq!((model.delay, model.jitter), (Duration::from_millis(4), Duration::from_millis(2)));
-        assert_eq!((model.loss_ppm, model.duplicate_ppm, model.rate_bps), (0, 250_000, 0));
     }
 
     #[test]

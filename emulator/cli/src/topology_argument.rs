@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use damc_lab::topology::{self, Mistakes, Topology};
+use damc_lab::topology_file;
+use damc_topology::{Mistakes, Topology};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::exit::Failure;
@@ -69,7 +70,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 /// # Errors
 /// There is none, or it has mistakes: all of them, ready to be printed.
 pub fn load(argument: &str) -> Result<Topology, Failure> {
-    topology::load(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
+    topology_file::load(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
 }
 
 /// Reads the topology an argument means, to be brought up.
@@ -77,7 +78,7 @@ pub fn load(argument: &str) -> Result<Topology, Failure> {
 /// # Errors
 /// As [`load`]; what this version cannot do yet counts as a mistake.
 pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
-    topology::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
+    topology_file::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
 }
 
 /// All mistakes, as wrong usage.

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use damc_bench::{Figure, Report, frames_received};
-use damc_lab::relay::{DirectionChange, DirectionSpec, RelayClient, RelayConfig, RelayLink};
+use damc_impair::{DirectionChange, DirectionSpec};
+use damc_lab::relay::{RelayClient, RelayConfig, RelayLink};
 use damc_link::{ETHERNET_HEADER, Filter, RawSocket, ReceiveArena, Transmit, ethernet_header, mac, monotonic_now};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;

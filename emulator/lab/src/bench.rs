@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::job::{EndJob, Job, LinkJob, LinksBy, NodeJob};
 use crate::lab::{self, Lab};
 use crate::relay::calibrate::{Calibration, Depth};
-use crate::relay::spec::{DirectionChange, DirectionSpec};
+use damc_impair::{DirectionChange, DirectionSpec};
 
 const NEAR: &str = "near";
 const FAR: &str = "far";

@@ -7,7 +7,7 @@ use damc_link::priority::Priority;
 use serde::{Deserialize, Serialize};
 
 use crate::relay::calibrate::{Calibration, Depth};
-use crate::relay::spec::{DirectionChange, DirectionSpec};
+use damc_impair::{DirectionChange, DirectionSpec};
 
 /// A line on the standard output of `lab-sandbox` and `lab-init`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::relay::spec::DirectionSpec;
+use damc_impair::DirectionSpec;
 
 /// A lab to build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

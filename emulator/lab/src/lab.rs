@@ -190,7 +190,7 @@ impl Lab {
     /// # Errors
     /// As [`Lab::link`].
     pub async fn silence(&self, a: &str, b: &str, direction: Direction, silent: bool) -> Result<()> {
-        let properties = crate::relay::DirectionChange { silent: Some(silent), ..Default::default() };
+        let properties = damc_impair::DirectionChange { silent: Some(silent), ..Default::default() };
         self.link(a, b, LinkChange::Set { direction, properties }).await
     }
 

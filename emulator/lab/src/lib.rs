@@ -10,24 +10,21 @@ pub mod converge;
 pub mod error;
 #[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
 pub mod exec;
-pub mod generate;
-pub mod graph;
 pub mod hidden;
+pub mod host_speed;
 pub mod init;
 pub mod job;
 pub mod lab;
 pub mod management;
 #[allow(unsafe_code, reason = "an ioctl on a namespace; the block says why it is sound")]
 mod ownership;
-pub mod pace;
-pub mod plan;
 pub mod recorder;
 pub mod recording;
 pub mod relay;
 pub mod rundir;
 #[allow(unsafe_code, reason = "descriptors inherited over fork and exec; each block says why it is sound")]
 pub mod sandbox;
-pub mod topology;
+pub mod topology_file;
 #[allow(
     unsafe_code,
     reason = "descriptors inherited over fork and exec, finit_module; each block says why it is sound"

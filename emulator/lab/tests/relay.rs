@@ -6,8 +6,9 @@ mod wire;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use damc_impair::{DirectionChange, DirectionSpec};
 use damc_lab::relay::calibrate::{Calibration, CalibrationLink, Depth, Property, Tolerance, calibrate};
-use damc_lab::relay::{DirectionChange, DirectionSpec, RelayClient, RelayConfig, RelayLink};
+use damc_lab::relay::{RelayClient, RelayConfig, RelayLink};
 use damc_link::{Filter, RawSocket, ReceiveArena, Transmit, monotonic_now};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wire::with_relay;

@@ -1,7 +1,7 @@
 //! Which queueing discipline makes a link do what its specification says.
 
 use super::qdisc::{Netem, NetemLoss, Qdisc, Tbf};
-use crate::relay::spec::{DirectionSpec, Loss};
+use damc_impair::{DirectionSpec, Loss};
 
 /// Longest frame a lab's link carries: MTU 1500 and the Ethernet header.
 const FRAME_BYTES: u32 = 1514;

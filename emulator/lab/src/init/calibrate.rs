@@ -9,7 +9,7 @@ use super::Lab;
 use crate::control::{Direction, LinkChange};
 use crate::error::{LabError, Result};
 use crate::relay::calibrate::{Calibration, CalibrationLink, Depth, Tolerance, calibrate};
-use crate::relay::spec::{DirectionChange, DirectionSpec};
+use damc_impair::{DirectionChange, DirectionSpec};
 
 /// A spec to put on the link, and where to say that it is on.
 type Order = (DirectionSpec, oneshot::Sender<Result<(), String>>);

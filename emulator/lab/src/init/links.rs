@@ -17,9 +17,9 @@ use crate::exec::qdisc::{Netem, Qdisc};
 use crate::exec::rtnl::{Counted, Rtnl, VethEnd};
 use crate::exec::shape;
 use crate::job::{Job, LinkJob, LinksBy};
-use crate::relay::spec::{DirectionChange, DirectionSpec};
 use crate::relay::{RelayClient, RelayConfig, RelayLink};
 use crate::rundir::RunDir;
+use damc_impair::{DirectionChange, DirectionSpec};
 
 /// Requests under way at once; more would overrun the buffer that the kernel's answers wait in.
 const PIPELINE: usize = 16;

@@ -15,8 +15,8 @@ use crate::exec::netns::Namespace;
 use crate::exec::offload;
 use crate::exec::rtnl::VethEnd;
 use crate::job::{Job, NodeJob};
-use crate::plan::{GATEWAY_RAW, GATEWAY_TCP};
 use crate::rundir::RunDir;
+use damc_topology::plan::{GATEWAY_RAW, GATEWAY_TCP};
 
 /// Where programs look for the DNS.
 const RESOLVER: &str = "/etc/resolv.conf";

@@ -8,11 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use damc_impair::{DirectionChange, DirectionCounters, DirectionSpec};
 use serde::{Deserialize, Serialize};
 
 use super::RelayError;
-use super::model::DirectionCounters;
-use super::spec::{DirectionChange, DirectionSpec};
 
 /// What the relay joins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use damc_impair::{DirectionModel, Due, FramePool};
 use damc_link::priority::{self, Level};
 use damc_link::{Filter, RawSocket, ReceiveArena, Transmit, monotonic_now};
 use damc_wire::Timestamp;
@@ -21,8 +22,6 @@ use sha2::{Digest, Sha256};
 
 use super::RelayError;
 use super::control::{ControlServer, DirectionState, LinkState, RelayConfig, Reply, Request};
-use super::model::{DirectionModel, Due};
-use super::pool::FramePool;
 
 /// Frames taken from the socket at once.
 const BATCH: usize = 64;

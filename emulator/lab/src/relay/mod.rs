@@ -1,21 +1,15 @@
 //! The relay: links in user space, for kernels without sch_netem.
 //!
 //! Each relayed link ends in two interfaces of the lab's *wire* namespace. One process joins them over AF_PACKET and
-//! does to the frames what the link's spec says: [`model`] decides (without I/O, in any time), [`engine`] receives,
+//! does to the frames what the link's spec says: [`damc_impair::DirectionModel`] decides (without I/O, in any time), [`engine`] receives,
 //! waits and sends, [`control`] changes and shows links while they run, [`calibrate`] measures what comes out.
 
 pub mod calibrate;
 pub mod control;
-pub mod distribution;
 mod engine;
-pub mod model;
-pub mod pool;
-pub mod spec;
 
 pub use control::{RelayClient, RelayConfig, RelayLink};
-pub use distribution::Distribution;
 pub use engine::{main, main_on_stdin};
-pub use spec::{DirectionChange, DirectionSpec, Loss, Reorder};
 
 /// What goes wrong with a relay.
 #[derive(Debug, thiserror::Error)]

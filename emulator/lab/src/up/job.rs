@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::UpOptions;
 use crate::job::{EndJob, Job, LinkJob, NodeJob};
-use crate::plan::{LinkEnd, Plan};
 use crate::recorder::NAP;
 use crate::rundir::RunDir;
+use damc_topology::plan::{LinkEnd, Plan};
 
 /// What is to be built.
 pub(super) fn job(
@@ -19,7 +19,7 @@ pub(super) fn job(
     began_at_ns: u64,
 ) -> Job {
     let end = |end: &LinkEnd| EndJob { node: end.node.clone(), interface: end.interface.clone(), address: end.address };
-    let node = |process: &crate::plan::Process| {
+    let node = |process: &damc_topology::plan::Process| {
         let services = &process.config.services;
         let pools = services.iter().filter_map(|service| service.pool.clone());
         NodeJob {
@@ -29,7 +29,7 @@ pub(super) fn job(
             names: services.iter().map(|service| service.prefix.clone()).chain(pools).collect(),
         }
     };
-    let link = |link: &crate::plan::PlannedLink| LinkJob {
+    let link = |link: &damc_topology::plan::PlannedLink| LinkJob {
         a: end(&link.a),
         b: end(&link.b),
         forward: link.forward,

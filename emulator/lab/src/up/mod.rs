@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::order::OrderRequest;
+use damc_topology::Topology;
+use damc_topology::pace::Calibration;
+use damc_topology::plan::{PlanOptions, plan};
 
 use crate::control::Phase;
 use crate::error::{LabError, Result};
 use crate::job::LinksBy;
 use crate::lab::{self, Lab};
-use crate::pace::Calibration;
-use crate::plan::{PlanOptions, plan};
 use crate::rundir::RunDir;
-use crate::topology::Topology;
 
 pub use programs::{is_program, program_on_path};
 

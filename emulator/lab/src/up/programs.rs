@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use damc_topology::plan::{Plan, Program};
+
 use crate::error::{LabError, Result};
-use crate::plan::{Plan, Program};
 
 /// Says where programs that are shipped with ours lie: `{bin}` in a command or a variable.
 pub(super) fn find_own_programs(plan: &mut Plan, folder: &Path) {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use damc_impair::{DirectionChange, DirectionSpec};
 use damc_lab::LabError;
 use damc_lab::control::{Direction, LabState, LinkChange, LinkService, NodeState};
 use damc_lab::job::LinksBy;
 use damc_lab::recording::{Record, Wanted};
-use damc_lab::relay::{DirectionChange, DirectionSpec};
 use damc_link::priority::{Level, Priority};
 use libtest_mimic::Failed;
 

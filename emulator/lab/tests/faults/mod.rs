@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use damc_impair::DirectionSpec;
 use damc_lab::LabError;
 use damc_lab::control::{LabState, NodeAction, NodeState};
-use damc_lab::relay::DirectionSpec;
 use damc_lab::rundir::RunDir;
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};

@@ -94,7 +94,7 @@ fn disagreement(relay: &Measurement, netem: &Measurement) -> Option<String> {
 }
 
 fn row(relay: &Measurement, netem: &Measurement) -> String {
-    let what = damc_lab::topology::describe(&relay.spec).join(" ");
+    let what = damc_topology::describe(&relay.spec).join(" ");
     let figure = |m: &Measurement| match (m.property, m.p50, m.p99) {
         (Property::Rate, ..) => format!("{:.3} Mbit/s", m.measured / 1e6),
         (Property::Base | Property::Delay, Some(p50), Some(p99)) => {

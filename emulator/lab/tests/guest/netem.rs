@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use damc_impair::{DirectionChange, DirectionSpec, Distribution, Loss, Reorder};
 use damc_lab::Lab;
 use damc_lab::control::{Direction, LinkChange};
 use damc_lab::job::{Job, LinksBy};
-use damc_lab::relay::{DirectionChange, DirectionSpec, Distribution, Loss, Reorder};
 use libtest_mimic::Failed;
 use serde_json::Value;
 

@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use damc_impair::DirectionSpec;
 use damc_lab::job::{EndJob, Job, LinkJob, LinksBy, NodeJob};
-use damc_lab::relay::DirectionSpec;
 use damc_lab::rundir::RunDir;
 use damc_lab::{Lab, LabError};
 use libtest_mimic::Failed;

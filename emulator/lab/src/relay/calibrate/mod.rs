@@ -11,9 +11,9 @@ mod train;
 
 use std::time::Instant;
 
+use damc_impair::DirectionSpec;
 use serde::{Deserialize, Serialize};
 
-use super::spec::DirectionSpec;
 pub use statistics::Interval;
 
 /// A private link to measure.

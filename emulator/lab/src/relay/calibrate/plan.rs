@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use damc_impair::{DirectionSpec, Distribution, Loss, Reorder};
+
 use super::statistics::{Interval, Sample, binomial_interval, correlated_interval, slope};
 use super::train::{Train, TrainSpec};
 use super::{Depth, Measurement, Property, Tolerance};
-use crate::relay::distribution::Distribution;
-use crate::relay::spec::{DirectionSpec, Loss, Reorder};
 
 /// One step: a spec, a train, and what to read from it.
 pub(super) struct Step {

@@ -1,0 +1,21 @@
+//! Topology files that nobody wants to write by hand: of regular and random graphs, and of other people's maps.
+//!
+//! A [`Backbone`] is a graph of SRs. [`Backbone::dress`] puts gateways, pods, SPAs and a scheduling centre at it and
+//! gives the text of a topology file, which [`crate::parse`] reads like any other.
+
+mod backbone;
+mod dress;
+mod gml;
+mod graphml;
+mod import;
+mod minindn;
+mod shapes;
+#[cfg(test)]
+mod tests;
+
+pub use backbone::{Backbone, Router, Trunk};
+pub use import::{Format, import};
+pub use shapes::{Request, Shape, generate};
+
+/// Most routers a backbone may have: what a topology file may hold, with room for gateways and their company.
+pub const MOST_ROUTERS: usize = 4_000;

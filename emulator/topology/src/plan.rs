@@ -1,0 +1,427 @@
+//! The plan of a lab: everything that will be made, as a pure function of a topology and a few choices.
+//!
+//! Namespaces, links with their interfaces, a configuration with keys for each node, and the processes in start order.
+//! The same topology, seed and choices give the same plan, byte for byte.
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use damc_impair::DirectionSpec;
+use damc_mgmt::config::{
+    GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds,
+};
+use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
+use damc_wire::NodeId;
+use damc_wire::registry::Role;
+use damc_wire::security::Certificate;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::pace::{self, Calibration};
+use crate::{Direction, Link, Node, Topology, describe};
+
+/// Longest interface name, in bytes (IFNAMSIZ less the terminating zero).
+const MAX_INTERFACE: usize = 15;
+/// The pair of interfaces inside an SG between its raw socket and the kernel's TCP. No node is called like that.
+pub const GATEWAY_RAW: &str = "GW-raw";
+/// The kernel's end of that pair.
+pub const GATEWAY_TCP: &str = "GW-tcp";
+/// Interface names that mean something else to the kernel or its sysctl tree.
+const TAKEN_INTERFACES: [&str; 4] = ["lo", "all", "default", "bonding_masters"];
+
+/// What a plan depends on beside the topology.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanOptions {
+    /// Name of the lab; the topology's where none is given.
+    pub lab: Option<String>,
+    /// Seed of keys and of link randomness.
+    pub seed: u64,
+    /// Run directory of the lab, where management sockets will be.
+    pub run_dir: PathBuf,
+    /// What calibration found.
+    pub calibration: Calibration,
+    /// Period of the echo, ms, where somebody asks for one.
+    pub echo_ms: Option<u64>,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self { lab: None, seed: 0, run_dir: PathBuf::from("."), calibration: Calibration::default(), echo_ms: None }
+    }
+}
+
+/// The plan of a lab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the lab.
+    pub lab: String,
+    /// Name of the topology.
+    pub topology: String,
+    /// Trust domain.
+    pub domain: String,
+    /// Seed of keys and of link randomness.
+    pub seed: u64,
+    /// Periods and deadlines of the run; each node's configuration repeats it.
+    pub pace: Pace,
+    /// Network namespaces, one for each node.
+    pub namespaces: Vec<String>,
+    /// Links, in the order of the topology file.
+    pub links: Vec<PlannedLink>,
+    /// Node processes, in start order.
+    pub processes: Vec<Process>,
+}
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedLink {
+    /// First end.
+    pub a: LinkEnd,
+    /// Second end.
+    pub b: LinkEnd,
+    /// What happens to frames from the first to the second end.
+    pub forward: DirectionSpec,
+    /// What happens to frames from the second to the first end.
+    pub backward: DirectionSpec,
+    /// Whether a direction needs more than a veth pair and a token bucket: netem or the relay serves it.
+    pub impaired: bool,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkEnd {
+    /// Node, and its namespace.
+    pub node: String,
+    /// Interface in that namespace.
+    pub interface: String,
+    /// Hardware address.
+    pub address: [u8; 6],
+    /// Metric of sending here.
+    pub cost: u32,
+}
+
+/// The process of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// The node, and the namespace it runs in.
+    pub node: String,
+    /// What starts it.
+    pub program: Program,
+    /// Its configuration file.
+    pub config: NodeConfig,
+    /// Starts with the overload bit set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overload: bool,
+}
+
+/// What starts a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    /// One of ours, by file name.
+    Own(String),
+    /// A foreign implementation: program and arguments, `{config}` stands for the path of the configuration.
+    Foreign(Vec<String>),
+}
+
+impl Program {
+    /// Program and arguments, with our binaries in `folder` and the configuration at `config`.
+    #[must_use]
+    pub fn argv(&self, folder: &Path, config: &Path) -> Vec<String> {
+        let config = config.display().to_string();
+        match self {
+            Self::Own(name) => vec![folder.join(name).display().to_string(), config],
+            Self::Foreign(words) => words.iter().map(|word| word.replace("{config}", &config)).collect(),
+        }
+    }
+}
+
+/// Makes the plan of a topology.
+#[must_use]
+pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
+    let pace = pace::derive(topology, options.calibration, options.echo_ms);
+    let interfaces = Interfaces::assign(topology);
+    let authority = Authority::new(topology, options.seed);
+    let mut nodes: Vec<&Node> = topology.nodes().values().collect();
+    nodes.sort_by_key(|node| (start_rank(node.kind), &node.id));
+    let process = |node: &Node| Process {
+        node: node.id.to_string(),
+        program: node.exec.clone().map_or_else(|| Program::Own(format!("damc-{}", node.kind)), Program::Foreign),
+        config: config(topology, node, options, &pace, &interfaces, &authority),
+        overload: node.overload,
+    };
+    Plan {
+        lab: options.lab.clone().unwrap_or_else(|| topology.name().to_string()),
+        topology: topology.name().to_string(),
+        domain: topology.domain().to_string(),
+        seed: options.seed,
+        namespaces: topology.nodes().keys().map(ToString::to_string).collect(),
+        links: topology.links().iter().enumerate().map(|(i, link)| planned_link(i, link, &interfaces)).collect(),
+        processes: nodes.into_iter().map(process).collect(),
+        pace,
+    }
+}
+
+/// Those who are waited for start first: SRs, then who hangs on them, pods last.
+const fn start_rank(kind: Role) -> u8 {
+    match kind {
+        Role::Sr => 0,
+        Role::Scsc => 1,
+        Role::Spa => 2,
+        Role::Sg => 3,
+        Role::Pod => 4,
+    }
+}
+
+fn planned_link(index: usize, link: &Link, interfaces: &Interfaces) -> PlannedLink {
+    let end = |node: &NodeId, far: &NodeId, side: u8, direction: &Direction| LinkEnd {
+        node: node.to_string(),
+        interface: interfaces.of(node, far),
+        address: address(index, side),
+        cost: direction.cost,
+    };
+    PlannedLink {
+        a: end(&link.a, &link.b, 0, &link.forward),
+        b: end(&link.b, &link.a, 1, &link.backward),
+        forward: link.forward.spec,
+        backward: link.backward.spec,
+        impaired: [&link.forward.spec, &link.backward.spec].into_iter().any(needs_more_than_veth),
+    }
+}
+
+/// A locally administered unicast address that tells link and side.
+fn address(link: usize, side: u8) -> [u8; 6] {
+    let [.., b2, b1, b0] = (link as u64).to_be_bytes();
+    [0x02, 0xda, b2, b1, b0, side]
+}
+
+/// Rate and limit alone are served by a token bucket on a plain pair.
+fn needs_more_than_veth(spec: &DirectionSpec) -> bool {
+    !DirectionSpec { rate_bps: None, limit: None, ..*spec }.is_perfect()
+}
+
+/// Interface names: named after the neighbour where that fits.
+struct Interfaces(BTreeMap<(NodeId, NodeId), String>);
+
+impl Interfaces {
+    fn assign(topology: &Topology) -> Self {
+        let mut names = BTreeMap::new();
+        let mut far_ends: BTreeMap<&NodeId, Vec<&NodeId>> = BTreeMap::new();
+        for link in topology.links() {
+            far_ends.entry(&link.a).or_default().push(&link.b);
+            far_ends.entry(&link.b).or_default().push(&link.a);
+        }
+        for (node, fars) in far_ends {
+            let fits = |id: &str| id.len() <= MAX_INTERFACE && !TAKEN_INTERFACES.contains(&id);
+            let mut taken: BTreeSet<String> =
+                fars.iter().filter(|far| fits(far.as_str())).map(ToString::to_string).collect();
+            for far in fars {
+                let name = if fits(far.as_str()) {
+                    far.to_string()
+                } else {
+                    let free = (0..).map(|n| format!("port{n}")).find(|name| !taken.contains(name));
+                    free.unwrap_or_default()
+                };
+                taken.insert(name.clone());
+                names.insert((node.clone(), far.clone()), name);
+            }
+        }
+        Self(names)
+    }
+
+    fn of(&self, node: &NodeId, far: &NodeId) -> String {
+        self.0.get(&(node.clone(), far.clone())).cloned().unwrap_or_default()
+    }
+}
+
+/// The domain's root, and the seed of every node's keys.
+pub struct Authority<'a> {
+    topology: &'a Topology,
+    node_seed: [u8; 32],
+    root: RootSecret,
+}
+
+impl<'a> Authority<'a> {
+    /// That of a run: one seed, one set of keys.
+    #[must_use]
+    pub fn new(topology: &'a Topology, seed: u64) -> Self {
+        let derive = |purpose: &str| -> [u8; 32] {
+            let parts = [purpose.as_bytes(), &seed.to_be_bytes(), topology.domain().as_str().as_bytes()];
+            parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
+        };
+        Self {
+            topology,
+            node_seed: derive("damc node seed\0"),
+            root: RootSecret::from_seed(&derive("damc root seed\0")),
+        }
+    }
+
+    /// A node's secrets, and its certificate in this role.
+    #[must_use]
+    pub fn certify(&self, node: &NodeId, role: Role) -> (NodeSecrets, Certificate) {
+        let secrets = NodeSecrets::derive(&self.node_seed, node);
+        let certificate = self.root.issue(self.topology.domain(), node, role, &secrets);
+        (secrets, certificate)
+    }
+
+    fn identity(&self, node: &Node) -> IdentityConfig {
+        let (secrets, certificate) = self.certify(&node.id, node.kind);
+        IdentityConfig {
+            root_key: to_hex(&self.root.public().to_bytes()),
+            signing_secret: to_hex(&secrets.signing),
+            agreement_secret: to_hex(&secrets.agreement),
+            certificate: certificate_to_hex(&certificate),
+        }
+    }
+}
+
+/// Whether a node is an SG with pods.
+fn serves_programs(topology: &Topology, node: &Node) -> bool {
+    let is_pod = |far: &NodeId| topology.nodes().get(far).is_some_and(|far| far.kind == Role::Pod);
+    node.kind == Role::Sg && topology.links_of(&node.id).any(|(_, far)| is_pod(far))
+}
+
+fn config(
+    topology: &Topology,
+    node: &Node,
+    options: &PlanOptions,
+    pace: &Pace,
+    interfaces: &Interfaces,
+    authority: &Authority<'_>,
+) -> NodeConfig {
+    let kind_of = |id: &NodeId| topology.nodes().get(id).map_or("", |node| node.kind.label());
+    let port = |(link, far): (&Link, &NodeId)| PortConfig {
+        name: far.to_string(),
+        interface: interfaces.of(&node.id, far),
+        cost: link.from(&node.id).map_or(1, |direction| direction.cost),
+        peer_role: kind_of(far).to_owned(),
+    };
+    let service = |service: &crate::Service| ServiceConfig {
+        prefix: service.prefix.to_string(),
+        pool: service.pool.as_ref().map(ToString::to_string),
+        weight: service.weight,
+        run: service.run.as_ref().map(|run| RunConfig {
+            argv: run.argv.clone(),
+            env: run.env.clone(),
+            cwd: topology.directory_of(run),
+            ready: run.ready.clone(),
+            ready_within_ms: run.within_ns / 1_000_000,
+            restart: run.restart,
+        }),
+    };
+    let licences = if node.kind == Role::Spa { licences(topology, node) } else { BTreeMap::new() };
+    NodeConfig {
+        node: node.id.to_string(),
+        role: node.kind.label().to_owned(),
+        domain: topology.domain().to_string(),
+        admin_socket: options.run_dir.join(format!("{}.sock", node.id)),
+        ports: topology.links_of(&node.id).map(port).collect(),
+        identity: authority.identity(node),
+        pace: pace.clone(),
+        services: node.services.iter().map(service).collect(),
+        pools: pools(topology, &licences),
+        licences,
+        thresholds: if matches!(node.kind, Role::Scsc | Role::Sg) { thresholds(topology) } else { BTreeMap::new() },
+        transit: node.transit,
+        gateway: serves_programs(topology, node)
+            .then(|| GatewayConfig { interface: GATEWAY_RAW.to_owned(), served_by: GATEWAY_TCP.to_owned() }),
+    }
+}
+
+/// An SPA knows the licences of the pods of its SG and of no others.
+fn licences(topology: &Topology, spa: &Node) -> BTreeMap<String, Vec<String>> {
+    let pods = topology.links_of(&spa.id).flat_map(|(_, sg)| topology.links_of(sg)).map(|(_, pod)| pod);
+    let licence = |pod: &NodeId| {
+        let names = topology.licences().get(pod)?;
+        Some((pod.to_string(), names.iter().map(ToString::to_string).collect()))
+    };
+    pods.filter_map(licence).collect()
+}
+
+/// Which of the licensed names are pools: those some service of the topology is an instance of.
+fn pools(topology: &Topology, licences: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let services = topology.nodes().values().flat_map(|node| &node.services);
+    let pools: BTreeSet<String> =
+        services.filter_map(|service| service.pool.as_ref()).map(ToString::to_string).collect();
+    let licensed: BTreeSet<&String> = licences.values().flatten().collect();
+    licensed.into_iter().filter(|name| pools.contains(*name)).cloned().collect()
+}
+
+fn thresholds(topology: &Topology) -> BTreeMap<String, Thresholds> {
+    let qos = topology.qos();
+    let default = qos.default.map(|thresholds| ("default".to_owned(), thresholds));
+    let others = qos.by_prefix.iter().map(|(prefix, thresholds)| (prefix.to_string(), *thresholds));
+    default.into_iter().chain(others).collect()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nodes, links) = (self.namespaces.len(), self.links.len());
+        let impaired = self.links.iter().filter(|link| link.impaired).count();
+        writeln!(f, "lab {} (topology {}, domain {}, seed {})", self.lab, self.topology, self.domain, self.seed)?;
+        writeln!(f, "{nodes} namespaces, {links} links of which {impaired} are impaired, {nodes} processes")?;
+        writeln!(f, "\nnamespaces\n  {}", self.namespaces.join(" "))?;
+        writeln!(f, "\nlinks (node/interface, then what each direction does)")?;
+        for link in &self.links {
+            write_link(f, link)?;
+        }
+        writeln!(f, "\nprocesses, in start order")?;
+        for process in &self.processes {
+            write_process(f, process)?;
+        }
+        let pace = &self.pace;
+        writeln!(
+            f,
+            "\npace\n  echo {} ms x {}, hello {} ms, probe {} ms, a train every {} probes, telemetry {} ms",
+            pace.echo_interval_ms,
+            pace.echo_multiplier,
+            pace.hello_interval_ms,
+            pace.probe_interval_ms,
+            pace.train_every,
+            pace.telemetry_interval_ms
+        )
+    }
+}
+
+fn write_link(f: &mut fmt::Formatter<'_>, link: &PlannedLink) -> fmt::Result {
+    let service = if link.impaired { "netem or relay" } else { "plain veth" };
+    writeln!(f, "  {}/{} - {}/{}  {service}", link.a.node, link.a.interface, link.b.node, link.b.interface)?;
+    let says = |spec: &DirectionSpec, cost: u32| {
+        describe(spec).into_iter().chain([format!("cost {cost}")]).collect::<Vec<_>>().join(" ")
+    };
+    let (forward, backward) = (says(&link.forward, link.a.cost), says(&link.backward, link.b.cost));
+    if forward == backward {
+        return writeln!(f, "      both ways: {forward}");
+    }
+    writeln!(f, "      to {}: {forward}\n      to {}: {backward}", link.b.node, link.a.node)
+}
+
+fn write_process(f: &mut fmt::Formatter<'_>, process: &Process) -> fmt::Result {
+    let config = &process.config;
+    let program = match &process.program {
+        Program::Own(name) => name.clone(),
+        Program::Foreign(words) => words.join(" "),
+    };
+    let ports: Vec<_> = config.ports.iter().map(|port| port.name.as_str()).collect();
+    write!(f, "  {} {program}, ports {}", process.node, ports.join(" "))?;
+    for service in &config.services {
+        write!(f, ", serves {}", service.prefix)?;
+        if let Some(pool) = &service.pool {
+            write!(f, " (pool {pool})")?;
+        }
+        if let Some(run) = &service.run {
+            write!(f, " by `{}`", run.argv.join(" "))?;
+        }
+    }
+    for (pod, names) in &config.licences {
+        write!(f, ", licences {pod} {}", names.join(" "))?;
+    }
+    let flags = [(config.transit, "transit"), (process.overload, "overload")];
+    for (_, flag) in flags.into_iter().filter(|(set, _)| *set) {
+        write!(f, ", {flag}")?;
+    }
+    writeln!(f)
+}
+
+#[cfg(test)]
+mod tests;

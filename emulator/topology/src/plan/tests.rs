@@ -1,0 +1,126 @@
+use super::*;
+use crate::shipped::topology as shipped;
+
+fn options(seed: u64) -> PlanOptions {
+    PlanOptions { seed, run_dir: PathBuf::from("/run/damc/lab"), ..PlanOptions::default() }
+}
+
+#[test]
+fn the_plan_of_line_reads_like_this() {
+    insta::assert_snapshot!(plan(&shipped("line"), &options(7)).to_string());
+}
+
+#[test]
+fn the_configuration_of_an_sg_in_line_looks_like_this() {
+    let plan = plan(&shipped("line"), &options(7));
+    let sg = plan.processes.iter().find(|process| process.node == "sg-1").unwrap();
+    let mut value = serde_json::to_value(&sg.config).unwrap();
+    // Keys are held by the tests below; here they would only be noise.
+    for (_, key) in value["identity"].as_object_mut().unwrap() {
+        *key = format!("{} hexadecimal digits", key.as_str().unwrap().len()).into();
+    }
+    value["pace"] = "…".into();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
+}
+
+#[test]
+fn the_same_choices_give_the_same_plan() {
+    let topology = shipped("fig2");
+    let first = plan(&topology, &options(7));
+    assert_eq!(first, plan(&topology, &options(7)));
+    let json = serde_json::to_string(&first).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), first);
+    let other = plan(&topology, &options(8));
+    for (a, b) in first.processes.iter().zip(&other.processes) {
+        assert_ne!(a.config.identity.signing_secret, b.config.identity.signing_secret);
+        assert_ne!(a.config.identity.root_key, b.config.identity.root_key);
+    }
+}
+
+/// TRU: every node's certificate is good under the root key every node holds, and is for its own keys.
+#[test]
+fn certificates_fit_keys_names_and_roles() {
+    let topology = shipped("fig2");
+    let plan = plan(&topology, &options(7));
+    for process in &plan.processes {
+        let identity = &process.config.identity;
+        let bytes = |text: &str| -> [u8; 32] { damc_trust::from_hex("key", text).unwrap().try_into().unwrap() };
+        let root = damc_trust::RootKey::from_bytes(&bytes(&identity.root_key)).unwrap();
+        let certificate = damc_trust::certificate_from_hex(&identity.certificate).unwrap();
+        let mut verifier = damc_trust::Verifier::new(root, topology.domain().clone());
+        verifier.verify_certificate(&certificate).unwrap();
+        assert_eq!(certificate.node.as_str(), process.node);
+        assert_eq!(certificate.role.label(), process.config.role);
+        let secrets =
+            NodeSecrets { signing: bytes(&identity.signing_secret), agreement: bytes(&identity.agreement_secret) };
+        damc_trust::NodeKeys::new(&secrets, certificate).unwrap();
+    }
+}
+
+/// Every port must have a counterpart: same link, roles crosswise, interface in the right namespace.
+#[test]
+fn ports_of_two_neighbours_fit_each_other() {
+    for name in ["fig2", "line", "ring", "tiered", "grid"] {
+        let plan = plan(&shipped(name), &options(1));
+        let configs: BTreeMap<_, _> = plan.processes.iter().map(|p| (p.node.as_str(), &p.config)).collect();
+        let mut ends = 0;
+        for link in &plan.links {
+            for (near, far) in [(&link.a, &link.b), (&link.b, &link.a)] {
+                let port = configs[near.node.as_str()].ports.iter().find(|port| port.name == far.node).unwrap();
+                assert_eq!((port.interface.as_str(), port.cost), (near.interface.as_str(), near.cost));
+                assert_eq!(port.peer_role, configs[far.node.as_str()].role);
+                ends += 1;
+            }
+        }
+        assert_eq!(ends, configs.values().map(|config| config.ports.len()).sum::<usize>());
+        let addresses: BTreeSet<_> = plan.links.iter().flat_map(|l| [l.a.address, l.b.address]).collect();
+        assert_eq!(addresses.len(), ends, "hardware addresses are unique");
+    }
+}
+
+#[test]
+fn interface_names_fit_and_are_unique() {
+    let source = "name: x\ndomain: d\nnodes: { hub: { kind: sr }, lo: { kind: sr }, port0: { kind: sr }, \
+                  a-name-longer-than-fifteen: { kind: sr }, a-name-longer-than-sixteen: { kind: sr } }\n\
+                  links: [[hub, lo], [hub, port0], [hub, a-name-longer-than-fifteen], [hub, a-name-longer-than-sixteen]]\n";
+    let plan = plan(&crate::parse("x", source, Path::new("")).unwrap(), &options(1));
+    let names: Vec<_> = plan.links.iter().map(|link| link.a.interface.as_str()).collect();
+    assert_eq!(names, ["port1", "port0", "port2", "port3"]);
+    let names: Vec<_> = plan.links.iter().map(|link| link.b.interface.as_str()).collect();
+    assert_eq!(names, ["hub"; 4]);
+}
+
+#[test]
+fn an_spa_holds_the_licences_of_its_own_pods_only() {
+    let plan = plan(&shipped("fig2"), &options(1));
+    let spa = plan.processes.iter().find(|process| process.node == "spa-1").unwrap();
+    let expected: Vec<String> = ["/A", "/A/1", "/B", "/B/1"].map(str::to_owned).into();
+    assert_eq!(spa.config.licences, BTreeMap::from([("pod-1".to_owned(), expected)]));
+    assert_eq!(spa.config.pools, ["/A", "/B"]);
+}
+
+#[test]
+fn asymmetric_costs_reach_the_ports() {
+    let plan = plan(&shipped("ring"), &options(1));
+    let cost = |node: &str, far: &str| {
+        let process = plan.processes.iter().find(|process| process.node == node).unwrap();
+        process.config.ports.iter().find(|port| port.name == far).unwrap().cost
+    };
+    assert_eq!((cost("sr-1", "sr-2"), cost("sr-2", "sr-1")), (1, 5));
+}
+
+#[test]
+fn links_with_rate_alone_are_plain() {
+    let source = "name: x\ndomain: d\nnodes: { a: { kind: sr }, b: { kind: sr }, c: { kind: sr } }\n\
+                  links: [{ between: [a, b], rate: 1mbit }, { between: [b, c], backward: { loss: 1% } }]\n";
+    let plan = plan(&crate::parse("x", source, Path::new("")).unwrap(), &options(1));
+    assert_eq!(plan.links.iter().map(|link| link.impaired).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_foreign_program_gets_the_path_of_its_configuration() {
+    let program = Program::Foreign(vec!["./their-sg".into(), "--config={config}".into()]);
+    assert_eq!(program.argv(Path::new("/bin"), Path::new("/run/x.json")), ["./their-sg", "--config=/run/x.json"]);
+    let own = Program::Own("damc-sg".into());
+    assert_eq!(own.argv(Path::new("/opt"), Path::new("/run/x.json")), ["/opt/damc-sg", "/run/x.json"]);
+}
