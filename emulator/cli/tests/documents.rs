@@ -109,9 +109,12 @@ fn paths_in_documents_exist() {
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "emulator/README.md", "topologies/README.md"] {
         for word in read(document).split('`').skip(1).step_by(2) {
             let is_path = folders.iter().any(|folder| word.starts_with(folder));
-            let is_pattern = word.contains(['*', '<', '{', ' ', '…']) || word.chars().any(|c| c.is_ascii_uppercase() && word.contains("NAME"));
+            let is_pattern = word.contains(['*', '<', '{', ' ', '…'])
+                || word.chars().any(|c| c.is_ascii_uppercase() && word.contains("NAME"));
             // Results of runs are not kept.
-            let is_made = word.starts_with("results/") && !word.starts_with("results/README") && !word.starts_with("results/published");
+            let is_made = word.starts_with("results/")
+                && !word.starts_with("results/README")
+                && !word.starts_with("results/published");
             if is_path && !is_pattern && !is_made && !root().join(word).exists() {
                 missing.push(format!("{document}: `{word}`"));
             }

@@ -1,6 +1,5 @@
 //! The control thread: everything that happens to the machine happens here, one input after the other.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +27,11 @@ use crate::requests::Request;
 /// Frames taken from one socket before the next one has its turn. Few: a frame with an LSA costs a signature, and between
 /// two rounds echoes are due, also on a machine where hundreds of nodes share a processor.
 const BATCH: usize = 8;
+/// Routed frames taken from the forwarding thread before hop-local frames and timers have their turn again. Each may cost a
+/// signature, and whoever can send to this node can send many.
+const DELIVERIES: usize = 8;
+/// Requests of the management interface that are answered in one round.
+const REQUESTS: usize = 16;
 /// A deadline later than this is not worth arming the timer for: never, practically.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
@@ -179,12 +183,12 @@ impl Control {
                 self.effects.stop();
             }
             Wake::Requests => {
-                for request in self.requests.take() {
+                for request in self.requests.take(REQUESTS) {
                     self.effects.answer(request);
                 }
             }
-            Wake::Deliveries => self.deliver(self.deliveries.take()),
-            Wake::Refusals => self.deliver(self.refusals.take()),
+            Wake::Deliveries => self.deliver(self.deliveries.take(DELIVERIES)),
+            Wake::Refusals => self.deliver(self.refusals.take(DELIVERIES)),
             Wake::Service(key) => self.effects.service_ready(key),
         }
         Ok(())
@@ -212,7 +216,7 @@ impl Control {
     }
 
     /// Feeds what the forwarding thread handed over.
-    fn deliver(&mut self, deliveries: VecDeque<Delivery>) {
+    fn deliver(&mut self, deliveries: Vec<Delivery>) {
         for Delivery { port, received_at, undeliverable, pdu } in deliveries {
             let (port, pdu) = (Some(port), pdu.as_slice());
             self.effects.feed(match undeliverable {

@@ -9,6 +9,11 @@ use tokio::sync::Notify;
 /// Events that are remembered.
 const REMEMBERED: usize = 4096;
 
+/// Drops that are told in a second. All are counted; a flood of them must neither push other events out of the log nor cost
+/// a line each.
+const DROPS_TOLD: u32 = 20;
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// The log. Lines are kept as the JSON they are sent as.
 #[derive(Default)]
 pub(crate) struct EventLog {
@@ -20,12 +25,32 @@ pub(crate) struct EventLog {
 struct Lines {
     next: u64,
     kept: VecDeque<(u64, String)>,
+    /// The second in which drops are counted, from `CLOCK_MONOTONIC`, and how many were in it.
+    drops: (u64, u32),
+}
+
+impl Lines {
+    /// Whether an event is to be told.
+    fn takes(&mut self, at_ns: u64, kind: &EventKind) -> bool {
+        if !matches!(kind, EventKind::Dropped { .. }) {
+            return true;
+        }
+        let second = at_ns / SECOND_NS;
+        if self.drops.0 != second {
+            self.drops = (second, 0);
+        }
+        self.drops.1 = self.drops.1.saturating_add(1);
+        self.drops.1 <= DROPS_TOLD
+    }
 }
 
 impl EventLog {
-    /// Adds an event and logs it.
+    /// Adds an event and logs it, unless it is one of too many drops.
     pub(crate) fn push(&self, at_ns: u64, kind: EventKind) {
         let mut lines = self.lock();
+        if !lines.takes(at_ns, &kind) {
+            return;
+        }
         let event = Event { at_ns, sequence: lines.next, kind };
         // Plain data with string keys always serialises.
         let Ok(mut line) = serde_json::to_string(&event) else { return };
@@ -84,5 +109,18 @@ mod tests {
         assert_eq!(next, (REMEMBERED + 10) as u64);
         assert_eq!(log.since(next - 1).0.lines().count(), 1);
         assert_eq!(log.since(next), (String::new(), next));
+    }
+
+    #[test]
+    fn a_flood_of_drops_leaves_room_for_other_events() {
+        let log = EventLog::default();
+        let dropped = || EventKind::Dropped { port: "p".into(), reason: "malformed".into(), detail: String::new() };
+        for number in 0..10_000 {
+            log.push(number, dropped());
+        }
+        log.push(10_000, EventKind::Ready);
+        assert_eq!(log.since(0).0.lines().count(), DROPS_TOLD as usize + 1);
+        log.push(SECOND_NS, dropped());
+        assert_eq!(log.since(0).0.lines().count(), DROPS_TOLD as usize + 2, "a new second");
     }
 }

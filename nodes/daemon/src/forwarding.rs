@@ -192,7 +192,7 @@ impl Forwarder {
                 }
             }
         }
-        self.flush(&batch, outcome);
+        self.flush(port, &batch, outcome);
         if let Some(edge) = edge {
             edge.flush(&batch);
         }
@@ -232,8 +232,8 @@ impl Forwarder {
         sends.push(u8::try_from(index).unwrap_or(u8::MAX));
     }
 
-    /// Sends and delivers what a batch led to.
-    fn flush(&self, batch: &impl Pdus, outcome: &mut Outcome) {
+    /// Sends and delivers what a batch from `port` led to.
+    fn flush(&self, port: u16, batch: &impl Pdus, outcome: &mut Outcome) {
         for to in outcome.busy.drain(..) {
             let sends = &mut outcome.sends[usize::from(to)];
             let pdus = sends.iter().map(|index| without_padding(batch.pdu(usize::from(*index))));
@@ -244,11 +244,12 @@ impl Forwarder {
             self.account(self.ports[usize::from(to)].send([&pdu[..]]));
         }
         if !outcome.deliveries.is_empty() {
-            self.counters.dropped(DropReason::QueueFull, self.deliveries.put(outcome.deliveries.drain(..)));
+            let refused = self.deliveries.put_into(usize::from(port), outcome.deliveries.drain(..));
+            self.counters.dropped(DropReason::QueueFull, refused);
         }
         if !outcome.refusals.is_empty() {
             // Already counted as dropped for their own reason.
-            self.refusals.put(outcome.refusals.drain(..));
+            self.refusals.put_into(usize::from(port), outcome.refusals.drain(..));
         }
     }
 

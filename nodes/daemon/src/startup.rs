@@ -36,9 +36,9 @@ const LOG_VARIABLE: &str = "DAMC_LOG";
 const EXIT_INPUT: u8 = 2;
 /// Requests of the management interface that wait at one time.
 const REQUEST_BOUND: usize = 1024;
-/// Routed frames for this node that wait at one time.
+/// Routed frames for this node that wait at one time, shared by its ports.
 const DELIVERY_BOUND: usize = 4096;
-/// Frames that wait for a negative reply at one time.
+/// Frames that wait for a negative reply at one time, shared likewise.
 const REFUSAL_BOUND: usize = 256;
 
 /// What the five programs have in common: `damc-ROLE CONFIG`. A pod's services are this program too.
@@ -91,8 +91,8 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     let (control_counters, forwarding_counters) = (Arc::new(Counters::new()), Arc::new(Counters::new()));
     let events = Arc::new(EventLog::default());
     let requests = Arc::new(Mailbox::new(REQUEST_BOUND)?);
-    let deliveries = Arc::new(Mailbox::new(DELIVERY_BOUND)?);
-    let refusals = Arc::new(Mailbox::new(REFUSAL_BOUND)?);
+    let deliveries = Arc::new(Mailbox::with_lanes(config.ports.len(), DELIVERY_BOUND)?);
+    let refusals = Arc::new(Mailbox::with_lanes(config.ports.len(), REFUSAL_BOUND)?);
 
     let carrier = Carrier::new(&ports::interfaces(&config.ports)?)?;
     let control_ports = ports::open(&config.ports, Filter::Control)?;

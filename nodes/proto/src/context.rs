@@ -2,6 +2,7 @@
 
 use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace};
 use damc_trust::{NodeKeys, NodeSecrets, RootKey, Verifier, certificate_from_hex, from_hex};
+use damc_wire::message::Signed;
 use damc_wire::{Name, NodeId, Role};
 
 use crate::io::PortId;
@@ -69,6 +70,11 @@ impl ConfigError {
 }
 
 impl Context {
+    /// Whether the signer of a routed message speaks under its own name. Free of cryptography, so it is asked first.
+    pub(crate) fn speaks_in_own_name<T>(&self, source: &Name, signed: &Signed<T>) -> bool {
+        Name::of_node(self.domain.as_str(), &signed.certificate.node).as_ref() == Ok(source)
+    }
+
     /// Validates a configuration.
     ///
     /// # Errors

@@ -219,3 +219,25 @@ fn checklist_20_hello_replay_does_not_disturb_a_full_adjacency() {
     assert_eq!(stage.state_of_neighbour(0), "full");
     assert_eq!(stage.counter("adjacency_flaps"), 0);
 }
+
+#[test]
+fn a_flood_of_forged_hellos_costs_few_signatures_and_its_own_port_alone() {
+    let network = Network::new().sr("sr").sr("p0").link("sr", "p0", 1);
+    let mut old = Stage::new(&network, "p0");
+    old.advance(100);
+    let recorded = &old.puppets[0].recorded;
+    let mut forged = recorded.iter().find(|p| p[1] == MessageType::Hello.code()).unwrap().clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let mut stage = Stage::sr(2);
+    for _ in 0..500 {
+        for _ in 0..20 {
+            stage.inject(0, &forged);
+        }
+        stage.advance(1);
+    }
+    let dropped = |reason| stage.dropped.iter().filter(|r| **r == reason).count();
+    let (verified, unseen) = (dropped(DropReason::BadSignature), dropped(DropReason::ResourceLimit));
+    assert!((50..=160).contains(&verified), "{verified} of 10000 were verified");
+    assert!(verified + unseen >= 10_000, "{verified} verified, {unseen} not: {:?}", stage.dropped.last());
+    assert_eq!(stage.state_of_neighbour(1), "full");
+}

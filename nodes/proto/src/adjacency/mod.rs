@@ -354,7 +354,7 @@ impl Adjacencies {
         hello: &Hello,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        self.check_sender(port, hello)?;
+        self.check_sender(now, port, hello)?;
         let machine = &mut self.ports[usize::from(port.0)];
         if !machine.carrier {
             return Err(DropReason::PortDown);
@@ -382,22 +382,24 @@ impl Adjacencies {
         Ok(())
     }
 
-    /// The node the port is named after, in its role, with a hello that verifies.
-    fn check_sender(&mut self, port: PortId, hello: &Hello) -> Result<(), DropReason> {
+    /// The node the port is named after, in its role, with a hello that verifies. What costs nothing is looked at first.
+    fn check_sender(&mut self, now: Timestamp, port: PortId, hello: &Hello) -> Result<(), DropReason> {
         let config = &self.context.ports[usize::from(port.0)];
         let sender = &hello.certificate;
         if sender.node == self.context.node && sender.domain == self.context.domain {
             let own = self.ports.iter().any(|m| m.session == hello.session);
             return Err(if own { DropReason::Looped } else { DropReason::DuplicateIdentity });
         }
-        self.verifier.verify_hello(hello).map_err(|e| e.drop_reason())?;
         if sender.role != config.peer_role || !roles::may_neighbour(self.context.role, sender.role) {
             return Err(DropReason::WrongRole);
         }
         if sender.node != config.name || hello.session == 0 {
             return Err(DropReason::ParameterMismatch);
         }
-        Ok(())
+        if !self.ports[usize::from(port.0)].verifications.take(now) {
+            return Err(DropReason::ResourceLimit);
+        }
+        self.verifier.verify_hello(hello).map_err(|e| e.drop_reason())
     }
 
     fn check_parameters(&self, hello: &Hello) -> Result<(), DropReason> {

@@ -14,11 +14,15 @@ use damc_wire::{NodeId, Timestamp};
 
 use super::echo::EchoState;
 use super::{LinkQuality, Neighbour, State};
+use crate::nack::TokenBucket;
 
 /// Shortest gap between two answers to hellos that are not fresh; doubles up to the hello period.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
 /// Sessions of the neighbour that were left while our own stayed: a replayed hello of one of them must not restart us.
 const RETIRED: usize = 8;
+/// Hellos whose signatures are checked in a second, on the average and at once. A neighbour needs a tenth of that while it
+/// starts; whoever sends more delays its own port alone.
+const VERIFICATIONS: u64 = 100;
 
 /// Why an adjacency went down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub(super) struct PortMachine {
     answer: Option<(NodeId, u64)>,
     answer_at: Timestamp,
     answer_gap: Duration,
+    /// Checks of a hello's signature that are allowed.
+    pub(super) verifications: TokenBucket,
 }
 
 impl PortMachine {
@@ -104,6 +110,7 @@ impl PortMachine {
             answer: None,
             answer_at: Timestamp::ZERO,
             answer_gap: ANSWER_GAP,
+            verifications: TokenBucket::new(VERIFICATIONS, VERIFICATIONS),
         }
     }
 

@@ -228,18 +228,19 @@ impl Scsc {
         }
     }
 
-    /// Signature and role, and that the signer speaks under its own name; returns the signer.
+    /// That the signer speaks under its own name; then role and signature. Returns the signer.
     fn check<T: SignedBody>(
         &mut self,
         source: &Name,
         signed: &Signed<T>,
         roles: &[Role],
     ) -> Result<NodeId, DropReason> {
+        if !self.context.speaks_in_own_name(source, signed) {
+            return Err(DropReason::NotAuthorised);
+        }
         let own = self.context.name.clone();
         self.verifier.verify_routed(&own, source, signed, roles).map_err(|e| e.drop_reason())?;
-        let node = &signed.certificate.node;
-        let speaker = Name::of_node(self.context.domain.as_str(), node);
-        if speaker.as_ref() == Ok(source) { Ok(node.clone()) } else { Err(DropReason::NotAuthorised) }
+        Ok(signed.certificate.node.clone())
     }
 
     fn answer(&self, asker: &NodeId, query: &PathQuery) -> PathReply {

@@ -178,21 +178,19 @@ impl QosAgent {
         Ok(())
     }
 
-    /// Signature, role, and that the signer speaks under its own name.
+    /// That the signer speaks under its own name, to this node, in the role of an SCSC; then the signature. What costs
+    /// nothing is looked at first: anybody who may send to this node can make it look.
     fn check<T: damc_wire::message::SignedBody>(
         &mut self,
         destination: &Name,
         source: &Name,
         signed: &Signed<T>,
     ) -> Result<(), DropReason> {
-        let verified = self.verifier.verify_routed(destination, source, signed, &[Role::Scsc]);
-        verified.map_err(|e| e.drop_reason())?;
-        let speaker = Name::of_node(self.context.domain.as_str(), &signed.certificate.node);
-        if speaker.as_ref() == Ok(source) && *destination == self.context.name {
-            Ok(())
-        } else {
-            Err(DropReason::NotAuthorised)
+        if !self.context.speaks_in_own_name(source, signed) || *destination != self.context.name {
+            return Err(DropReason::NotAuthorised);
         }
+        let verified = self.verifier.verify_routed(destination, source, signed, &[Role::Scsc]);
+        verified.map_err(|e| e.drop_reason())
     }
 
     /// Puts a policy into force; false where its next hop is no full neighbour (yet).
