@@ -1,6 +1,7 @@
 //! Quality of service on the drafts' Figure 2 in virtual time: real frames, signatures, probes, reports and policies.
 
 mod steering;
+mod views;
 
 use core::time::Duration;
 

@@ -10,7 +10,7 @@ use crate::{DEADLINE, NODES, fig2, holders, ingress, model, ms, path, policies_a
 const GOOD_WAY: &str = "sg-1 sr-right sg-4";
 const ALTERNATIVE: &str = "sg-1 sr-left sr-bottom sg-4";
 
-fn steer(sim: &mut Sim) {
+pub(crate) fn steer(sim: &mut Sim) {
     sim.set_model("sg-1", "sr-right", model(80));
     sim.run_until(|s| ingress(s, "sg-1", "/B/4").is_some(), DEADLINE).unwrap();
 }
