@@ -54,7 +54,7 @@ pub fn fib_text(fib: &FibView) -> String {
     for e in &fib.entries {
         let prefix = if e.exact { format!("{} (exact)", e.prefix) } else { e.prefix.clone() };
         let hops: Vec<_> = e.next_hops.iter().map(|h| h.node.as_str()).collect();
-        table.push_record([&prefix, &e.source, &e.cost.to_string(), &e.origin.join(" "), &hops.join(" ")]);
+        table.push_record([&prefix, &e.source.to_string(), &e.cost.to_string(), &e.origin.join(" "), &hops.join(" ")]);
     }
     let mut text = format!("FIB of {}\n", fib.node);
     let _ = writeln!(text, "{}", table.build().with(Style::psql()));

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use damc_mgmt::view::FibView;
+use damc_mgmt::words::RouteSource;
 use damc_topology::Topology;
 use damc_wire::Role;
 
@@ -224,8 +225,8 @@ impl Oracle {
     pub fn first_difference(&self, fibs: &BTreeMap<String, FibView>) -> Option<String> {
         fibs.iter().find_map(|(node, fib)| {
             let mut expected = self.expected(node);
-            for entry in fib.entries.iter().filter(|e| e.label.is_none() || e.source == "policy") {
-                if entry.source == "policy" {
+            for entry in fib.entries.iter().filter(|e| e.label.is_none() || e.source == RouteSource::Policy) {
+                if entry.source == RouteSource::Policy {
                     expected.remove(&entry.prefix);
                     continue;
                 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use damc_lab::LabError;
-use damc_mgmt::order::OrderRequest;
+use damc_mgmt::command::Command;
 use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
 use damc_wire::{Message, Millis, Name, Role};
 
 use super::Bench;
+use super::witness::parse;
 use crate::case::Stop;
 
 /// First component of the names that suites register; no topology uses it.
@@ -22,7 +23,7 @@ impl Bench {
     ///
     /// # Errors
     /// The node refuses or does not answer.
-    pub async fn order(&self, node: &str, order: &OrderRequest) -> Result<serde_json::Value, LabError> {
+    pub async fn order(&self, node: &str, order: &Command) -> Result<serde_json::Value, LabError> {
         self.lab.order(node, order).await
     }
 
@@ -32,7 +33,8 @@ impl Bench {
     /// The pod has no SPA, or it refuses.
     pub async fn licence(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
         let spa = self.spa_of(&self.sg_of(pod)?)?;
-        let order = OrderRequest::AddLicence { pod: pod.into(), prefix: prefix.into() };
+        let (pod, _) = self.role(pod)?;
+        let order = Command::AddLicence { pod, prefix: parse(prefix)? };
         self.order(&spa, &order).await?;
         Ok(())
     }
@@ -43,8 +45,9 @@ impl Bench {
     /// An order is refused.
     pub async fn register(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
         self.licence(pod, prefix).await?;
-        self.order(pod, &OrderRequest::StartService { prefix: prefix.into(), pool: None }).await?;
-        self.undo_later((pod.into(), OrderRequest::StopService { prefix: prefix.into() }));
+        let prefix = parse(prefix)?;
+        self.order(pod, &Command::StartService { prefix: prefix.clone(), pool: None }).await?;
+        self.undo_later((pod.into(), Command::StopService { prefix }));
         Ok(())
     }
 
@@ -86,7 +89,7 @@ impl Bench {
     pub async fn unregister(&self, names: &[String]) -> Result<(), Stop> {
         for name in names {
             let pod = name.split('/').nth(2).unwrap_or_default();
-            let stop = (pod.to_owned(), OrderRequest::StopService { prefix: name.clone() });
+            let stop = (pod.to_owned(), Command::StopService { prefix: parse(name)? });
             self.order(pod, &stop.1).await?;
             self.undone(&stop);
         }

@@ -20,10 +20,12 @@ use damc_lab::control::{LinkChange, NodeAction};
 use damc_lab::converge;
 use damc_lab::recording::Recording;
 use damc_lab::{Lab, LabError};
+use damc_mgmt::call::{CallReply, CallRequest};
+use damc_mgmt::command::Command;
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::Event;
-use damc_mgmt::order::OrderRequest;
-use damc_mgmt::view::{CallReply, CallRequest, FibView, RibView};
+use damc_mgmt::view::{FibView, RibView};
+use damc_mgmt::words::ProtocolCounter;
 use damc_topology::Topology;
 use damc_topology::pace::Calibration;
 use damc_wire::{Frame, Message, NodeId, Role};
@@ -49,7 +51,7 @@ pub struct Bench {
     /// processes are dear takes longer than the program.
     pub(crate) python: OnceCell<String>,
     /// Orders that take back what cases did beside links and processes, for cases that end early.
-    undo: Mutex<Vec<(String, OrderRequest)>>,
+    undo: Mutex<Vec<(String, Command)>>,
 }
 
 /// Shortest pause before the state is looked at again.
@@ -190,7 +192,7 @@ impl Bench {
     /// # Errors
     /// The node does not answer.
     pub async fn rib(&self, node: &str) -> Result<RibView, LabError> {
-        self.lab.show(node, "rib").await
+        self.lab.show(node).await
     }
 
     /// A drop counter of a node.
@@ -198,15 +200,15 @@ impl Bench {
     /// # Errors
     /// The node does not answer.
     pub async fn dropped(&self, node: &str, reason: damc_wire::DropReason) -> Result<u64, LabError> {
-        Ok(self.lab.counters(node).await?.dropped.get(reason.label()).copied().unwrap_or(0))
+        Ok(self.lab.counters(node).await?.dropped.get(reason))
     }
 
     /// A protocol counter of a node.
     ///
     /// # Errors
     /// The node does not answer.
-    pub async fn protocol(&self, node: &str, counter: &str) -> Result<u64, LabError> {
-        Ok(self.lab.counters(node).await?.protocol.get(counter).copied().unwrap_or(0))
+    pub async fn protocol(&self, node: &str, counter: ProtocolCounter) -> Result<u64, LabError> {
+        Ok(self.lab.counters(node).await?.protocol.get(counter))
     }
 
     // ===== acting =====
@@ -312,11 +314,11 @@ impl Bench {
         self.lab.wait_converged(self.host.stretched(RESTORE_WITHIN).max(self.t_conv() * 2)).await.map(drop)
     }
 
-    fn undo_later(&self, order: (String, OrderRequest)) {
+    fn undo_later(&self, order: (String, Command)) {
         self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(order);
     }
 
-    fn undone(&self, order: &(String, OrderRequest)) {
+    fn undone(&self, order: &(String, Command)) {
         self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|o| o != order);
     }
 }

@@ -10,6 +10,7 @@ use damc_lab::control::{Direction, LinkChange};
 use damc_mgmt::config::Thresholds;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{PathView, PolicyView};
+use damc_mgmt::words::{Metric, PolicyActionKind, RouteSource};
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{Message, Name, Role};
 
@@ -172,7 +173,7 @@ impl Bench {
     ///
     /// # Errors
     /// The SCSC does not answer.
-    pub async fn violations(&self, from_ns: u64, sg: &str, to: &str) -> Result<Vec<(u64, Vec<String>)>, Stop> {
+    pub async fn violations(&self, from_ns: u64, sg: &str, to: &str) -> Result<Vec<(u64, Vec<Metric>)>, Stop> {
         let events = self.events(&self.scsc()?).await?;
         let of_path = events.into_iter().filter(|e| e.at_ns >= from_ns).filter_map(|e| match e.kind {
             EventKind::Violation { source, target, metrics } if source == sg && target == to => {
@@ -191,7 +192,8 @@ impl Bench {
         let Ok(scsc) = self.scsc() else { return Ok(None) };
         let all = self.lab.policies(&scsc).await?.policies;
         let mine: Vec<PolicyView> = all.into_iter().filter(|p| p.source == sg && p.prefix == prefix).collect();
-        let ingress = mine.iter().filter(|p| p.action == "ingress" && p.active).max_by_key(|p| p.version);
+        let ingress =
+            mine.iter().filter(|p| p.action == PolicyActionKind::Ingress && p.active).max_by_key(|p| p.version);
         let Some(ingress) = ingress else { return Ok(None) };
         let mut path = vec![sg.to_owned()];
         while let Some(next) = mine
@@ -232,7 +234,7 @@ impl Bench {
                 return Ok(Err(format!("{} still has {} for {} ({path:?})", p.recipient, p.action, p.prefix)));
             }
             for (node, fib) in self.fibs().await? {
-                if let Some(entry) = fib.entries.iter().find(|e| e.source == "policy") {
+                if let Some(entry) = fib.entries.iter().find(|e| e.source == RouteSource::Policy) {
                     return Ok(Err(format!("{node} still forwards {} by policy", entry.prefix)));
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use damc_impair::DirectionChange;
 use damc_lab::LabError;
-use damc_mgmt::order::OrderRequest;
+use damc_mgmt::command::Command;
 use damc_mgmt::view::FibView;
 use damc_topology::set_property;
 use damc_wire::{NodeId, Role};
@@ -153,9 +153,10 @@ impl Bench {
     /// # Errors
     /// The node refuses.
     pub async fn set_cost(&self, near: &str, far: &str, cost: u32) -> Result<(), LabError> {
-        let configured = OrderRequest::Cost { port: far.into(), cost: self.configured_cost(near, far) };
+        let port = NodeId::new(far).map_err(|e| LabError::Lab(format!("{far}: {e}")))?;
+        let configured = Command::Cost { port: port.clone(), cost: self.configured_cost(near, far) };
         self.undo_later((near.into(), configured));
-        self.order(near, &OrderRequest::Cost { port: far.into(), cost }).await.map(drop)
+        self.order(near, &Command::Cost { port, cost }).await.map(drop)
     }
 
     /// The cost the topology file gives that direction; 1 where it joins no such nodes.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use damc_mgmt::order::OrderRequest;
+use damc_mgmt::command::Command;
 use damc_mgmt::view::{AnnouncementView, AnnouncementsView};
+use damc_mgmt::words::{AnnouncementState, LsaKind};
 use damc_wire::lsa::{Lsa, LsaId};
 use damc_wire::{DropReason, Message, MessageType, Name};
 
@@ -46,9 +47,9 @@ impl Bench {
     /// # Errors
     /// The order is refused.
     pub async fn start_unlicensed(&self, pod: &str, prefix: &str, pool: Option<&str>) -> Result<(), Stop> {
-        let order = OrderRequest::StartService { prefix: prefix.into(), pool: pool.map(Into::into) };
-        self.order(pod, &order).await?;
-        self.undo_later((pod.into(), OrderRequest::StopService { prefix: prefix.into() }));
+        let (prefix, pool) = (parse(prefix)?, pool.map(parse).transpose()?);
+        self.order(pod, &Command::StartService { prefix: prefix.clone(), pool }).await?;
+        self.undo_later((pod.into(), Command::StopService { prefix }));
         Ok(())
     }
 
@@ -57,7 +58,7 @@ impl Bench {
     /// # Errors
     /// The order is refused.
     pub async fn stop_service(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
-        let order = (pod.to_owned(), OrderRequest::StopService { prefix: prefix.into() });
+        let order = (pod.to_owned(), Command::StopService { prefix: parse(prefix)? });
         self.order(pod, &order.1).await?;
         self.undone(&order);
         Ok(())
@@ -69,7 +70,8 @@ impl Bench {
     /// The SPA refuses.
     pub async fn revoke_licence(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
         let spa = self.spa_of(&self.sg_of(pod)?)?;
-        self.order(&spa, &OrderRequest::RevokeLicence { pod: pod.into(), prefix: prefix.into() }).await?;
+        let (pod, _) = self.role(pod)?;
+        self.order(&spa, &Command::RevokeLicence { pod, prefix: parse(prefix)? }).await?;
         Ok(())
     }
 
@@ -81,12 +83,12 @@ impl Bench {
         &self,
         node: &str,
         prefix: &str,
-        state: &str,
+        state: AnnouncementState,
         within: Duration,
     ) -> Result<AnnouncementView, Stop> {
         let what = format!("{prefix} {state} at {node}");
         self.wait(&what, within, || async {
-            let view: AnnouncementsView = self.lab.show(node, "announcements").await?;
+            let view: AnnouncementsView = self.lab.show(node).await?;
             let row = view.announcements.into_iter().find(|a| a.prefix == prefix);
             Ok(match row {
                 Some(row) if row.state == state => Ok(row),
@@ -129,7 +131,7 @@ impl Bench {
         let mut knowing = Vec::new();
         for (node, fib) in self.fibs().await? {
             let lsdb = self.lab.lsdb(&node).await?;
-            let held = lsdb.lsas.iter().any(|l| l.kind == "prefix" && l.id == name && !l.purged);
+            let held = lsdb.lsas.iter().any(|l| l.kind == LsaKind::Prefix && l.id == name && !l.purged);
             if held || fib.entries.iter().any(|e| e.prefix == name) {
                 knowing.push(node);
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_lab::control::NodeAction;
+use damc_mgmt::words::AdjacencyState;
 use damc_wire::lsa::LsaId;
 use damc_wire::message::AnnounceEntry;
 use damc_wire::{DropReason, Frame, Message, MessageType, Role};
@@ -126,7 +127,7 @@ async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     bench.wait_dropped(&other, DropReason::ParameterMismatch, before, 1).await?;
     findings.check(true, format!("{other} refuses {pod} of {sg} on another pod's port and counts it"));
     let rows = bench.lab.neighbors(&other).await?.neighbors;
-    let full = rows.iter().any(|n| n.port == second && n.state == "full");
+    let full = rows.iter().any(|n| n.port == second && n.state == AdjacencyState::Full);
     findings.check(full, format!("{other} and {second} stay adjacent"));
     // In all that was recorded, names behind one pod have one origin.
     let mut origins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

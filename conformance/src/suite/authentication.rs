@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_lab::control::NodeAction;
+use damc_mgmt::command::Command;
+use damc_mgmt::words::AnnouncementState;
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
 use damc_wire::message::{AnnounceEntry, AuthRequest, AuthResult, Data, DataKind};
 use damc_wire::security::Grant;
@@ -234,7 +236,7 @@ async fn refused_pod(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let name = bench.fresh_name(&pod);
     let from = bench.now_ns();
     bench.start_unlicensed(&pod, &name, None).await?;
-    bench.wait_announcement(&sg, &name, "refused", bench.t_conv()).await?;
+    bench.wait_announcement(&sg, &name, AnnouncementState::Refused, bench.t_conv()).await?;
     let before = bench.dropped(&sg, DropReason::SourceNotAuthorised).await?;
     let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
     let correlation = 0xa040_0000 + bench.unique();
@@ -347,16 +349,13 @@ async fn class_3_stays(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
 async fn spas_agree(bench: &Bench, findings: &mut Findings, pod: &str) -> Result<(), Stop> {
     let name = bench.fresh_name(pod);
     let names = [parse(&name)?, parse(&format!("{name}/below"))?, parse(&format!("{name}x"))?];
+    let (pod_id, _) = bench.role(pod)?;
     let mut answers = Vec::new();
     for sg in bench.of_kind(&[Role::Sg]).into_iter().take(2) {
         let spa = bench.spa_of(&sg)?;
         let licence = |add: bool| {
-            let (pod, prefix) = (pod.to_owned(), name.clone());
-            if add {
-                damc_mgmt::order::OrderRequest::AddLicence { pod, prefix }
-            } else {
-                damc_mgmt::order::OrderRequest::RevokeLicence { pod, prefix }
-            }
+            let (pod, prefix) = (pod_id.clone(), names[0].clone());
+            if add { Command::AddLicence { pod, prefix } } else { Command::RevokeLicence { pod, prefix } }
         };
         bench.order(&spa, &licence(true)).await?;
         answers.push((spa.clone(), ask(bench, (&sg, &spa), pod, &names).await?));
@@ -459,7 +458,7 @@ async fn false_answers(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
 
 async fn sum(bench: &Bench, node: &str, reasons: &[DropReason]) -> Result<u64, damc_lab::LabError> {
     let counters = bench.lab.counters(node).await?;
-    Ok(reasons.iter().map(|r| counters.dropped.get(r.label()).copied().unwrap_or(0)).sum())
+    Ok(reasons.iter().map(|r| counters.dropped.get(*r)).sum())
 }
 
 async fn rogue_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -551,7 +550,7 @@ async fn lost_spa(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), format!("{pod} is told that no SPA answered"));
     findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name}"));
     bench.lab.node(&spa, NodeAction::Start).await?;
-    bench.wait_announcement(&pod, &name, "accepted", bench.t_conv()).await?;
+    bench.wait_announcement(&pod, &name, AnnouncementState::Accepted, bench.t_conv()).await?;
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     findings.check(true, format!("with {spa} back, {name} is everywhere"));
     bench.stop_service(&pod, &name).await?;

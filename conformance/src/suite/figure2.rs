@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use damc_lab::control::NodeAction;
+use damc_mgmt::words::AdjacencyState;
 use damc_wire::{MessageType, Role};
 
 use crate::bench::Bench;
@@ -113,8 +114,9 @@ async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str)
         findings
             .check(fresh, format!("{near} sent a hello on the link that names {far} as heard ({} hellos)", sent.len()));
         let row = bench.lab.neighbors(near).await?.neighbors.into_iter().find(|n| n.port == far);
-        let state = row.map_or_else(|| "no such port".to_owned(), |n| n.state);
-        findings.check(state == "full", format!("{near} shows port {far} as {state}"));
+        let state = row.map(|n| n.state);
+        let text = state.map_or("no such port", AdjacencyState::label);
+        findings.check(state == Some(AdjacencyState::Full), format!("{near} shows port {far} as {text}"));
     }
     Ok(())
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_mgmt::order::OrderRequest;
-use damc_mgmt::view::CallRequest;
+use damc_mgmt::call::CallRequest;
+use damc_mgmt::command::Command;
 use damc_wire::registry::HEADER_LEN;
 use damc_wire::{DropReason, Message, RefusalReason, Role};
 
 use crate::bench::Bench;
 use crate::bench::traffic::Thrown;
+use crate::bench::witness::parse;
 use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
 use crate::oracle::{Failures, Oracle};
 use crate::trace::Seen;
@@ -128,8 +129,9 @@ async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let reason = bench
             .wait(&format!("{sg} counts a request with {what}"), bench.t_conv(), || async {
                 let now = bench.lab.counters(&sg).await?;
-                let risen = now.dropped.iter().find(|(reason, n)| before.dropped.get(*reason).is_none_or(|b| b < n));
-                Ok(risen.map(|(reason, _)| reason.clone()).ok_or_else(|| "no drop counter rose".into()))
+                let mut reasons = DropReason::ALL.iter().copied();
+                let risen = reasons.find(|reason| now.dropped.get(*reason) > before.dropped.get(*reason));
+                Ok(risen.ok_or_else(|| "no drop counter rose".into()))
             })
             .await?;
         let on = bench.lab.recording().await?.read(&damc_lab::recording::Wanted {
@@ -163,7 +165,7 @@ async fn longer_prefix(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     findings.check_eq(&after.result.as_deref(), &Some(name.as_str()), format!("the next request goes to {other}"));
     findings.check_eq(&after.path.last(), &Some(&bench.sg_of(&other)?), "to its SG");
     findings.check(plain(bench.fibs().await?) == tables, "no other FIB entry changed anywhere");
-    bench.order(&other, &OrderRequest::StopService { prefix: name.clone() }).await?;
+    bench.order(&other, &Command::StopService { prefix: parse(&name)? }).await?;
     bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let again = bench.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(&again.result.as_deref(), &Some(target.as_str()), "and back when the longer prefix is gone");

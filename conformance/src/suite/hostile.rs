@@ -149,7 +149,7 @@ async fn every_port_kind(bench: &Bench, findings: &mut Findings) -> Result<(), S
         let pdus: Vec<Vec<u8>> = frames.into_iter().map(|(_, pdu)| pdu).collect();
         bench.lab.inject_all(&from, &to, &pdus).await?;
         for (reason, count) in &expected {
-            let known = counters.get(reason.label()).copied().unwrap_or(0);
+            let known = counters.get(*reason);
             bench.wait_dropped(&to, *reason, known, *count).await?;
         }
         thrown += pdus.len();
@@ -366,11 +366,11 @@ async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     // The first hello of the run is not fresh any more; however often it comes, nothing changes.
     let first = all.iter().find(|s| s.is_sent_by(&sr, &sg) && s.message_type() == MessageType::Hello);
     let first = first.ok_or_else(missing)?.pdu.clone();
-    let received = bench.lab.counters(&sg).await?.received.get("hello").copied().unwrap_or(0);
+    let received = bench.lab.counters(&sg).await?.received.get(MessageType::Hello);
     bench.lab.inject_all(&sr, &sg, &vec![first; 20]).await?;
     bench
         .wait(&format!("{sg} has received the replayed hellos"), bench.t_conv(), || async {
-            let now = bench.lab.counters(&sg).await?.received.get("hello").copied().unwrap_or(0);
+            let now = bench.lab.counters(&sg).await?.received.get(MessageType::Hello);
             Ok(if now >= received + 20 { Ok(()) } else { Err(format!("{}", now - received)) })
         })
         .await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::DataKind;
 use damc_wire::{Message, MessageType, RefusalReason};
 
@@ -152,8 +153,10 @@ async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     let (owner, sg) = (bench.owner_of(&target)?, chain[0].clone());
     let source = bench.service_of(&caller)?;
     let from = bench.now_ns();
-    let (ran, repeated) =
-        (bench.protocol(&owner, "invocations").await?, bench.protocol(&owner, "requests_repeated").await?);
+    let (ran, repeated) = (
+        bench.protocol(&owner, ProtocolCounter::Invocations).await?,
+        bench.protocol(&owner, ProtocolCounter::RequestsRepeated).await?,
+    );
     let request = Thrown::echo(&target, &source, bench.correlations())?;
     let answers = |frames: &[Seen], correlation: u64| -> Vec<Seen> {
         frames.iter().filter(|s| s.node == owner && s.sent && s.answer() == Some(correlation)).cloned().collect()
@@ -171,8 +174,12 @@ async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     let seen = answers(&bench.frames(from).await?, request.correlation);
     let alike = seen.windows(2).all(|w| w[0].frame == w[1].frame);
     findings.check(alike, format!("three copies of one request, {} equal responses", seen.len()));
-    findings.check_eq(&(bench.protocol(&owner, "invocations").await? - ran), &1, "one execution");
-    findings.check_eq(&(bench.protocol(&owner, "requests_repeated").await? - repeated), &2, "two repetitions counted");
+    findings.check_eq(&(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran), &1, "one execution");
+    findings.check_eq(
+        &(bench.protocol(&owner, ProtocolCounter::RequestsRepeated).await? - repeated),
+        &2,
+        "two repetitions counted",
+    );
     let expired = Thrown { deadline_ms: 0, correlation: bench.correlations(), ..request };
     bench.throw(&caller, &sg, &expired).await?;
     let told = |s: &Seen| s.node == owner && s.sent && s.answer() == Some(expired.correlation);
@@ -180,6 +187,6 @@ async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     let kind = answer.data().map(|d| d.kind.clone());
     let exceeded = DataKind::Error { reason: RefusalReason::DeadlineExceeded };
     findings.check_eq(&kind, &Some(exceeded), "a request whose deadline has passed is refused");
-    findings.check_eq(&(bench.protocol(&owner, "invocations").await? - ran), &1, "and not executed");
+    findings.check_eq(&(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran), &1, "and not executed");
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use damc_lab::control::{LinkChange, NodeAction};
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{FibView, LsdbView, RibView};
+use damc_mgmt::words::LsaKind;
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey};
 use damc_wire::{Class, Message, MessageType, Role};
 
@@ -207,7 +208,7 @@ async fn routers_advertise_themselves(bench: &Bench, findings: &mut Findings) ->
 }
 
 fn topology_links(lsdb: &LsdbView, origin: &str) -> BTreeSet<String> {
-    let fragments = lsdb.lsas.iter().filter(|l| l.origin == origin && l.kind == "topology" && !l.purged);
+    let fragments = lsdb.lsas.iter().filter(|l| l.origin == origin && l.kind == LsaKind::Topology && !l.purged);
     fragments.flat_map(|l| l.links.iter().map(|x| x.neighbour.clone())).collect()
 }
 

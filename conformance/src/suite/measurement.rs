@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use damc_impair::DirectionChange;
 use damc_lab::control::{Backend, Direction};
+use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::order::OrderRequest;
 use damc_wire::message::Probe;
 use damc_wire::{Message, Role};
 
 use crate::bench::Bench;
 use crate::bench::quality::Leg;
+use crate::bench::witness::parse;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::trace::Seen;
 
@@ -138,7 +139,7 @@ async fn new_target(bench: &Bench, findings: &mut Findings, sgs: &[String]) -> R
 
 async fn probe_now(bench: &Bench, findings: &mut Findings, sg: &str, targets: &[String]) -> Result<(), Stop> {
     let from = bench.now_ns();
-    bench.order(sg, &OrderRequest::Probe).await?;
+    bench.order(sg, &Command::Probe).await?;
     let lag = bench
         .wait("a probe to every service", bench.t_conv(), || async {
             let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
@@ -241,7 +242,7 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let back = until_available(bench, (&sg, &target), resumed, true).await? - resumed;
     findings.check(true, format!("working again, it is available after {:.0} ms", millis(back)));
     let killed = bench.now_ns();
-    bench.order(&pod, &OrderRequest::KillService { prefix: target.clone() }).await?;
+    bench.order(&pod, &Command::KillService { prefix: parse(&target)? }).await?;
     let noticed = bench
         .wait(&format!("{home} told of the crash"), bench.t_conv(), || async {
             let events = bench.events(&home).await?;

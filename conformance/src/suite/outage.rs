@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use damc_lab::control::Direction;
 use damc_mgmt::event::{Event, EventKind};
+use damc_mgmt::words::AdjacencyState;
 
 use crate::bench::Bench;
 use crate::bench::traffic::Thrown;
@@ -162,7 +163,7 @@ impl Steps {
                 let by_an_end = ends.contains(&&node);
                 let step = match &event.kind {
                     EventKind::Carrier { up: false, .. } => Some(0),
-                    EventKind::Adjacency { state, .. } if state != "full" => Some(0),
+                    EventKind::Adjacency { state, .. } if *state != AdjacencyState::Full => Some(0),
                     EventKind::LsaOriginated { .. } if by_an_end => Some(1),
                     EventKind::LsaAccepted { origin, .. } if ends.contains(&origin) => Some(2),
                     EventKind::Computed { full: true, .. } => Some(3),
@@ -262,7 +263,7 @@ async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     };
     let state = |node: String, port: String| async move {
         let row = bench.lab.neighbors(&node).await?.neighbors.into_iter().find(|n| n.port == port);
-        Ok::<_, damc_lab::LabError>(row.map_or_else(String::new, |n| n.state))
+        Ok::<_, damc_lab::LabError>(row.map_or(AdjacencyState::Down, |n| n.state))
     };
     let both = || async {
         Ok::<_, damc_lab::LabError>((state(near.clone(), far.clone()).await?, state(far.clone(), near.clone()).await?))
@@ -280,10 +281,17 @@ async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     let (here, there) = both().await?;
-    findings.check(here != "full" && there != "full", format!("{hellos} hellos later {near} is {here}, {far} {there}"));
+    findings.check(
+        here != AdjacencyState::Full && there != AdjacencyState::Full,
+        format!("{hellos} hellos later {near} is {here}, {far} {there}"),
+    );
     bench.mend(&near, &far).await?;
     bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
-    findings.check_eq(&both().await?, &("full".to_owned(), "full".to_owned()), "mended, both ends are full again");
+    findings.check_eq(
+        &both().await?,
+        &(AdjacencyState::Full, AdjacencyState::Full),
+        "mended, both ends are full again",
+    );
     Ok(())
 }
 

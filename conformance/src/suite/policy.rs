@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use damc_impair::DirectionChange;
 use damc_lab::control::{Direction, NodeAction};
-use damc_mgmt::order::{OrderRequest, PathAnswer};
-use damc_mgmt::view::{CallRequest, FibEntryView};
+use damc_mgmt::call::CallRequest;
+use damc_mgmt::command::{Command, PathAnswer};
+use damc_mgmt::view::{AnnouncementsView, FibEntryView};
+use damc_mgmt::words::{AdjacencyState, AnnouncementState, Metric, PolicyActionKind, RouteSource};
 use damc_wire::frame::Frame;
 use damc_wire::message::{Policy, PolicyAction, QosAck, SignedBody, Telemetry};
 use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
@@ -14,6 +16,7 @@ use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
 use super::thresholds::tables_show;
 use crate::bench::Bench;
 use crate::bench::quality::Leg;
+use crate::bench::witness::parse;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};
 
@@ -171,7 +174,7 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     tables_show(bench, findings, sg, target, path.get(1)).await?;
     let other = bench.lab.fib(&leg.plain[1]).await?;
     findings.check(
-        other.entries.iter().filter(|e| e.prefix == target).all(|e| e.source == "spf"),
+        other.entries.iter().filter(|e| e.prefix == target).all(|e| e.source == RouteSource::Spf),
         format!("{}, which got no policy, forwards {target} as before", leg.plain[1]),
     );
     let steered = bench.call(&leg.pod, target, "whoami", &[]).await?;
@@ -191,7 +194,10 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check_eq(&after.path, &leg.plain, "withdrawn, calls take the plain path again");
     let fib = bench.lab.fib(sg).await?;
     let entry = fib.entries.iter().find(|e| e.prefix == target);
-    findings.check(entry.is_some_and(|e| e.source == "spf"), format!("{sg}'s FIB names SPF as the reason again"));
+    findings.check(
+        entry.is_some_and(|e| e.source == RouteSource::Spf),
+        format!("{sg}'s FIB names SPF as the reason again"),
+    );
     Ok(())
 }
 
@@ -237,7 +243,7 @@ async fn refused(bench: &Bench, node: &str, before: u64) -> Result<(), Stop> {
 // ===== path queries =====
 
 async fn ask(bench: &Bench, sg: &str, target: &str) -> Result<PathAnswer, Stop> {
-    let value = bench.order(sg, &OrderRequest::QueryPath { target: target.into() }).await?;
+    let value = bench.order(sg, &Command::QueryPath { target: parse(target)? }).await?;
     serde_json::from_value(value).map_err(bad)
 }
 
@@ -380,7 +386,7 @@ pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) ->
     bench
         .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
             let fib = bench.lab.fib(&sg).await?;
-            let shared = |e: &&FibEntryView| e.prefix == pool && e.source == "spf" && e.origin.len() > 1;
+            let shared = |e: &&FibEntryView| e.prefix == pool && e.source == RouteSource::Spf && e.origin.len() > 1;
             if let Some(entry) = fib.entries.iter().find(shared) {
                 return Ok(Err(format!("{sg} shares it out: {entry:?}")));
             }
@@ -400,7 +406,8 @@ pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) ->
 /// One violation, different SGs: each has a policy of its own.
 async fn customised(bench: &Bench, findings: &mut Findings, pool: &str) -> Result<(), Stop> {
     let policies = bench.lab.policies(&bench.scsc()?).await?.policies;
-    let ingress: Vec<_> = policies.iter().filter(|p| p.prefix == pool && p.action == "ingress").collect();
+    let ingress: Vec<_> =
+        policies.iter().filter(|p| p.prefix == pool && p.action == PolicyActionKind::Ingress).collect();
     let labels: BTreeSet<u32> = ingress.iter().map(|p| p.label).collect();
     let text: Vec<String> = ingress
         .iter()
@@ -426,7 +433,7 @@ async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &st
     let delay = view.as_ref().and_then(|v| v.delay_ns).unwrap_or(0);
     let raised = bench.violations(from, near, target).await?;
     findings.check(
-        raised.iter().any(|(_, m)| m.iter().any(|m| m == "delay")) && worst < delay,
+        raised.iter().any(|(_, m)| m.contains(&Metric::Delay)) && worst < delay,
         format!(
             "{target} reports self-tests of {worst} ns at most ({count} reports), yet its delay of {delay} ns is raised"
         ),
@@ -464,7 +471,7 @@ async fn under_load<T>(
                         source: None,
                         flow: None,
                     };
-                    let reply: Result<damc_mgmt::view::CallReply, _> =
+                    let reply: Result<damc_mgmt::call::CallReply, _> =
                         management.post("/call", &request, within).await;
                     reply.map_or_else(|e| Some(e.to_string()), |r| r.error)
                 });
@@ -532,7 +539,7 @@ async fn spa_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             .wait(&format!("{sg} without {spa}"), bench.t_conv(), || async {
                 let rows = bench.lab.neighbors(&sg).await?.neighbors;
                 let state = rows.into_iter().find(|n| n.port == spa).map(|n| n.state);
-                Ok(if state.as_deref() == Some("full") { Err("still full".to_owned()) } else { Ok(()) })
+                Ok(if state == Some(AdjacencyState::Full) { Err("still full".to_owned()) } else { Ok(()) })
             })
             .await
     };
@@ -540,9 +547,9 @@ async fn spa_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check(lost.is_empty(), format!("{made} calls around the death of {spa}: {} lost {lost:?}", lost.len()));
     #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
     findings.figure("calls around the death of an SPA", made as f64, "");
-    let announced = bench.lab.show::<damc_mgmt::view::AnnouncementsView>(&sg, "announcements").await?.announcements;
+    let announced = bench.lab.show::<AnnouncementsView>(&sg).await?.announcements;
     findings.check(
-        !announced.is_empty() && announced.iter().all(|a| a.state == "accepted"),
+        !announced.is_empty() && announced.iter().all(|a| a.state == AnnouncementState::Accepted),
         format!("what {spa} had granted stays accepted at {sg}"),
     );
     bench.lab.node(&spa, NodeAction::Start).await?;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::AnnouncementState;
 use damc_wire::lsa::LsaContent;
-use damc_wire::{Class, Message, MessageType, Name, Role};
+use damc_wire::{Class, Message, MessageType, Name, RefusalReason, Role};
 
 use crate::bench::Bench;
 use crate::bench::witness::{advertises, lsas_in, parse};
@@ -94,7 +95,7 @@ async fn one_by_one(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
     }
     bench.wait_everywhere(&names, bench.t_conv()).await?;
     for name in &names {
-        let row = bench.wait_announcement(&sg, name, "accepted", bench.t_conv()).await?;
+        let row = bench.wait_announcement(&sg, name, AnnouncementState::Accepted, bench.t_conv()).await?;
         findings.check_eq(&row.pod, &pod, format!("{sg} lists {name} with its owner"));
     }
     let [gone, stays] = &names;
@@ -193,8 +194,8 @@ async fn identities(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     bench.licence(&second, &name).await?;
     bench.start_unlicensed(&second, &name, None).await?;
-    let row = bench.wait_announcement(&other, &name, "refused", bench.t_conv()).await?;
-    findings.check_eq(&row.reason.as_deref(), &Some("conflict"), format!("{second} is refused {name} of {first}"));
+    let row = bench.wait_announcement(&other, &name, AnnouncementState::Refused, bench.t_conv()).await?;
+    findings.check_eq(&row.reason, &Some(RefusalReason::Conflict), format!("{second} is refused {name} of {first}"));
     let origins = origins(bench, &name).await?;
     findings.check_eq(&origins, &BTreeSet::from([own.clone()]), format!("{name} has one origin everywhere"));
     bench.stop_service(&second, &name).await?;

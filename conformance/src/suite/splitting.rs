@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use damc_lab::LabError;
 use damc_lab::recording::Wanted;
+use damc_mgmt::words::RouteSource;
 use damc_wire::{DropReason, Message, RefusalReason, Role};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -59,10 +60,9 @@ async fn equal_ways(bench: &Bench) -> Result<(String, String, String, usize), St
         let Some(pod) = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| bench.service_of(p).is_ok()) else {
             continue;
         };
-        let many = fib
-            .entries
-            .iter()
-            .find(|e| e.source == "spf" && e.next_hops.len() > 1 && !e.exact && bench.owner_of(&e.prefix).is_ok());
+        let many = fib.entries.iter().find(|e| {
+            e.source == RouteSource::Spf && e.next_hops.len() > 1 && !e.exact && bench.owner_of(&e.prefix).is_ok()
+        });
         if let Some(entry) = many {
             return Ok((pod, sg, entry.prefix.clone(), entry.next_hops.len()));
         }

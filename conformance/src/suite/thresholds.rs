@@ -7,6 +7,7 @@ use std::time::Duration;
 use damc_impair::DirectionChange;
 use damc_lab::control::Direction;
 use damc_mgmt::view::PathView;
+use damc_mgmt::words::{Metric, RouteSource};
 use damc_wire::message::PolicyAction;
 use damc_wire::{Message, MessageType};
 use futures::future::try_join_all;
@@ -64,12 +65,12 @@ impl Fault {
     const EACH: [Self; 4] = [Self::Jitter, Self::Delay, Self::Rate, Self::All];
 
     /// The conditions it breaks.
-    const fn metrics(self) -> &'static [&'static str] {
+    const fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Jitter => &["jitter"],
-            Self::Delay => &["delay"],
-            Self::Rate => &["bandwidth"],
-            Self::All => &["bandwidth", "delay", "jitter"],
+            Self::Jitter => &[Metric::Jitter],
+            Self::Delay => &[Metric::Delay],
+            Self::Rate => &[Metric::Bandwidth],
+            Self::All => &[Metric::Bandwidth, Metric::Delay, Metric::Jitter],
         }
     }
 }
@@ -308,21 +309,21 @@ async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 /// their limits indeed. There the violation has to come down to the one condition.
 async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
     let (sg, target) = trial.path();
-    let expected: BTreeSet<&str> = trial.fault.metrics().iter().copied().collect();
+    let expected: BTreeSet<Metric> = trial.fault.metrics().iter().copied().collect();
     let seen = bench
         .wait(&format!("{expected:?} raised for {sg} → {target}"), bench.t_policy(), || async {
             let raised = bench.violations(from, sg, target).await.unwrap_or_default();
-            let union: BTreeSet<String> = raised.iter().flat_map(|(_, m)| m.clone()).collect();
+            let union: BTreeSet<Metric> = raised.iter().flat_map(|(_, m)| m.clone()).collect();
             let complete = match trial.fault {
                 Fault::Rate => raised.iter().any(|(_, m)| *m == trial.fault.metrics()),
-                _ => expected.iter().all(|m| union.contains(*m)),
+                _ => expected.iter().all(|m| union.contains(m)),
             };
             Ok(if complete { Ok(raised) } else { Err(format!("{raised:?}")) })
         })
         .await?;
     let first = seen.iter().find(|(_, m)| !m.is_empty());
     let (at, metrics) = first.map_or((0, Vec::new()), |(at, m)| (*at, m.clone()));
-    let text = metrics.join(", ");
+    let text = metrics.iter().map(|m| m.label()).collect::<Vec<_>>().join(", ");
     let alone = matches!(trial.fault, Fault::All | Fault::Rate) || metrics == trial.fault.metrics();
     findings.check(alone, format!("{sg} → {target}: {:?} beyond its limit raises [{text}]", trial.fault));
     findings.figure(
@@ -388,11 +389,11 @@ pub(super) async fn tables_show(
     next: Option<&String>,
 ) -> Result<(), Stop> {
     let fib = bench.lab.fib(sg).await?;
-    let in_fib = fib.entries.iter().find(|e| e.prefix == target && e.source == "policy");
+    let in_fib = fib.entries.iter().find(|e| e.prefix == target && e.source == RouteSource::Policy);
     let hop = in_fib.and_then(|e| e.next_hops.first()).map(|h| &h.node);
     findings.check(hop.is_some() && hop == next, format!("{sg}'s FIB sends {target} to {hop:?} by policy"));
     let rib = bench.rib(sg).await?;
-    let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == "policy" && r.chosen);
+    let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == RouteSource::Policy && r.chosen);
     findings.check(chosen, format!("{sg}'s RIB has the policy as the chosen candidate for {target}"));
     Ok(())
 }

@@ -8,6 +8,7 @@ use damc_conformance::artefacts::fib_text;
 use damc_conformance::oracle::{Failures, Oracle};
 use damc_lab::topology_file;
 use damc_mgmt::view::FibView;
+use damc_mgmt::words::RouteSource;
 use damc_topology::{Node, Topology};
 use damc_wire::Role;
 
@@ -29,7 +30,8 @@ pub fn routers(topology: &Topology) -> Vec<String> {
 /// What keeps these FIBs from being final. Convergence says that every name is everywhere; SPF pacing may still have a
 /// better way in store, and a policy of a loaded host would overlay the plain routes.
 pub fn unsettled(topology: &Topology, fibs: &BTreeMap<String, FibView>) -> Option<String> {
-    let policy = fibs.iter().find(|(_, fib)| fib.entries.iter().any(|e| e.source == "policy" || e.label.is_some()));
+    let policy =
+        fibs.iter().find(|(_, fib)| fib.entries.iter().any(|e| e.source == RouteSource::Policy || e.label.is_some()));
     match policy {
         Some((node, _)) => Some(format!("{node} has a policy")),
         None => Oracle::new(topology, &Failures::default()).first_difference(fibs),

@@ -1,7 +1,7 @@
 //! `damc call`.
 
 use damc_lab::Lab;
-use damc_mgmt::view::CallRequest;
+use damc_mgmt::call::CallRequest;
 
 use crate::exit::{Exit, Outcome};
 use crate::session::{block_on, of_lab};

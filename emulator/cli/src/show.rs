@@ -1,10 +1,12 @@
 //! `damc show`.
 
 use damc_lab::Lab;
+use damc_mgmt::counts::Counts;
 use damc_mgmt::view::{
     AnnouncementsView, CountersView, FibView, LsaView, LsdbView, NeighborsView, NextHopView, PoliciesView, RibView,
-    ServicesView,
+    ServicesView, ViewKind,
 };
+use damc_mgmt::words::Metric;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tabled::builder::Builder;
@@ -12,9 +14,6 @@ use tabled::settings::Style;
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::{block_on, of_lab};
-
-/// What can be shown.
-const VIEWS: [&str; 8] = ["fib", "rib", "lsdb", "neighbors", "policies", "counters", "announcements", "services"];
 
 /// Print the state of a node.
 #[derive(Debug, clap::Args)]
@@ -32,31 +31,34 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    if !VIEWS.contains(&args.what.as_str()) {
-        return Err(Failure::usage(anyhow::anyhow!("a node shows {}, not `{}`", VIEWS.join(", "), args.what)));
-    }
+    let Some(kind) = ViewKind::SERVED.into_iter().find(|kind| kind.label() == args.what) else {
+        let known = ViewKind::SERVED.map(ViewKind::label).join(", ");
+        return Err(Failure::usage(anyhow::anyhow!("a node shows {known}, not `{}`", args.what)));
+    };
     block_on(async {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
-        let view: Value = lab.show(&args.node, &args.what).await.map_err(of_lab)?;
+        let view = lab.show_json(&args.node, kind).await.map_err(of_lab)?;
         if args.json {
             println!("{view}");
         } else {
-            println!("{}", table(&args.what, view)?);
+            println!("{}", table(kind, view)?);
         }
         Ok(Exit::Passed)
     })
 }
 
-fn table(what: &str, view: Value) -> Result<String, serde_json::Error> {
-    Ok(match what {
-        "fib" => fib(&parsed(view)?),
-        "rib" => rib(&parsed(view)?),
-        "lsdb" => lsdb(&parsed(view)?),
-        "neighbors" => neighbors(&parsed(view)?),
-        "policies" => policies(&parsed(view)?),
-        "counters" => counters(&parsed(view)?),
-        "services" => services(&parsed(view)?),
-        _ => announcements(&parsed(view)?),
+fn table(kind: ViewKind, view: Value) -> Result<String, serde_json::Error> {
+    Ok(match kind {
+        ViewKind::Fib => fib(&parsed(view)?),
+        ViewKind::Rib => rib(&parsed(view)?),
+        ViewKind::Lsdb => lsdb(&parsed(view)?),
+        ViewKind::Neighbors => neighbors(&parsed(view)?),
+        ViewKind::Policies => policies(&parsed(view)?),
+        ViewKind::Counters => counters(&parsed(view)?),
+        ViewKind::Services => services(&parsed(view)?),
+        ViewKind::Announcements => announcements(&parsed(view)?),
+        // Parts of other views, which nobody can ask for alone.
+        ViewKind::Protocol | ViewKind::Sessions | ViewKind::Digest => view.to_string(),
     })
 }
 
@@ -79,6 +81,10 @@ fn hops(hops: &[NextHopView]) -> String {
     hops.iter().map(hop).collect::<Vec<_>>().join(" ")
 }
 
+fn words(words: &[Metric]) -> String {
+    words.iter().map(|metric| metric.label()).collect::<Vec<_>>().join(" ")
+}
+
 fn ms(ns: Option<u64>) -> String {
     ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.3} ms", ns as f64 / 1e6))
 }
@@ -91,7 +97,7 @@ fn fib(view: &FibView) -> String {
     let rows = view.entries.iter().map(|entry| {
         [
             if entry.exact { format!("{} (exact)", entry.prefix) } else { entry.prefix.clone() },
-            entry.source.clone(),
+            entry.source.to_string(),
             entry.cost.to_string(),
             entry.origin.join(" "),
             hops(&entry.next_hops),
@@ -108,7 +114,7 @@ fn rib(view: &RibView) -> String {
         [
             if route.chosen { "*".to_owned() } else { String::new() },
             route.prefix.clone(),
-            route.source.clone(),
+            route.source.to_string(),
             route.cost.to_string(),
             route.origin.clone(),
             hops(&route.next_hops),
@@ -131,7 +137,7 @@ fn lsdb(view: &LsdbView) -> String {
     let rows = view.lsas.iter().map(|lsa| {
         [
             lsa.origin.clone(),
-            lsa.kind.clone(),
+            lsa.kind.to_string(),
             lsa.id.clone(),
             lsa.sequence.to_string(),
             format!("{} s", lsa.remaining_ms / 1000),
@@ -147,7 +153,7 @@ fn neighbors(view: &NeighborsView) -> String {
         [
             row.port.clone(),
             or_dash(row.role.as_ref()),
-            row.state.clone(),
+            row.state.to_string(),
             format!("{:.1} s", row.since_ms as f64 / 1e3),
             ms(row.delay_ns),
             ms(row.jitter_ns),
@@ -167,7 +173,7 @@ fn policies(view: &PoliciesView) -> String {
             policy.recipient.clone(),
             policy.source.clone(),
             policy.prefix.clone(),
-            policy.action.clone(),
+            policy.action.to_string(),
             or_dash(policy.next_hop.as_ref()),
             format!("{:.1} s", policy.expires_in_ms as f64 / 1e3),
             if policy.active { "yes".to_owned() } else { or_dash(policy.problem.as_ref()) },
@@ -185,7 +191,7 @@ fn policies(view: &PoliciesView) -> String {
                 ms(path.jitter_ns),
                 path.bandwidth_bps.map_or_else(|| "-".to_owned(), |bps| format!("{:.1} Mbit/s", bps as f64 / 1e6)),
                 format!("{:.2} %", f64::from(path.loss_ppm) / 1e4),
-                if path.available { path.violated.join(" ") } else { "unavailable".to_owned() },
+                if path.available { words(&path.violated) } else { "unavailable".to_owned() },
             ]
         });
         let columns = ["source", "target", "label", "delay", "jitter", "bandwidth", "loss", "violated"];
@@ -195,28 +201,26 @@ fn policies(view: &PoliciesView) -> String {
 }
 
 fn counters(view: &CountersView) -> String {
-    let groups = [
-        ("received", &view.received),
-        ("sent", &view.sent),
-        ("dropped", &view.dropped),
-        ("gateway", &view.gateway),
-        ("", &view.protocol),
-    ];
-    let rows = groups.into_iter().flat_map(|(group, counters)| {
+    let rows = rows_of("received", &view.received)
+        .chain(rows_of("sent", &view.sent))
         // Every reason is in the JSON; a person wants those that happened.
-        let told = counters.iter().filter(move |(_, count)| group != "dropped" || **count > 0);
-        told.map(move |(name, count)| [group.to_owned(), name.clone(), count.to_string()])
-    });
+        .chain(rows_of("dropped", &view.dropped).filter(|[_, _, count]| count != "0"))
+        .chain(rows_of("gateway", &view.gateway))
+        .chain(rows_of("", &view.protocol));
     let forwarding = [("forwarded", view.forwarded), ("delivered", view.delivered)];
     let forwarding = forwarding.map(|(name, count)| [String::new(), name.to_owned(), count.to_string()]);
     tabled(["", "counter", "count"], rows.chain(forwarding))
+}
+
+fn rows_of<K>(group: &'static str, counts: &Counts<K>) -> impl Iterator<Item = [String; 3]> {
+    counts.iter().map(move |(name, count)| [group.to_owned(), name.to_owned(), count.to_string()])
 }
 
 fn services(view: &ServicesView) -> String {
     let rows = view.services.iter().map(|service| {
         [
             service.prefix.clone(),
-            service.state.clone(),
+            service.state.to_string(),
             service.starts.to_string(),
             or_dash(service.next_start_ms.map(|ms| format!("in {ms} ms"))),
             or_dash(service.ended.as_ref()),
@@ -231,7 +235,7 @@ fn announcements(view: &AnnouncementsView) -> String {
         [
             if row.exact { format!("{} (exact)", row.prefix) } else { row.prefix.clone() },
             row.pod.clone(),
-            row.state.clone(),
+            row.state.to_string(),
             or_dash(row.reason.as_ref()),
             or_dash(row.grant),
         ]

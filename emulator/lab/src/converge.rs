@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView};
+use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView, Shown};
+use damc_mgmt::words::{AdjacencyState, AnnouncementState, ServiceState};
 use futures::future::try_join_all;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::error::{LabError, Result};
@@ -78,9 +80,9 @@ impl Lab {
     }
 
     async fn every_adjacency_full(&self) -> Result<(), Missing> {
-        let views = self.views::<NeighborsView>(|kind| matches!(kind, "sg" | "sr"), "neighbors").await?;
+        let views = self.views::<NeighborsView>(|kind| matches!(kind, "sg" | "sr")).await?;
         let not_full = views.iter().flat_map(|(node, view)| {
-            let rows = view.neighbors.iter().filter(|row| row.state != "full");
+            let rows = view.neighbors.iter().filter(|row| row.state != AdjacencyState::Full);
             rows.map(move |row| format!("{node}→{} is {}", row.port, row.state))
         });
         nothing("adjacencies", not_full)
@@ -88,22 +90,23 @@ impl Lab {
 
     /// The names accepted; it is missing while one is not judged.
     async fn every_name_judged(&self) -> Result<Vec<String>, Missing> {
-        let views = self.views::<AnnouncementsView>(|kind| kind == "pod", "announcements").await?;
+        let views = self.views::<AnnouncementsView>(|kind| kind == "pod").await?;
         let mut accepted = BTreeSet::new();
         let mut open = Vec::new();
         for (pod, view) in &views {
             let announced = self.job().nodes.iter().filter(|node| node.name == *pod).flat_map(|node| &node.names);
             for name in announced {
                 let row = view.announcements.iter().find(|row| row.prefix == *name);
-                match row.map_or("not announced", |row| row.state.as_str()) {
-                    "accepted" => drop(accepted.insert(name.clone())),
-                    "refused" => {}
-                    state => open.push((*pod, name, state)),
+                match row.map(|row| row.state) {
+                    Some(AnnouncementState::Accepted) => drop(accepted.insert(name.clone())),
+                    Some(AnnouncementState::Refused) => {}
+                    Some(AnnouncementState::Pending) => open.push((*pod, name, AnnouncementState::Pending.label())),
+                    None => open.push((*pod, name, "not announced")),
                 }
             }
         }
         if !open.is_empty() {
-            let services = self.views::<ServicesView>(|kind| kind == "pod", "services").await?;
+            let services = self.views::<ServicesView>(|kind| kind == "pod").await?;
             let row = |pod: &str, name: &str| {
                 let (_, view) = services.iter().find(|(node, _)| *node == pod)?;
                 view.services.iter().find(|service| service.prefix == name)
@@ -118,7 +121,7 @@ impl Lab {
     }
 
     async fn every_database_equal(&self) -> Result<(), Missing> {
-        let views = self.views::<LsdbView>(|kind| matches!(kind, "sg" | "sr" | "scsc"), "lsdb").await?;
+        let views = self.views::<LsdbView>(|kind| matches!(kind, "sg" | "sr" | "scsc")).await?;
         let Some((first, reference)) = views.first() else { return Ok(()) };
         let other = views.iter().filter(|(_, view)| view.digest != reference.digest);
         nothing(
@@ -130,7 +133,7 @@ impl Lab {
     }
 
     async fn every_name_everywhere(&self, accepted: &[String]) -> Result<(), Missing> {
-        let views = self.views::<FibView>(|kind| matches!(kind, "sg" | "sr"), "fib").await?;
+        let views = self.views::<FibView>(|kind| matches!(kind, "sg" | "sr")).await?;
         let lacking = views.iter().filter_map(|(node, view)| {
             let has = |name: &str| view.entries.iter().any(|entry| entry.prefix == name && !entry.next_hops.is_empty());
             let lacks: Vec<_> = accepted.iter().map(String::as_str).filter(|name| !has(name)).collect();
@@ -140,20 +143,19 @@ impl Lab {
     }
 
     /// One view of every node of some kinds.
-    async fn views<T: serde::de::DeserializeOwned>(
+    async fn views<T: Shown + DeserializeOwned>(
         &self,
         kinds: impl Fn(&str) -> bool,
-        view: &str,
     ) -> Result<Vec<(&str, T)>, Missing> {
         let nodes = self.job().nodes.iter().filter(|node| kinds(&node.kind)).map(|node| node.name.as_str());
-        let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node, view).await?));
+        let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node).await?));
         try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
     }
 }
 
 /// Why a service with a program is not announced.
 fn not_ready(pod: &str, service: &ServiceView) -> Option<String> {
-    if service.program == "built-in" || service.state == "ready" {
+    if service.program == "built-in" || service.state == ServiceState::Ready {
         return None;
     }
     let mut text = format!(", for `{}` is {}", service.program, service.state);
@@ -197,7 +199,7 @@ mod tests {
     fn a_program_that_is_not_ready_is_named_with_its_end_and_its_last_words() {
         let mut service = ServiceView {
             prefix: "/A/1".into(),
-            state: "waiting".into(),
+            state: ServiceState::Waiting,
             program: "python3 web.py".into(),
             starts: 8,
             ended: Some("exit status: 1".into()),
@@ -210,9 +212,9 @@ mod tests {
             ", for `python3 web.py` is waiting after 8 starts; it ended last with exit status: 1 and said \
              \"ModuleNotFoundError: No module named 'flask'\" (`damc logs pod-1`)"
         );
-        service.state = "ready".into();
+        service.state = ServiceState::Ready;
         assert_eq!(not_ready("pod-1", &service), None);
         service.program = "built-in".into();
-        assert_eq!(not_ready("pod-1", &ServiceView { state: "waiting".into(), ..service }), None);
+        assert_eq!(not_ready("pod-1", &ServiceView { state: ServiceState::Waiting, ..service }), None);
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
-use damc_mgmt::order::OrderRequest;
-use damc_mgmt::view::{CallReply, CallRequest, CountersView, FibView, LsdbView, NeighborsView, PoliciesView};
+use damc_mgmt::call::{CallReply, CallRequest};
+use damc_mgmt::command::Command;
+use damc_mgmt::view::{CountersView, FibView, LsdbView, NeighborsView, PoliciesView, Shown, ViewKind};
 use damc_wire::{Role, address};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -273,12 +274,20 @@ impl Lab {
         Err(LabError::NoNode { name: node.to_owned(), nodes: self.nodes().map(str::to_owned).collect() })
     }
 
-    /// A management view of a node: `fib`, `rib`, `lsdb`, `neighbors`, `policies`, `counters`, `announcements`.
+    /// What a node shows.
     ///
     /// # Errors
-    /// When the node does not answer.
-    pub async fn show<T: DeserializeOwned>(&self, node: &str, view: &str) -> Result<T> {
-        self.management(node)?.get(&format!("/{view}")).await
+    /// When the node does not answer, or its role has no such view.
+    pub async fn show<T: Shown + DeserializeOwned>(&self, node: &str) -> Result<T> {
+        self.management(node)?.get(&format!("/{}", T::KIND)).await
+    }
+
+    /// What a node shows, member by member as it sent it.
+    ///
+    /// # Errors
+    /// When the node does not answer, or its role has no such view.
+    pub async fn show_json(&self, node: &str, kind: ViewKind) -> Result<serde_json::Value> {
+        self.management(node)?.get(&format!("/{kind}")).await
     }
 
     /// `/fib` of a node.
@@ -286,7 +295,7 @@ impl Lab {
     /// # Errors
     /// When the node does not answer.
     pub async fn fib(&self, node: &str) -> Result<FibView> {
-        self.show(node, "fib").await
+        self.show(node).await
     }
 
     /// `/lsdb` of a node.
@@ -294,7 +303,7 @@ impl Lab {
     /// # Errors
     /// When the node does not answer.
     pub async fn lsdb(&self, node: &str) -> Result<LsdbView> {
-        self.show(node, "lsdb").await
+        self.show(node).await
     }
 
     /// `/neighbors` of a node.
@@ -302,7 +311,7 @@ impl Lab {
     /// # Errors
     /// When the node does not answer.
     pub async fn neighbors(&self, node: &str) -> Result<NeighborsView> {
-        self.show(node, "neighbors").await
+        self.show(node).await
     }
 
     /// `/policies` of a node.
@@ -310,7 +319,7 @@ impl Lab {
     /// # Errors
     /// When the node does not answer.
     pub async fn policies(&self, node: &str) -> Result<PoliciesView> {
-        self.show(node, "policies").await
+        self.show(node).await
     }
 
     /// `/counters` of a node.
@@ -318,7 +327,7 @@ impl Lab {
     /// # Errors
     /// When the node does not answer.
     pub async fn counters(&self, node: &str) -> Result<CountersView> {
-        self.show(node, "counters").await
+        self.show(node).await
     }
 
     /// The stream of a node's events.
@@ -343,7 +352,7 @@ impl Lab {
     ///
     /// # Errors
     /// When the node refuses.
-    pub async fn order(&self, node: &str, order: &OrderRequest) -> Result<serde_json::Value> {
+    pub async fn order(&self, node: &str, order: &Command) -> Result<serde_json::Value> {
         self.management(node)?.post("/order", order, Duration::from_secs(5)).await
     }
 

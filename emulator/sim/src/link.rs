@@ -5,6 +5,9 @@ use core::time::Duration;
 use damc_wire::Timestamp;
 use rand::{Rng, RngExt as _};
 
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET_HEADER: u64 = 14;
+
 /// What one direction of a link does to frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkModel {
@@ -41,7 +44,6 @@ impl LinkModel {
 
     /// How long a PDU of this length occupies the link.
     pub(crate) fn occupied(&self, pdu_len: usize) -> Duration {
-        const ETHERNET_HEADER: u64 = 14;
         let bits = (pdu_len as u64 + ETHERNET_HEADER) * 8;
         Duration::from_nanos((bits * 1_000_000_000).checked_div(self.rate_bps).unwrap_or(0))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
-use damc_proto::io::{CallOutcome, Machine, PortId};
+use damc_proto::io::{CallOutcome, Machine, PortCount, PortId};
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Role, Timestamp};
 
@@ -74,6 +74,10 @@ pub(crate) struct SimNode {
     pub(crate) plane: Plane,
     /// Link by port.
     pub(crate) links: Vec<usize>,
+    /// Bytes that passed each port.
+    pub(crate) counts: Vec<PortCount>,
+    /// Its machine wants to know them.
+    pub(crate) to_count: bool,
     /// Times it was started.
     pub(crate) lives: u64,
     /// A wake-up is in the queue for then.

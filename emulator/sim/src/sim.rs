@@ -5,9 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use damc_forward::{Ingress, Verdict};
+use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
-use damc_mgmt::view::{FibView, LsdbView, NeighborsView, RibView};
-use damc_proto::io::{FibOp, Input, Order, Output, PortId};
+use damc_mgmt::view::{FibView, LsdbView, NeighborsView, ProtocolCounters, RibView, Shown, View, ViewKind};
+use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
+use damc_proto::io::{FibOp, Input, Order, Output, PortCount, PortId};
 use damc_proto::node::{ConfigError, build};
 use damc_trust::SignatureMemory;
 use damc_wire::frame::{RoutedView, append_hop};
@@ -16,7 +18,7 @@ use damc_wire::{NodeId, RefusalReason, Role, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::link::{End, Link, LinkModel};
+use crate::link::{ETHERNET_HEADER, End, Link, LinkModel};
 use crate::node::{Call, Seen, SimNode};
 use crate::plane::Plane;
 
@@ -131,6 +133,8 @@ impl Sim {
             machine: None,
             plane: Plane::new(self.rng.random()),
             links: vec![usize::MAX; config.ports.len()],
+            counts: (0..config.ports.len()).map(no_count).collect(),
+            to_count: false,
             lives: 0,
             wake_at: None,
             paused: false,
@@ -312,11 +316,18 @@ impl Sim {
         self.input(node, Input::Order(order));
     }
 
+    /// Gives a node a command.
+    pub fn command(&mut self, node: &str, command: &Command) {
+        let node = self.index(node);
+        self.input(node, Input::Command { handle: 0, command });
+    }
+
     /// Changes the cost of sending from `a` to `b`.
     pub fn set_cost(&mut self, a: &str, b: &str, cost: u32) {
         let node = self.index(a);
-        let port = self.nodes[node].config.ports.iter().position(|p| p.name == b).map(port_id);
-        self.order(a, Order::Cost { port: port.expect("a port to the neighbour"), cost });
+        let port = self.nodes[node].config.ports.iter().find(|p| p.name == b);
+        let port = port.and_then(|p| NodeId::new(&p.name).ok()).expect("a port to the neighbour");
+        self.command(a, &Command::Cost { port, cost });
     }
 
     /// Lets a frame arrive at `b` as if `a` had sent it.
@@ -419,52 +430,54 @@ impl Sim {
         &self.nodes[self.index(node)].seen
     }
 
-    /// A view of a living node's machine as JSON.
+    /// A view of a living node's machine; none where its role has no such view.
     #[must_use]
-    pub fn view(&self, node: &str, what: &str) -> Option<serde_json::Value> {
+    pub fn view(&self, node: &str, kind: ViewKind) -> Option<View> {
         let index = self.index(node);
-        self.nodes[index].machine.as_ref()?.view(self.local_time(index), what)
+        self.nodes[index].machine.as_ref()?.view(self.local_time(index), kind)
     }
 
-    fn typed<T: serde::de::DeserializeOwned + Default>(&self, node: &str, what: &str) -> T {
-        self.view(node, what).and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
+    /// What a node shows; empty for a dead node, and where its role has no such view.
+    #[must_use]
+    pub fn show<T: Shown + Default>(&self, node: &str) -> T {
+        self.view(node, T::KIND).and_then(T::of).unwrap_or_default()
     }
 
     /// `/fib`; empty for a dead node.
     #[must_use]
     pub fn fib(&self, node: &str) -> FibView {
-        self.typed(node, "fib")
+        self.show(node)
     }
 
     /// `/rib`; empty for a dead node.
     #[must_use]
     pub fn rib(&self, node: &str) -> RibView {
-        self.typed(node, "rib")
+        self.show(node)
     }
 
     /// `/lsdb`; empty for a dead node.
     #[must_use]
     pub fn lsdb(&self, node: &str) -> LsdbView {
-        self.typed(node, "lsdb")
+        self.show(node)
     }
 
     /// `/neighbors`; empty for a dead node.
     #[must_use]
     pub fn neighbors(&self, node: &str) -> NeighborsView {
-        self.typed(node, "neighbors")
+        self.show(node)
     }
 
-    /// State of the adjacency of `node` with `neighbour`.
+    /// State of the adjacency of `node` with `neighbour`; none for a dead node.
     #[must_use]
-    pub fn adjacency(&self, node: &str, neighbour: &str) -> String {
+    pub fn adjacency(&self, node: &str, neighbour: &str) -> Option<AdjacencyState> {
         let view = self.neighbors(node);
-        view.neighbors.iter().find(|n| n.port == neighbour).map(|n| n.state.clone()).unwrap_or_default()
+        view.neighbors.iter().find(|n| n.port == neighbour).map(|n| n.state)
     }
 
-    /// A protocol counter.
+    /// A protocol counter; 0 for a dead node.
     #[must_use]
-    pub fn counter(&self, node: &str, name: &str) -> u64 {
-        self.view(node, "protocol").and_then(|v| v.get(name)?.as_u64()).unwrap_or(0)
+    pub fn counter(&self, node: &str, counter: ProtocolCounter) -> u64 {
+        self.show::<ProtocolCounters>(node).get(counter)
     }
 
     // ===== the loop =====
@@ -522,6 +535,9 @@ impl Sim {
     /// A frame reaches a node: its forwarding plane first, like in a process.
     fn receive(&mut self, node: usize, port: PortId, at: Timestamp, mut pdu: Vec<u8>) {
         let this = &mut self.nodes[node];
+        if let Some(count) = this.counts.get_mut(usize::from(port.0)) {
+            count.received_bytes += on_wire(&pdu);
+        }
         if this.paused {
             this.waiting.push((port, at, pdu));
             return;
@@ -565,6 +581,9 @@ impl Sim {
             *seen.sent.entry(t).or_default() += 1;
         }
         seen.sent_bytes += pdu.len() as u64;
+        if let Some(count) = self.nodes[node].counts.get_mut(usize::from(port.0)) {
+            count.sent_bytes += on_wire(&pdu);
+        }
         let Some(&link) = self.nodes[node].links.get(usize::from(port.0)) else { return };
         let from = self.end_of(link, node);
         let wire = &mut self.links[link];
@@ -588,10 +607,21 @@ impl Sim {
         let local = self.local_time(node);
         let Some(machine) = &mut self.nodes[node].machine else { return };
         machine.handle(local, input);
+        self.perform_all(node);
+        let this = &mut self.nodes[node];
+        if std::mem::take(&mut this.to_count)
+            && let Some(machine) = &mut this.machine
+        {
+            machine.handle(local, Input::PortCounts(&this.counts));
+            self.perform_all(node);
+        }
+        self.arm(node);
+    }
+
+    fn perform_all(&mut self, node: usize) {
         while let Some(output) = self.nodes[node].machine.as_mut().and_then(|m| m.poll()) {
             self.perform(node, output);
         }
-        self.arm(node);
     }
 
     /// Puts a wake-up into the queue for when the machine wants one.
@@ -646,6 +676,7 @@ impl Sim {
                 seen.calls.insert(handle, outcome);
                 self.revision += 1;
             }
+            Output::CountPorts => self.nodes[node].to_count = true,
             Output::Path { .. } | Output::Announced { .. } => self.revision += 1,
         }
     }
@@ -677,6 +708,15 @@ impl Sim {
     fn end_of(&self, link: usize, node: usize) -> usize {
         usize::from(self.links[link].ends[0].node != node)
     }
+}
+
+fn no_count(index: usize) -> PortCount {
+    PortCount { port: port_id(index), sent_bytes: 0, received_bytes: 0 }
+}
+
+/// Bytes of the frame that carries a PDU.
+fn on_wire(pdu: &[u8]) -> u64 {
+    pdu.len() as u64 + ETHERNET_HEADER
 }
 
 fn port_id(index: usize) -> PortId {

@@ -3,6 +3,8 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use damc_mgmt::view::{ProtocolCounters, View, ViewKind};
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -97,18 +99,20 @@ impl Sim {
             }
             summary.routers += 1;
             summary.fib_entries += node.plane.prefixes() as u64;
-            digests.insert(self.view(node.id.as_str(), "digest").map(|digest| digest.to_string()));
-            let counters = self.view(node.id.as_str(), "protocol").unwrap_or_default();
-            let count = |name: &str| counters.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
-            summary.lsas = summary.lsas.max(count("lsas"));
-            summary.lsas_originated += count("lsa_originated");
-            summary.lsas_accepted += count("lsa_accepted");
-            summary.lsas_duplicate += count("lsa_duplicate");
-            summary.lsas_retransmitted += count("lsa_retransmitted");
-            summary.spf.runs += count("spf_runs");
-            summary.spf.incremental += count("spf_incremental");
-            summary.spf.spared += count("spf_spared");
-            summary.spf.prefixes_only += count("partial_runs");
+            if let Some(View::Digest(digest)) = self.view(node.id.as_str(), ViewKind::Digest) {
+                digests.insert(digest);
+            }
+            let counters: ProtocolCounters = self.show(node.id.as_str());
+            let count = |counter| counters.get(counter);
+            summary.lsas = summary.lsas.max(count(ProtocolCounter::Lsas));
+            summary.lsas_originated += count(ProtocolCounter::LsaOriginated);
+            summary.lsas_accepted += count(ProtocolCounter::LsaAccepted);
+            summary.lsas_duplicate += count(ProtocolCounter::LsaDuplicate);
+            summary.lsas_retransmitted += count(ProtocolCounter::LsaRetransmitted);
+            summary.spf.runs += count(ProtocolCounter::SpfRuns);
+            summary.spf.incremental += count(ProtocolCounter::SpfIncremental);
+            summary.spf.spared += count(ProtocolCounter::SpfSpared);
+            summary.spf.prefixes_only += count(ProtocolCounter::PartialRuns);
         }
         summary.databases_equal = digests.len() == 1;
         summary

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,28 +12,29 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use damc_mgmt::order::OrderRequest;
-use damc_mgmt::view::{CallRequest, CountersView};
+use damc_mgmt::call::CallRequest;
+use damc_mgmt::command::Command;
+use damc_mgmt::view::{CountersView, View, ViewKind};
 use damc_wire::Role;
 use futures::stream;
 use serde::Deserialize;
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::counters::Counters;
 use crate::error::NodeError;
 use crate::event_log::EventLog;
 use crate::mailbox::Mailbox;
 use crate::metrics;
-use crate::order::{self, Command};
+use crate::order;
 use crate::requests::{Refusal, Request};
 
 /// Stack of the thread. The runtime polls deep call chains of the HTTP stack.
 const STACK: usize = 512 << 10;
-/// Time for the answer to an order to stop.
-const STOP_AFTER: Duration = Duration::from_millis(20);
+/// Longest wait for clients to take the last answers.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
 
-/// What the handlers share.
+/// What the interface needs of the node.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) node: Arc<str>,
@@ -58,82 +59,113 @@ pub(crate) fn bind(path: &Path) -> Result<StdListener, NodeError> {
     Ok(listener)
 }
 
-/// Serves `listener` for as long as the process lives.
-pub(crate) fn spawn(admin: Admin, listener: StdListener) -> Result<(), NodeError> {
+/// The interface while it serves.
+pub(crate) struct Server {
+    ending: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Lets those answers out that are under way, ends streams of events, and returns when that is done.
+    pub(crate) fn end(self) {
+        self.ending.send_replace(true);
+        // A thread that has panicked has nothing under way.
+        let _ = self.thread.join();
+    }
+}
+
+/// Serves `listener` until [`Server::end`].
+pub(crate) fn spawn(admin: Admin, listener: StdListener) -> Result<Server, NodeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(NodeError::system("start the management interface"))?;
+    let (ending, is_ending) = watch::channel(false);
     let serve = move || {
         let result = runtime.block_on(async {
             let listener = UnixListener::from_std(listener)?;
-            axum::serve(listener, routes(admin)).await
+            let routes = routes(Shared { admin, ending: is_ending.clone() });
+            let served = axum::serve(listener, routes).with_graceful_shutdown(end_of(is_ending.clone()));
+            tokio::select! {
+                result = served.into_future() => result,
+                () = async { end_of(is_ending).await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+            }
         });
         if let Err(e) = result {
             tracing::error!("management interface ended: {e}");
         }
     };
     let thread = thread::Builder::new().name("admin".into()).stack_size(STACK);
-    thread.spawn(serve).map_err(NodeError::system("start the management interface"))?;
-    Ok(())
+    let thread = thread.spawn(serve).map_err(NodeError::system("start the management interface"))?;
+    Ok(Server { ending, thread })
 }
 
-fn routes(admin: Admin) -> Router {
-    let view = |what: &'static str| get(move |State(admin): State<Admin>| async move { admin.view(what).await });
-    Router::new()
-        .route("/fib", view("fib"))
-        .route("/rib", view("rib"))
-        .route("/lsdb", view("lsdb"))
-        .route("/neighbors", view("neighbors"))
-        .route("/policies", view("policies"))
-        .route("/announcements", view("announcements"))
-        .route("/services", view("services"))
-        .route("/counters", get(|State(admin): State<Admin>| async move { admin.counters().await.map(Json) }))
+/// Comes when the interface is to end, or whoever could say so is gone.
+async fn end_of(mut ending: watch::Receiver<bool>) {
+    let _ = ending.wait_for(|ending| *ending).await;
+}
+
+/// What the handlers have.
+#[derive(Clone)]
+struct Shared {
+    admin: Admin,
+    ending: watch::Receiver<bool>,
+}
+
+fn routes(shared: Shared) -> Router {
+    let view = |kind: ViewKind| get(move |State(shared): State<Shared>| async move { shared.show(kind).await });
+    let views = ViewKind::SERVED.into_iter();
+    views
+        .fold(Router::new(), |router, kind| router.route(&format!("/{kind}"), view(kind)))
         .route("/metrics", get(metrics))
         .route("/events", get(events))
         .route("/call", post(call))
         .route("/order", post(order))
-        .with_state(admin)
+        .with_state(shared)
 }
 
 /// An answer that is no success: status and text.
 type Problem = (StatusCode, String);
 
-impl Admin {
+impl Shared {
     /// Asks the control thread.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Problem> {
         let (answer, answered) = oneshot::channel();
-        if self.requests.put([request(answer)]) > 0 {
+        if self.admin.requests.put([request(answer)]) > 0 {
             return Err((StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n".into()));
         }
-        answered.await.map_err(|_| (StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n".into()))
+        // What was answered is told, also at the end; what is asked after the end is not answered by anybody.
+        let answer = tokio::select! {
+            biased;
+            answer = answered => answer.ok(),
+            () = end_of(self.ending.clone()) => None,
+        };
+        answer.ok_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n".into()))
     }
 
-    async fn view(&self, what: &'static str) -> Response {
-        match self.ask(|answer| Request::View(what, answer)).await {
-            Ok(Some(view)) => Json(view).into_response(),
-            Ok(None) => {
-                (StatusCode::NOT_FOUND, format!("a node of role {} has no {what}\n", self.role)).into_response()
-            }
-            Err(problem) => problem.into_response(),
-        }
+    async fn show(&self, kind: ViewKind) -> Result<Json<View>, Problem> {
+        let view = match kind {
+            ViewKind::Counters => Some(self.counters().await?.into()),
+            _ => self.ask(|answer| Request::View(kind, answer)).await?,
+        };
+        view.map(Json)
+            .ok_or_else(|| (StatusCode::NOT_FOUND, format!("a node of role {} has no {kind}\n", self.admin.role)))
     }
 
     async fn counters(&self) -> Result<CountersView, Problem> {
-        let mut view = CountersView { node: self.node.to_string(), ..CountersView::default() };
-        for counters in &self.counters {
+        let mut view = CountersView { node: self.admin.node.to_string(), ..CountersView::default() };
+        for counters in &self.admin.counters {
             counters.add_to(&mut view);
         }
-        if let Some(protocol) = self.ask(|answer| Request::View("protocol", answer)).await? {
-            view.protocol = serde_json::from_value(protocol)
-                .map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, format!("protocol counters: {e}\n")))?;
+        if let Some(View::Protocol(protocol)) = self.ask(|answer| Request::View(ViewKind::Protocol, answer)).await? {
+            view.protocol = protocol;
         }
         Ok(view)
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, Problem> {
-    let view = admin.counters().await?;
+async fn metrics(State(shared): State<Shared>) -> Result<impl IntoResponse, Problem> {
+    let view = shared.counters().await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render(&view)))
 }
 
@@ -151,44 +183,41 @@ const fn yes() -> bool {
     true
 }
 
-async fn events(State(admin): State<Admin>, Query(query): Query<EventsQuery>) -> impl IntoResponse {
+async fn events(State(shared): State<Shared>, Query(query): Query<EventsQuery>) -> impl IntoResponse {
     let body = if query.follow {
-        let lines = stream::unfold((admin.events, query.since), |(log, since)| async move {
-            let (text, next) = log.wait_since(since).await;
-            Some((Ok::<_, std::convert::Infallible>(text), (log, next)))
+        let lines = stream::unfold(Some((shared, query.since)), |state| async move {
+            let (shared, since) = state?;
+            let log = &shared.admin.events;
+            let (text, next, ended) = tokio::select! {
+                (text, next) = log.wait_since(since) => (text, next, false),
+                () = end_of(shared.ending.clone()) => (log.since(since).0, since, true),
+            };
+            let rest = (!ended).then_some((shared, next));
+            Some((Ok::<_, std::convert::Infallible>(text), rest))
         });
         Body::from_stream(lines)
     } else {
-        Body::from(admin.events.since(query.since).0)
+        Body::from(shared.admin.events.since(query.since).0)
     };
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body)
 }
 
-async fn call(State(admin): State<Admin>, Json(request): Json<CallRequest>) -> Response {
-    if admin.role != Role::Pod {
+async fn call(State(shared): State<Shared>, Json(request): Json<CallRequest>) -> Response {
+    if shared.admin.role != Role::Pod {
         return refused(&Refusal::NotHere("only pods call".into())).into_response();
     }
-    match admin.ask(|answer| Request::Call(request, answer)).await {
+    match shared.ask(|answer| Request::Call(request, answer)).await {
         Ok(Ok(reply)) => Json(reply).into_response(),
         Ok(Err(refusal)) => refused(&refusal).into_response(),
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn order(State(admin): State<Admin>, Json(request): Json<OrderRequest>) -> Response {
-    let command = match order::check(admin.role, &admin.ports, request) {
-        Ok(command) => command,
-        Err(refusal) => return refused(&refusal).into_response(),
-    };
-    if command == Command::Stop {
-        // The process ends with the order: let the answer out first.
-        tokio::spawn(async move {
-            tokio::time::sleep(STOP_AFTER).await;
-            admin.ask(|answer| Request::Order(command, answer)).await
-        });
-        return Json(()).into_response();
+async fn order(State(shared): State<Shared>, Json(command): Json<Command>) -> Response {
+    if let Err(refusal) = order::check(shared.admin.role, &shared.admin.ports, &command) {
+        return refused(&refusal).into_response();
     }
-    match admin.ask(|answer| Request::Order(command, answer)).await {
+    match shared.ask(|answer| Request::Command(command, answer)).await {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(refusal)) => refused(&refusal).into_response(),
         Err(problem) => problem.into_response(),

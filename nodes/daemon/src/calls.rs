@@ -2,25 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use damc_mgmt::order::PathAnswer;
-use damc_mgmt::view::{CallReply, CallRequest};
+use damc_mgmt::call::{CallReply, CallRequest};
+use damc_mgmt::command::PathAnswer;
 use damc_proto::io::{CallOutcome, Order};
 use damc_wire::NodeId;
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::order::name;
-use crate::requests::Refusal;
+use crate::requests::{Done, Refusal};
 
 type CallAnswer = oneshot::Sender<Result<CallReply, Refusal>>;
-type OrderAnswer = oneshot::Sender<Result<Value, Refusal>>;
+type CommandAnswer = oneshot::Sender<Result<Done, Refusal>>;
 
 /// Who waits for what, by the handle the machine returns.
 #[derive(Default)]
 pub(crate) struct Calls {
     next_handle: u64,
     calls: BTreeMap<u64, (u64, CallAnswer)>,
-    paths: BTreeMap<u64, OrderAnswer>,
+    paths: BTreeMap<u64, CommandAnswer>,
 }
 
 impl Calls {
@@ -47,18 +46,17 @@ impl Calls {
         }
     }
 
-    /// The order that asks for a path.
-    pub(crate) fn begin_path(&mut self, target: damc_wire::Name, answer: OrderAnswer) -> Order {
+    /// The handle of a question for a path.
+    pub(crate) fn begin_path(&mut self, answer: CommandAnswer) -> u64 {
         let handle = self.handle();
         self.paths.insert(handle, answer);
-        Order::QueryPath { handle, target }
+        handle
     }
 
     /// Answers a question for a path.
     pub(crate) fn finish_path(&mut self, handle: u64, path: &[NodeId], cost: u64) {
         if let Some(answer) = self.paths.remove(&handle) {
-            let path = PathAnswer { path: texts(path), cost };
-            let _ = answer.send(serde_json::to_value(path).map_err(|e| Refusal::Bad(e.to_string())));
+            let _ = answer.send(Ok(Done::Path(PathAnswer { path: texts(path), cost })));
         }
     }
 

@@ -1,7 +1,6 @@
 //! What the gateway serves by TCP at its own addresses, on a thread of its own: class 1 over HTTP and gRPC, which asks the
 //! control thread, and DNS.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener};
 use std::sync::Arc;
 use std::thread;
@@ -11,6 +10,7 @@ use arc_swap::ArcSwap;
 use damc_class1::{Gateway, Refusal};
 use damc_gateway::Book;
 use damc_link::monotonic_now;
+use damc_mgmt::view::{Sessions, Shown as _, ViewKind};
 use damc_proto::io::APART;
 use damc_wire::message::{Announce, AnnounceReply};
 use damc_wire::{Name, NodeId, address};
@@ -53,9 +53,8 @@ impl Class1 {
 
 impl Gateway for Class1 {
     async fn session(&self, pod: NodeId) -> Result<(NodeId, u64), Refusal> {
-        let view = self.ask(|answer| Request::View("sessions", answer)).await?;
-        let sessions = view.and_then(|view| serde_json::from_value::<BTreeMap<String, u64>>(view).ok());
-        let session = sessions.and_then(|sessions| sessions.get(pod.as_str()).copied());
+        let view = self.ask(|answer| Request::View(ViewKind::Sessions, answer)).await?;
+        let session = view.and_then(Sessions::of).and_then(|sessions| sessions.get(pod.as_str()).copied());
         Ok((self.sg.clone(), session.ok_or(Refusal::NoSuchPod)?))
     }
 

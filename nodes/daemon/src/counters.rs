@@ -1,11 +1,16 @@
 //! Counters of one thread: written without locks by that thread, read by any.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use damc_link::SendReport;
+use damc_mgmt::counts::Counts;
+use damc_mgmt::label::Label;
 use damc_mgmt::view::CountersView;
+pub(crate) use damc_mgmt::words::GatewayCounter as GatewayCount;
 use damc_wire::{DropReason, MessageType};
+
+/// Counters of a gateway.
+const GATEWAY: usize = GatewayCount::ALL.len();
 
 /// Frames and drops of one thread, by code point.
 pub(crate) struct Counters {
@@ -14,42 +19,7 @@ pub(crate) struct Counters {
     dropped: [AtomicU64; 256],
     forwarded: AtomicU64,
     delivered: AtomicU64,
-    gateway: [AtomicU64; GatewayCount::COUNT],
-}
-
-/// What a gateway counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GatewayCount {
-    /// Packets from pods.
-    FromPods,
-    /// Packets to pods.
-    ToPods,
-    /// Packets of the gateway's own to pods: names, neighbours, echoes, errors and resets that answer a packet.
-    Answers,
-    /// Flows remembered now.
-    Flows,
-    /// Flows ever.
-    FlowsBegun,
-    /// Running flows that gave way to others.
-    FlowsEvicted,
-    /// Connections reset unasked.
-    FlowsReset,
-    /// Questions to the other ends of connections that were reset.
-    Questions,
-}
-
-impl GatewayCount {
-    const COUNT: usize = 8;
-    const LABELS: [(Self, &'static str); Self::COUNT] = [
-        (Self::FromPods, "packets_from_pods"),
-        (Self::ToPods, "packets_to_pods"),
-        (Self::Answers, "answers"),
-        (Self::Flows, "flows"),
-        (Self::FlowsBegun, "flows_begun"),
-        (Self::FlowsEvicted, "flows_evicted"),
-        (Self::FlowsReset, "flows_reset"),
-        (Self::Questions, "questions"),
-    ];
+    gateway: [AtomicU64; GATEWAY],
 }
 
 impl Counters {
@@ -60,7 +30,7 @@ impl Counters {
             dropped: [const { AtomicU64::new(0) }; 256],
             forwarded: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
-            gateway: [const { AtomicU64::new(0) }; GatewayCount::COUNT],
+            gateway: [const { AtomicU64::new(0) }; GATEWAY],
         }
     }
 
@@ -122,26 +92,25 @@ impl Counters {
     /// Adds this thread's share to a view; every drop reason is listed.
     pub(crate) fn add_to(&self, view: &mut CountersView) {
         for t in MessageType::ALL {
-            accumulate(&mut view.received, t.label(), &self.received[usize::from(t.code())]);
-            accumulate(&mut view.sent, t.label(), &self.sent[usize::from(t.code())]);
+            accumulate(&mut view.received, *t, &self.received[usize::from(t.code())]);
+            accumulate(&mut view.sent, *t, &self.sent[usize::from(t.code())]);
         }
         for reason in DropReason::ALL {
-            *view.dropped.entry(reason.label().to_owned()).or_default() +=
-                self.dropped[usize::from(reason.code())].load(Relaxed);
+            view.dropped.add(*reason, self.dropped[usize::from(reason.code())].load(Relaxed));
         }
-        for (what, label) in GatewayCount::LABELS {
-            accumulate(&mut view.gateway, label, &self.gateway[what as usize]);
+        for what in GatewayCount::ALL {
+            accumulate(&mut view.gateway, *what, &self.gateway[*what as usize]);
         }
         view.forwarded += self.forwarded.load(Relaxed);
         view.delivered += self.delivered.load(Relaxed);
     }
 }
 
-/// Adds a count under its label where there is anything to add.
-fn accumulate(view: &mut BTreeMap<String, u64>, label: &str, counter: &AtomicU64) {
+/// Adds a count where there is anything to add.
+fn accumulate<K: Label>(view: &mut Counts<K>, what: K, counter: &AtomicU64) {
     let count = counter.load(Relaxed);
     if count > 0 {
-        *view.entry(label.to_owned()).or_default() += count;
+        view.add(what, count);
     }
 }
 

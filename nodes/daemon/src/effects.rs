@@ -6,34 +6,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use damc_forward::Verdict;
-use damc_link::monotonic_now;
+use damc_link::{SendReport, monotonic_now};
+use damc_mgmt::command::Command;
 use damc_mgmt::config::RunConfig;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::ViewKind;
 use damc_proto::io::{FibOp, Input, Machine, Order, Output, PortId};
 use damc_wire::message::AnnounceReply;
 use damc_wire::{DropReason, Name, Timestamp};
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::calls::Calls;
 use crate::counters::Counters;
 use crate::event_log::EventLog;
-use crate::order::Command;
 use crate::plane::Plane;
 use crate::ports::PortSocket;
-use crate::requests::{Refusal, Request};
+use crate::requests::{Done, Refusal, Request};
 use crate::service::{ServiceEvent, Supervisor};
+use crate::traffic::Traffic;
 
 /// For how long frames are taken before what follows from them is done.
 const TOGETHER: Duration = Duration::from_millis(2);
 
+/// Where frames leave.
+pub(crate) trait Port {
+    /// Sends PDUs, in order; says what became of them.
+    fn send_all(&self, pdus: &[Vec<u8>]) -> SendReport;
+}
+
 /// The machine, and everything its outputs act on.
-pub(crate) struct Effects {
+pub(crate) struct Effects<P = PortSocket> {
     machine: Box<dyn Machine + Send>,
-    ports: Vec<PortSocket>,
+    ports: Vec<P>,
     /// Frames to send, by port.
     outgoing: Vec<Vec<Vec<u8>>>,
     /// SG and SR: the forwarding table.
     plane: Option<Plane>,
+    /// SG and SR: what passed the ports.
+    traffic: Option<Traffic>,
+    /// The machine wants to know that.
+    to_count: bool,
+    /// How long the machine has worked on the last input, ns.
+    busy_ns: u64,
     /// Pod: its services.
     services: Supervisor,
     calls: Calls,
@@ -55,20 +69,24 @@ struct Returned {
     undeliverable: Option<DropReason>,
 }
 
-impl Effects {
+impl<P: Port> Effects<P> {
     pub(crate) fn new(
         machine: Box<dyn Machine + Send>,
-        ports: Vec<PortSocket>,
-        plane: Option<Plane>,
+        ports: Vec<P>,
+        plane: Option<(Plane, Traffic)>,
         events: Arc<EventLog>,
         counters: Arc<Counters>,
         services: Supervisor,
     ) -> Self {
+        let (plane, traffic) = plane.unzip();
         Self {
             machine,
             outgoing: vec![Vec::new(); ports.len()],
             ports,
             plane,
+            traffic,
+            to_count: false,
+            busy_ns: 0,
             services,
             calls: Calls::default(),
             announcements: BTreeMap::new(),
@@ -82,7 +100,7 @@ impl Effects {
     }
 
     /// The sockets for hop-local frames, by port.
-    pub(crate) fn ports(&self) -> &[PortSocket] {
+    pub(crate) fn ports(&self) -> &[P] {
         &self.ports
     }
 
@@ -106,15 +124,34 @@ impl Effects {
 
     /// Gives the machine an input and does all it wants done.
     pub(crate) fn feed(&mut self, input: Input<'_>) {
-        self.machine.handle(now(), input);
+        self.give(input);
         self.settle();
+    }
+
+    fn give(&mut self, input: Input<'_>) {
+        let begin = monotonic_now();
+        self.machine.handle(Timestamp(begin), input);
+        self.busy_ns = monotonic_now().saturating_sub(begin);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        let begin = monotonic_now();
+        let output = self.machine.poll();
+        self.busy_ns += monotonic_now().saturating_sub(begin);
+        output
+    }
+
+    fn perform_all(&mut self) {
+        while let Some(output) = self.poll() {
+            self.perform(output);
+        }
     }
 
     /// Gives the machine a frame of several that wait; [`Self::settle`] when that was the last, or when it says so: what
     /// neighbours wait for must not wait for all that came.
     pub(crate) fn take(&mut self, port: PortId, received_at: Timestamp, pdu: &[u8]) -> bool {
         let now = now();
-        self.machine.handle(now, Input::Frame { port: Some(port), received_at, pdu });
+        self.give(Input::Frame { port: Some(port), received_at, pdu });
         let since = *self.unsettled_since.get_or_insert(now);
         now.since(since) >= TOGETHER
     }
@@ -149,7 +186,7 @@ impl Effects {
     pub(crate) fn stop(&mut self) {
         if !self.stopping {
             self.stopping = true;
-            self.feed(Input::Order(Order::Stop));
+            self.feed(Input::Command { handle: 0, command: &Command::Stop });
         }
     }
 
@@ -167,8 +204,8 @@ impl Effects {
     pub(crate) fn answer(&mut self, request: Request) {
         match request {
             // Whoever asked and is gone needs no answer.
-            Request::View("services", answer) if self.plane.is_none() => {
-                let _ = answer.send(serde_json::to_value(self.services.view(now())).ok());
+            Request::View(ViewKind::Services, answer) if self.plane.is_none() => {
+                let _ = answer.send(Some(self.services.view(now()).into()));
             }
             Request::Announce(announce, answer) => {
                 self.last_announcement += 1;
@@ -176,38 +213,38 @@ impl Effects {
                 self.announcements.insert(handle, answer);
                 self.feed(Input::Order(Order::Announce { handle, announce }));
             }
-            Request::View(what, answer) => _ = answer.send(self.machine.view(now(), what)),
+            Request::View(kind, answer) => _ = answer.send(self.machine.view(now(), kind)),
             Request::Call(request, answer) => {
                 if let Some(order) = self.calls.begin(monotonic_now(), request, answer) {
                     self.feed(Input::Order(order));
                 }
             }
-            Request::Order(command, answer) => self.command(command, answer),
+            Request::Command(command, answer) => self.command(&command, answer),
         }
     }
 
-    fn command(&mut self, command: Command, answer: oneshot::Sender<Result<Value, Refusal>>) {
+    fn command(&mut self, command: &Command, answer: oneshot::Sender<Result<Done, Refusal>>) {
         let unknown = |known: bool, prefix: &Name| {
-            if known { Ok(Value::Null) } else { Err(Refusal::Bad(format!("prefix: no service {prefix} runs here"))) }
+            if known { Ok(Done::Nothing) } else { Err(Refusal::Bad(format!("prefix: no service {prefix} runs here"))) }
         };
         let result = match command {
-            Command::QueryPath(target) => {
-                let order = self.calls.begin_path(target, answer);
-                return self.feed(Input::Order(order));
+            Command::QueryPath { .. } => {
+                let handle = self.calls.begin_path(answer);
+                return self.feed(Input::Command { handle, command });
             }
-            Command::Machine(order) => {
-                self.feed(Input::Order(order));
-                Ok(Value::Null)
+            Command::StartService { prefix, pool } => {
+                self.services.start(now(), prefix.clone(), pool.clone(), None);
+                Ok(Done::Nothing)
             }
-            Command::StartService(prefix, pool) => {
-                self.services.start(now(), prefix, pool, None);
-                Ok(Value::Null)
-            }
-            Command::StopService(prefix) => unknown(self.services.stop(&prefix), &prefix),
-            Command::KillService(prefix) => unknown(self.services.kill(&prefix), &prefix),
+            Command::StopService { prefix } => unknown(self.services.stop(prefix), prefix),
+            Command::KillService { prefix } => unknown(self.services.kill(prefix), prefix),
             Command::Stop => {
                 self.stop();
-                Ok(Value::Null)
+                Ok(Done::Nothing)
+            }
+            _ => {
+                self.feed(Input::Command { handle: 0, command });
+                Ok(Done::Nothing)
             }
         };
         let _ = answer.send(result);
@@ -218,23 +255,24 @@ impl Effects {
     pub(crate) fn settle(&mut self) {
         self.unsettled_since = None;
         loop {
-            while let Some(output) = self.machine.poll() {
-                self.perform(output);
-            }
+            self.perform_all();
             self.flush();
             for event in self.services.take_events() {
-                self.machine.handle(now(), Input::Order(order_of(event)));
-                while let Some(output) = self.machine.poll() {
-                    self.perform(output);
-                }
+                self.give(Input::Order(order_of(event)));
+                self.perform_all();
             }
             self.flush();
+            if std::mem::take(&mut self.to_count) {
+                let counts = self.traffic.as_mut().map(Traffic::count).unwrap_or_default();
+                self.give(Input::PortCounts(&counts));
+                continue;
+            }
             let Some(Returned { pdu, undeliverable }) = self.returned.pop_front() else { return };
             let input = match undeliverable {
                 None => Input::Frame { port: None, received_at: now(), pdu: &pdu },
                 Some(reason) => Input::Undeliverable { port: None, reason, pdu: &pdu },
             };
-            self.machine.handle(now(), input);
+            self.give(input);
         }
     }
 
@@ -247,7 +285,12 @@ impl Effects {
                     plane.apply(ops);
                 }
             }
+            Output::Event(EventKind::Computed { full, prefixes, trigger, .. }) => {
+                let computed = EventKind::Computed { full, duration_ns: self.busy_ns, prefixes, trigger };
+                self.events.push(monotonic_now(), computed);
+            }
             Output::Event(kind) => self.events.push(monotonic_now(), kind),
+            Output::CountPorts => self.to_count = true,
             Output::Dropped { reason, .. } => self.counters.dropped(reason, 1),
             Output::Invoke { invocation, prefix, source, method, payload, deadline: _ } => {
                 self.services.invoke(&prefix, &source, invocation, method, &payload);
@@ -292,7 +335,7 @@ impl Effects {
     fn flush(&mut self) {
         for (port, frames) in self.ports.iter().zip(&mut self.outgoing) {
             if !frames.is_empty() {
-                self.counters.transmitted(port.send(frames.iter().map(Vec::as_slice)));
+                self.counters.transmitted(port.send_all(frames));
                 frames.clear();
             }
         }
@@ -313,3 +356,6 @@ fn order_of(event: ServiceEvent) -> Order {
 fn now() -> Timestamp {
     Timestamp(monotonic_now())
 }
+
+#[cfg(test)]
+mod tests;

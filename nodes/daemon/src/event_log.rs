@@ -95,6 +95,8 @@ impl EventLog {
 
 #[cfg(test)]
 mod tests {
+    use damc_wire::DropReason;
+
     use super::*;
 
     #[test]
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn a_flood_of_drops_leaves_room_for_other_events() {
         let log = EventLog::default();
-        let dropped = || EventKind::Dropped { port: "p".into(), reason: "malformed".into(), detail: String::new() };
+        let dropped = || EventKind::Dropped { port: "p".into(), reason: DropReason::Malformed, detail: String::new() };
         for number in 0..10_000 {
             log.push(number, dropped());
         }

@@ -36,5 +36,6 @@ mod ports;
 mod requests;
 mod service;
 mod startup;
+mod traffic;
 
 pub use startup::main;

@@ -6,6 +6,7 @@ use damc_link::{ETHERNET_HEADER, Filter, RawSocket, ReceiveRing, SendReport, Tra
 use damc_mgmt::config::{GatewayConfig, PortConfig};
 
 use crate::edge::{PeerAddress, PodPort};
+use crate::effects::Port;
 use crate::error::NodeError;
 
 /// A socket on a port, for one kind of frames.
@@ -29,6 +30,12 @@ impl PortSocket {
     /// Sends PDUs.
     pub(crate) fn send<'a>(&self, pdus: impl IntoIterator<Item = &'a [u8]>) -> SendReport {
         self.socket.send(pdus.into_iter().map(|body| Transmit { interface: 0, header: &self.header, body }))
+    }
+}
+
+impl Port for PortSocket {
+    fn send_all(&self, pdus: &[Vec<u8>]) -> SendReport {
+        self.send(pdus.iter().map(Vec::as_slice))
     }
 }
 

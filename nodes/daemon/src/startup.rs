@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use damc_forward::HashKey;
 use damc_gateway::{Gateway, Options};
-use damc_link::{Filter, monotonic_now};
+use damc_link::{Filter, TrafficReader, monotonic_now};
 use damc_mgmt::config::{NodeConfig, PortConfig};
 use damc_mgmt::event::EventKind;
 use damc_proto::context::ConfigError;
@@ -28,6 +28,7 @@ use crate::forwarding::Forwarder;
 use crate::mailbox::Mailbox;
 use crate::plane::Plane;
 use crate::requests::Request;
+use crate::traffic::Traffic;
 use crate::{config_file, forwarding, key, ports, service};
 
 /// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
@@ -126,9 +127,12 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
         };
         forwarder.spawn()?;
     }
-    admin::spawn(admin, listener)?;
+    let server = admin::spawn(admin, listener)?;
 
     let supervisor = service::Supervisor::new(config.node.clone(), config.domain.clone(), key::path(&config));
+    let interfaces = config.ports.iter().map(|port| port.interface.clone()).collect();
+    let reader = TrafficReader::open().map_err(NodeError::system("count what passes the ports"))?;
+    let plane = plane.map(|plane| (plane, Traffic::new(reader, interfaces)));
     let mut effects = Effects::new(machine, control_ports, plane, Arc::clone(&events), control_counters, supervisor);
     for ((prefix, pool, weight), service) in services.into_iter().zip(&config.services) {
         effects.add_service(prefix, pool, weight, service.run.clone());
@@ -137,7 +141,9 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     events.push(monotonic_now(), EventKind::Ready);
     say_ready();
     let _ended = Cleanup(config.admin_socket);
-    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter, peers }.run()
+    Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter, peers }.run()?;
+    server.end();
+    Ok(())
 }
 
 /// The gateway of an SG with a socket for packets on every port that leads to a pod.

@@ -18,6 +18,7 @@ mod ring;
 mod send;
 mod socket;
 mod sys;
+mod traffic;
 
 pub use carrier::CarrierWatch;
 pub use clock::monotonic_now;
@@ -28,6 +29,7 @@ pub use receive::{ReceiveArena, Received};
 pub use ring::{Pdus, ReceiveRing, RingBatch};
 pub use send::{SendReport, Transmit};
 pub use socket::RawSocket;
+pub use traffic::{InterfaceBytes, TrafficReader};
 
 /// Bytes of an Ethernet II header: destination, source, EtherType.
 pub const ETHERNET_HEADER: usize = 14;

@@ -1,6 +1,10 @@
 //! The stream of `/events`: one JSON object a line, oldest first, starting with what the node still remembers.
 
+use damc_wire::{DropReason, RefusalReason};
 use serde::{Deserialize, Serialize};
+
+use crate::label;
+use crate::words::{AdjacencyState, DownReason, Metric, PolicyActionKind, Trigger};
 
 /// A timestamped change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +26,7 @@ pub enum EventKind {
     /// The process is ready: ports open, management socket listening.
     Ready,
     /// Adjacency state changed.
-    Adjacency { port: String, state: String, reason: Option<String> },
+    Adjacency { port: String, state: AdjacencyState, reason: Option<DownReason> },
     /// Carrier changed.
     Carrier { port: String, up: bool },
     /// LSA originated or purged by this node.
@@ -48,27 +52,40 @@ pub enum EventKind {
         id: String,
         #[serde(rename = "lsa_sequence")]
         sequence: u64,
-        reason: String,
+        #[serde(with = "label::plain")]
+        reason: DropReason,
         port: String,
     },
     /// LSA left by age.
     LsaExpired { origin: String, id: String },
-    /// Routes computed: full SPF, or partial (prefix only).
-    Computed { full: bool, duration_ns: u64, prefixes: usize, trigger: String },
+    /// Routes computed: full SPF, or partial (prefix only). `duration_ns` is how long the machine worked on the input that
+    /// made it compute, up to this event; 0 in a simulation, whose time does not pass meanwhile.
+    Computed { full: bool, duration_ns: u64, prefixes: usize, trigger: Trigger },
     /// FIB published.
     Fib { version: u64, changed: usize },
     /// Class 1 received or sent.
     Announced { pod: String, prefix: String, withdrawn: bool },
     /// Class 3 outcome at SG or SPA.
-    Authenticated { pod: String, prefix: String, refusal: Option<String>, serial: Option<u64> },
+    Authenticated {
+        pod: String,
+        prefix: String,
+        #[serde(default, with = "label::optional")]
+        refusal: Option<RefusalReason>,
+        serial: Option<u64>,
+    },
     /// A grant was revoked.
     Revoked { pod: String, prefix: String },
     /// A path metric crossed a threshold (SCSC), either way.
-    Violation { source: String, target: String, metrics: Vec<String> },
+    Violation { source: String, target: String, metrics: Vec<Metric> },
     /// A policy was issued (SCSC) or changed state (SG, SR).
-    Policy { label: u32, version: u64, prefix: String, action: String, active: bool, reason: Option<String> },
+    Policy { label: u32, version: u64, prefix: String, action: PolicyActionKind, active: bool, reason: Option<String> },
     /// A frame was dropped by the control plane.
-    Dropped { port: String, reason: String, detail: String },
+    Dropped {
+        port: String,
+        #[serde(with = "label::plain")]
+        reason: DropReason,
+        detail: String,
+    },
     /// A target's availability changed (SG).
     Availability { target: String, available: bool },
     /// A service process ended or came back (pod).

@@ -2,7 +2,12 @@
 //! its management socket. Plain data, no I/O.
 #![forbid(unsafe_code)]
 
+pub mod call;
+pub mod command;
 pub mod config;
+pub mod counts;
 pub mod event;
-pub mod order;
+pub mod label;
+mod text;
 pub mod view;
+pub mod words;

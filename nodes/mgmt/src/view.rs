@@ -1,8 +1,122 @@
-//! JSON of `/fib`, `/rib`, `/lsdb`, `/neighbors`, `/policies`, `/counters` and of pod calls.
+//! What nodes show: `/fib`, `/rib`, `/lsdb`, `/neighbors`, `/policies`, `/announcements`, `/services`, `/counters`.
 
 use std::collections::BTreeMap;
 
+use damc_wire::{DropReason, MessageType, RefusalReason, Role};
 use serde::{Deserialize, Serialize};
+
+use crate::counts::Counts;
+use crate::label;
+use crate::words::{
+    AdjacencyState, AnnouncementState, DownReason, GatewayCounter, LsaKind, Metric, PolicyActionKind, ProtocolCounter,
+    RouteSource, ServiceState, words,
+};
+
+words! {
+    /// What a node can be asked to show.
+    ViewKind {
+        /// Forwarding table.
+        Fib = "fib",
+        /// Candidates of every prefix.
+        Rib = "rib",
+        /// Link-state database.
+        Lsdb = "lsdb",
+        /// Ports and their neighbours.
+        Neighbors = "neighbors",
+        /// Policies and measured paths.
+        Policies = "policies",
+        /// All counters of the process.
+        Counters = "counters",
+        /// Announced names.
+        Announcements = "announcements",
+        /// Services of a pod.
+        Services = "services",
+        /// Counters of the machine alone. Not served: a part of `counters`.
+        Protocol = "protocol",
+        /// SG: sessions with its pods. Not served: a part of the class 1 interface.
+        Sessions = "sessions",
+        /// Digest of the link-state database alone, for whoever compares many. Not served: a part of `lsdb`.
+        Digest = "digest",
+    }
+}
+
+impl ViewKind {
+    /// What the management interface serves, each under its label.
+    pub const SERVED: [Self; 8] = [
+        Self::Fib,
+        Self::Rib,
+        Self::Lsdb,
+        Self::Neighbors,
+        Self::Policies,
+        Self::Counters,
+        Self::Announcements,
+        Self::Services,
+    ];
+}
+
+/// What a node shows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "the variants of `ViewKind`")]
+pub enum View {
+    Fib(FibView),
+    Rib(RibView),
+    Lsdb(LsdbView),
+    Neighbors(NeighborsView),
+    Policies(PoliciesView),
+    Counters(CountersView),
+    Announcements(AnnouncementsView),
+    Services(ServicesView),
+    Protocol(ProtocolCounters),
+    Sessions(Sessions),
+    Digest(String),
+}
+
+/// The type of one kind of view.
+pub trait Shown: Sized {
+    /// The kind.
+    const KIND: ViewKind;
+
+    /// The content of a view, if it is of this kind.
+    fn of(view: View) -> Option<Self>;
+}
+
+macro_rules! shown {
+    ($($kind:ident($name:ident))*) => {
+        $(
+            impl Shown for $name {
+                const KIND: ViewKind = ViewKind::$kind;
+
+                fn of(view: View) -> Option<Self> {
+                    if let View::$kind(view) = view { Some(view) } else { None }
+                }
+            }
+
+            impl From<$name> for View {
+                fn from(view: $name) -> Self { Self::$kind(view) }
+            }
+        )*
+    };
+}
+
+shown! {
+    Fib(FibView)
+    Rib(RibView)
+    Lsdb(LsdbView)
+    Neighbors(NeighborsView)
+    Policies(PoliciesView)
+    Counters(CountersView)
+    Announcements(AnnouncementsView)
+    Services(ServicesView)
+    Protocol(ProtocolCounters)
+    Sessions(Sessions)
+}
+
+/// Counters of the control plane.
+pub type ProtocolCounters = Counts<ProtocolCounter>;
+
+/// Pods with an adjacency, each with the SG's session: what announcements are tied to.
+pub type Sessions = BTreeMap<String, u64>;
 
 /// `/fib`: entries sorted by prefix (then label), next hops sorted by node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +134,8 @@ pub struct FibView {
 pub struct FibEntryView {
     /// Name prefix.
     pub prefix: String,
-    /// `spf`, `policy`, `local` or `backup`.
-    pub source: String,
+    /// Why it is in the table.
+    pub source: RouteSource,
     /// Cost of the plain route.
     pub cost: u64,
     /// Nodes that advertise it at this cost.
@@ -65,8 +179,8 @@ pub struct RibView {
 pub struct RouteView {
     /// Name prefix.
     pub prefix: String,
-    /// `spf`, `policy` or `local`.
-    pub source: String,
+    /// Where it comes from; never `backup`.
+    pub source: RouteSource,
     /// Total cost; for a policy that of the plain route it overlays.
     pub cost: u64,
     /// Advertising node (for a policy: the SCSC).
@@ -96,8 +210,8 @@ pub struct LsdbView {
 pub struct LsaView {
     /// Origin.
     pub origin: String,
-    /// `topology` or `prefix`.
-    pub kind: String,
+    /// Kind.
+    pub kind: LsaKind,
     /// Topology fragment, or prefix.
     pub id: String,
     /// Port a prefix lies behind.
@@ -153,10 +267,11 @@ pub struct NeighborsView {
 pub struct NeighborView {
     /// Port.
     pub port: String,
-    /// `down`, `init`, `exchange`, `full`.
-    pub state: String,
+    /// State of the adjacency.
+    pub state: AdjacencyState,
     /// Role of the neighbour, if known.
-    pub role: Option<String>,
+    #[serde(default, with = "label::optional")]
+    pub role: Option<Role>,
     /// Time in this state, ms.
     pub since_ms: u64,
     /// Round trip / 2, ns.
@@ -168,7 +283,7 @@ pub struct NeighborView {
     /// Times it went down since start.
     pub flaps: u64,
     /// Why it went down last.
-    pub last_down: Option<String>,
+    pub last_down: Option<DownReason>,
 }
 
 /// `/policies`: at SG and SR the policies received, at the SCSC those issued.
@@ -196,8 +311,8 @@ pub struct PolicyView {
     pub source: String,
     /// Prefix.
     pub prefix: String,
-    /// `ingress`, `transit`, `egress`, `released`, `withdrawn`.
-    pub action: String,
+    /// What the recipient does.
+    pub action: PolicyActionKind,
     /// Next hop of ingress and transit.
     pub next_hop: Option<String>,
     /// Time left, ms.
@@ -205,8 +320,8 @@ pub struct PolicyView {
     /// In force (at the SCSC: acknowledged).
     pub active: bool,
     /// Why not in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "label::optional")]
+    pub problem: Option<DropReason>,
 }
 
 /// One measured path, at an SG (own measurements) or at the SCSC (all).
@@ -228,8 +343,8 @@ pub struct PathView {
     pub loss_ppm: u32,
     /// Answers.
     pub available: bool,
-    /// Thresholds violated: any of `bandwidth`, `delay`, `jitter`, `availability`.
-    pub violated: Vec<String>,
+    /// Preset conditions violated.
+    pub violated: Vec<Metric>,
     /// Age of the newest sample, ms.
     pub age_ms: u64,
 }
@@ -239,22 +354,21 @@ pub struct PathView {
 pub struct CountersView {
     /// Node.
     pub node: String,
-    /// Frames received by message type label.
-    pub received: BTreeMap<String, u64>,
-    /// Frames sent by message type label.
-    pub sent: BTreeMap<String, u64>,
-    /// Drops by reason label; every reason is listed.
-    pub dropped: BTreeMap<String, u64>,
-    /// Named protocol counters: `spf_runs`, `partial_runs`, `lsa_originated`, `lsa_accepted`, `adjacency_flaps`, ….
-    pub protocol: BTreeMap<String, u64>,
+    /// Frames received by message type.
+    pub received: Counts<MessageType>,
+    /// Frames sent by message type.
+    pub sent: Counts<MessageType>,
+    /// Drops by reason; every reason is listed.
+    pub dropped: Counts<DropReason>,
+    /// Counters of the control plane.
+    pub protocol: ProtocolCounters,
     /// Frames forwarded.
     pub forwarded: u64,
     /// Frames delivered locally.
     pub delivered: u64,
-    /// SG: what passed the gateway to programs in pods, by label: `packets_from_pods`, `packets_to_pods`, `answers`,
-    /// `flows`, ….
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub gateway: BTreeMap<String, u64>,
+    /// SG: what passed the gateway to programs in pods.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub gateway: Counts<GatewayCounter>,
 }
 
 /// `/services` of a pod.
@@ -267,12 +381,12 @@ pub struct ServicesView {
 }
 
 /// One service of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Its prefix.
     pub prefix: String,
-    /// `starting`, `ready`, `waiting` (for its next start) or `stopped`.
-    pub state: String,
+    /// Its state.
+    pub state: ServiceState,
     /// What serves it: a program, or `built-in`.
     pub program: String,
     /// How often it was started.
@@ -306,57 +420,12 @@ pub struct AnnouncementView {
     pub pod: String,
     /// Pool entry.
     pub exact: bool,
-    /// `pending`, `accepted` or `refused`.
-    pub state: String,
-    /// Reason of a refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    /// What became of it.
+    pub state: AnnouncementState,
+    /// Reason of a refusal, or why it is still pending.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "label::optional")]
+    pub reason: Option<RefusalReason>,
     /// Serial of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<u64>,
-}
-
-/// Body of `POST /call` at a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallRequest {
-    /// Name to call.
-    pub name: String,
-    /// Method.
-    pub method: String,
-    /// Arguments, joined by single spaces on the wire.
-    #[serde(default)]
-    pub args: Vec<String>,
-    /// Deadline, ms.
-    #[serde(default = "default_deadline")]
-    pub deadline_ms: u64,
-    /// Record the path.
-    #[serde(default)]
-    pub trace: bool,
-    /// Source name; the pod's first accepted service where absent.
-    #[serde(default)]
-    pub source: Option<String>,
-    /// Flow number; random where absent.
-    #[serde(default)]
-    pub flow: Option<u32>,
-}
-
-const fn default_deadline() -> u64 {
-    2000
-}
-
-/// Answer of `POST /call`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallReply {
-    /// The result, where the call succeeded.
-    pub result: Option<String>,
-    /// Reason label where it did not (`RefusalReason`), or `timeout`.
-    pub error: Option<String>,
-    /// Detail of an error; for negative replies the deciding node.
-    pub detail: Option<String>,
-    /// From sending the request to having the answer, ns.
-    pub elapsed_ns: u64,
-    /// Nodes on the way there, where traced.
-    pub path: Vec<String>,
-    /// Nodes on the way back, where traced.
-    pub return_path: Vec<String>,
 }

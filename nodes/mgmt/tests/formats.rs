@@ -5,11 +5,11 @@
 use std::fmt::Debug;
 use std::path::Path;
 
+use damc_mgmt::call::{CallReply, CallRequest};
+use damc_mgmt::command::{Command, PathAnswer};
 use damc_mgmt::event::Event;
-use damc_mgmt::order::{OrderRequest, PathAnswer};
 use damc_mgmt::view::{
-    AnnouncementsView, CallReply, CallRequest, CountersView, FibView, LsdbView, NeighborsView, PoliciesView, RibView,
-    ServicesView,
+    AnnouncementsView, CountersView, FibView, LsdbView, NeighborsView, PoliciesView, RibView, ServicesView,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,7 +46,7 @@ fn views_are_read_and_written_as_documented() {
 fn calls_and_orders_are_read_and_written_as_documented() {
     holds::<Vec<CallRequest>>("call_requests");
     holds::<Vec<CallReply>>("call_replies");
-    holds::<Vec<OrderRequest>>("orders");
+    holds::<Vec<Command>>("orders");
     holds::<Vec<PathAnswer>>("path_answers");
 }
 
@@ -64,6 +64,13 @@ fn what_a_call_leaves_out_has_its_default() {
 #[test]
 fn orders_with_members_nobody_knows_are_refused() {
     let order = r#"{"order": "overload", "on": true, "until": 7}"#;
-    let refused = serde_json::from_str::<OrderRequest>(order).expect_err("a misspelt member must not be ignored");
+    let refused = serde_json::from_str::<Command>(order).expect_err("a misspelt member must not be ignored");
     assert!(refused.to_string().contains("until"), "{refused}");
+}
+
+#[test]
+fn names_in_orders_are_names() {
+    let order = r#"{"order": "add-licence", "pod": "pod-1", "prefix": "A/1"}"#;
+    let refused = serde_json::from_str::<Command>(order).expect_err("no name").to_string();
+    assert!(refused.contains("A/1") && refused.contains("starts with '/'"), "{refused}");
 }

@@ -7,7 +7,10 @@
 
 use std::collections::VecDeque;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::view::{View, ViewKind};
+pub use damc_mgmt::words::RouteSource;
 use damc_trust::SignatureMemory;
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Timestamp};
@@ -44,40 +47,24 @@ pub enum Input<'a> {
     },
     /// Time passed.
     Tick,
-    /// An order of the operator or, at a pod, of a service or client. Roles that do not know an order ignore it.
+    /// SG, SR: what passed the ports, in answer to [`Output::CountPorts`]. Ports that cannot be counted are left out.
+    PortCounts(&'a [PortCount]),
+    /// A command of the operator. Roles that do not know it ignore it. [`Command::Stop`] purges own LSAs and tells
+    /// neighbours; the process ends when all outputs are out.
+    Command {
+        /// The caller's own handle, returned with the answer of a command that has one ([`Output::Path`]).
+        handle: u64,
+        /// The command.
+        command: &'a Command,
+    },
+    /// An order of what runs next to the machine in the same process: services and clients of a pod, class 1 over HTTP.
+    /// Roles that do not know an order ignore it.
     Order(Order),
 }
 
-/// Orders from beside the wire.
+/// Orders from the process around the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// SG, SR: set or clear the overload bit.
-    Overload(bool),
-    /// SG, SR: set the cost of sending over a port.
-    Cost {
-        /// Port.
-        port: PortId,
-        /// Cost, 1 to [`damc_wire::lsa::MAX_COST`]; out of range it is held to it.
-        cost: u32,
-    },
-    /// SG, SR: purge own LSAs and tell neighbours; the process ends when all outputs are out.
-    Stop,
-    /// SPA: take the licence of a pod for a prefix away and revoke its grants.
-    RevokeLicence {
-        /// Pod.
-        pod: NodeId,
-        /// Prefix.
-        prefix: Name,
-    },
-    /// SPA: add a licence.
-    AddLicence {
-        /// Pod.
-        pod: NodeId,
-        /// Prefix.
-        prefix: Name,
-    },
-    /// SG: probe now.
-    Probe,
     /// Pod: a service is ready (announce it) or has ended (withdraw it).
     Service {
         /// Its prefix, one of the configured or a new one.
@@ -129,13 +116,6 @@ pub enum Order {
         handle: u64,
         /// The pod's signed words; its request number is at least [`APART`].
         announce: Box<damc_wire::message::Announce>,
-    },
-    /// SG: ask the SCSC for its path to a target; the answer comes as [`Output::Path`].
-    QueryPath {
-        /// The caller's own handle.
-        handle: u64,
-        /// Service or pool.
-        target: Name,
     },
 }
 
@@ -201,15 +181,28 @@ pub enum Output {
         /// The reply; none where there is no such pod.
         reply: Option<damc_wire::message::AnnounceReply>,
     },
+    /// SG, SR: a report is due, which tells what passed the ports: give [`Input::PortCounts`] once all outputs are out.
+    CountPorts,
     /// SG: the SCSC's path.
     Path {
-        /// From [`Order::QueryPath`].
+        /// From [`Input::Command`].
         handle: u64,
         /// Nodes; empty where unreachable.
         path: Vec<NodeId>,
         /// Sum of costs.
         cost: u64,
     },
+}
+
+/// What passed a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortCount {
+    /// Port.
+    pub port: PortId,
+    /// Bytes sent since its interface exists, Ethernet headers included.
+    pub sent_bytes: u64,
+    /// Bytes received since then, Ethernet headers included.
+    pub received_bytes: u64,
 }
 
 /// Request numbers of announcements from here on are not those of a pod's agent.
@@ -312,19 +305,6 @@ pub struct Stamp {
     pub port: PortId,
 }
 
-/// Why a route is in the FIB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RouteSource {
-    /// Behind an own port, or the node itself.
-    Local,
-    /// Shortest path.
-    Spf,
-    /// SCSC policy over a shortest path.
-    Policy,
-    /// Loop-free alternate in use.
-    Backup,
-}
-
 /// One next hop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NextHop {
@@ -344,9 +324,9 @@ pub trait Machine {
     fn poll(&mut self) -> Option<Output>;
     /// When [`Input::Tick`] is due at the latest; none for never.
     fn next_timeout(&self) -> Option<Timestamp>;
-    /// A management view as JSON: `fib`, `rib`, `lsdb`, `neighbors`, `policies`, `announcements`, `protocol` (the
-    /// protocol counters). None where this role has no such view.
-    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value>;
+    /// A management view; none where this role has no such view. [`ViewKind::Counters`] and [`ViewKind::Services`] are
+    /// the shell's: no machine has them.
+    fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View>;
     /// Shares the work of verifying what is flooded with other machines in the same process: for simulations. Roles that
     /// verify little do not.
     fn share_signatures(&mut self, _memory: &SignatureMemory) {}

@@ -10,6 +10,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use damc_mgmt::view::{LinkView, LsaView, LsdbView};
+use damc_mgmt::words::LsaKind;
 use damc_trust::Verified;
 use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::{Millis, Name, NodeId, Timestamp};
@@ -275,7 +276,8 @@ impl Lsdb {
         let mut hash = SipHasher13::new_with_keys(0, 0);
         for (key, stored) in self.entries.iter().filter(|(_, s)| !s.lsa().is_purge()) {
             let (sequence, digest) = stored.lsa().header().version();
-            for text in key_text(key) {
+            let (kind, id, port) = key_words(&key.id);
+            for text in [key.origin.as_str(), kind.label(), &id, &port] {
                 hash.write(text.as_bytes());
                 hash.write_u8(0);
             }
@@ -285,24 +287,29 @@ impl Lsdb {
         hash.finish()
     }
 
+    /// [`Self::digest`] in hexadecimal.
+    #[must_use]
+    pub fn digest_text(&self) -> String {
+        format!("{:016x}", self.digest())
+    }
+
     /// `/lsdb`.
     #[must_use]
     pub fn view(&self, now: Timestamp, node: &NodeId) -> LsdbView {
         LsdbView {
             node: node.to_string(),
-            digest: format!("{:016x}", self.digest()),
+            digest: self.digest_text(),
             lsas: self.entries.values().map(|stored| lsa_view(stored, now)).collect(),
         }
     }
 }
 
-/// Origin, kind, id and port of a key as text.
-fn key_text(key: &LsaKey) -> [String; 4] {
-    let (kind, id, port) = match &key.id {
-        LsaId::Topology(fragment) => ("topology", fragment.to_string(), String::new()),
-        LsaId::Prefix(prefix, port) => ("prefix", prefix.to_string(), port.to_string()),
-    };
-    [key.origin.to_string(), kind.to_owned(), id, port]
+/// Kind, and id and port as text.
+fn key_words(id: &LsaId) -> (LsaKind, String, String) {
+    match id {
+        LsaId::Topology(fragment) => (LsaKind::Topology, fragment.to_string(), String::new()),
+        LsaId::Prefix(prefix, port) => (LsaKind::Prefix, prefix.to_string(), port.to_string()),
+    }
 }
 
 /// Id of an LSA as events name it.
@@ -316,9 +323,9 @@ pub fn id_text(id: &LsaId) -> String {
 
 fn lsa_view(stored: &Stored, now: Timestamp) -> LsaView {
     let lsa = stored.lsa();
-    let [origin, kind, id, port] = key_text(&lsa.key);
+    let (kind, id, port) = key_words(&lsa.key.id);
     let mut view = LsaView {
-        origin,
+        origin: lsa.key.origin.to_string(),
         kind,
         id,
         port: Some(port).filter(|p| !p.is_empty()),

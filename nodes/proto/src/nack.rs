@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use damc_mgmt::view::ProtocolCounters;
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::frame::body_of;
 use damc_wire::message::{DataKind, Nack};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, RefusalReason, Timestamp};
@@ -137,8 +139,11 @@ impl Nacks {
 
     /// Replies sent, and replies suppressed by the rate limit.
     #[must_use]
-    pub const fn counts(&self) -> (u64, u64) {
-        (self.sent, self.suppressed)
+    pub fn counters(&self) -> ProtocolCounters {
+        ProtocolCounters::from_iter([
+            (ProtocolCounter::NacksSent, self.sent),
+            (ProtocolCounter::NacksSuppressed, self.suppressed),
+        ])
     }
 }
 
@@ -238,7 +243,7 @@ mod tests {
             .filter(|i| nacks.reply(start + Duration::from_micros(i * 10), RefusalReason::NoRoute, &pdu).is_some())
             .count() as u64;
         assert!((RATE..=RATE + BURST).contains(&sent), "{sent}");
-        assert_eq!(nacks.counts(), (sent, 100_000 - sent));
+        assert_eq!((nacks.sent, nacks.suppressed), (sent, 100_000 - sent));
     }
 
     #[test]

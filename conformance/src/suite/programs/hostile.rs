@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use damc_mgmt::words::GatewayCounter;
 use damc_wire::frame::write_packet;
 use damc_wire::{DropReason, Message, MessageType, Role};
 
@@ -117,7 +118,7 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
     let url = bench.url(&own, "/health")?;
     let nodes: Vec<&str> = path.iter().map(String::as_str).collect();
     let flaps = bench.flaps(&nodes).await?;
-    let taken = bench.gateway_count(&sg, "packets_from_pods").await?;
+    let taken = bench.gateway_count(&sg, GatewayCounter::FromPods).await?;
     let dropped = bench.dropped(&sg, DropReason::QueueFull).await?;
 
     let script = bench.script("flood.py", FLOOD)?.display().to_string();
@@ -142,7 +143,7 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         served > 0,
         format!("{served} requests of {asker} were answered meanwhile, the slowest after {longest:?}"),
     );
-    let taken = bench.gateway_count(&sg, "packets_from_pods").await? - taken;
+    let taken = bench.gateway_count(&sg, GatewayCounter::FromPods).await? - taken;
     let dropped = bench.dropped(&sg, DropReason::QueueFull).await? - dropped;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     {

@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use damc_lab::up::program_on_path;
+use damc_mgmt::words::GatewayCounter;
 use damc_wire::address;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -229,8 +230,8 @@ impl Bench {
         Ok(format!("http://{}:{PORT}{path}", self.host(name)?))
     }
 
-    async fn gateway_count(&self, sg: &str, label: &str) -> Result<u64, Stop> {
-        Ok(self.lab.counters(sg).await?.gateway.get(label).copied().unwrap_or(0))
+    async fn gateway_count(&self, sg: &str, counter: GatewayCounter) -> Result<u64, Stop> {
+        Ok(self.lab.counters(sg).await?.gateway.get(counter))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use damc_mgmt::words::GatewayCounter;
 use damc_wire::{MessageType, Role};
 use futures::future::join_all;
 use serde_json::Value;
@@ -35,14 +36,14 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
     let (caller, target, chain) = bench.far_pair().await?;
     let (sg, own) = (bench.sg_of(&caller)?, bench.service_of(&caller)?);
     let _web = bench.serve_web(&bench.owner_of(&target)?, &target).await?;
-    let (from, before) = (bench.now_ns(), bench.gateway_count(&sg, "packets_from_pods").await?);
+    let (from, before) = (bench.now_ns(), bench.gateway_count(&sg, GatewayCounter::FromPods).await?);
     let ran = bench.curl(&caller, &[&bench.url(&target, "/")?]).await?;
     findings.check_eq(
         &ran.json()["name"].as_str(),
         &Some(target.as_str()),
         format!("curl in {caller} reaches {target}"),
     );
-    let passed = bench.gateway_count(&sg, "packets_from_pods").await? - before;
+    let passed = bench.gateway_count(&sg, GatewayCounter::FromPods).await? - before;
     findings.check(passed >= 5, format!("{sg} took {passed} packets of it: name, connection, request"));
     let frames = bench.frames(from).await?;
     let packets: Vec<_> = frames.iter().filter(|s| s.message_type() == MessageType::Packet && s.sent).collect();
@@ -81,7 +82,7 @@ pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Re
     let (name, target) = (pod.id.to_string(), pod.services[1].prefix.to_string());
     let sg = bench.sg_of(&name)?;
     let _web = bench.serve_web(&name, &target).await?;
-    let both = ["packets_from_pods", "packets_to_pods"];
+    let both = [GatewayCounter::FromPods, GatewayCounter::ToPods];
     let count = || async {
         let mut counts = Vec::new();
         for label in both {

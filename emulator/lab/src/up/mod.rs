@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
-use damc_mgmt::order::OrderRequest;
 use damc_topology::Topology;
 use damc_topology::pace::Calibration;
 use damc_topology::plan::{PlanOptions, plan};
@@ -106,7 +106,7 @@ impl Lab {
         };
         let lab = Self::build(&name, longest, options.detached, prepare, tell).await?;
         for process in plan.processes.iter().filter(|process| process.overload) {
-            lab.order(&process.node, &OrderRequest::Overload { on: true }).await?;
+            lab.order(&process.node, &Command::Overload { on: true }).await?;
         }
         Ok(lab)
     }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::{AdjacencyState, DownReason, ProtocolCounter};
 use damc_sim::{LinkModel, Network, Sim};
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Frame, Message, Timestamp};
@@ -16,15 +17,13 @@ fn pair() -> Sim {
     Sim::new(&network.configs(3), 3).unwrap()
 }
 
-fn both(sim: &Sim, state: &str) -> bool {
-    sim.adjacency("a", "b") == state && sim.adjacency("b", "a") == state
+fn both(sim: &Sim, state: AdjacencyState) -> bool {
+    sim.adjacency("a", "b") == Some(state) && sim.adjacency("b", "a") == Some(state)
 }
 
-fn downs(sim: &Sim, node: &str) -> Vec<(Timestamp, String)> {
+fn downs(sim: &Sim, node: &str) -> Vec<(Timestamp, Option<DownReason>)> {
     let down = |(at, e): &(Timestamp, EventKind)| match e {
-        EventKind::Adjacency { state, reason, .. } if state == "down" => {
-            Some((*at, reason.clone().unwrap_or_default()))
-        }
+        EventKind::Adjacency { state: AdjacencyState::Down, reason, .. } => Some((*at, *reason)),
         _ => None,
     };
     sim.seen(node).events.iter().filter_map(down).collect()
@@ -35,11 +34,14 @@ fn checklist_01_one_way_link_never_becomes_an_adjacency() {
     let mut sim = pair();
     sim.set_silent("a", "b", true);
     sim.start();
-    let up = sim.run_until(|s| s.adjacency("a", "b") == "full" || s.adjacency("b", "a") != "down", 10 * SECOND);
+    let up = sim.run_until(
+        |s| s.adjacency("a", "b") == Some(AdjacencyState::Full) || s.adjacency("b", "a") != Some(AdjacencyState::Down),
+        10 * SECOND,
+    );
     assert!(up.is_err());
-    assert_eq!(sim.adjacency("a", "b"), "init", "a hears b, b does not hear a");
+    assert_eq!(sim.adjacency("a", "b"), Some(AdjacencyState::Init), "a hears b, b does not hear a");
     sim.set_silent("a", "b", false);
-    sim.run_until(|s| both(s, "full"), 2 * SECOND).unwrap();
+    sim.run_until(|s| both(s, AdjacencyState::Full), 2 * SECOND).unwrap();
 }
 
 #[test]
@@ -47,13 +49,23 @@ fn checklist_01_one_direction_lost_later_takes_both_ends_down() {
     for (from, to) in [("a", "b"), ("b", "a")] {
         let mut sim = pair();
         sim.start();
-        sim.run_until(|s| both(s, "full"), SECOND).unwrap();
+        sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
         sim.set_silent(from, to, true);
         let cut = sim.now();
-        sim.run_until(|s| s.adjacency("a", "b") != "full" && s.adjacency("b", "a") != "full", SECOND).unwrap();
+        sim.run_until(
+            |s| {
+                s.adjacency("a", "b") != Some(AdjacencyState::Full)
+                    && s.adjacency("b", "a") != Some(AdjacencyState::Full)
+            },
+            SECOND,
+        )
+        .unwrap();
         assert!(sim.now().since(cut) < Duration::from_millis(400), "{:?}", sim.now().since(cut));
         sim.run_for(5 * SECOND);
-        assert!(sim.adjacency("a", "b") != "full" && sim.adjacency("b", "a") != "full");
+        assert!(
+            sim.adjacency("a", "b") != Some(AdjacencyState::Full)
+                && sim.adjacency("b", "a") != Some(AdjacencyState::Full)
+        );
     }
 }
 
@@ -63,7 +75,7 @@ fn checklist_01_parameters_are_compared() {
     configs[1].pace.dead_interval_ms += 1;
     let mut sim = Sim::new(&configs, 3).unwrap();
     sim.start();
-    assert!(sim.run_until(|s| s.adjacency("a", "b") == "full", 5 * SECOND).is_err());
+    assert!(sim.run_until(|s| s.adjacency("a", "b") == Some(AdjacencyState::Full), 5 * SECOND).is_err());
     assert!(sim.seen("a").dropped[&DropReason::ParameterMismatch] > 3);
 }
 
@@ -75,7 +87,7 @@ fn checklist_01_another_domain_role_or_name_is_no_neighbour() {
         change(&mut configs);
         let mut sim = Sim::new(&configs, 3).unwrap();
         sim.start();
-        assert!(sim.run_until(|s| s.adjacency("a", "b") == "full", 3 * SECOND).is_err());
+        assert!(sim.run_until(|s| s.adjacency("a", "b") == Some(AdjacencyState::Full), 3 * SECOND).is_err());
         assert!(sim.seen("a").dropped.contains_key(&reason), "{reason}: {:?}", sim.seen("a").dropped);
     };
     expect(|c| c[0].ports[0].peer_role = "sg".into(), DropReason::WrongRole);
@@ -94,7 +106,7 @@ fn checklist_02_the_first_hello_carries_the_final_identity() {
     let first = Frame::decode(&stage.puppets[0].recorded[0]).unwrap();
     let Message::Hello(hello) = first.message else { panic!("{first:?}") };
     assert_eq!(hello.certificate.node.as_str(), "sr");
-    assert_eq!(stage.state_of_neighbour(0), "full", "in the very first millisecond");
+    assert_eq!(stage.state_of_neighbour(0), AdjacencyState::Full, "in the very first millisecond");
     for pdu in &stage.puppets[0].recorded {
         if let Message::Hello(h) = Frame::decode(pdu).unwrap().message {
             assert_eq!((&h.certificate, h.session), (&hello.certificate, hello.session));
@@ -110,36 +122,36 @@ fn checklist_03_only_hellos_keep_the_second_line_alive() {
         let lsa = stage.puppets[0].topology(sequence, &["sr"]);
         stage.flood(0, &lsa);
         stage.advance(200);
-        assert_eq!(stage.state_of_neighbour(0), "full", "echoes and LSAs go on, {sequence}");
+        assert_eq!(stage.state_of_neighbour(0), AdjacencyState::Full, "echoes and LSAs go on, {sequence}");
         stage.now = stage.now.max(Timestamp::ZERO);
     }
     stage.advance(300); // The dead interval is 4 s.
-    assert_eq!(stage.state_of_neighbour(0), "down");
-    assert_eq!(stage.view("neighbors")["neighbors"][0]["last_down"], "hello-silence");
+    assert_eq!(stage.state_of_neighbour(0), AdjacencyState::Down);
+    assert_eq!(stage.row_of_neighbour(0).last_down, Some(DownReason::HelloSilence));
 }
 
 #[test]
 fn checklist_04_a_frozen_process_is_found_within_the_detection_time() {
     let mut sim = pair();
     sim.start();
-    sim.run_until(|s| both(s, "full"), SECOND).unwrap();
+    sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
     sim.run_for(SECOND);
     sim.pause("b", true);
     let frozen = sim.now();
-    sim.run_until(|s| s.adjacency("a", "b") == "down", SECOND).unwrap();
+    sim.run_until(|s| s.adjacency("a", "b") == Some(AdjacencyState::Down), SECOND).unwrap();
     let took = sim.now().since(frozen);
     assert!(took <= Duration::from_millis(170), "{took:?} (the condition is looked at every 20 ms)");
-    assert_eq!(downs(&sim, "a")[0].1, "echo-silence");
+    assert_eq!(downs(&sim, "a")[0].1, Some(DownReason::EchoSilence));
     assert!(downs(&sim, "a")[0].0.since(frozen) <= Duration::from_millis(151));
     sim.pause("b", false);
-    sim.run_until(|s| both(s, "full"), 2 * SECOND).unwrap();
+    sim.run_until(|s| both(s, AdjacencyState::Full), 2 * SECOND).unwrap();
 }
 
 #[test]
 fn checklist_04_twenty_per_cent_loss_is_no_death() {
     let mut sim = pair();
     sim.start();
-    sim.run_until(|s| both(s, "full"), SECOND).unwrap();
+    sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
     sim.set_all_models(LinkModel { loss_ppm: 200_000, ..LinkModel::default() });
     sim.run_for(Duration::from_secs(600));
     assert_eq!(downs(&sim, "a"), []);
@@ -150,15 +162,15 @@ fn checklist_04_twenty_per_cent_loss_is_no_death() {
 fn carrier_loss_is_noticed_at_once_at_both_ends() {
     let mut sim = pair();
     sim.start();
-    sim.run_until(|s| both(s, "full"), SECOND).unwrap();
+    sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
     sim.set_link("a", "b", false);
     let cut = sim.now();
     for node in ["a", "b"] {
-        assert_eq!(downs(&sim, node), [(cut, "carrier".to_owned())]);
+        assert_eq!(downs(&sim, node), [(cut, Some(DownReason::Carrier))]);
         assert_eq!(sim.seen(node).fib_changed_at, cut, "no frame more that way");
     }
     sim.set_link("a", "b", true);
-    sim.run_until(|s| both(s, "full"), Duration::from_millis(5)).unwrap();
+    sim.run_until(|s| both(s, AdjacencyState::Full), Duration::from_millis(5)).unwrap();
 }
 
 #[test]
@@ -167,15 +179,15 @@ fn first_contact_and_restart_take_two_round_trips() {
     sim.set_all_models(LinkModel { delay: Duration::from_millis(20), ..LinkModel::default() });
     sim.start();
     let started = sim.now();
-    let up = sim.run_until(|s| both(s, "full"), SECOND).unwrap();
+    let up = sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
     assert!(up.since(started) <= Duration::from_millis(120), "{:?}", up.since(started));
     sim.run_for(SECOND);
     sim.kill("b");
     sim.start_node("b"); // Before a could notice that it died.
     let restarted = sim.now();
     sim.run_until(|s| !downs(s, "a").is_empty(), SECOND).unwrap();
-    assert_eq!(downs(&sim, "a")[0].1, "neighbour-restarted");
-    let up = sim.run_until(|s| both(s, "full"), SECOND).unwrap();
+    assert_eq!(downs(&sim, "a")[0].1, Some(DownReason::Restarted));
+    let up = sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
     assert!(up.since(restarted) <= Duration::from_millis(160), "{:?}", up.since(restarted));
 }
 
@@ -197,7 +209,10 @@ fn checklist_20_a_recorded_session_is_worth_nothing() {
     for reason in [DropReason::Looped, DropReason::BadMac] {
         assert!(stage.dropped.contains(&reason), "{reason}: {:?}", stage.dropped);
     }
-    assert_eq!((stage.state_of_neighbour(0), stage.state_of_neighbour(1)), ("full".into(), "full".into()));
+    assert_eq!(
+        (stage.state_of_neighbour(0), stage.state_of_neighbour(1)),
+        (AdjacencyState::Full, AdjacencyState::Full)
+    );
 }
 
 #[test]
@@ -216,8 +231,8 @@ fn checklist_20_hello_replay_does_not_disturb_a_full_adjacency() {
         }
         stage.advance(20);
     }
-    assert_eq!(stage.state_of_neighbour(0), "full");
-    assert_eq!(stage.counter("adjacency_flaps"), 0);
+    assert_eq!(stage.state_of_neighbour(0), AdjacencyState::Full);
+    assert_eq!(stage.counter(ProtocolCounter::AdjacencyFlaps), 0);
 }
 
 #[test]
@@ -239,5 +254,5 @@ fn a_flood_of_forged_hellos_costs_few_signatures_and_its_own_port_alone() {
     let (verified, unseen) = (dropped(DropReason::BadSignature), dropped(DropReason::ResourceLimit));
     assert!((50..=160).contains(&verified), "{verified} of 10000 were verified");
     assert!(verified + unseen >= 10_000, "{verified} verified, {unseen} not: {:?}", stage.dropped.last());
-    assert_eq!(stage.state_of_neighbour(1), "full");
+    assert_eq!(stage.state_of_neighbour(1), AdjacencyState::Full);
 }

@@ -3,7 +3,10 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::view::{FibView, LsdbView};
+use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
 use damc_proto::io::Order;
 use damc_sim::{LinkModel, Network, Sim};
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
@@ -61,10 +64,14 @@ fn checklist_05_late_joiner_gets_all_before_full_from_two_partners_at_once() {
     sim.run_until(|s| s.lsdb("a").lsas.len() >= 153 && s.lsdb("b").lsas.len() >= 153, 10 * SECOND).unwrap();
     let full = sim.lsdb("a").lsas.len();
     sim.start_node("late");
-    let either = |s: &Sim| s.adjacency("late", "a") == "full" || s.adjacency("late", "b") == "full";
+    let either = |s: &Sim| {
+        s.adjacency("late", "a") == Some(AdjacencyState::Full) || s.adjacency("late", "b") == Some(AdjacencyState::Full)
+    };
     sim.run_until(either, SECOND).unwrap();
     assert!(sim.lsdb("late").lsas.len() >= full, "all there before the first adjacency is full");
-    let both = |s: &Sim| s.adjacency("late", "a") == "full" && s.adjacency("late", "b") == "full";
+    let both = |s: &Sim| {
+        s.adjacency("late", "a") == Some(AdjacencyState::Full) && s.adjacency("late", "b") == Some(AdjacencyState::Full)
+    };
     sim.run_until(both, SECOND).unwrap();
     sim.settle(Duration::from_millis(200), 2 * SECOND).unwrap();
     assert_eq!(digests(&sim, &["a", "b", "late", "sg"]).len(), 1);
@@ -117,7 +124,7 @@ fn checklist_06_half_of_all_frames_lost_both_ways() {
         sim.run_until(|s| ["a", "b", "c"].iter().all(|n| cost_at(s, n) == cost), 20 * SECOND)
             .unwrap_or_else(|late| panic!("round {round}: {late:?}"));
     }
-    assert!(sim.counter("c", "lsa_retransmitted") > 0);
+    assert!(sim.counter("c", ProtocolCounter::LsaRetransmitted) > 0);
 }
 
 #[test]
@@ -300,7 +307,7 @@ fn checklist_08_one_order_whatever_comes_first() {
         stage.flood(0, first);
         stage.advance(20);
         stage.flood(1, second);
-        stage.view("lsdb")["digest"].as_str().unwrap().to_owned()
+        stage.show::<LsdbView>().digest
     };
     let (ab, ba) = (kept(&a, &b), kept(&b, &a));
     let own_part_differs = ab == ba;
@@ -365,11 +372,11 @@ fn checklist_11_refresh_keeps_and_age_removes() {
     sim.start();
     sim.settle(Duration::from_millis(300), 5 * SECOND).unwrap();
     let changed = sim.seen("a").fib_changed_at;
-    let spf = sim.counter("a", "spf_runs");
+    let spf = sim.counter("a", ProtocolCounter::SpfRuns);
     sim.run_for(10 * SECOND);
     assert_eq!(sim.lsdb("a").lsas.len(), 7);
     assert_eq!(
-        (sim.seen("a").fib_changed_at, sim.counter("a", "spf_runs")),
+        (sim.seen("a").fib_changed_at, sim.counter("a", ProtocolCounter::SpfRuns)),
         (changed, spf),
         "refreshes change nothing"
     );
@@ -418,10 +425,10 @@ fn checklist_12_an_orderly_stop_leaves_nothing_behind() {
     let mut sim = Sim::new(&with_many_prefixes(3).configs(1), 4).unwrap();
     sim.start();
     sim.settle(Duration::from_millis(300), 5 * SECOND).unwrap();
-    sim.order("sg", Order::Stop);
+    sim.command("sg", &Command::Stop);
     let gone = |s: &Sim| ["a", "b", "late"].iter().all(|n| s.lsdb(n).lsas.iter().all(|l| l.origin != "sg" || l.purged));
     sim.run_until(gone, Duration::from_millis(100)).unwrap();
-    assert_eq!(sim.adjacency("a", "sg"), "down", "it said goodbye");
+    assert_eq!(sim.adjacency("a", "sg"), Some(AdjacencyState::Down), "it said goodbye");
     assert!(sim.fib("late").entries.iter().all(|e| !e.prefix.starts_with("/svc")));
 }
 
@@ -451,8 +458,7 @@ fn checklist_13_one_side_alone_makes_no_link() {
     stage.flood(1, &topology_of(&far, "far", 1, &[]));
     stage.advance(100);
     let reaches = |stage: &Stage, node: &str| {
-        let fib = stage.view("fib");
-        fib["entries"].as_array().unwrap().iter().any(|e| e["prefix"] == format!("/damc/example/{node}").as_str())
+        stage.show::<FibView>().entries.iter().any(|e| e.prefix == format!("/damc/example/{node}"))
     };
     assert!(reaches(&stage, "p1"));
     assert!(!reaches(&stage, "far"), "far does not say so");

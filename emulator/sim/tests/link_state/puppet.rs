@@ -4,7 +4,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
-use damc_proto::adjacency::{Adjacencies, State};
+use damc_mgmt::view::{LsdbView, NeighborView, NeighborsView, ProtocolCounters, Shown};
+use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
+use damc_proto::adjacency::Adjacencies;
 use damc_proto::context::Context;
 use damc_proto::io::{Input, Machine, Outbox, Output, PortId};
 use damc_sim::Network;
@@ -86,7 +88,7 @@ impl Stage {
         let mut stage = Self::new(&network, "sr");
         stage.advance(60);
         for i in 0..puppets {
-            assert_eq!(stage.state_of_neighbour(i), "full");
+            assert_eq!(stage.state_of_neighbour(i), AdjacencyState::Full);
         }
         stage.clear();
         stage
@@ -99,26 +101,27 @@ impl Stage {
         }
     }
 
-    pub fn view(&self, what: &str) -> serde_json::Value {
-        self.machine.view(self.now, what).unwrap()
+    pub fn show<T: Shown>(&self) -> T {
+        self.machine.view(self.now, T::KIND).and_then(T::of).expect("an SR or SG shows it")
     }
 
-    pub fn state_of_neighbour(&self, puppet: usize) -> String {
-        let view = self.view("neighbors");
-        let rows = view["neighbors"].as_array().unwrap().clone();
-        let row = rows.iter().find(|n| n["port"] == self.puppets[puppet].name.as_str()).unwrap();
-        row["state"].as_str().unwrap().to_owned()
+    pub fn row_of_neighbour(&self, puppet: usize) -> NeighborView {
+        let rows = self.show::<NeighborsView>().neighbors;
+        rows.into_iter().find(|n| n.port == self.puppets[puppet].name.as_str()).expect("a row for each port")
+    }
+
+    pub fn state_of_neighbour(&self, puppet: usize) -> AdjacencyState {
+        self.row_of_neighbour(puppet).state
     }
 
     /// Sequence number the machine has of an LSA, if any.
     pub fn sequence(&self, origin: &str, id: &str) -> Option<u64> {
-        let view = self.view("lsdb");
-        let lsas = view["lsas"].as_array().unwrap().clone();
-        lsas.iter().find(|l| l["origin"] == origin && l["id"] == id)?["sequence"].as_u64()
+        let lsas = self.show::<LsdbView>().lsas;
+        lsas.iter().find(|l| l.origin == origin && l.id == id).map(|l| l.sequence)
     }
 
-    pub fn counter(&self, name: &str) -> u64 {
-        self.view("protocol")[name].as_u64().unwrap_or(0)
+    pub fn counter(&self, counter: ProtocolCounter) -> u64 {
+        self.show::<ProtocolCounters>().get(counter)
     }
 
     /// A puppet says something under its hop MAC.
@@ -227,7 +230,7 @@ impl Puppet {
         let received = self.adjacencies.handle_frame(now, PORT, now, pdu, &mut self.out);
         while self.adjacencies.poll_change().is_some() {
             self.exchange += 1;
-            if self.adjacencies.state(PORT) == State::Exchange {
+            if self.adjacencies.state(PORT) == AdjacencyState::Exchange {
                 // An empty database, told in one page; the machine's own numbers are random.
                 let summary = DbSummary { exchange: self.exchange, page: 0, last: true, headers: Vec::new() };
                 self.adjacencies.send(now, PORT, Message::DbSummary(summary), &mut self.out);

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use damc_mgmt::words::{ProtocolCounter, RouteSource};
 use damc_sim::{Network, Sim, Walk};
 use damc_wire::DropReason;
 
@@ -32,15 +33,15 @@ fn a_cut_link_is_gone_round_before_anybody_computes() {
     let before = entry(&sim);
     assert_eq!((before.next_hops[0].node.as_str(), before.backups[0].node.as_str()), ("far", "side"));
     assert_eq!(sim.walk("near", &far, 1), Walk::Arrived(vec!["near".into(), "far".into()]));
-    let runs = sim.counter("near", "spf_runs");
+    let runs = sim.counter("near", ProtocolCounter::SpfRuns);
     sim.cut_plane("near", "far");
-    assert_eq!(sim.counter("near", "spf_runs"), runs, "nothing was computed");
+    assert_eq!(sim.counter("near", ProtocolCounter::SpfRuns), runs, "nothing was computed");
     assert_eq!(sim.walk("near", &far, 1), Walk::Arrived(["near", "side", "far"].map(String::from).to_vec()));
     sim.set_link("near", "far", false);
     // So soon after the start the delay machine makes the computation wait.
     let meanwhile = entry(&sim);
-    assert_eq!((meanwhile.source.as_str(), meanwhile.next_hops[0].node.as_str()), ("backup", "side"));
-    sim.run_until(|sim| entry(sim).source == "spf", SECOND).unwrap();
+    assert_eq!((meanwhile.source, meanwhile.next_hops[0].node.as_str()), (RouteSource::Backup, "side"));
+    sim.run_until(|sim| entry(sim).source == RouteSource::Spf, SECOND).unwrap();
     let after = entry(&sim);
     assert_eq!((after.cost, after.next_hops[0].node.as_str()), (4, "side"));
 }

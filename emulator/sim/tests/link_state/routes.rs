@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::view::FibEntryView;
+use damc_mgmt::words::ProtocolCounter;
 use damc_proto::io::Order;
 use damc_sim::{Call, Network, Sim};
 use damc_wire::Role;
@@ -31,8 +33,8 @@ fn hops(sim: &Sim, node: &str, prefix: &str) -> Vec<String> {
 fn checklist_15_prefix_changes_cost_no_shortest_path_run() {
     let mut sim = settled(&fig2().pace(|p| p.probe_interval_ms = 3_600_000), 1);
     let routers = ["sr-left", "sr-right", "sr-bottom", "sg-1", "sg-2", "sg-3", "sg-4"];
-    let before: Vec<u64> = routers.iter().map(|n| sim.counter(n, "spf_runs")).collect();
-    let partial = sim.counter("sr-left", "partial_runs");
+    let before: Vec<u64> = routers.iter().map(|n| sim.counter(n, ProtocolCounter::SpfRuns)).collect();
+    let partial = sim.counter("sr-left", ProtocolCounter::PartialRuns);
     for i in 0..300 {
         let order = |running| Order::Service {
             prefix: format!("/flap/{}", i % 7).parse().unwrap(),
@@ -46,9 +48,9 @@ fn checklist_15_prefix_changes_cost_no_shortest_path_run() {
         sim.order("pod-2", Order::Service { prefix, pool: None, weight: 1, running: i % 2 == 0 });
         sim.run_for(Duration::from_millis(60));
     }
-    let after: Vec<u64> = routers.iter().map(|n| sim.counter(n, "spf_runs")).collect();
+    let after: Vec<u64> = routers.iter().map(|n| sim.counter(n, ProtocolCounter::SpfRuns)).collect();
     assert_eq!(after, before);
-    assert!(sim.counter("sr-left", "partial_runs") >= partial + 250, "they did arrive");
+    assert!(sim.counter("sr-left", ProtocolCounter::PartialRuns) >= partial + 250, "they did arrive");
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn checklist_15_a_cost_off_all_shortest_paths_costs_no_run() {
         .link("a", "c", 10)
         .link("c", "d", 1);
     let mut sim = settled(&network, 1);
-    let runs = |s: &Sim| ["a", "b", "d"].map(|n| s.counter(n, "spf_runs"));
+    let runs = |s: &Sim| ["a", "b", "d"].map(|n| s.counter(n, ProtocolCounter::SpfRuns));
     let before = runs(&sim);
     sim.set_cost("c", "a", 12);
     sim.run_for(2 * SECOND);
@@ -90,7 +92,7 @@ fn checklist_23_an_overloaded_node_is_not_passed_through_but_served() {
     let mut sim = settled(&fig2(), 1);
     let left = hops(&sim, "sg-3", "/damc/example/sg-1");
     assert_eq!(left, ["sr-left"]);
-    sim.order("sr-left", Order::Overload(true));
+    sim.command("sr-left", &Command::Overload { on: true });
     sim.settle(Duration::from_millis(600), 3 * SECOND).unwrap();
     assert_eq!(hops(&sim, "sg-3", "/damc/example/sg-1"), ["sr-bottom"]);
     assert_eq!(hops(&sim, "sg-3", "/damc/example/sr-left"), ["sr-left"], "it is still reachable itself");
@@ -99,7 +101,7 @@ fn checklist_23_an_overloaded_node_is_not_passed_through_but_served() {
     let outcome = &sim.seen("pod-1").calls[&handle];
     assert!(outcome.result.is_ok());
     assert!(!outcome.path.iter().any(|n| n.as_str() == "sr-left"), "{:?}", outcome.path);
-    sim.order("sr-left", Order::Overload(false));
+    sim.command("sr-left", &Command::Overload { on: false });
     sim.settle(Duration::from_millis(600), 3 * SECOND).unwrap();
     assert_eq!(hops(&sim, "sg-3", "/damc/example/sg-1"), left);
 }

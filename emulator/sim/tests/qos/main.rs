@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use damc_mgmt::config::Thresholds;
 use damc_mgmt::view::{PathView, PoliciesView, PolicyView};
+use damc_mgmt::words::PolicyActionKind;
 use damc_sim::{Call, LinkModel, Network, Sim};
 use damc_wire::Role;
 use damc_wire::registry::MessageType;
@@ -69,7 +70,7 @@ fn model(delay_ms: u64) -> LinkModel {
 }
 
 fn policies_at(sim: &Sim, node: &str) -> PoliciesView {
-    sim.view(node, "policies").and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
+    sim.show(node)
 }
 
 /// The SCSC's picture of all paths.
@@ -84,11 +85,11 @@ fn path(sim: &Sim, source: &str, target: &str) -> PathView {
 /// The ingress policy of a source for a prefix, as the source SG holds it.
 fn ingress(sim: &Sim, source: &str, prefix: &str) -> Option<PolicyView> {
     let held = policies_at(sim, source).policies;
-    held.into_iter().find(|p| p.action == "ingress" && p.prefix == prefix && p.active)
+    held.into_iter().find(|p| p.action == PolicyActionKind::Ingress && p.prefix == prefix && p.active)
 }
 
 /// Who holds something of this label, and what.
-fn holders(sim: &Sim, label: u32) -> Vec<(String, String)> {
+fn holders(sim: &Sim, label: u32) -> Vec<(String, PolicyActionKind)> {
     let of = |node: &&str| {
         let held = policies_at(sim, node).policies.into_iter().find(|p| p.label == label)?;
         Some(((*node).to_owned(), held.action))

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::{PolicyActionKind, ProtocolCounter};
 use damc_sim::{Call, LinkModel, Sim};
 
 use crate::{DEADLINE, NODES, fig2, holders, ingress, model, ms, path, policies_at, policy_frames, started, way};
@@ -33,11 +34,11 @@ fn pol_02_pol_05_a_slow_link_moves_traffic_and_tells_exactly_the_nodes_of_both_p
     let label = ingress(&sim, "sg-1", "/B/4").unwrap().label;
     sim.run_until(|s| holders(s, label).len() == 5, DEADLINE).unwrap();
     let expected = [
-        ("sg-1", "ingress"),
-        ("sg-4", "egress"),
-        ("sr-bottom", "transit"),
-        ("sr-left", "transit"),
-        ("sr-right", "released"),
+        ("sg-1", PolicyActionKind::Ingress),
+        ("sg-4", PolicyActionKind::Egress),
+        ("sr-bottom", PolicyActionKind::Transit),
+        ("sr-left", PolicyActionKind::Transit),
+        ("sr-right", PolicyActionKind::Released),
     ];
     assert_eq!(holders(&sim, label), expected.map(|(n, a)| (n.to_owned(), a.to_owned())));
     let scsc = policies_at(&sim, "scsc");
@@ -69,7 +70,8 @@ fn pol_06_a_wobble_around_the_threshold_does_not_flap() {
         sim.run_for(ms(700));
     }
     let issued = sim.seen("scsc").events.iter().filter(|(_, e)| {
-        matches!(e, EventKind::Policy { prefix, action, active: true, .. } if prefix == "/B/4" && action == "ingress")
+        let EventKind::Policy { prefix, action, active: true, .. } = e else { return false };
+        prefix == "/B/4" && *action == PolicyActionKind::Ingress
     });
     assert!(issued.count() <= 2, "28 s of wobble: one change of sg-1, at most one of another SG");
 }
@@ -147,14 +149,14 @@ fn qos_04_reports_made_while_the_scsc_is_away_arrive_when_it_is_back() {
         sim.set_link("scsc", sr, false);
     }
     sim.run_for(Duration::from_secs(5));
-    assert!(sim.counter("sg-1", "telemetry_backlog") > 20);
-    let accepted = sim.counter("scsc", "telemetry_accepted");
+    assert!(sim.counter("sg-1", ProtocolCounter::TelemetryBacklog) > 20);
+    let accepted = sim.counter("scsc", ProtocolCounter::TelemetryAccepted);
     for sr in ["sr-left", "sr-right"] {
         sim.set_link("scsc", sr, true);
     }
-    sim.run_until(|s| NODES.iter().all(|n| s.counter(n, "telemetry_backlog") < 8), DEADLINE).unwrap();
+    sim.run_until(|s| NODES.iter().all(|n| s.counter(n, ProtocolCounter::TelemetryBacklog) < 8), DEADLINE).unwrap();
     sim.run_until(|s| path(s, "sg-1", "/B/4").age_ms < 600, DEADLINE).unwrap();
-    assert!(sim.counter("scsc", "telemetry_accepted") > accepted + 100, "25 periods of 7 nodes");
+    assert!(sim.counter("scsc", ProtocolCounter::TelemetryAccepted) > accepted + 100, "25 periods of 7 nodes");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use damc_mgmt::view::ViewKind;
 use damc_sim::Sim;
 use serde_json::{Value, json};
 
@@ -11,8 +12,17 @@ use crate::steering::steer;
 use crate::{DEADLINE, fig2, model, ms, paths};
 
 /// What a machine may be asked.
-const VIEWS: [&str; 9] =
-    ["fib", "rib", "lsdb", "neighbors", "policies", "announcements", "protocol", "sessions", "digest"];
+const VIEWS: [ViewKind; 9] = [
+    ViewKind::Fib,
+    ViewKind::Rib,
+    ViewKind::Lsdb,
+    ViewKind::Neighbors,
+    ViewKind::Policies,
+    ViewKind::Announcements,
+    ViewKind::Protocol,
+    ViewKind::Sessions,
+    ViewKind::Digest,
+];
 /// Members whose values depend on time, keys or chance.
 const VARYING: [&str; 17] = [
     "age_ms",
@@ -63,9 +73,10 @@ fn masked(value: Value, varies: bool) -> Value {
 }
 
 fn show(sim: &Sim, node: &str) -> Value {
-    let view = |what: &str| {
-        let view = sim.view(node, what)?;
-        Some((what.to_owned(), masked(view, matches!(what, "protocol" | "sessions" | "digest"))))
+    let view = |kind: ViewKind| {
+        let view = serde_json::to_value(sim.view(node, kind)?).expect("views are JSON");
+        let varies = matches!(kind, ViewKind::Protocol | ViewKind::Sessions | ViewKind::Digest);
+        Some((kind.label().to_owned(), masked(view, varies)))
     };
     Value::Object(VIEWS.into_iter().filter_map(view).collect())
 }

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::AnnouncementState;
 use damc_proto::io::Order;
 use damc_sim::LinkModel;
 use damc_wire::message::{AuthReply, AuthResult, Data, DataKind, Outcome};
@@ -33,20 +35,20 @@ fn aut_01_with_a_silent_spa_the_prefix_appears_nowhere_until_the_spa_is_back() {
     sim.run_for(10 * SECOND);
     assert!(nowhere(&sim, "/B/1"));
     assert!(everywhere(&sim, "/shop"), "AUT-10: another SG is not affected");
-    assert_eq!(standing(&sim, "pod-1", "/B/1"), ("refused".into(), Some("spa-unreachable".into())));
+    assert_eq!(standing(&sim, "pod-1", "/B/1"), (AnnouncementState::Refused, Some(RefusalReason::SpaUnreachable)));
     sim.set_silent("sg-1", "spa-1", false);
     sim.set_silent("spa-1", "sg-1", false);
     sim.run_until(|s| everywhere(s, "/B/1"), 10 * SECOND).expect("asked again when the SPA is up");
     sim.run_for(SECOND);
-    assert_eq!(standing(&sim, "pod-1", "/B/1"), ("accepted".into(), None));
+    assert_eq!(standing(&sim, "pod-1", "/B/1"), (AnnouncementState::Accepted, None));
 }
 
 #[test]
 fn aut_04_a_refused_pod_has_no_access() {
     let network = small().licence("pod-3", &["/D/9"]);
     let mut sim = up(&network, 1);
-    assert_eq!(standing(&sim, "sg-1", "/C/3"), ("refused".into(), Some("not-licensed".into())));
-    assert_eq!(standing(&sim, "pod-3", "/C/3"), ("refused".into(), Some("not-licensed".into())));
+    assert_eq!(standing(&sim, "sg-1", "/C/3"), (AnnouncementState::Refused, Some(RefusalReason::NotLicensed)));
+    assert_eq!(standing(&sim, "pod-3", "/C/3"), (AnnouncementState::Refused, Some(RefusalReason::NotLicensed)));
     assert!(nowhere(&sim, "/C/3"));
     // AUT-03: told at once, no timer was waited for.
     let announced = when(&sim, "sg-1", |e| matches!(e, EventKind::Announced { prefix, .. } if prefix == "/C/3"));
@@ -127,7 +129,7 @@ fn aut_10_the_loss_of_one_spa_is_local_and_costs_no_traffic() {
     sim.run_for(3 * SECOND);
     assert!(everywhere(&sim, "/A/1/new"));
     assert!(nowhere(&sim, "/shop/new"));
-    assert_eq!(standing(&sim, "pod-2", "/shop/new"), ("refused".into(), Some("spa-unreachable".into())));
+    assert_eq!(standing(&sim, "pod-2", "/shop/new"), (AnnouncementState::Refused, Some(RefusalReason::SpaUnreachable)));
     let (outcome, _) = call(&mut sim, "pod-1", "/A/2", "add", "2 3");
     assert_eq!(text(&outcome), Ok("5".into()), "approved prefixes keep their traffic");
     sim.start_node("spa-2");
@@ -137,12 +139,12 @@ fn aut_10_the_loss_of_one_spa_is_local_and_costs_no_traffic() {
 #[test]
 fn gap_07_revocation_reaches_every_node_and_the_pod() {
     let mut sim = up(&small(), 1);
-    sim.order("spa-2", Order::RevokeLicence { pod: node("pod-2"), prefix: name("/shop") });
+    sim.command("spa-2", &Command::RevokeLicence { pod: node("pod-2"), prefix: name("/shop") });
     let begin = sim.now();
     let end = sim.run_until(|s| nowhere(s, "/shop"), SECOND).expect("purged everywhere");
     assert!(end.since(begin) <= Duration::from_millis(100), "{:?}", end.since(begin));
     sim.run_for(Duration::from_millis(100));
-    assert_eq!(standing(&sim, "pod-2", "/shop"), ("refused".into(), Some("revoked".into())));
+    assert_eq!(standing(&sim, "pod-2", "/shop"), (AnnouncementState::Refused, Some(RefusalReason::Revoked)));
     let (outcome, _) = call(&mut sim, "pod-1", "/shop", "echo", "x");
     assert_eq!(outcome.result.unwrap_err().0, Some(RefusalReason::NoRoute));
     assert!(everywhere(&sim, "/A/2"), "nothing else of the pod is touched");

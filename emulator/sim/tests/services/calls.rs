@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use damc_mgmt::words::ProtocolCounter;
 use damc_sim::{Call, LinkModel};
 use damc_wire::{DropReason, MessageType, RefusalReason};
 
@@ -96,9 +97,9 @@ fn rmi_04_one_per_cent_loss_fails_no_call() {
         let outcome = &sim.seen("pod-1").calls[handle];
         assert_eq!(text(outcome), Ok((i + 1).to_string()), "call {i}");
     }
-    let counters = sim.view("pod-2", "protocol").expect("counters");
-    assert_eq!(counters["invocations"], 1000);
-    assert!(counters["requests_repeated"].as_u64() > Some(0), "some were repeated and not executed again");
+    assert_eq!(sim.counter("pod-2", ProtocolCounter::Invocations), 1000);
+    let repeated = sim.counter("pod-2", ProtocolCounter::RequestsRepeated);
+    assert!(repeated > 0, "some were repeated and not executed again");
     assert!(sim.seen("pod-1").dropped.contains_key(&DropReason::Unsolicited), "duplicate answers are counted");
 }
 

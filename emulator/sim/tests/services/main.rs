@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{AnnouncementView, AnnouncementsView};
+use damc_mgmt::words::AnnouncementState;
 use damc_proto::io::{CallOutcome, Order};
 use damc_sim::{Call, Network, Sim};
 use damc_wire::{Name, NodeId, RefusalReason, Role, Timestamp};
@@ -72,15 +73,14 @@ fn nowhere(sim: &Sim, prefix: &str) -> bool {
 }
 
 fn announcements(sim: &Sim, at: &str) -> Vec<AnnouncementView> {
-    let view = sim.view(at, "announcements").expect("a view");
-    serde_json::from_value::<AnnouncementsView>(view).expect("as specified").announcements
+    sim.show::<AnnouncementsView>(at).announcements
 }
 
 /// State and reason of a name at a node.
-fn standing(sim: &Sim, at: &str, prefix: &str) -> (String, Option<String>) {
+fn standing(sim: &Sim, at: &str, prefix: &str) -> (AnnouncementState, Option<RefusalReason>) {
     let rows = announcements(sim, at);
     let row = rows.iter().find(|r| r.prefix == prefix).unwrap_or_else(|| panic!("{prefix} is not at {at}: {rows:?}"));
-    (row.state.clone(), row.reason.clone())
+    (row.state, row.reason)
 }
 
 fn service(sim: &mut Sim, pod: &str, prefix: &str, running: bool) {

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use damc_proto::io::Order;
+use damc_mgmt::command::Command;
+use damc_mgmt::words::AnnouncementState;
 use damc_sim::Network;
 use damc_wire::{RefusalReason, Role};
 
@@ -44,7 +45,8 @@ fn reg_01_a_restarted_sg_is_told_everything_again() {
     sim.kill("sg-1");
     sim.run_for(SECOND);
     sim.start_node("sg-1");
-    let accepted = |s: &damc_sim::Sim, pod: &str, prefix: &str| standing(s, pod, prefix).0 == "accepted";
+    let accepted =
+        |s: &damc_sim::Sim, pod: &str, prefix: &str| standing(s, pod, prefix).0 == AnnouncementState::Accepted;
     sim.run_until(|s| accepted(s, "pod-1", "/A/1") && accepted(s, "pod-3", "/C/3"), 10 * SECOND).expect("told again");
     sim.run_until(|s| everywhere(s, "/A/1") && everywhere(s, "/C/3"), SECOND).expect("registered anew");
     let (outcome, _) = call(&mut sim, "pod-2", "/C/3", "add", "4 5");
@@ -66,7 +68,7 @@ fn reg_06_the_same_instance_name_at_two_sgs_is_refused_to_the_second() {
     let mut sim = up(&network, 1);
     service(&mut sim, "pod-2", "/B/1", true);
     sim.run_for(SECOND);
-    assert_eq!(standing(&sim, "pod-2", "/B/1"), ("refused".into(), Some("conflict".into())));
+    assert_eq!(standing(&sim, "pod-2", "/B/1"), (AnnouncementState::Refused, Some(RefusalReason::Conflict)));
     let (outcome, _) = call(&mut sim, "pod-3", "/B/1", "whoami", "");
     assert_eq!(outcome.path.len(), 1, "still the first one, at the caller's own SG");
     service(&mut sim, "pod-1", "/B/1", false);
@@ -136,7 +138,7 @@ fn registration_to_everywhere_takes_a_few_round_trips() {
 #[test]
 fn a_stopped_pod_takes_its_names_along_at_once() {
     let mut sim = up(&small(), 1);
-    sim.order("pod-1", Order::Stop);
+    sim.command("pod-1", &Command::Stop);
     sim.run_until(|s| nowhere(s, "/A/1") && nowhere(s, "/B/1"), Duration::from_millis(50)).expect("withdrawn");
     assert!(!routed(&sim, "sg-1", "/B/1"));
 }

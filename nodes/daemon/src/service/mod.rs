@@ -5,6 +5,7 @@
 
 mod calls;
 mod channel;
+mod launch;
 mod method;
 mod process;
 mod program;

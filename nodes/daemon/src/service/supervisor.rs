@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use damc_mgmt::config::RunConfig;
 use damc_mgmt::view::{ServiceView, ServicesView};
+use damc_mgmt::words::ServiceState;
 use damc_wire::message::TaskReport;
 use damc_wire::{Name, RefusalReason, Timestamp};
 
 use super::channel::{Answer, Channel, Incoming, Task};
-use super::program::{self, Identity};
+use super::launch::{Launch, Processes, Worker};
+use super::program::Identity;
 
 /// First wait before a restart; doubles with every death that follows soon.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -61,6 +63,7 @@ pub(crate) struct Supervisor {
     domain: String,
     /// The pod's signing key, for programs that announce.
     key: PathBuf,
+    launcher: Box<dyn Launch>,
     services: BTreeMap<u64, Service>,
     next_key: u64,
     events: Vec<ServiceEvent>,
@@ -82,14 +85,6 @@ struct Service {
     over: bool,
 }
 
-/// What does the work of a service.
-enum Worker {
-    /// A process of ours.
-    Process(Child),
-    /// A thread with a program; it ends when its channel does.
-    Program,
-}
-
 enum State {
     /// Stays down until it is started.
     Stopped,
@@ -106,7 +101,12 @@ enum State {
 impl Supervisor {
     /// No service yet.
     pub(crate) fn new(node: String, domain: String, key: PathBuf) -> Self {
-        Self { node, domain, key, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
+        Self::launching(Box::new(Processes), node, domain, key)
+    }
+
+    /// No service yet; workers come from elsewhere.
+    fn launching(launcher: Box<dyn Launch>, node: String, domain: String, key: PathBuf) -> Self {
+        Self { node, domain, key, launcher, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
     }
 
     /// Has a program serve a service from its next start on.
@@ -121,12 +121,11 @@ impl Supervisor {
         let row = |service: &Service| ServiceView {
             prefix: service.prefix.to_string(),
             state: match service.state {
-                State::Stopped => "stopped",
-                State::Waiting(_) => "waiting",
-                State::Running { ready: false, .. } => "starting",
-                State::Running { ready: true, .. } => "ready",
-            }
-            .to_owned(),
+                State::Stopped => ServiceState::Stopped,
+                State::Waiting(_) => ServiceState::Waiting,
+                State::Running { ready: false, .. } => ServiceState::Starting,
+                State::Running { ready: true, .. } => ServiceState::Ready,
+            },
             program: service.run.as_ref().map_or_else(|| "built-in".to_owned(), |run| run.argv.join(" ")),
             starts: service.starts,
             ended: service.ended.clone(),
@@ -290,25 +289,15 @@ impl Supervisor {
         let Some(service) = self.services.get_mut(&key) else { return false };
         service.starts += 1;
         service.over = false;
-        let started = match &service.run {
-            None => spawn(&service.prefix).map(|(child, channel)| (Worker::Process(child), channel)),
-            Some(run) => {
-                let (prefix, pool) = (service.prefix.clone(), service.pool.clone());
-                let identity = Identity {
-                    node: self.node.clone(),
-                    domain: self.domain.clone(),
-                    key: self.key.clone(),
-                    prefix,
-                    pool,
-                };
-                program::start(identity, run.clone()).map(|channel| (Worker::Program, channel))
-            }
+        let identity = Identity {
+            node: self.node.clone(),
+            domain: self.domain.clone(),
+            key: self.key.clone(),
+            prefix: service.prefix.clone(),
+            pool: service.pool.clone(),
         };
-        match started {
+        match self.launcher.launch(identity, service.run.as_ref()) {
             Ok((worker, channel)) => {
-                if let Worker::Process(child) = &worker {
-                    tracing::info!(prefix = %service.prefix, pid = child.id(), "service process started");
-                }
                 service.state = State::Running { worker, channel, since: now, ready: false };
                 true
             }
@@ -373,21 +362,12 @@ impl Service {
     }
 }
 
-/// Starts `damc-pod --service PREFIX`: this very program.
-fn spawn(prefix: &Name) -> io::Result<(Child, Channel)> {
-    let (ours, theirs) = Channel::pair()?;
-    let child = Command::new(std::env::current_exe()?)
-        .arg("--service")
-        .arg(prefix.to_string())
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::null())
-        .spawn()?;
-    Ok((child, ours))
-}
-
 /// Makes sure that a process is dead and says how it ended.
 fn reap(mut child: Child) -> String {
     // Without its channel it is of no use; usually it is dead already.
     let _ = child.kill();
     child.wait().map_or_else(|e| e.to_string(), |status| status.to_string())
 }
+
+#[cfg(test)]
+mod tests;

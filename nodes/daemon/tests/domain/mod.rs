@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig};
-use damc_mgmt::view::{CallReply, CallRequest};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::{NodeId, Role};
 use nix::sys::signal::{Signal, kill};

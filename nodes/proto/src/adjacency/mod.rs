@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{NeighborView, NeighborsView};
+use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::message::Hello;
 use damc_wire::registry::DropReason;
@@ -19,35 +20,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use self::echo::EchoState;
-use self::port::{DownReason, HelloOut, Peer, PortMachine, neighbour_of};
+use self::port::{HelloOut, Peer, PortMachine, neighbour_of};
 use crate::context::Context;
 use crate::io::{Outbox, Output, PortId};
-
-/// State of a port's adjacency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Nobody is heard, or no carrier.
-    Down,
-    /// A neighbour is heard, it has not confirmed hearing us.
-    Init,
-    /// Two-way; SG and SR synchronise their databases.
-    Exchange,
-    /// In use.
-    Full,
-}
-
-impl State {
-    /// As in views and events.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Down => "down",
-            Self::Init => "init",
-            Self::Exchange => "exchange",
-            Self::Full => "full",
-        }
-    }
-}
 
 /// The other end of an adjacency that is at least two-way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,8 +186,8 @@ impl Adjacencies {
         self.context.ports.iter().zip(&self.ports).any(|(config, machine)| {
             let counts = machine.carrier && roles::exchanges_lsas(self.context.role, config.peer_role);
             counts
-                && machine.state != State::Full
-                && (machine.state != State::Down || now.since(machine.carrier_at) < lately)
+                && machine.state != AdjacencyState::Full
+                && (machine.state != AdjacencyState::Down || now.since(machine.carrier_at) < lately)
         })
     }
 
@@ -238,8 +213,8 @@ impl Adjacencies {
 
     /// The database exchange of a port is over: `Exchange` becomes `Full`.
     pub fn synchronised(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
-        if self.state(port) == State::Exchange {
-            self.ports[usize::from(port.0)].set_state(now, State::Full);
+        if self.state(port) == AdjacencyState::Exchange {
+            self.ports[usize::from(port.0)].set_state(now, AdjacencyState::Full);
             self.report(port, None, out);
         }
     }
@@ -268,8 +243,8 @@ impl Adjacencies {
 
     /// State of a port.
     #[must_use]
-    pub fn state(&self, port: PortId) -> State {
-        self.ports.get(usize::from(port.0)).map_or(State::Down, |m| m.state)
+    pub fn state(&self, port: PortId) -> AdjacencyState {
+        self.ports.get(usize::from(port.0)).map_or(AdjacencyState::Down, |m| m.state)
     }
 
     /// Times all adjacencies went down since start.
@@ -291,14 +266,14 @@ impl Adjacencies {
             let quality = machine.quality();
             NeighborView {
                 port: config.name.to_string(),
-                state: machine.state.label().to_owned(),
-                role: machine.peer.as_ref().map(|p| p.neighbour.role.label().to_owned()),
+                state: machine.state,
+                role: machine.peer.as_ref().map(|p| p.neighbour.role),
                 since_ms: u64::try_from(now.since(machine.since).as_millis()).unwrap_or(u64::MAX),
                 delay_ns: quality.delay_ns,
                 jitter_ns: quality.jitter_ns,
                 unacknowledged: 0,
                 flaps: machine.flaps,
-                last_down: machine.last_down.map(|r| r.label().to_owned()),
+                last_down: machine.last_down,
             }
         };
         let mut neighbors: Vec<NeighborView> = self.context.ports.iter().zip(&self.ports).map(row).collect();
@@ -431,7 +406,11 @@ impl Adjacencies {
         );
         let neighbour = neighbour_of(hello, own_session);
         let (node, role) = (neighbour.node.clone(), neighbour.role);
-        let state = if roles::exchanges_lsas(self.context.role, role) { State::Exchange } else { State::Full };
+        let state = if roles::exchanges_lsas(self.context.role, role) {
+            AdjacencyState::Exchange
+        } else {
+            AdjacencyState::Full
+        };
         let peer = Peer::new(neighbour, key, echo, now + hello.dead_interval.duration());
         self.ports[usize::from(port.0)].begin(now, peer, state);
         self.changes.push_back(Change::Up { port, node, role });
@@ -453,7 +432,7 @@ impl Adjacencies {
         let (node, role) = (peer.neighbour.node.clone(), peer.neighbour.role);
         machine.flaps += 1;
         machine.last_down = Some(reason);
-        machine.set_state(now, State::Down);
+        machine.set_state(now, AdjacencyState::Down);
         self.changes.push_back(Change::Down { port, node, role });
         self.report(port, Some(reason), out);
     }
@@ -465,11 +444,8 @@ impl Adjacencies {
     }
 
     fn report(&self, port: PortId, reason: Option<DownReason>, out: &mut Outbox) {
-        out.event(EventKind::Adjacency {
-            port: self.context.port_label(port),
-            state: self.state(port).label().to_owned(),
-            reason: reason.map(|r| r.label().to_owned()),
-        });
+        let (port, state) = (self.context.port_label(port), self.state(port));
+        out.event(EventKind::Adjacency { port, state, reason });
     }
 
     // ===== sending =====

@@ -8,12 +8,13 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{HopKey, ReplayWindow};
 use damc_wire::registry::DropReason;
 use damc_wire::{NodeId, Timestamp};
 
 use super::echo::EchoState;
-use super::{LinkQuality, Neighbour, State};
+use super::{LinkQuality, Neighbour};
 use crate::nack::TokenBucket;
 
 /// Shortest gap between two answers to hellos that are not fresh; doubles up to the hello period.
@@ -23,30 +24,6 @@ const RETIRED: usize = 8;
 /// Hellos whose signatures are checked in a second, on the average and at once. A neighbour needs a tenth of that while it
 /// starts; whoever sends more delays its own port alone.
 const VERIFICATIONS: u64 = 100;
-
-/// Why an adjacency went down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DownReason {
-    Carrier,
-    HelloSilence,
-    EchoSilence,
-    Restarted,
-    Goodbye,
-    Stopped,
-}
-
-impl DownReason {
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Carrier => "carrier",
-            Self::HelloSilence => "hello-silence",
-            Self::EchoSilence => "echo-silence",
-            Self::Restarted => "neighbour-restarted",
-            Self::Goodbye => "neighbour-left",
-            Self::Stopped => "stopped",
-        }
-    }
-}
 
 /// The other end, two-way.
 #[derive(Debug)]
@@ -74,7 +51,7 @@ pub(super) struct PortMachine {
     pub(super) carrier: bool,
     /// When the carrier last came.
     pub(super) carrier_at: Timestamp,
-    pub(super) state: State,
+    pub(super) state: AdjacencyState,
     pub(super) since: Timestamp,
     pub(super) session: u64,
     pub(super) peer: Option<Peer>,
@@ -97,7 +74,7 @@ impl PortMachine {
         Self {
             carrier: false,
             carrier_at: Timestamp::ZERO,
-            state: State::Down,
+            state: AdjacencyState::Down,
             since: Timestamp::ZERO,
             session,
             peer: None,
@@ -121,14 +98,14 @@ impl PortMachine {
         self.heard = None;
         self.answer = None;
         self.retired.clear();
-        self.set_state(now, State::Down);
+        self.set_state(now, AdjacencyState::Down);
         self.hello_at = if self.carrier { now } else { Timestamp::FAR_FUTURE };
         self.hello_gap = gap;
         self.answer_at = now;
         self.answer_gap = ANSWER_GAP;
     }
 
-    pub(super) fn set_state(&mut self, now: Timestamp, state: State) {
+    pub(super) fn set_state(&mut self, now: Timestamp, state: AdjacencyState) {
         if self.state != state {
             self.state = state;
             self.since = now;
@@ -152,15 +129,15 @@ impl PortMachine {
     pub(super) fn heard_stale(&mut self, now: Timestamp, who: (NodeId, u64), forget_after: Duration) {
         if self.peer.is_none() {
             self.heard = Some((who.clone(), now + forget_after));
-            if self.state == State::Down {
-                self.set_state(now, State::Init);
+            if self.state == AdjacencyState::Down {
+                self.set_state(now, AdjacencyState::Init);
             }
         }
         self.answer = Some(who);
     }
 
     /// Two-way from now on.
-    pub(super) fn begin(&mut self, now: Timestamp, peer: Peer, state: State) {
+    pub(super) fn begin(&mut self, now: Timestamp, peer: Peer, state: AdjacencyState) {
         self.answer = Some((peer.neighbour.node.clone(), peer.neighbour.session));
         self.answer_at = now;
         self.answer_gap = ANSWER_GAP;
@@ -210,7 +187,7 @@ impl PortMachine {
     pub(super) fn check_silence(&mut self, now: Timestamp) -> Option<DownReason> {
         if self.heard.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.heard = None;
-            self.set_state(now, State::Down);
+            self.set_state(now, AdjacencyState::Down);
         }
         let peer = self.peer.as_mut()?;
         if peer.dead_at <= now {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use damc_mgmt::config::Pace;
 use damc_mgmt::view::AnnouncementView;
+use damc_mgmt::words::AnnouncementState;
 use damc_trust::NodeKeys;
 use damc_wire::message::{Announce, AnnounceEntry, AnnounceReply};
 use damc_wire::{Name, NodeId, RefusalReason, Timestamp};
@@ -210,13 +211,12 @@ impl Announcer {
             pod: pod.clone(),
             exact,
             state: match standing {
-                Standing::Pending => "pending",
-                Standing::Accepted => "accepted",
-                Standing::Refused(_) => "refused",
-            }
-            .to_owned(),
+                Standing::Pending => AnnouncementState::Pending,
+                Standing::Accepted => AnnouncementState::Accepted,
+                Standing::Refused(_) => AnnouncementState::Refused,
+            },
             reason: match standing {
-                Standing::Refused(reason) => Some(reason.label().to_owned()),
+                Standing::Refused(reason) => Some(reason),
                 _ => None,
             },
             grant: None,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::{AnnouncementView, AnnouncementsView};
+use damc_mgmt::view::{AnnouncementView, AnnouncementsView, ProtocolCounters};
+use damc_mgmt::words::{AnnouncementState, ProtocolCounter};
 use damc_trust::{NodeKeys, Verifier};
 use damc_wire::message::{AuthReply, AuthRequest, AuthResult, Outcome, Revoke, RevokeAck};
 use damc_wire::security::Grant;
@@ -58,7 +59,7 @@ pub struct Authority {
     decisions: BTreeMap<(Name, NodeId), Decision>,
     revoking: BTreeMap<(NodeId, u64), Revoking>,
     sgs: BTreeMap<NodeId, PortId>,
-    counters: BTreeMap<&'static str, u64>,
+    counters: ProtocolCounters,
     actions: VecDeque<Action>,
 }
 
@@ -109,7 +110,7 @@ impl Authority {
             decisions: BTreeMap::new(),
             revoking: BTreeMap::new(),
             sgs: BTreeMap::new(),
-            counters: BTreeMap::new(),
+            counters: ProtocolCounters::default(),
             actions: VecDeque::new(),
         }
     }
@@ -136,13 +137,13 @@ impl Authority {
 
     /// Class 3 from an SG. One answer for every name; the same question gets the same answers (GAP-09).
     pub fn handle_request(&mut self, now: Timestamp, port: PortId, sg: &NodeId, request: &AuthRequest) {
-        self.count("auth_requests");
+        self.count(ProtocolCounter::AuthRequests);
         let key = (sg.clone(), request.request);
         let signature = request.announce.signature;
         let results = match self.answered.get(&key).filter(|a| a.signature == signature) {
             Some(known) => {
                 let results = known.results.clone();
-                self.count("auth_repeated");
+                self.count(ProtocolCounter::AuthRepeated);
                 results
             }
             None => {
@@ -191,7 +192,7 @@ impl Authority {
                 (prefix.clone(), pod.clone()),
                 Decision { exact: issued.exact, result: Err(RefusalReason::Revoked) },
             );
-            self.count("grants_revoked");
+            self.count(ProtocolCounter::GrantsRevoked);
             let revoke = Revoke { prefix, pod, serial: issued.serial };
             let revoking = Revoking { revoke, until: issued.expires_at, next: now, interval: self.retransmit };
             self.revoking.insert((sg, issued.serial), revoking);
@@ -228,8 +229,11 @@ impl Authority {
                 prefix: name.to_string(),
                 pod: pod.to_string(),
                 exact: decision.exact,
-                state: if decision.result.is_ok() { "accepted" } else { "refused" }.to_owned(),
-                reason: decision.result.err().map(|r| r.label().to_owned()),
+                state: match decision.result {
+                    Ok(_) => AnnouncementState::Accepted,
+                    Err(_) => AnnouncementState::Refused,
+                },
+                reason: decision.result.err(),
                 grant: decision.result.ok(),
             })
             .collect();
@@ -238,7 +242,7 @@ impl Authority {
 
     /// Protocol counters.
     #[must_use]
-    pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
+    pub const fn counters(&self) -> &ProtocolCounters {
         &self.counters
     }
 }
@@ -314,11 +318,11 @@ impl Authority {
 
     fn decided(&mut self, pod: &NodeId, name: &Name, pool: bool, verdict: Result<Grant, RefusalReason>) -> AuthResult {
         let result = verdict.as_ref().map(|g| g.serial).map_err(|r| *r);
-        self.count(if result.is_ok() { "grants_issued" } else { "refusals" });
+        self.count(if result.is_ok() { ProtocolCounter::GrantsIssued } else { ProtocolCounter::Refusals });
         self.actions.push_back(Action::Event(EventKind::Authenticated {
             pod: pod.to_string(),
             prefix: name.to_string(),
-            refusal: result.err().map(|r| r.label().to_owned()),
+            refusal: result.err(),
             serial: result.ok(),
         }));
         if self.decisions.len() < ISSUED_LIMIT {
@@ -347,7 +351,7 @@ impl Authority {
         self.answered_order.retain(|key| self.answered.contains_key(key));
     }
 
-    fn count(&mut self, counter: &'static str) {
-        *self.counters.entry(counter).or_default() += 1;
+    fn count(&mut self, counter: ProtocolCounter) {
+        self.counters.count(counter);
     }
 }

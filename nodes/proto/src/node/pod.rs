@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::AnnouncementsView;
+use damc_mgmt::view::{AnnouncementsView, ProtocolCounters, View, ViewKind};
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::{Data, DataKind, Probe, Task, TaskReport};
 use damc_wire::registry::ROUTED_BIT;
 use damc_wire::{DropReason, Frame, Header, Message, Name, RefusalReason, Role, Timestamp};
@@ -229,20 +231,16 @@ impl Pod {
                 self.server.handle_result(now, invocation, result);
             }
             Order::Report { task, prefix } => self.report(task, prefix),
-            Order::Stop => {
-                let all: Vec<Name> = self.announcer.services().keys().cloned().collect();
-                for prefix in all {
-                    self.announcer.service_down(now, &prefix);
-                    self.server.service_down(&prefix);
-                }
-            }
-            Order::Overload(_)
-            | Order::Cost { .. }
-            | Order::RevokeLicence { .. }
-            | Order::AddLicence { .. }
-            | Order::Probe
-            | Order::Announce { .. }
-            | Order::QueryPath { .. } => {}
+            Order::Announce { .. } => {}
+        }
+    }
+
+    /// Withdraws all services.
+    fn stop(&mut self, now: Timestamp) {
+        let all: Vec<Name> = self.announcer.services().keys().cloned().collect();
+        for prefix in all {
+            self.announcer.service_down(now, &prefix);
+            self.server.service_down(&prefix);
         }
     }
 
@@ -339,18 +337,17 @@ impl Pod {
         }
     }
 
-    fn counters(&self) -> BTreeMap<&'static str, u64> {
+    fn counters(&self) -> ProtocolCounters {
         let (executed, repeated) = self.server.counts();
-        let (nacks, nacks_suppressed) = self.nacks.counts();
-        BTreeMap::from([
-            ("calls_pending", self.caller.pending() as u64),
-            ("requests_retransmitted", self.caller.retransmitted()),
-            ("invocations", executed),
-            ("requests_repeated", repeated),
-            ("calls_remembered", self.server.remembered() as u64),
-            ("nacks_sent", nacks),
-            ("nacks_suppressed", nacks_suppressed),
-        ])
+        let mut counters = ProtocolCounters::from_iter([
+            (ProtocolCounter::CallsPending, self.caller.pending() as u64),
+            (ProtocolCounter::RequestsRetransmitted, self.caller.retransmitted()),
+            (ProtocolCounter::Invocations, executed),
+            (ProtocolCounter::RequestsRepeated, repeated),
+            (ProtocolCounter::CallsRemembered, self.server.remembered() as u64),
+        ]);
+        counters.merge(&self.nacks.counters());
+        counters
     }
 }
 
@@ -367,8 +364,9 @@ impl Machine for Pod {
                 self.server.handle_timeout(now);
             }
             Input::Order(order) => self.handle_order(now, order),
-            // A pod has no forwarding plane that could fail.
-            Input::Undeliverable { .. } => {}
+            Input::Command { command: Command::Stop, .. } => self.stop(now),
+            // A pod has no forwarding plane that could fail. Commands about services are its shell's.
+            Input::Undeliverable { .. } | Input::PortCounts(_) | Input::Command { .. } => {}
         }
         self.settle(now);
     }
@@ -387,16 +385,15 @@ impl Machine for Pod {
         parts.into_iter().flatten().min()
     }
 
-    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        match what {
-            "announcements" => {
-                let view =
-                    AnnouncementsView { node: self.context.node.to_string(), announcements: self.announcer.rows() };
-                serde_json::to_value(view).ok()
+    fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
+        Some(match kind {
+            ViewKind::Announcements => {
+                let announcements = self.announcer.rows();
+                AnnouncementsView { node: self.context.node.to_string(), announcements }.into()
             }
-            "neighbors" => serde_json::to_value(self.adjacencies.view(now)).ok(),
-            "protocol" => serde_json::to_value(self.counters()).ok(),
-            _ => None,
-        }
+            ViewKind::Neighbors => self.adjacencies.view(now).into(),
+            ViewKind::Protocol => self.counters().into(),
+            _ => return None,
+        })
     }
 }

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::PoliciesView;
+use damc_mgmt::view::{PoliciesView, ProtocolCounters, View, ViewKind};
+use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
 use damc_wire::message::{PathQuery, PathReply, QosAck, Signed, SignedBody};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
 
-use crate::adjacency::{Adjacencies, Change, Received, State};
+use crate::adjacency::{Adjacencies, Change, Received};
 use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
@@ -44,7 +45,7 @@ pub struct Scsc {
     decide_from: Timestamp,
     director: Director,
     out: Outbox,
-    counters: BTreeMap<&'static str, u64>,
+    counters: ProtocolCounters,
 }
 
 impl Scsc {
@@ -66,19 +67,19 @@ impl Scsc {
             decide_from: now,
             director: Director::new(&context.pace, ThresholdTable::new(&config.thresholds)?, seed.rotate_left(16)),
             out: Outbox::default(),
-            counters: BTreeMap::new(),
+            counters: ProtocolCounters::default(),
             context,
         })
     }
 
-    fn count(&mut self, counter: &'static str) {
-        *self.counters.entry(counter).or_default() += 1;
+    fn count(&mut self, counter: ProtocolCounter) {
+        self.counters.count(counter);
     }
 
     fn drop(&mut self, port: Option<PortId>, reason: DropReason, detail: &str) {
         self.out.dropped(port, reason);
         let port = port.map_or_else(|| "-".to_owned(), |p| self.context.port_label(p));
-        self.out.event(EventKind::Dropped { port, reason: reason.to_string(), detail: detail.to_owned() });
+        self.out.event(EventKind::Dropped { port, reason, detail: detail.to_owned() });
     }
 
     // ===== replica =====
@@ -97,7 +98,7 @@ impl Scsc {
     }
 
     fn feeding_ports(&self) -> impl Iterator<Item = PortId> + '_ {
-        self.context.port_ids().filter(|p| self.adjacencies.state(*p) == State::Full)
+        self.context.port_ids().filter(|p| self.adjacencies.state(*p) == AdjacencyState::Full)
     }
 
     fn handle_message(&mut self, now: Timestamp, received: Received) {
@@ -140,7 +141,7 @@ impl Scsc {
             self.drop(Some(port), DropReason::ResourceLimit, "replica");
             return None;
         }
-        self.count("lsa_accepted");
+        self.count(ProtocolCounter::LsaAccepted);
         self.outdated = true;
         Some(header)
     }
@@ -151,7 +152,7 @@ impl Scsc {
             return;
         }
         self.outdated = false;
-        self.count("surveys");
+        self.count(ProtocolCounter::Surveys);
         let topology = Topology::from_lsdb(&self.replica);
         let mut best: BTreeMap<NodeId, (u64, PortId)> = BTreeMap::new();
         let mut offer = |node: &NodeId, cost: u64, port: PortId| {
@@ -160,7 +161,7 @@ impl Scsc {
         };
         for port in self.context.port_ids() {
             let Some(neighbour) = self.adjacencies.neighbour(port) else { continue };
-            if self.adjacencies.state(port) != State::Full {
+            if self.adjacencies.state(port) != AdjacencyState::Full {
                 continue;
             }
             let own = self.context.port(port).map_or(1, |p| u64::from(p.cost));
@@ -185,7 +186,7 @@ impl Scsc {
     // ===== routed messages =====
 
     fn handle_routed(&mut self, now: Timestamp, port: Option<PortId>, pdu: &[u8]) {
-        let from_neighbour = port.is_some_and(|p| self.adjacencies.state(p) == State::Full);
+        let from_neighbour = port.is_some_and(|p| self.adjacencies.state(p) == AdjacencyState::Full);
         if !from_neighbour {
             return self.drop(port, DropReason::NoAdjacency, "routed");
         }
@@ -296,7 +297,7 @@ impl Machine for Scsc {
                 self.adjacencies.handle_timeout(now, &mut self.out);
                 self.outdated |= !self.replica.expire(now).is_empty();
             }
-            Input::Undeliverable { .. } | Input::Order(_) => {}
+            Input::Undeliverable { .. } | Input::PortCounts(_) | Input::Command { .. } | Input::Order(_) => {}
         }
         self.handle_changes(now);
         self.survey(now);
@@ -317,21 +318,21 @@ impl Machine for Scsc {
         self.adjacencies.share_signatures(memory);
     }
 
-    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        match what {
-            "policies" => {
+    fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
+        Some(match kind {
+            ViewKind::Policies => {
                 let policies = self.director.policies_view(now);
                 let paths = self.director.paths_view(now, &self.ground);
-                serde_json::to_value(PoliciesView { node: self.context.node.to_string(), policies, paths }).ok()
+                PoliciesView { node: self.context.node.to_string(), policies, paths }.into()
             }
-            "lsdb" => serde_json::to_value(self.replica.view(now, &self.context.node)).ok(),
-            "neighbors" => serde_json::to_value(self.adjacencies.view(now)).ok(),
-            "protocol" => {
-                let mut counters = self.director.counters();
-                counters.extend(self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)));
-                serde_json::to_value(counters).ok()
+            ViewKind::Lsdb => self.replica.view(now, &self.context.node).into(),
+            ViewKind::Neighbors => self.adjacencies.view(now).into(),
+            ViewKind::Protocol => {
+                let mut counters = self.director.counters().clone();
+                counters.merge(&self.counters);
+                counters.into()
             }
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
+use damc_mgmt::view::{Sessions, View, ViewKind};
 use damc_trust::SignatureMemory;
 use damc_wire::message::Announce;
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Role, Timestamp};
@@ -178,7 +179,7 @@ impl Sg {
     }
 
     /// Pods with an adjacency, each with the SG's session: what announcements are tied to.
-    fn sessions(&self) -> BTreeMap<String, u64> {
+    fn sessions(&self) -> Sessions {
         let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
         let pods = ports.filter_map(|port| self.router.neighbour(port)).filter(|n| n.role == Role::Pod);
         pods.map(|n| (n.node.to_string(), n.own_session)).collect()
@@ -203,12 +204,14 @@ impl Machine for Sg {
     fn handle(&mut self, now: Timestamp, input: Input<'_>) {
         match input {
             Input::Undeliverable { port, reason, pdu } => self.handle_undeliverable(now, port, reason, pdu),
+            Input::PortCounts(counts) => self.qos.handle_counts(now, counts, &mut self.router, &mut self.out),
             Input::Tick => {
                 self.router.handle(now, Input::Tick, &mut self.out);
                 self.registrar.handle_timeout(now);
                 self.qos.handle_timeout(now, &mut self.router, &mut self.out);
             }
-            Input::Order(order) if self.qos.handle_order(now, &order, &mut self.router, &mut self.out) => {}
+            Input::Command { handle, command }
+                if self.qos.handle_command(now, (handle, command), &mut self.router, &mut self.out) => {}
             Input::Order(Order::Announce { handle, announce }) => self.announce(now, handle, *announce),
             Input::Order(order) => self.router.handle(now, Input::Order(order), &mut self.out),
             other => self.router.handle(now, other, &mut self.out),
@@ -231,22 +234,19 @@ impl Machine for Sg {
         self.router.share_signatures(memory);
     }
 
-    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        match what {
-            "policies" => serde_json::to_value(self.qos.view(now)).ok(),
-            "sessions" => serde_json::to_value(self.sessions()).ok(),
-            "announcements" => serde_json::to_value(self.registrar.view()).ok(),
-            "protocol" => {
+    fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
+        Some(match kind {
+            ViewKind::Policies => self.qos.view(now).into(),
+            ViewKind::Sessions => self.sessions().into(),
+            ViewKind::Announcements => self.registrar.view().into(),
+            ViewKind::Protocol => {
                 let mut counters = self.router.counters();
-                let own = self.registrar.counters().iter().map(|(name, n)| ((*name).to_owned(), *n));
-                let (sent, suppressed) = self.nacks.counts();
-                counters.extend(own);
-                counters.extend(self.qos.counters());
-                counters.insert("nacks_sent".to_owned(), sent);
-                counters.insert("nacks_suppressed".to_owned(), suppressed);
-                serde_json::to_value(counters).ok()
+                counters.merge(self.registrar.counters());
+                counters.merge(&self.qos.counters());
+                counters.merge(&self.nacks.counters());
+                counters.into()
             }
-            _ => self.router.view(now, what),
-        }
+            _ => return self.router.view(now, kind),
+        })
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
+use damc_mgmt::view::{View, ViewKind};
 use damc_wire::{DropReason, Message, Role, Timestamp};
 
 use crate::adjacency::{Adjacencies, Change, Received};
 use crate::auth::authority::{Action, Authority};
 use crate::auth::licence::Licences;
 use crate::context::{ConfigError, Context};
-use crate::io::{Input, Machine, Order, Outbox, Output};
+use crate::io::{Input, Machine, Outbox, Output};
 
 /// The machine of an SPA.
 #[derive(Debug)]
@@ -82,10 +84,18 @@ impl Machine for Spa {
                 self.adjacencies.handle_timeout(now, &mut self.out);
                 self.authority.handle_timeout(now);
             }
-            Input::Order(Order::RevokeLicence { pod, prefix }) => self.authority.revoke_licence(now, &pod, &prefix),
-            Input::Order(Order::AddLicence { pod, prefix }) => self.authority.add_licence(pod, prefix),
-            // An SPA has no forwarding plane and takes no other orders.
-            Input::Frame { port: None, .. } | Input::Undeliverable { .. } | Input::Order(_) => {}
+            Input::Command { command: Command::RevokeLicence { pod, prefix }, .. } => {
+                self.authority.revoke_licence(now, pod, prefix);
+            }
+            Input::Command { command: Command::AddLicence { pod, prefix }, .. } => {
+                self.authority.add_licence(pod.clone(), prefix.clone());
+            }
+            // An SPA has no forwarding plane, and takes no other commands and no orders.
+            Input::Frame { port: None, .. }
+            | Input::Undeliverable { .. }
+            | Input::PortCounts(_)
+            | Input::Command { .. }
+            | Input::Order(_) => {}
         }
         self.settle(now);
     }
@@ -98,12 +108,12 @@ impl Machine for Spa {
         [self.adjacencies.next_timeout(), self.authority.next_timeout()].into_iter().flatten().min()
     }
 
-    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        match what {
-            "announcements" => serde_json::to_value(self.authority.view()).ok(),
-            "neighbors" => serde_json::to_value(self.adjacencies.view(now)).ok(),
-            "protocol" => serde_json::to_value(self.authority.counters()).ok(),
-            _ => None,
-        }
+    fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
+        Some(match kind {
+            ViewKind::Announcements => self.authority.view().into(),
+            ViewKind::Neighbors => self.adjacencies.view(now).into(),
+            ViewKind::Protocol => self.authority.counters().clone().into(),
+            _ => return None,
+        })
     }
 }

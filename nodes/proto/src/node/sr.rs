@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use damc_mgmt::config::NodeConfig;
+use damc_mgmt::view::{View, ViewKind};
 use damc_trust::SignatureMemory;
 use damc_wire::{DropReason, Role, Timestamp};
 
@@ -68,6 +69,7 @@ impl Machine for Sr {
                     self.nacks.handle(now, &mut self.router, (port, refusal), pdu, &mut self.out);
                 }
             }
+            Input::PortCounts(counts) => self.qos.handle_counts(now, counts, &mut self.router, &mut self.out),
             Input::Tick => {
                 self.router.handle(now, Input::Tick, &mut self.out);
                 self.qos.handle_timeout(now, &mut self.router, &mut self.out);
@@ -92,18 +94,16 @@ impl Machine for Sr {
         self.router.share_signatures(memory);
     }
 
-    fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        match what {
-            "policies" => serde_json::to_value(self.qos.view(now)).ok(),
-            "protocol" => {
+    fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
+        Some(match kind {
+            ViewKind::Policies => self.qos.view(now).into(),
+            ViewKind::Protocol => {
                 let mut counters = self.router.counters();
-                let (sent, suppressed) = self.nacks.counts();
-                counters.extend(self.qos.counters());
-                counters.insert("nacks_sent".to_owned(), sent);
-                counters.insert("nacks_suppressed".to_owned(), suppressed);
-                serde_json::to_value(counters).ok()
+                counters.merge(&self.qos.counters());
+                counters.merge(&self.nacks.counters());
+                counters.into()
             }
-            _ => self.router.view(now, what),
-        }
+            _ => return self.router.view(now, kind),
+        })
     }
 }

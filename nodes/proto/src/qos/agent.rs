@@ -1,21 +1,24 @@
 //! Quality of service at an SG or SR: measures and reports, and puts the SCSC's policies into force.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::{PathView, PoliciesView, PolicyView};
+use damc_mgmt::view::{PathView, PoliciesView, PolicyView, ProtocolCounters};
+use damc_mgmt::words::{PolicyActionKind, ProtocolCounter};
 use damc_trust::Verifier;
 use damc_wire::lsa::Proof;
 use damc_wire::message::{LinkReport, Nack, PathQuery, PathReply, Policy, PolicyAction, QosAck, Signed};
 use damc_wire::{DropReason, Frame, Message, MessageType, Name, NodeId, Role, Timestamp};
 
 use super::policies::{Outcome, Policies};
+use super::port_rates::PortRates;
 use super::prober::{Prober, Transmit};
 use super::telemetry::Reporter;
 use crate::context::Context;
-use crate::io::{Order, Outbox, Output, PortId};
+use crate::io::{Outbox, Output, PortCount, PortId};
 use crate::lsdb::Lsdb;
 use crate::router::{PolicyRoute, Router, RouterEvent};
 
@@ -42,15 +45,14 @@ pub struct QosAgent {
     /// SGs only: SRs have no targets.
     prober: Option<Prober>,
     reporter: Reporter,
+    rates: PortRates,
     policies: Policies,
-    /// Labels whose policy was in force when last looked.
-    active: BTreeMap<u32, bool>,
     /// The SCSC reported to: of several the one with the lowest name, so that exactly one of them decides (GAP-20).
     scsc: Option<Name>,
     next_report: Timestamp,
     queries: Vec<Query>,
     next_request: u64,
-    counters: BTreeMap<&'static str, u64>,
+    counters: ProtocolCounters,
 }
 
 impl QosAgent {
@@ -64,13 +66,13 @@ impl QosAgent {
             verifier: context.verifier(),
             prober,
             reporter: Reporter::new(&context.pace, now),
+            rates: PortRates::default(),
             policies: Policies::new(context.node.clone()),
-            active: BTreeMap::new(),
             scsc: None,
             next_report: now + phase,
             queries: Vec::new(),
             next_request: seed | 1,
-            counters: BTreeMap::new(),
+            counters: ProtocolCounters::default(),
             context,
         }
     }
@@ -117,17 +119,17 @@ impl QosAgent {
             _ => return false,
         };
         if let Err(reason) = taken {
-            self.count("qos_refused");
+            self.count(ProtocolCounter::QosRefused);
             out.dropped(port, reason);
             let detail = frame.message.message_type().to_string();
             let port = port.map_or_else(|| "-".to_owned(), |p| self.context.port_label(p));
-            out.event(EventKind::Dropped { port, reason: reason.to_string(), detail });
+            out.event(EventKind::Dropped { port, reason, detail });
         }
         true
     }
 
-    fn count(&mut self, counter: &'static str) {
-        *self.counters.entry(counter).or_default() += 1;
+    fn count(&mut self, counter: ProtocolCounter) {
+        self.counters.count(counter);
     }
 
     // ===== policies =====
@@ -146,23 +148,23 @@ impl QosAgent {
         let refusal = match &outcome {
             Outcome::Install { superseded } => {
                 if let Some(label) = superseded {
-                    self.deactivate(now, *label, router, out);
+                    router.clear_policy(now, *label, out);
                 }
                 let active = self.install(now, policy, router, out);
-                self.active.insert(policy.label, active);
+                self.policies.set_active(policy.label, active);
                 let reason = (!active).then_some(DropReason::PolicyUnreachable);
                 report(policy, active, reason, out);
                 reason
             }
-            Outcome::Removed => {
-                if self.active.contains_key(&policy.label) {
-                    self.deactivate(now, policy.label, router, out);
+            Outcome::Removed { held } => {
+                if *held {
+                    router.clear_policy(now, policy.label, out);
                     report(policy, false, None, out);
                 }
                 None
             }
             Outcome::Refreshed | Outcome::Duplicate => {
-                let inactive = self.active.get(&policy.label) == Some(&false);
+                let inactive = self.policies.get(policy.label).is_some_and(|held| !held.active);
                 inactive.then_some(DropReason::PolicyUnreachable)
             }
             Outcome::Refused(reason) => {
@@ -170,7 +172,11 @@ impl QosAgent {
                 Some(*reason)
             }
         };
-        self.count(if refusal.is_none() { "policies_accepted" } else { "policies_refused" });
+        self.count(if refusal.is_none() {
+            ProtocolCounter::PoliciesAccepted
+        } else {
+            ProtocolCounter::PoliciesRefused
+        });
         self.probe_labels(now);
         let ack = QosAck { sequence: policy.version, label: policy.label, refusal };
         let ack = Message::QosAck(self.context.keys.sign_routed(source, &self.context.name, ack));
@@ -215,23 +221,14 @@ impl QosAgent {
         router.set_policy(now, route, out)
     }
 
-    fn deactivate(&mut self, now: Timestamp, label: u32, router: &mut Router, out: &mut Outbox) {
-        self.active.remove(&label);
-        router.clear_policy(now, label, out);
-    }
-
     /// Reports policies that came into force or fell out of it because their next hop came or went.
     fn watch_policies(&mut self, now: Timestamp, router: &Router, out: &mut Outbox) {
-        let mut changed = false;
-        for held in self.policies.iter() {
-            let needs_next_hop = next_hop(&held.policy.action).is_some();
-            let active = !needs_next_hop || router.policy_active(held.policy.label);
-            if self.active.insert(held.policy.label, active) != Some(active) {
-                changed = true;
-                report(&held.policy, active, (!active).then_some(DropReason::PolicyUnreachable), out);
-            }
+        let in_force = |policy: &Policy| next_hop(&policy.action).is_none() || router.policy_active(policy.label);
+        let changed = self.policies.watch(in_force);
+        for held in &changed {
+            report(&held.policy, held.active, (!held.active).then_some(DropReason::PolicyUnreachable), out);
         }
-        if changed {
+        if !changed.is_empty() {
             self.probe_labels(now);
         }
     }
@@ -239,7 +236,7 @@ impl QosAgent {
     fn expire_policies(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
         let ended = self.policies.expire(now);
         for policy in &ended {
-            self.deactivate(now, policy.label, router, out);
+            router.clear_policy(now, policy.label, out);
             report(policy, false, Some(DropReason::PolicyExpired), out);
         }
         if !ended.is_empty() {
@@ -251,8 +248,8 @@ impl QosAgent {
     fn probe_labels(&mut self, now: Timestamp) {
         let Some(prober) = &mut self.prober else { return };
         let begins_here = |p: &Policy| matches!(p.action, PolicyAction::Ingress { .. });
-        let held = self.policies.iter().map(|h| &h.policy);
-        let labels = held.filter(|p| begins_here(p) && self.active.get(&p.label) == Some(&true));
+        let active = self.policies.iter().filter(|held| held.active).map(|held| &held.policy);
+        let labels = active.filter(|policy| begins_here(policy));
         prober.set_labels(now, &labels.map(|p| (p.label, p.prefix.clone())).collect());
     }
 
@@ -267,16 +264,24 @@ impl QosAgent {
         self.send_reports(now, router, out);
     }
 
-    fn report_links(router: &Router) -> Vec<LinkReport> {
+    /// Reports, now that it is known what passed the ports.
+    pub fn handle_counts(&mut self, now: Timestamp, counts: &[PortCount], router: &mut Router, out: &mut Outbox) {
+        self.rates.count(now, counts);
+        let paths = self.prober.as_ref().map(Prober::measurements).unwrap_or_default();
+        self.reporter.submit(now, paths, self.report_links(router));
+        self.send_reports(now, router, out);
+    }
+
+    fn report_links(&self, router: &Router) -> Vec<LinkReport> {
         let link = |(port, neighbour, _): (PortId, &NodeId, Role)| {
-            let quality = router.link_quality(port);
+            let (quality, rates) = (router.link_quality(port), self.rates.of(port));
             LinkReport {
                 neighbour: neighbour.clone(),
                 delay_ns: quality.delay_ns,
                 jitter_ns: quality.jitter_ns,
                 loss_ppm: quality.loss_ppm,
-                tx_bps: 0,
-                rx_bps: 0,
+                tx_bps: rates.tx_bps,
+                rx_bps: rates.rx_bps,
                 bandwidth_bps: None,
             }
         };
@@ -317,22 +322,28 @@ impl QosAgent {
         matches!(nack.answered, MessageType::Telemetry | MessageType::PathQuery)
     }
 
-    // ===== orders =====
+    // ===== commands =====
 
-    /// Takes an order; true where it was for this part.
-    pub fn handle_order(&mut self, now: Timestamp, order: &Order, router: &mut Router, out: &mut Outbox) -> bool {
-        match order {
-            Order::Probe => {
+    /// Takes a command with its handle; true where it was for this part.
+    pub fn handle_command(
+        &mut self,
+        now: Timestamp,
+        (handle, command): (u64, &Command),
+        router: &mut Router,
+        out: &mut Outbox,
+    ) -> bool {
+        match command {
+            Command::Probe => {
                 if let Some(prober) = &mut self.prober {
                     prober.probe_now(now);
                 }
                 self.handle_timeout(now, router, out);
                 true
             }
-            Order::QueryPath { handle, target } => {
+            Command::QueryPath { target } => {
                 self.next_request = self.next_request.wrapping_add(2);
                 self.queries.push(Query {
-                    handle: *handle,
+                    handle,
                     request: self.next_request,
                     target: target.clone(),
                     send_at: now,
@@ -388,8 +399,7 @@ impl QosAgent {
         if now >= self.next_report {
             let interval = Duration::from_millis(self.context.pace.telemetry_interval_ms.max(1));
             self.next_report = (self.next_report + interval).max(now + interval / 2);
-            let paths = self.prober.as_ref().map(Prober::measurements).unwrap_or_default();
-            self.reporter.submit(now, paths, Self::report_links(router));
+            out.push(Output::CountPorts);
         }
         self.send_reports(now, router, out);
         self.send_queries(now, router, out);
@@ -419,18 +429,18 @@ impl QosAgent {
     pub fn view(&self, now: Timestamp) -> PoliciesView {
         let policy = |held: &super::policies::Held| {
             let p = &held.policy;
-            let active = self.active.get(&p.label) == Some(&true);
+            let active = held.active;
             PolicyView {
                 label: p.label,
                 version: p.version,
                 recipient: p.recipient.to_string(),
                 source: p.source.to_string(),
                 prefix: p.prefix.to_string(),
-                action: action_label(&p.action).to_owned(),
+                action: action_kind(&p.action),
                 next_hop: next_hop(&p.action).map(ToString::to_string),
                 expires_in_ms: u64::try_from(held.expires_at.since(now).as_millis()).unwrap_or(u64::MAX),
                 active,
-                problem: (!active).then(|| DropReason::PolicyUnreachable.to_string()),
+                problem: (!active).then_some(DropReason::PolicyUnreachable),
             }
         };
         let measured = self.prober.as_ref().map(Prober::measurements).unwrap_or_default();
@@ -455,9 +465,9 @@ impl QosAgent {
 
     /// Counters for `protocol`.
     #[must_use]
-    pub fn counters(&self) -> BTreeMap<String, u64> {
-        let mut all: BTreeMap<String, u64> = self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
-        all.insert("telemetry_backlog".to_owned(), self.reporter.backlog() as u64);
+    pub fn counters(&self) -> ProtocolCounters {
+        let mut all = self.counters.clone();
+        all.add(ProtocolCounter::TelemetryBacklog, self.reporter.backlog() as u64);
         all
     }
 }
@@ -473,20 +483,20 @@ fn report(policy: &Policy, active: bool, reason: Option<DropReason>, out: &mut O
         label: policy.label,
         version: policy.version,
         prefix: policy.prefix.to_string(),
-        action: action_label(&policy.action).to_owned(),
+        action: action_kind(&policy.action),
         active,
         reason: reason.map(|r| r.to_string()),
     });
 }
 
-/// Name of an action in views and events.
-pub(crate) const fn action_label(action: &PolicyAction) -> &'static str {
+/// Kind of an action, for views and events.
+pub(crate) const fn action_kind(action: &PolicyAction) -> PolicyActionKind {
     match action {
-        PolicyAction::Ingress { .. } => "ingress",
-        PolicyAction::Transit { .. } => "transit",
-        PolicyAction::Egress => "egress",
-        PolicyAction::Released => "released",
-        PolicyAction::Withdrawn => "withdrawn",
+        PolicyAction::Ingress { .. } => PolicyActionKind::Ingress,
+        PolicyAction::Transit { .. } => PolicyActionKind::Transit,
+        PolicyAction::Egress => PolicyActionKind::Egress,
+        PolicyAction::Released => PolicyActionKind::Released,
+        PolicyAction::Withdrawn => PolicyActionKind::Withdrawn,
     }
 }
 

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::{PathView, PolicyView};
+use damc_mgmt::view::{PathView, PolicyView, ProtocolCounters};
+use damc_mgmt::words::{PolicyActionKind, ProtocolCounter};
 use damc_wire::message::{Policy, QosAck, Telemetry};
 use damc_wire::{DropReason, Name, NodeId, Role, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::agent::{action_label, next_hop};
+use super::agent::{action_kind, next_hop};
 use super::estimate::World;
 use super::path_table::PathTable;
 use super::rollout::{Progress, Rollout};
@@ -74,7 +75,7 @@ pub struct Director {
     last_version: u64,
     rng: ChaCha8Rng,
     next_poll: Option<Timestamp>,
-    counters: BTreeMap<&'static str, u64>,
+    counters: ProtocolCounters,
 }
 
 impl Director {
@@ -92,12 +93,12 @@ impl Director {
             last_version: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             next_poll: None,
-            counters: BTreeMap::new(),
+            counters: ProtocolCounters::default(),
         }
     }
 
-    fn count(&mut self, counter: &'static str) {
-        *self.counters.entry(counter).or_default() += 1;
+    fn count(&mut self, counter: ProtocolCounter) {
+        self.counters.count(counter);
     }
 
     // ===== inputs =====
@@ -112,9 +113,9 @@ impl Director {
         out: &mut Outbox,
     ) {
         let Some(touched) = self.table.take(now, from, role, telemetry) else {
-            return self.count("telemetry_duplicates");
+            return self.count(ProtocolCounter::TelemetryDuplicates);
         };
-        self.count("telemetry_accepted");
+        self.count(ProtocolCounter::TelemetryAccepted);
         let mut concerned = BTreeSet::new();
         for (source, target, label) in touched {
             if label == 0 {
@@ -166,10 +167,10 @@ impl Director {
             out.event(EventKind::Violation {
                 source: source.to_string(),
                 target: target.to_string(),
-                metrics: violated.iter().map(|m| m.label().to_owned()).collect(),
+                metrics: violated.clone(),
             });
             if !violated.is_empty() {
-                self.count("violations");
+                self.count(ProtocolCounter::Violations);
             }
             self.violated.insert(key, violated);
         }
@@ -219,8 +220,8 @@ impl Director {
         let (label, version) = (self.draw_label(), self.next_version(now));
         let rollout = Rollout::new(now, (label, version), steered.prefix.clone(), (&course.path, left), &self.pace)?;
         self.courses.insert((steered.source.clone(), label), course.path.clone());
-        self.count("policies_issued");
-        tell(&rollout, version, "ingress", false, None, out);
+        self.count(ProtocolCounter::PoliciesIssued);
+        tell(&rollout, version, PolicyActionKind::Ingress, false, None, out);
         Some(Active { course, rollout })
     }
 
@@ -243,8 +244,8 @@ impl Director {
     fn fade(&mut self, now: Timestamp, mut active: Active, reason: &str, out: &mut Outbox) {
         let version = self.next_version(now);
         active.rollout.withdraw(now, version);
-        self.count("policies_withdrawn");
-        tell(&active.rollout, version, "withdrawn", false, Some(reason.to_owned()), out);
+        self.count(ProtocolCounter::PoliciesWithdrawn);
+        tell(&active.rollout, version, PolicyActionKind::Withdrawn, false, Some(reason.to_owned()), out);
         self.fading.push(active.rollout);
     }
 
@@ -286,7 +287,7 @@ impl Director {
         match pending.rollout.progress(now, reachable) {
             Progress::Running => steering.pending = Some(pending),
             Progress::Done => {
-                tell(&pending.rollout, self.last_version, "ingress", true, None, out);
+                tell(&pending.rollout, self.last_version, PolicyActionKind::Ingress, true, None, out);
                 if let Some(before) = steering.current.replace(pending) {
                     self.fade(now, before, "replaced", out);
                 }
@@ -327,7 +328,14 @@ impl Director {
             self.fade(now, current, reason.map_or("unanswered", DropReason::label), out);
         } else if current.rollout.is_over(now) {
             // Telemetry went stale: nobody refreshed it, the nodes are back on their plain routes (POL-14).
-            tell(&current.rollout, self.last_version, "withdrawn", false, Some("expired".to_owned()), out);
+            tell(
+                &current.rollout,
+                self.last_version,
+                PolicyActionKind::Withdrawn,
+                false,
+                Some("expired".to_owned()),
+                out,
+            );
             self.courses.remove(&(current.rollout.source.clone(), current.rollout.label));
         } else {
             steering.current = Some(current);
@@ -385,11 +393,11 @@ impl Director {
                 recipient: node.to_string(),
                 source: rollout.source.to_string(),
                 prefix: rollout.prefix.to_string(),
-                action: action_label(&r.action).to_owned(),
+                action: action_kind(&r.action),
                 next_hop: next_hop(&r.action).map(ToString::to_string),
                 expires_in_ms: r.expires_at.map_or(0, |e| u64::try_from(e.since(now).as_millis()).unwrap_or(u64::MAX)),
                 active: r.acknowledged,
-                problem: r.refusal.map(|reason| reason.to_string()),
+                problem: r.refusal,
             })
         });
         views.collect()
@@ -416,7 +424,7 @@ impl Director {
                 bandwidth_bps: metrics.bandwidth_bps,
                 loss_ppm: state.report.loss_ppm,
                 available: metrics.available,
-                violated: violated.iter().map(|m| m.label().to_owned()).collect(),
+                violated,
                 age_ms: u64::try_from(now.since(state.measured_at).as_millis()).unwrap_or(u64::MAX),
             }
         };
@@ -431,13 +439,20 @@ impl Director {
 
     /// Counters for `protocol`.
     #[must_use]
-    pub fn counters(&self) -> BTreeMap<String, u64> {
-        self.counters.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
+    pub const fn counters(&self) -> &ProtocolCounters {
+        &self.counters
     }
 }
 
-fn tell(rollout: &Rollout, version: u64, action: &str, active: bool, reason: Option<String>, out: &mut Outbox) {
-    let (label, prefix, action) = (rollout.label, rollout.prefix.to_string(), action.to_owned());
+fn tell(
+    rollout: &Rollout,
+    version: u64,
+    action: PolicyActionKind,
+    active: bool,
+    reason: Option<String>,
+    out: &mut Outbox,
+) {
+    let (label, prefix) = (rollout.label, rollout.prefix.to_string());
     out.event(EventKind::Policy { label, version, prefix, action, active, reason });
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use damc_mgmt::config::{Pace, Thresholds};
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::{Metric, PolicyActionKind, ProtocolCounter};
 use damc_wire::message::{LinkReport, PathReport, Policy, PolicyAction, QosAck, Telemetry};
 use damc_wire::{DropReason, Millis, Name, NodeId, Role, Timestamp};
 
@@ -278,18 +279,18 @@ impl Model {
     }
 
     fn issued(&self) -> u64 {
-        self.director.counters().get("policies_issued").copied().unwrap_or(0)
+        self.director.counters().get(ProtocolCounter::PoliciesIssued)
     }
 
     /// Recipients of the policies for one source and prefix, with their last action before any withdrawal.
-    fn recipients(&self, source: &str, prefix: &str) -> BTreeMap<String, &'static str> {
+    fn recipients(&self, source: &str, prefix: &str) -> BTreeMap<String, PolicyActionKind> {
         let of = self.sent.iter().filter(|(_, p)| p.source == id(source) && p.prefix == name(prefix));
         let kept = of.filter(|(_, p)| p.action != PolicyAction::Withdrawn);
-        kept.map(|(_, p)| (p.recipient.to_string(), super::agent::action_label(&p.action))).collect()
+        kept.map(|(_, p)| (p.recipient.to_string(), super::agent::action_kind(&p.action))).collect()
     }
 }
 
-fn told(pairs: &[(&str, &'static str)]) -> BTreeMap<String, &'static str> {
+fn told(pairs: &[(&str, PolicyActionKind)]) -> BTreeMap<String, PolicyActionKind> {
     pairs.iter().map(|(n, a)| ((*n).to_owned(), *a)).collect()
 }
 
@@ -310,11 +311,11 @@ fn pol_02_recipients_are_exactly_the_nodes_of_the_old_and_the_new_path() {
     m.period();
     assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-bottom sg-4"));
     let told_of_b4 = told(&[
-        ("sg-1", "ingress"),
-        ("sr-left", "transit"),
-        ("sr-bottom", "transit"),
-        ("sg-4", "egress"),
-        ("sr-right", "released"),
+        ("sg-1", PolicyActionKind::Ingress),
+        ("sr-left", PolicyActionKind::Transit),
+        ("sr-bottom", PolicyActionKind::Transit),
+        ("sg-4", PolicyActionKind::Egress),
+        ("sr-right", PolicyActionKind::Released),
     ]);
     assert_eq!(m.recipients("sg-1", "/B/4"), told_of_b4);
     let for_b4 = m.sent.iter().filter(|(_, p)| p.prefix == name("/B/4")).map(|(_, p)| p.source.to_string());
@@ -511,7 +512,7 @@ fn con_04_a_self_report_plays_no_part_in_the_judgement_of_a_path() {
     // Every report of the model says load 0 and available.
     let violation = m.events.iter().any(|e| {
         matches!(e, EventKind::Violation { source, target, metrics }
-            if source == "sg-1" && target == "/B/4" && metrics == &["delay"])
+            if source == "sg-1" && target == "/B/4" && metrics == &[Metric::Delay])
     });
     assert!(violation && m.steered("sg-1", "/B/4").is_some());
 }

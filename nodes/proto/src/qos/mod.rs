@@ -12,6 +12,7 @@ pub mod estimator;
 mod path_probe;
 pub mod path_table;
 pub mod policies;
+pub mod port_rates;
 pub mod prober;
 pub mod rollout;
 pub mod scheduler;

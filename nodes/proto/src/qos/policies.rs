@@ -20,6 +20,8 @@ pub struct Held {
     pub policy: Policy,
     /// When it ends unless refreshed.
     pub expires_at: Timestamp,
+    /// In force, as of the last look: its next hop, if it needs one, is a full neighbour.
+    pub active: bool,
 }
 
 /// What became of a received policy.
@@ -33,7 +35,10 @@ pub enum Outcome {
     /// Prolonged, nothing else changed.
     Refreshed,
     /// The label is out of force.
-    Removed,
+    Removed {
+        /// It was held.
+        held: bool,
+    },
     /// Known already; acknowledge again.
     Duplicate,
     /// Not accepted.
@@ -70,9 +75,9 @@ impl Policies {
         }
         let label = policy.label;
         if policy.action == PolicyAction::Withdrawn {
-            self.held.remove(&label);
+            let held = self.held.remove(&label).is_some();
             self.end(label, policy.version, false);
-            return Outcome::Removed;
+            return Outcome::Removed { held };
         }
         let superseded = match self.other_ingress(policy) {
             Some((_, version)) if version > policy.version => return Outcome::Refused(DropReason::StalePolicy),
@@ -83,7 +88,8 @@ impl Policies {
             self.end(old, version, false);
         }
         self.ended.remove(&label);
-        let held = Held { policy: policy.clone(), expires_at: now + policy.expires_in.duration() };
+        let active = self.held.get(&label).is_some_and(|known| known.active);
+        let held = Held { policy: policy.clone(), expires_at: now + policy.expires_in.duration(), active };
         match self.held.insert(label, held) {
             Some(before) if before.policy.action == policy.action => Outcome::Refreshed,
             _ => Outcome::Install { superseded: superseded.map(|(label, _)| label) },
@@ -155,6 +161,31 @@ impl Policies {
         self.held.values().map(|h| h.expires_at).min()
     }
 
+    /// Notes whether a held policy is in force.
+    pub fn set_active(&mut self, label: u32, active: bool) {
+        if let Some(held) = self.held.get_mut(&label) {
+            held.active = active;
+        }
+    }
+
+    /// The held policy of a label.
+    #[must_use]
+    pub fn get(&self, label: u32) -> Option<&Held> {
+        self.held.get(&label)
+    }
+
+    /// Looks whether held policies are in force; returns those that came into force or fell out of it, as they are now.
+    pub fn watch(&mut self, in_force: impl Fn(&Policy) -> bool) -> Vec<Held> {
+        let mut changed = Vec::new();
+        for held in self.held.values_mut() {
+            let active = in_force(&held.policy);
+            if core::mem::replace(&mut held.active, active) != active {
+                changed.push(held.clone());
+            }
+        }
+        changed
+    }
+
     /// Policies held, by label.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.held.values()
@@ -222,11 +253,12 @@ mod tests {
     fn withdrawal_removes_and_is_acknowledged_again_when_repeated() {
         let mut p = Policies::new(id("sg-1"));
         p.take(at(0), &policy(7, 5, ingress()));
-        assert_eq!(p.take(at(1), &policy(7, 6, PolicyAction::Withdrawn)), Outcome::Removed);
+        assert_eq!(p.take(at(1), &policy(7, 6, PolicyAction::Withdrawn)), Outcome::Removed { held: true });
         assert_eq!(p.take(at(2), &policy(7, 6, PolicyAction::Withdrawn)), Outcome::Duplicate);
         assert_eq!(p.take(at(2), &policy(7, 5, ingress())), Outcome::Refused(DropReason::StalePolicy));
         assert_eq!(p.iter().count(), 0);
-        assert_eq!(p.take(at(2), &policy(8, 6, PolicyAction::Withdrawn)), Outcome::Removed, "never known: fine");
+        let unknown = p.take(at(2), &policy(8, 6, PolicyAction::Withdrawn));
+        assert_eq!(unknown, Outcome::Removed { held: false }, "never known: fine");
     }
 
     #[test]
@@ -235,10 +267,24 @@ mod tests {
         p.take(at(0), &policy(7, 5, ingress()));
         assert_eq!(p.take(at(1), &policy(8, 4, ingress())), Outcome::Refused(DropReason::StalePolicy));
         assert_eq!(p.take(at(1), &policy(8, 6, ingress())), Outcome::Install { superseded: Some(7) });
-        assert_eq!(p.take(at(2), &policy(7, 7, PolicyAction::Withdrawn)), Outcome::Removed);
+        assert_eq!(p.take(at(2), &policy(7, 7, PolicyAction::Withdrawn)), Outcome::Removed { held: false });
         assert_eq!(p.iter().count(), 1);
         let stranger = Policy { prefix: "/A/1".parse().unwrap(), ..policy(8, 9, ingress()) };
         assert_eq!(p.take(at(2), &stranger), Outcome::Refused(DropReason::DuplicateIdentity));
+    }
+
+    #[test]
+    fn a_refresh_leaves_a_policy_in_force_and_changes_are_told_once() {
+        let mut p = Policies::new(id("sg-1"));
+        p.take(at(0), &policy(7, 5, ingress()));
+        assert!(!p.get(7).unwrap().active, "not before somebody has looked");
+        let told: Vec<_> = p.watch(|_| true).iter().map(|held| (held.policy.label, held.active)).collect();
+        assert_eq!(told, [(7, true)]);
+        assert!(p.watch(|_| true).is_empty());
+        assert_eq!(p.take(at(1), &policy(7, 6, ingress())), Outcome::Refreshed);
+        assert!(p.get(7).unwrap().active);
+        assert_eq!(p.watch(|_| false).len(), 1);
+        assert!(!p.get(7).unwrap().active);
     }
 
     #[test]

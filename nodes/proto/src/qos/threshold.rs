@@ -3,35 +3,10 @@
 use std::collections::BTreeMap;
 
 use damc_mgmt::config::Thresholds;
+pub use damc_mgmt::words::Metric;
 use damc_wire::Name;
 
 use crate::context::ConfigError;
-
-/// What can violate a preset condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    /// Bandwidth ≤ preset.
-    Bandwidth,
-    /// Delay ≥ preset.
-    Delay,
-    /// Jitter ≥ preset.
-    Jitter,
-    /// The target does not answer. Not in the drafts' list of conditions but their purpose (QOS-03).
-    Availability,
-}
-
-impl Metric {
-    /// The name in views and events.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Bandwidth => "bandwidth",
-            Self::Delay => "delay",
-            Self::Jitter => "jitter",
-            Self::Availability => "availability",
-        }
-    }
-}
 
 /// Metrics of a path, measured or estimated. A missing one was not sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::Trigger;
 use damc_wire::{NodeId, Timestamp};
 
 use super::Router;
@@ -69,7 +70,8 @@ impl Router {
             self.counters.partial_runs += 1;
         }
         if full || partial {
-            let trigger = if full { "topology" } else { "prefix" }.to_owned();
+            let trigger = if full { Trigger::Topology } else { Trigger::Prefix };
+            // A machine has no clock: whoever runs it knows how long this took.
             out.event(EventKind::Computed { full, duration_ns: 0, prefixes, trigger });
         }
         self.routes_changed |= !ops.is_empty();

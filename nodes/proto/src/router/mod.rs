@@ -9,7 +9,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::AdjacencyState;
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof};
 use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason, ROUTED_BIT};
@@ -18,10 +20,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use self::compute::Computation;
-use crate::adjacency::{Adjacencies, Change, Received, State, roles};
+use crate::adjacency::{Adjacencies, Change, Received, roles};
 use crate::context::Context;
 use crate::flood::{Flood, Kind, Session};
-use crate::io::{Admission, FibOp, Input, Order, Outbox, Output, PortId};
+use crate::io::{Admission, FibOp, Input, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::origination::Originator;
 use crate::rib::{Advert, Rib};
@@ -197,15 +199,26 @@ impl Router {
                 }
             }
             Input::Tick => self.adjacencies.handle_timeout(now, out),
-            Input::Order(Order::Overload(overload)) => {
-                self.overload = overload;
-                self.state_topology(now, now);
-            }
-            Input::Order(Order::Cost { port, cost }) => self.set_cost(now, port, cost),
-            Input::Order(Order::Stop) => self.stop(now, out),
-            Input::Order(_) | Input::Undeliverable { .. } => {}
+            Input::Command { command, .. } => self.handle_command(now, command, out),
+            Input::Order(_) | Input::PortCounts(_) | Input::Undeliverable { .. } => {}
         }
         self.settle(now, out);
+    }
+
+    fn handle_command(&mut self, now: Timestamp, command: &Command, out: &mut Outbox) {
+        match command {
+            Command::Overload { on } => {
+                self.overload = *on;
+                self.state_topology(now, now);
+            }
+            Command::Cost { port, cost } => {
+                if let Some(port) = self.context.port_named(port) {
+                    self.set_cost(now, port, *cost);
+                }
+            }
+            Command::Stop => self.stop(now, out),
+            _ => {}
+        }
     }
 
     fn handle_frame(
@@ -370,7 +383,7 @@ impl Router {
         if role == Role::Scsc {
             self.state_attached(now, port);
         }
-        if self.adjacencies.state(port) == State::Full {
+        if self.adjacencies.state(port) == AdjacencyState::Full {
             self.neighbour_full_now(now, port);
         }
     }

@@ -151,7 +151,7 @@ impl Router {
             origin: header.key.origin.to_string(),
             id: id_text(&header.key.id),
             sequence: header.sequence,
-            reason: reason.label().to_owned(),
+            reason,
             port: self.context.port_label(port),
         });
         // What will not be believed the next time either must not keep the exchange from its end.

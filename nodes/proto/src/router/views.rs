@@ -1,9 +1,11 @@
 //! Questions to the router: state for roles, views for the management interface.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use damc_mgmt::view::{FibEntryView, FibView, LsdbView, NeighborsView, NextHopView, RibView, RouteView};
+use damc_mgmt::view::{
+    FibEntryView, FibView, LsdbView, NeighborsView, NextHopView, ProtocolCounters, RibView, RouteView, View, ViewKind,
+};
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::{NodeId, Role, Timestamp};
 
 use super::Router;
@@ -103,7 +105,7 @@ impl Router {
                 let local = candidate.origin == self.context.node;
                 routes.push(RouteView {
                     prefix: prefix.to_string(),
-                    source: if local { "local" } else { "spf" }.to_owned(),
+                    source: if local { RouteSource::Local } else { RouteSource::Spf },
                     cost: candidate.cost,
                     origin: candidate.origin.to_string(),
                     next_hops: self.hop_views(&candidate.next_hops),
@@ -115,7 +117,7 @@ impl Router {
                 let next_hop = policy.next_hop.as_ref();
                 routes.push(RouteView {
                     prefix: prefix.to_string(),
-                    source: "policy".to_owned(),
+                    source: RouteSource::Policy,
                     cost: best.unwrap_or_default(),
                     origin: policy.source.to_string(),
                     next_hops: next_hop.into_iter().map(|node| hop_view(node, 1)).collect(),
@@ -136,7 +138,7 @@ impl Router {
             let node = port.and_then(|p| self.context.port(p)).map(|p| &p.name);
             entries.push(FibEntryView {
                 prefix: policy.prefix.to_string(),
-                source: source_label(RouteSource::Policy),
+                source: RouteSource::Policy,
                 cost: plain.map_or(0, |r| r.cost),
                 origin: plain.map(|r| r.origins.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 next_hops: node.into_iter().map(|node| hop_view(node, 1)).collect(),
@@ -161,7 +163,7 @@ impl Router {
         };
         FibEntryView {
             prefix: route.prefix.to_string(),
-            source: source_label(source),
+            source,
             cost: route.cost,
             origin: route.origins.iter().map(ToString::to_string).collect(),
             next_hops,
@@ -189,57 +191,42 @@ impl Router {
         views
     }
 
-    /// Protocol counters by name.
+    /// Protocol counters.
     #[must_use]
-    pub fn counters(&self) -> BTreeMap<String, u64> {
+    pub fn counters(&self) -> ProtocolCounters {
         let c = &self.counters;
-        [
-            ("adjacency_flaps", self.adjacencies.flaps()),
-            ("fib_version", self.fib_version),
-            ("fight_backs", self.own.fight_backs()),
-            ("lsa_accepted", c.lsa_accepted),
-            ("lsa_duplicate", c.lsa_duplicate),
-            ("lsa_expired", c.lsa_expired),
-            ("lsa_originated", c.lsa_originated),
-            ("lsa_refused", c.lsa_refused),
-            ("lsa_retransmitted", self.flood.retransmitted()),
-            ("lsas", self.lsdb.len() as u64),
-            ("partial_runs", c.partial_runs),
-            ("spf_incremental", c.spf_incremental),
-            ("spf_runs", c.spf_runs),
-            ("spf_spared", c.spf_spared),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+        ProtocolCounters::from_iter([
+            (ProtocolCounter::AdjacencyFlaps, self.adjacencies.flaps()),
+            (ProtocolCounter::FibVersion, self.fib_version),
+            (ProtocolCounter::FightBacks, self.own.fight_backs()),
+            (ProtocolCounter::LsaAccepted, c.lsa_accepted),
+            (ProtocolCounter::LsaDuplicate, c.lsa_duplicate),
+            (ProtocolCounter::LsaExpired, c.lsa_expired),
+            (ProtocolCounter::LsaOriginated, c.lsa_originated),
+            (ProtocolCounter::LsaRefused, c.lsa_refused),
+            (ProtocolCounter::LsaRetransmitted, self.flood.retransmitted()),
+            (ProtocolCounter::Lsas, self.lsdb.len() as u64),
+            (ProtocolCounter::PartialRuns, c.partial_runs),
+            (ProtocolCounter::SpfIncremental, c.spf_incremental),
+            (ProtocolCounter::SpfRuns, c.spf_runs),
+            (ProtocolCounter::SpfSpared, c.spf_spared),
+        ])
     }
 
-    /// The views every router has: `fib`, `rib`, `lsdb`, `neighbors`, `protocol`, `digest`.
+    /// The views every router has but its counters, which are for the node to add to.
     #[must_use]
-    pub fn view(&self, now: Timestamp, what: &str) -> Option<serde_json::Value> {
-        match what {
-            "fib" => serde_json::to_value(self.fib_view()).ok(),
-            "rib" => serde_json::to_value(self.rib_view()).ok(),
-            "lsdb" => serde_json::to_value(self.lsdb_view(now)).ok(),
-            "neighbors" => serde_json::to_value(self.neighbors_view(now)).ok(),
-            "protocol" => serde_json::to_value(self.counters()).ok(),
-            // For whoever compares many nodes: without writing their databases out.
-            "digest" => serde_json::to_value(format!("{:016x}", self.lsdb.digest())).ok(),
-            _ => None,
-        }
+    pub fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
+        Some(match kind {
+            ViewKind::Fib => self.fib_view().into(),
+            ViewKind::Rib => self.rib_view().into(),
+            ViewKind::Lsdb => self.lsdb_view(now).into(),
+            ViewKind::Neighbors => self.neighbors_view(now).into(),
+            ViewKind::Digest => View::Digest(self.lsdb.digest_text()),
+            _ => return None,
+        })
     }
 }
 
 fn hop_view(node: &NodeId, weight: u16) -> NextHopView {
     NextHopView { node: node.to_string(), port: node.to_string(), weight }
-}
-
-fn source_label(source: RouteSource) -> String {
-    match source {
-        RouteSource::Local => "local",
-        RouteSource::Spf => "spf",
-        RouteSource::Policy => "policy",
-        RouteSource::Backup => "backup",
-    }
-    .to_owned()
 }

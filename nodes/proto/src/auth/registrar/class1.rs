@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::{Announce, AnnounceEntry, AnnounceReply, Outcome};
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Timestamp};
 
@@ -13,7 +14,7 @@ use super::{Announcer, Directory, Registrar};
 impl Registrar {
     /// Class 1 from a pod.
     pub fn handle_announce(&mut self, now: Timestamp, from: &Announcer, announce: Announce, lsdb: &dyn Directory) {
-        self.count("announce_received");
+        self.count(ProtocolCounter::AnnounceReceived);
         if announce.pod != from.pod || announce.sg != self.sg {
             return self.refuse_identity(from, &announce, DropReason::NotAuthorised);
         }
@@ -30,7 +31,7 @@ impl Registrar {
             if known.announce.signature != announce.signature {
                 return self.drop_announcement(from, DropReason::Replayed);
             }
-            self.count("announce_repeated");
+            self.count(ProtocolCounter::AnnounceRepeated);
             if let Some(reply) = self.pods.get(&from.pod).and_then(|r| r.reply(announce.request)) {
                 self.send(from.port, Message::AnnounceReply(reply));
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::{Announce, AuthReply, AuthRequest, AuthResult, Outcome, Revoke, RevokeAck};
 use damc_wire::security::Grant;
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Timestamp};
@@ -43,7 +44,7 @@ impl Registrar {
         reply: &AuthReply,
         lsdb: &dyn Directory,
     ) {
-        self.count("auth_replies");
+        self.count(ProtocolCounter::AuthReplies);
         let (name, exact) = match &reply.result {
             AuthResult::Granted(grant) => (&grant.prefix, Some(grant.exact)),
             AuthResult::Refused(outcome) => (&outcome.prefix, None),
@@ -78,7 +79,7 @@ impl Registrar {
 
     /// Class 3 from an SPA: a grant is void. Acknowledged however often it comes.
     pub fn handle_revoke(&mut self, now: Timestamp, port: PortId, spa: &NodeId, revoke: &Revoke) {
-        self.count("revocations");
+        self.count(ProtocolCounter::Revocations);
         self.send(port, Message::RevokeAck(RevokeAck { serial: revoke.serial }));
         let key = (spa.clone(), revoke.pod.clone(), revoke.prefix.clone());
         let floor = self.revoked.entry(key).or_insert((0, now));
@@ -187,7 +188,7 @@ impl Registrar {
         }
         let Some(claim) = self.pods.get_mut(pod).and_then(|r| r.claims.get_mut(name)) else { return };
         let (refusal, serial) = match &state {
-            ClaimState::Refused(reason) => (Some(reason.label().to_owned()), None),
+            ClaimState::Refused(reason) => (Some(*reason), None),
             ClaimState::Granted(held) => (None, Some(held.grant.serial)),
             ClaimState::Pending | ClaimState::Waiting => (None, None),
         };
@@ -219,7 +220,7 @@ impl Registrar {
                     }
                 }
             }
-            self.count("auth_timeouts");
+            self.count(ProtocolCounter::AuthTimeouts);
             self.reopen(now, ask);
             self.reconcile(now, &pod);
         }
@@ -243,7 +244,7 @@ impl Registrar {
                 .filter(|(_, c)| c.ask.is_none() && c.held().is_some() && Arc::ptr_eq(&c.announce, &announce))
                 .map(|(name, _)| name.clone())
                 .collect();
-            self.count("grant_renewals");
+            self.count(ProtocolCounter::GrantRenewals);
             self.ask(now, &pod, &announce, waiting);
         }
     }
@@ -262,7 +263,7 @@ impl Registrar {
             if let Some(announce) = unasked {
                 self.ask(now, &pod, &announce, BTreeSet::from([name.clone()]));
             }
-            self.count("grants_expired");
+            self.count(ProtocolCounter::GrantsExpired);
             self.notify(now, &pod, &name);
             self.reconcile(now, &pod);
         }

@@ -1,6 +1,7 @@
 //! What follows from a change of claims: advertisements, admission, replies, notices.
 
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::{AnnounceReply, Outcome};
 use damc_wire::{DropReason, Message, Name, NodeId, Timestamp};
 
@@ -110,7 +111,7 @@ impl Registrar {
         self.actions.push_back(Action::Dropped { port, reason });
     }
 
-    pub(super) fn count(&mut self, counter: &'static str) {
-        *self.counters.entry(counter).or_default() += 1;
+    pub(super) fn count(&mut self, counter: ProtocolCounter) {
+        self.counters.count(counter);
     }
 }

@@ -23,7 +23,8 @@ use std::time::Duration;
 
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::{AnnouncementView, AnnouncementsView};
+use damc_mgmt::view::{AnnouncementView, AnnouncementsView, ProtocolCounters};
+use damc_mgmt::words::AnnouncementState;
 use damc_trust::Verifier;
 use damc_wire::security::Certificate;
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Timestamp};
@@ -133,7 +134,7 @@ pub struct Registrar {
     revoked: BTreeMap<(NodeId, NodeId, Name), (u64, Timestamp)>,
     /// Names that were served here a short while ago, oldest first.
     departed: VecDeque<(Timestamp, Name)>,
-    counters: BTreeMap<&'static str, u64>,
+    counters: ProtocolCounters,
     actions: VecDeque<Action>,
     dropped_announcements: u64,
 }
@@ -160,7 +161,7 @@ impl Registrar {
             spas: BTreeMap::new(),
             revoked: BTreeMap::new(),
             departed: VecDeque::new(),
-            counters: BTreeMap::new(),
+            counters: ProtocolCounters::default(),
             actions: VecDeque::new(),
             dropped_announcements: 0,
         }
@@ -278,17 +279,19 @@ impl Registrar {
             .flat_map(|(pod, record)| {
                 record.claims.iter().map(move |(name, claim)| {
                     let (state, reason) = match record.outcome(name) {
-                        None => ("pending", None),
-                        Some(None) => ("accepted", None),
-                        Some(Some(RefusalReason::SpaUnreachable)) => ("pending", Some(RefusalReason::SpaUnreachable)),
-                        Some(Some(reason)) => ("refused", Some(reason)),
+                        None => (AnnouncementState::Pending, None),
+                        Some(None) => (AnnouncementState::Accepted, None),
+                        Some(Some(reason @ RefusalReason::SpaUnreachable)) => {
+                            (AnnouncementState::Pending, Some(reason))
+                        }
+                        Some(Some(reason)) => (AnnouncementState::Refused, Some(reason)),
                     };
                     AnnouncementView {
                         prefix: name.to_string(),
                         pod: pod.to_string(),
                         exact: claim.is_pool(),
-                        state: state.to_owned(),
-                        reason: reason.map(|r| r.label().to_owned()),
+                        state,
+                        reason,
                         grant: claim.held().map(|h| h.grant.serial),
                     }
                 })
@@ -306,7 +309,7 @@ impl Registrar {
 
     /// Protocol counters.
     #[must_use]
-    pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
+    pub const fn counters(&self) -> &ProtocolCounters {
         &self.counters
     }
 }
