@@ -1,34 +1,43 @@
 //! Talking to a node's management socket: HTTP/1.1 with JSON over a Unix socket.
 
-use std::io;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use damc_mgmt::event::Event;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 
 use crate::error::{LabError, Result};
 
-/// Longest answer taken, in bytes.
-const LONGEST: u64 = 256 << 20;
+/// Longest answer taken, in bytes; of a stream the longest line.
+const LONGEST: usize = 256 << 20;
 /// How long a node may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whatever can go wrong on the way.
+type Problem = Box<dyn Error + Send + Sync>;
 
 /// The management interface of one node.
 #[derive(Clone, Debug)]
 pub struct Management {
     node: String,
     socket: PathBuf,
+    longest: usize,
+    answer_within: Duration,
 }
 
 impl Management {
     /// The interface of the node that serves this socket.
     #[must_use]
     pub fn new(node: &str, socket: &Path) -> Self {
-        Self { node: node.to_owned(), socket: socket.to_owned() }
+        Self { node: node.to_owned(), socket: socket.to_owned(), longest: LONGEST, answer_within: ANSWER_WITHIN }
     }
 
     /// `GET path`, as JSON.
@@ -36,7 +45,7 @@ impl Management {
     /// # Errors
     /// When the node does not answer, or not with what was expected.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        self.parse(&self.exchange("GET", path, &[], ANSWER_WITHIN).await?)
+        self.parse(&self.exchange(Method::GET, path, Vec::new(), self.answer_within).await?)
     }
 
     /// `GET path`, as text.
@@ -44,8 +53,8 @@ impl Management {
     /// # Errors
     /// When the node does not answer.
     pub async fn get_text(&self, path: &str) -> Result<String> {
-        let body = self.exchange("GET", path, &[], ANSWER_WITHIN).await?;
-        String::from_utf8(body).map_err(|_| self.problem("its answer is not UTF-8"))
+        let body = self.exchange(Method::GET, path, Vec::new(), self.answer_within).await?;
+        String::from_utf8(body.to_vec()).map_err(|_| self.problem("its answer is not UTF-8"))
     }
 
     /// `POST path` with a JSON body; the answer is JSON, or nothing where `T` is `()`.
@@ -54,7 +63,7 @@ impl Management {
     /// When the node does not answer within `within`, or refuses.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, within: Duration) -> Result<T> {
         let body = serde_json::to_vec(body).map_err(|error| self.problem(error))?;
-        self.parse(&self.exchange("POST", path, &body, within).await?)
+        self.parse(&self.exchange(Method::POST, path, body, within).await?)
     }
 
     /// The stream of `/events`, beginning with what the node still remembers.
@@ -62,16 +71,12 @@ impl Management {
     /// # Errors
     /// When the node does not answer.
     pub async fn events(&self) -> Result<Events> {
-        let open = async {
-            let mut stream = self.request("GET", "/events", &[]).await?;
-            let head = read_head(&mut stream).await?;
-            Ok::<_, io::Error>((stream, head))
-        };
-        let (stream, head) = self.in_time(ANSWER_WITHIN, open).await?;
-        if head.status != 200 {
-            return Err(self.problem(format!("/events: HTTP status {}", head.status)));
+        let answer = self.in_time(self.answer_within, self.request(Method::GET, "/events", Vec::new())).await?;
+        let status = answer.response.status();
+        if status != StatusCode::OK {
+            return Err(self.problem(format!("/events: HTTP status {}", status.as_u16())));
         }
-        Ok(Events { body: Body { stream, head, left_in_chunk: 0, ended: false }, rest: Vec::new() })
+        Ok(Events { of: self.clone(), answer, rest: Vec::new() })
     }
 
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
@@ -79,41 +84,48 @@ impl Management {
         serde_json::from_slice(body).map_err(|error| self.problem(error))
     }
 
-    async fn exchange(&self, method: &str, path: &str, body: &[u8], within: Duration) -> Result<Vec<u8>> {
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>, within: Duration) -> Result<Bytes> {
         let exchange = async {
-            let mut stream = self.request(method, path, body).await?;
-            let head = read_head(&mut stream).await?;
-            let status = head.status;
-            let mut body = Body { stream, head, left_in_chunk: 0, ended: false };
-            let mut answer = Vec::new();
-            while body.read(&mut answer).await? {
-                if answer.len() as u64 > LONGEST {
-                    return Err(io::Error::other("an endless answer"));
-                }
-            }
-            Ok((status, answer))
+            let Answer { response, connection: _connection } = self.request(method.clone(), path, body).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), self.longest).collect().await?;
+            Ok((status, body.to_bytes()))
         };
         let (status, answer) = self.in_time(within, exchange).await?;
-        if (200..300).contains(&status) {
+        if status.is_success() {
             return Ok(answer);
         }
-        Err(self.problem(format!("{method} {path}: HTTP status {status}: {}", String::from_utf8_lossy(&answer).trim())))
+        let text = String::from_utf8_lossy(&answer);
+        Err(self.problem(format!("{method} {path}: HTTP status {}: {}", status.as_u16(), text.trim())))
     }
 
-    async fn request(&self, method: &str, path: &str, body: &[u8]) -> io::Result<BufReader<UnixStream>> {
-        let mut stream = crate::client::stream(&self.socket)?;
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.node);
+    /// Sends a request over a connection of its own and waits for the head of the answer.
+    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> std::result::Result<Answer, Problem> {
+        let stream = crate::client::stream(&self.socket)?;
+        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let mut connection = JoinSet::new();
+        // What goes wrong with the connection is told where the answer is awaited.
+        connection.spawn(async move { driver.await.unwrap_or_default() });
+        let mut request =
+            Request::builder().method(method).uri(path).header(HOST, &self.node).header(CONNECTION, "close");
         if !body.is_empty() {
-            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+            request = request.header(CONTENT_TYPE, "application/json");
         }
-        request.push_str("\r\n");
-        stream.write_all(&[request.as_bytes(), body].concat()).await?;
-        Ok(BufReader::new(stream))
+        let response = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+        Ok(Answer { response, connection })
     }
 
-    async fn in_time<T>(&self, within: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T> {
+    async fn in_time<T>(
+        &self,
+        within: Duration,
+        work: impl Future<Output = std::result::Result<T, Problem>>,
+    ) -> Result<T> {
         match tokio::time::timeout(within, work).await {
-            Ok(done) => done.map_err(|error| self.problem(error)),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(problem)) if problem.is::<LengthLimitError>() => {
+                Err(self.problem(format!("an answer of more than {} bytes", self.longest)))
+            }
+            Ok(Err(problem)) => Err(self.problem(with_sources(&*problem))),
             Err(_) => Err(self.problem(format!("no answer within {} ms", within.as_millis()))),
         }
     }
@@ -123,10 +135,29 @@ impl Management {
     }
 }
 
+/// An answer whose body is still to come, and the task that drives its connection: it ends with this.
+#[derive(Debug)]
+struct Answer {
+    response: Response<Incoming>,
+    connection: JoinSet<()>,
+}
+
+/// An error and what is behind it, in one line.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}
+
 /// A node's events as they happen.
 #[derive(Debug)]
 pub struct Events {
-    body: Body,
+    of: Management,
+    answer: Answer,
     /// Bytes read that are not a whole line yet.
     rest: Vec<u8>,
 }
@@ -144,133 +175,20 @@ impl Events {
                     continue;
                 }
                 let event = serde_json::from_slice(&line);
-                return event.map(Some).map_err(|error| LabError::Lab(format!("not an event: {error}")));
+                return event.map(Some).map_err(|error| self.of.problem(format!("not an event: {error}")));
             }
-            if !self.body.read(&mut self.rest).await.map_err(LabError::io("read events"))? {
-                return Ok(None);
+            if self.rest.len() > self.of.longest {
+                return Err(self.of.problem("an endless event"));
+            }
+            match self.answer.response.body_mut().frame().await {
+                Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
+                Some(Err(error)) => return Err(self.of.problem(with_sources(&error))),
+                None if self.rest.is_empty() => return Ok(None),
+                None => return Err(self.of.problem("its events end in the middle of one")),
             }
         }
-    }
-}
-
-/// What matters of an answer's head.
-#[derive(Clone, Copy, Debug, Default)]
-struct Head {
-    status: u16,
-    length: Option<u64>,
-    chunked: bool,
-}
-
-async fn read_head(stream: &mut BufReader<UnixStream>) -> io::Result<Head> {
-    let mut head = Head::default();
-    let mut line = String::new();
-    stream.read_line(&mut line).await?;
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-    head.status = status.ok_or_else(|| io::Error::other("not an HTTP answer"))?;
-    loop {
-        line.clear();
-        if stream.read_line(&mut line).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let Some((name, value)) = line.trim_end().split_once(':') else { return Ok(head) };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => head.length = value.trim().parse().ok(),
-            "transfer-encoding" => head.chunked = value.trim().eq_ignore_ascii_case("chunked"),
-            _ => {}
-        }
-    }
-}
-
-/// The body of an answer, whichever way its end is told (RFC 9112, section 6.3).
-#[derive(Debug)]
-struct Body {
-    stream: BufReader<UnixStream>,
-    head: Head,
-    left_in_chunk: u64,
-    ended: bool,
-}
-
-impl Body {
-    /// Appends some more of the body; false at its end.
-    async fn read(&mut self, into: &mut Vec<u8>) -> io::Result<bool> {
-        if self.head.chunked && self.left_in_chunk == 0 && !self.ended {
-            self.begin_chunk().await?;
-        }
-        let left = if self.head.chunked { Some(self.left_in_chunk) } else { self.head.length };
-        if self.ended || left == Some(0) {
-            return Ok(false);
-        }
-        let available = self.stream.fill_buf().await?;
-        if available.is_empty() {
-            return if left.is_none() { Ok(false) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-        }
-        let taken = usize::try_from(left.unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(available.len());
-        into.extend_from_slice(&available[..taken]);
-        self.stream.consume(taken);
-        if self.head.chunked {
-            self.left_in_chunk -= taken as u64;
-            if self.left_in_chunk == 0 {
-                self.stream.read_u16().await?;
-            }
-        } else if let Some(length) = &mut self.head.length {
-            *length -= taken as u64;
-        }
-        Ok(true)
-    }
-
-    async fn begin_chunk(&mut self) -> io::Result<()> {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).await?;
-        let size = line.trim().split(';').next().unwrap_or_default();
-        self.left_in_chunk = u64::from_str_radix(size, 16).map_err(|_| io::Error::other("a broken chunk"))?;
-        self.ended = self.left_in_chunk == 0;
-        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A server that answers its first client with these bytes, in two parts, and ends.
-    async fn answered(test: &str, answer: &'static str) -> Result<serde_json::Value> {
-        let path = std::env::temp_dir().join(format!("damc-management-{test}-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let listener = tokio::net::UnixListener::bind(&path).expect("a socket in the temporary folder");
-        let serve = async {
-            let (mut stream, _) = listener.accept().await.expect("a client");
-            let mut request = [0; 1024];
-            let length = stream.read(&mut request).await.expect("a request");
-            assert!(request[..length].starts_with(b"GET /fib HTTP/1.1\r\n"));
-            let (first, second) = answer.split_at(answer.len() / 2);
-            stream.write_all(first.as_bytes()).await.expect("writable");
-            stream.write_all(second.as_bytes()).await.expect("writable");
-        };
-        let management = Management::new("sr-1", &path);
-        let (answer, ()) = tokio::join!(management.get("/fib"), serve);
-        std::fs::remove_file(&path).expect("our own socket");
-        answer
-    }
-
-    fn run<T>(work: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
-    }
-
-    #[test]
-    fn answers_end_by_length_by_chunk_or_by_close() {
-        let length = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{\"a\":1}ignored";
-        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4;x=y\r\n\":1}\r\n0\r\n\r\n";
-        let closed = "HTTP/1.0 200 OK\r\n\r\n{\"a\":1}";
-        for (test, answer) in [("length", length), ("chunked", chunked), ("closed", closed)] {
-            let value = run(answered(test, answer)).unwrap_or_else(|error| panic!("{test}: {error}"));
-            assert_eq!(value, serde_json::json!({ "a": 1 }), "{test}");
-        }
-    }
-
-    #[test]
-    fn refusals_and_truncated_answers_say_which_node_and_why() {
-        let refused = run(answered("refused", "HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone"));
-        assert_eq!(refused.expect_err("a refusal").to_string(), "sr-1: GET /fib: HTTP status 404: none");
-        assert!(run(answered("short", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\"a\":1}")).is_err());
-    }
-}
+mod tests;
