@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_lab::control::NodeState;
-use damc_wire::frame::HOP_MAC_LEN;
+use damc_wire::frame::{HOP_MAC_LEN, HeaderView};
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, TopologyLsa};
 use damc_wire::message::{AnnounceEntry, AnnounceReply, AuthRequest, AuthResult, Data, DataKind, Outcome, RevokeAck};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Role};
@@ -215,7 +215,7 @@ async fn data_frames(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let mut bad_name = pdu.clone();
     bad_name[at_name] = 0xff;
     let mut worn = pdu.clone();
-    worn[3] = 1;
+    HeaderView::of(&mut worn).set_hop_limit(1);
     let short = pdu[..pdu.len() - 9].to_vec();
     let long = [&pdu[..], &[0; 64]].concat();
     let tries = [

@@ -4,16 +4,15 @@ use core::time::Duration;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use damc_forward::{Ingress, Verdict};
+use damc_forward::{Ingress, Op, Verdict};
 use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::view::{FibView, LsdbView, NeighborsView, ProtocolCounters, RibView, Shown, View, ViewKind};
 use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
-use damc_proto::io::{FibOp, Input, Order, Output, PortCount, PortId};
+use damc_proto::io::{Input, Order, Output, PortCount, PortId};
 use damc_proto::node::{ConfigError, build};
 use damc_trust::SignatureMemory;
-use damc_wire::frame::{RoutedView, append_hop};
-use damc_wire::registry::{MessageType, ROUTED_BIT};
+use damc_wire::frame::{HeaderView, RoutedView, append_hop};
 use damc_wire::{NodeId, RefusalReason, Role, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -279,7 +278,7 @@ impl Sim {
     /// Like a process: the forwarding plane leaves a dead port before the machine hears of it.
     fn lose_ports(&mut self, link: usize) {
         for end in self.links[link].ends {
-            self.nodes[end.node].plane.apply(vec![FibOp::PortState { port: end.port, up: false }]);
+            self.nodes[end.node].plane.apply(vec![Op::PortState { port: end.port, up: false }]);
         }
     }
 
@@ -546,9 +545,9 @@ impl Sim {
             return;
         }
         let received_at = at + this.clock_skew;
-        let routed = pdu.get(1).is_some_and(|t| t & ROUTED_BIT != 0);
+        let routed = HeaderView::of(&pdu).is_routed();
         if routed && this.has_forwarding_plane() {
-            let verdict = this.plane.forward(Ingress::Port(port.0), &mut pdu);
+            let verdict = this.plane.forward(Ingress::Port(port), &mut pdu);
             self.obey(node, Some(port), verdict, pdu);
         } else {
             self.input(node, Input::Frame { port: Some(port), received_at, pdu: &pdu });
@@ -560,10 +559,10 @@ impl Sim {
         match verdict {
             Verdict::Send(out) => {
                 self.nodes[node].seen.forwarded += 1;
-                if let Some(on_return) = RoutedView::parse(&pdu).ok().and_then(|view| view.trace(&pdu)) {
+                if let Some(on_return) = RoutedView::parse(&pdu).ok().and_then(|view| view.trace()) {
                     append_hop(&mut pdu, &self.nodes[node].id, on_return);
                 }
-                self.transmit(node, PortId(out), pdu);
+                self.transmit(node, out, pdu);
             }
             Verdict::Deliver => self.input(node, Input::Frame { port, received_at, pdu: &pdu }),
             Verdict::Drop { reason, reply } => {
@@ -577,7 +576,7 @@ impl Sim {
 
     fn transmit(&mut self, node: usize, port: PortId, pdu: Vec<u8>) {
         let seen = &mut self.nodes[node].seen;
-        if let Some(t) = pdu.get(1).and_then(|t| MessageType::from_code(*t)) {
+        if let Some(t) = HeaderView::of(&pdu).message_type() {
             *seen.sent.entry(t).or_default() += 1;
         }
         seen.sent_bytes += pdu.len() as u64;
@@ -677,7 +676,7 @@ impl Sim {
                 self.revision += 1;
             }
             Output::CountPorts => self.nodes[node].to_count = true,
-            Output::Path { .. } | Output::Announced { .. } => self.revision += 1,
+            Output::Path { .. } | Output::Announced { .. } | Output::Pools { .. } => self.revision += 1,
         }
     }
 

@@ -1,7 +1,6 @@
 //! Where a frame would go by the forwarding tables as they stand now, in no time.
 
 use damc_forward::{Ingress, Verdict};
-use damc_proto::io::PortId;
 use damc_wire::message::{Data, DataKind, Message};
 use damc_wire::{DropReason, Frame, Millis, Name};
 
@@ -40,7 +39,7 @@ impl Sim {
                 return Walk::Arrived(passed);
             }
             let port = match node.plane.forward(ingress, &mut pdu) {
-                Verdict::Send(port) => PortId(port),
+                Verdict::Send(port) => port,
                 Verdict::Deliver => return Walk::Arrived(passed),
                 Verdict::Drop { reason, .. } => return Walk::Dropped(reason, passed),
             };
@@ -50,7 +49,7 @@ impl Sim {
                 return Walk::Lost(passed);
             }
             at = link.ends[1 - from].node;
-            ingress = Ingress::Port(link.ends[1 - from].port.0);
+            ingress = Ingress::Port(link.ends[1 - from].port);
         }
     }
 }

@@ -16,11 +16,11 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use crate::carrier::Carrier;
-use crate::edge::PeerAddress;
+use crate::datapath::Delivery;
 use crate::effects::Effects;
 use crate::error::NodeError;
-use crate::forwarding::Delivery;
 use crate::mailbox::Mailbox;
+use crate::pods::PeerAddress;
 use crate::ports::PortSocket;
 use crate::requests::Request;
 

@@ -7,6 +7,7 @@ use damc_mgmt::counts::Counts;
 use damc_mgmt::label::Label;
 use damc_mgmt::view::CountersView;
 pub(crate) use damc_mgmt::words::GatewayCounter as GatewayCount;
+use damc_wire::frame::HeaderView;
 use damc_wire::{DropReason, MessageType};
 
 /// Counters of a gateway.
@@ -121,7 +122,7 @@ fn add(counter: &AtomicU64, count: u64) {
     }
 }
 
-/// The type byte; 0 (unassigned) where there is none.
+/// The code point of the message type; 0 (unassigned) where there is none.
 fn type_of(pdu: &[u8]) -> usize {
-    pdu.get(1).map_or(0, |t| usize::from(*t))
+    usize::from(HeaderView::of(pdu).type_code())
 }

@@ -1,289 +1,244 @@
-//! The forwarding thread's side towards programs in pods: their IPv6 packets, in and out.
+//! The edge of the forwarding plane: packets of programs in pods, in and out. No socket here: what a batch leads to lies
+//! in queues until [`crate::pods::Pods`] has sent it.
 
 use std::ops::Range;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use arc_swap::ArcSwap;
-use damc_forward::{Fib, Ingress, Verdict};
-use damc_gateway::{Book, Delivery, Gateway, OwnStep, Step};
-use damc_link::{ETHERNET_HEADER, Mac, Pdus, RawSocket, ReceiveArena, Transmit, monotonic_now};
+use damc_forward::{Fib, Ingress, PortId, Verdict};
+use damc_gateway::{Book, Delivery, FlowCounts, Gateway, OwnStep, Step};
+use damc_link::{Mac, Pdus};
 use damc_wire::DropReason;
-use nix::sys::eventfd::EventFd;
+use damc_wire::frame::RoutedView;
+use damc_wire::registry::MAX_PDU;
 
 use crate::counters::{Counters, GatewayCount};
 
-/// EtherType of IPv6.
-const IPV6: [u8; 2] = [0x86, 0xdd];
-
-/// The hardware address of the neighbour on a port, as its hop-local frames tell it. Written by the control thread.
-#[derive(Debug, Default)]
-pub(crate) struct PeerAddress(AtomicU64);
-
-impl PeerAddress {
-    /// Set in the number of an address that is known.
-    const KNOWN: u64 = 1 << 48;
-
-    pub(crate) fn set(&self, mac: Mac) {
-        let [a, b, c, d, e, f] = mac;
-        self.0.store(u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | Self::KNOWN, Relaxed);
-    }
-
-    fn get(&self) -> Option<Mac> {
-        let value = self.0.load(Relaxed);
-        let [_, _, a, b, c, d, e, f] = value.to_be_bytes();
-        (value & Self::KNOWN != 0).then_some([a, b, c, d, e, f])
-    }
-}
-
-/// A port that leads to a pod.
-pub(crate) struct PodPort {
-    pub(crate) socket: RawSocket,
-    pub(crate) own: Mac,
-    pub(crate) peer: Arc<PeerAddress>,
-}
-
-impl PodPort {
-    fn header(&self) -> Option<[u8; ETHERNET_HEADER]> {
-        let mut header = [0; ETHERNET_HEADER];
-        header[..6].copy_from_slice(&self.peer.get()?);
-        header[6..12].copy_from_slice(&self.own);
-        header[12..].copy_from_slice(&IPV6);
-        Some(header)
-    }
-}
-
-/// Where the bytes of a packet for a pod lie until they are sent.
+/// Where the bytes of a packet lie until they are sent.
 enum Place {
     /// In a received frame: its index, and which part of its PDU.
-    Arena(usize, Range<usize>),
-    /// In a PDU made here.
+    Received(usize, Range<usize>),
+    /// In the output of a packet: its index, and which part.
     Made(usize, Range<usize>),
-    /// By itself.
-    Own(Vec<u8>),
+    /// By itself, among the answers.
+    Answer(usize),
 }
 
-/// Everything the thread needs for pods. Its queues are emptied after every batch and keep their memory.
+/// What a batch of packets is looked at with.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables<'a> {
+    /// Monotonic clock, ns.
+    pub(crate) now: u64,
+    pub(crate) fib: &'a Fib,
+    pub(crate) book: &'a Book,
+}
+
+/// Everything the forwarding thread needs for pods but their sockets. Its queues keep their memory from batch to batch, so
+/// that the steady state allocates nothing.
 pub(crate) struct Edge {
     gateway: Gateway,
-    book: Arc<ArcSwap<Book>>,
-    ports: Vec<Option<PodPort>>,
-    /// What serves at the gateway's own address, behind an interface of its own.
-    own: Option<PodPort>,
-    to_own: Vec<usize>,
-    /// Rung by the control thread when names have gone.
-    gone: Arc<EventFd>,
+    /// By port: our hardware address there, where it leads to a pod.
+    pods: Vec<Option<Mac>>,
+    /// Our hardware address towards what serves at the gateway's own address.
+    own: Option<Mac>,
     counters: Arc<Counters>,
-    /// PDUs made of packets, and where each goes.
+    /// What each packet of a batch became: a PDU, or a packet that answers it.
     made: Vec<Vec<u8>>,
+    /// PDUs that leave by ports to other nodes, as indices of `made`.
     pdus: Vec<(u16, usize)>,
+    /// Packets for pods.
     packets: Vec<(u16, Place)>,
-    answer: Vec<u8>,
+    /// Packets for what serves at the own address.
+    to_own: Vec<Place>,
+    /// Packets of our own that do not answer one; those in use come first.
+    answers: Vec<Vec<u8>>,
+    answered: usize,
 }
 
 impl Edge {
+    /// An edge for batches of at most `batch` packets.
     pub(crate) fn new(
         gateway: Gateway,
-        book: Arc<ArcSwap<Book>>,
-        ports: Vec<Option<PodPort>>,
-        gone: Arc<EventFd>,
+        pods: Vec<Option<Mac>>,
+        own: Option<Mac>,
         counters: Arc<Counters>,
-        own: Option<PodPort>,
         batch: usize,
     ) -> Self {
-        let made = (0..batch).map(|_| Vec::with_capacity(damc_wire::registry::MAX_PDU)).collect();
-        Self {
-            gateway,
-            book,
-            ports,
-            own,
-            to_own: Vec::new(),
-            gone,
-            counters,
-            made,
-            pdus: Vec::new(),
-            packets: Vec::new(),
-            answer: Vec::new(),
-        }
-    }
-
-    /// The sockets for packets, with their ports.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = (u16, BorrowedFd<'_>)> {
-        (0..).zip(&self.ports).filter_map(|(number, port)| Some((number, port.as_ref()?.socket.as_fd())))
-    }
-
-    /// Becomes readable when names have gone.
-    pub(crate) fn gone(&self) -> BorrowedFd<'_> {
-        self.gone.as_fd()
+        let made = (0..batch).map(|_| Vec::with_capacity(MAX_PDU)).collect();
+        let (pdus, packets, to_own) = (Vec::with_capacity(batch), Vec::with_capacity(batch), Vec::with_capacity(batch));
+        Self { gateway, pods, own, counters, made, pdus, packets, to_own, answers: Vec::new(), answered: 0 }
     }
 
     /// Whether a port leads to a pod.
     pub(crate) fn leads_to_pod(&self, port: u16) -> bool {
-        self.ports.get(usize::from(port)).is_some_and(Option::is_some)
+        self.pods.get(usize::from(port)).is_some_and(Option::is_some)
     }
 
-    /// Takes one batch of packets that a pod sent by `port`; [`Edge::pdus`] are to be sent next.
-    pub(crate) fn receive(&mut self, port: u16, table: &Fib, arena: &mut ReceiveArena) {
-        let Some(Some(pod)) = self.ports.get(usize::from(port)) else { return };
-        let count = match arena.receive(&pod.socket) {
-            Ok(count) => count,
-            Err(e) => return tracing::warn!("receiving packets failed: {e}"),
-        };
-        if count == arena.capacity() {
-            self.counters.dropped(DropReason::QueueFull, pod.socket.take_drops().unwrap_or(0));
-        }
-        let from = (port, pod.own);
-        let (now, book) = (monotonic_now(), self.book.load_full());
+    /// How the flow table stands.
+    pub(crate) const fn flow_counts(&self) -> FlowCounts {
+        self.gateway.flow_counts()
+    }
+
+    // ===== a batch comes =====
+
+    /// Empties the queues. Called before each batch.
+    pub(crate) fn clear(&mut self) {
         self.pdus.clear();
-        for index in 0..count {
-            self.take(now, &book, from, table, (index, arena.pdu(index)));
-        }
-        self.flush(arena);
-        if let Some((own, header)) = self.own.as_ref().and_then(|own| Some((own, own.header()?))) {
-            let bodies = self.to_own.iter().map(|index| arena.pdu(*index));
-            self.counters.transmitted(own.socket.send(bodies.map(|body| Transmit {
-                interface: 0,
-                header: &header,
-                body,
-            })));
-        }
+        self.packets.clear();
         self.to_own.clear();
+        self.answered = 0;
     }
 
-    /// The socket towards what serves at the own address.
-    pub(crate) fn own_socket(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.own.as_ref()?.socket.as_fd())
+    /// Takes one batch of `count` packets that the pod behind `port` sent.
+    pub(crate) fn take(&mut self, tables: Tables<'_>, port: u16, batch: &impl Pdus, count: usize) {
+        self.clear();
+        let Some(Some(mac)) = self.pods.get(usize::from(port)).copied() else { return };
+        for index in 0..count.min(self.made.len()) {
+            self.take_one(tables, (port, mac), (index, batch.pdu(index)));
+        }
     }
 
-    /// Takes one batch of what serves at the own address.
-    pub(crate) fn receive_own(&mut self, arena: &mut ReceiveArena) {
-        let Some(own) = &self.own else { return };
-        let count = match arena.receive(&own.socket) {
-            Ok(count) => count,
-            Err(e) => return tracing::warn!("receiving packets failed: {e}"),
-        };
-        for index in 0..count {
-            match self.gateway.from_own(own.own, arena.pdu(index), &mut self.answer) {
-                OwnStep::ToPod(port, length) => self.packets.push((port, Place::Arena(index, 0..length))),
-                OwnStep::Reply => {
-                    if let Some(header) = own.header() {
-                        let answer = Transmit { interface: 0, header: &header, body: &self.answer };
-                        self.counters.transmitted(own.socket.send([answer]));
-                    }
-                }
+    /// Takes one batch of `count` packets of what serves at the own address.
+    pub(crate) fn take_own(&mut self, batch: &impl Pdus, count: usize) {
+        self.clear();
+        let Some(mac) = self.own else { return };
+        for (index, out) in self.made.iter_mut().enumerate().take(count) {
+            match self.gateway.from_own(mac, batch.pdu(index), out) {
+                OwnStep::ToPod(port, length) => self.packets.push((port, Place::Received(index, 0..length))),
+                OwnStep::Reply => self.to_own.push(Place::Made(index, 0..out.len())),
                 OwnStep::Ignore => {}
             }
         }
-        self.flush(arena);
-    }
-
-    /// PDUs of the latest batch that leave by ports to other nodes, those of one port that follow each other together.
-    pub(crate) fn pdus(&self) -> impl Iterator<Item = (u16, impl Iterator<Item = &[u8]>)> {
-        let groups = self.pdus.chunk_by(|a, b| a.0 == b.0);
-        groups.map(|group| (group[0].0, group.iter().map(|(_, index)| &self.made[*index][..])))
     }
 
     /// One packet of a pod.
-    fn take(&mut self, now: u64, book: &Book, from: (u16, Mac), table: &Fib, (index, packet): (usize, &[u8])) {
+    fn take_one(&mut self, tables: Tables<'_>, from: (u16, Mac), (index, packet): (usize, &[u8])) {
         self.counters.gateway(GatewayCount::FromPods);
-        let mut pdu = std::mem::take(&mut self.made[index]);
-        match self.gateway.from_pod(now, book, from, packet, &mut pdu) {
-            Step::Forward => self.forward(now, book, from.0, table, (index, packet), &mut pdu),
-            Step::Reply => self.reply(from.0, std::mem::take(&mut pdu)),
-            Step::Own => self.to_own.push(index),
+        let mut out = std::mem::take(&mut self.made[index]);
+        match self.gateway.from_pod(tables.now, tables.book, from, packet, &mut out) {
+            Step::Forward => self.forward(tables, from.0, (index, packet), &mut out),
+            Step::Reply => self.answer(from.0, index, &out),
+            Step::Own => {
+                let length = packet.len();
+                self.to_own.push(Place::Received(index, 0..length));
+            }
             Step::Ignore => {}
             Step::Drop { reason, reply } => {
                 self.counters.dropped(reason, 1);
                 if reply {
-                    self.reply(from.0, std::mem::take(&mut pdu));
+                    self.answer(from.0, index, &out);
                 }
             }
         }
-        self.made[index] = pdu;
+        self.made[index] = out;
     }
 
-    /// Sends the PDU made of a packet on its way.
-    fn forward(
-        &mut self,
-        now: u64,
-        book: &Book,
-        port: u16,
-        table: &Fib,
-        (index, packet): (usize, &[u8]),
-        pdu: &mut [u8],
-    ) {
-        match damc_forward::forward(table, Ingress::Port(port), pdu) {
-            Verdict::Send(to) if self.leads_to_pod(to) => {
-                self.convert(now, book, to, (index, pdu));
+    /// Sends the PDU made of a packet on its way. Where it has none, what the pod is told takes the place of the PDU.
+    fn forward(&mut self, tables: Tables<'_>, port: u16, (index, packet): (usize, &[u8]), out: &mut Vec<u8>) {
+        let verdict = match RoutedView::parse(&mut out[..]) {
+            Ok(mut frame) => {
+                let verdict = damc_forward::decide(tables.fib, Ingress::Port(PortId(port)), &mut frame);
+                if let Verdict::Send(PortId(to)) = verdict {
+                    self.send(tables, to, index, &mut frame);
+                }
+                verdict
             }
-            Verdict::Send(to) => {
-                self.counters.sent(pdu);
-                self.pdus.push((to, index));
-            }
+            Err(error) => Verdict::Drop { reason: error.drop_reason(), reply: false },
+        };
+        match verdict {
+            Verdict::Send(_) => {}
             // Names of nodes are refused before.
             Verdict::Deliver => self.counters.dropped(DropReason::Unsolicited, 1),
             Verdict::Drop { reason, .. } => {
                 self.counters.dropped(reason, 1);
-                let mut answer = std::mem::take(&mut self.answer);
-                if self.gateway.refused(now, port, packet, reason, &mut answer) {
-                    self.reply(port, std::mem::take(&mut answer));
+                if self.gateway.refused(tables.now, port, packet, reason, out) {
+                    self.answer(port, index, out);
                 }
-                self.answer = answer;
             }
         }
     }
 
-    fn reply(&mut self, port: u16, packet: Vec<u8>) {
-        self.counters.gateway(GatewayCount::Answers);
-        self.packets.push((port, Place::Own(packet)));
+    /// Notes a PDU made here that leaves by `to`: as it is, or as a packet where that port leads to a pod.
+    fn send(&mut self, tables: Tables<'_>, to: u16, index: usize, frame: &mut RoutedView<&mut [u8]>) {
+        if self.leads_to_pod(to) {
+            if let Some(range) = self.deliver_packet(tables, to, frame) {
+                self.packets.push((to, Place::Made(index, range)));
+            }
+        } else {
+            self.counters.sent(frame.pdu());
+            self.pdus.push((to, index));
+        }
     }
 
     /// Takes a received frame that is to leave by the port of a pod; false where it leaves as it is.
-    pub(crate) fn deliver(&mut self, to: u16, index: usize, pdu: &mut [u8]) -> bool {
-        let (now, book) = (monotonic_now(), self.book.load_full());
-        let mut answer = std::mem::take(&mut self.answer);
-        let delivery = self.gateway.to_pod(now, &book, to, pdu, &mut answer);
-        let place = match delivery {
-            Delivery::Frame => {
-                self.answer = answer;
-                return false;
-            }
-            Delivery::Packet(range) => Some(Place::Arena(index, range)),
-            Delivery::Reply => Some(Place::Own(std::mem::take(&mut answer))),
-            Delivery::Drop(reason) => {
-                self.counters.dropped(reason, 1);
-                None
-            }
-            Delivery::Ignore => None,
-        };
-        self.answer = answer;
-        self.packets.extend(place.map(|place| (to, place)));
+    pub(crate) fn deliver(
+        &mut self,
+        tables: Tables<'_>,
+        to: u16,
+        index: usize,
+        frame: &mut RoutedView<&mut [u8]>,
+    ) -> bool {
+        let mut answer = std::mem::take(self.spare_answer());
+        let delivery = self.gateway.to_pod(tables.now, tables.book, to, frame, &mut answer);
+        self.answers[self.answered] = answer;
+        match delivery {
+            Delivery::Frame => return false,
+            Delivery::Packet(range) => self.packets.push((to, Place::Received(index, range))),
+            Delivery::Reply => self.push_answer(to),
+            Delivery::Drop(reason) => self.counters.dropped(reason, 1),
+            Delivery::Ignore => {}
+        }
         true
     }
 
-    /// Takes a PDU made here that is for another pod, or the same: a part of it leaves, or a packet of its own.
-    fn convert(&mut self, now: u64, book: &Book, to: u16, (index, pdu): (usize, &mut [u8])) {
-        let mut answer = Vec::new();
-        match self.gateway.to_pod(now, book, to, pdu, &mut answer) {
-            Delivery::Packet(range) => self.packets.push((to, Place::Made(index, range))),
-            Delivery::Reply => self.packets.push((to, Place::Own(answer))),
+    /// Makes a packet of a PDU that was made of one here: the part of it that leaves, if any does.
+    fn deliver_packet(
+        &mut self,
+        tables: Tables<'_>,
+        to: u16,
+        frame: &mut RoutedView<&mut [u8]>,
+    ) -> Option<Range<usize>> {
+        // Only negative replies are answered, and this is none.
+        match self.gateway.to_pod(tables.now, tables.book, to, frame, &mut Vec::new()) {
+            Delivery::Packet(range) => return Some(range),
             Delivery::Drop(reason) => self.counters.dropped(reason, 1),
-            Delivery::Frame | Delivery::Ignore => {}
+            Delivery::Frame | Delivery::Reply | Delivery::Ignore => {}
         }
+        None
     }
 
+    /// Notes that the output of a packet answers it.
+    fn answer(&mut self, port: u16, index: usize, packet: &[u8]) {
+        self.counters.gateway(GatewayCount::Answers);
+        self.packets.push((port, Place::Made(index, 0..packet.len())));
+    }
+
+    /// The answer that is not in use yet.
+    fn spare_answer(&mut self) -> &mut Vec<u8> {
+        if self.answers.len() == self.answered {
+            self.answers.push(Vec::new());
+        }
+        &mut self.answers[self.answered]
+    }
+
+    /// Notes that the spare answer leaves by a port.
+    fn push_answer(&mut self, port: u16) {
+        self.packets.push((port, Place::Answer(self.answered)));
+        self.answered += 1;
+    }
+
+    // ===== routes come and go =====
+
     /// Names have gone: ends the flows to them.
-    pub(crate) fn sweep(&mut self, table: &Fib, arena: &impl Pdus) {
-        // Only quiets the descriptor.
-        let _ = self.gone.read();
-        let packets = &mut self.packets;
-        self.gateway.sweep(
-            monotonic_now(),
-            |name| table.serves(name),
-            |port, packet| packets.push((port, Place::Own(packet.to_vec()))),
-        );
-        self.flush(arena);
+    pub(crate) fn sweep(&mut self, tables: Tables<'_>) {
+        self.clear();
+        let Self { gateway, packets, answers, answered, .. } = self;
+        let lives = |name: &damc_wire::Name| tables.fib.serves(name);
+        gateway.sweep(tables.now, lives, |port, packet| {
+            answers.truncate(*answered);
+            answers.push(packet.to_vec());
+            packets.push((port, Place::Answer(*answered)));
+            *answered += 1;
+        });
     }
 
     /// Whether [`Edge::inquire`] may have something to do.
@@ -291,51 +246,56 @@ impl Edge {
         self.gateway.has_inquiries()
     }
 
-    /// Asks the other ends of connections that were reset here; [`Edge::pdus`] are to be sent next.
-    pub(crate) fn inquire(&mut self, table: &Fib, arena: &impl Pdus) {
-        let (now, book) = (monotonic_now(), self.book.load_full());
-        self.pdus.clear();
-        let mut questions = Vec::new();
-        let lives = |name: &damc_wire::Name| table.serves(name);
-        self.gateway.inquire(now, &book, self.made.len(), lives, |port, pdu| {
-            if let Verdict::Send(to) = damc_forward::forward(table, Ingress::Port(port), pdu) {
-                questions.push((to, std::mem::take(pdu)));
-            }
+    /// Asks the other ends of connections that were reset here.
+    pub(crate) fn inquire(&mut self, tables: Tables<'_>) {
+        self.clear();
+        let Self { gateway, made, .. } = self;
+        let lives = |name: &damc_wire::Name| tables.fib.serves(name);
+        let mut speakers = Vec::new();
+        gateway.inquire(tables.now, tables.book, made.len(), lives, |port, pdu| {
+            made[speakers.len()].clone_from(pdu);
+            speakers.push(port);
         });
-        for (index, (to, mut pdu)) in questions.into_iter().enumerate() {
-            self.counters.gateway(GatewayCount::Questions);
-            if self.leads_to_pod(to) {
-                self.convert(now, &book, to, (index, &mut pdu));
-            } else {
-                self.counters.sent(&pdu);
-                self.pdus.push((to, index));
+        for (index, port) in speakers.into_iter().enumerate() {
+            let mut pdu = std::mem::take(&mut self.made[index]);
+            if let Ok(mut frame) = RoutedView::parse(&mut pdu[..])
+                && let Verdict::Send(PortId(to)) =
+                    damc_forward::decide(tables.fib, Ingress::Port(PortId(port)), &mut frame)
+            {
+                self.counters.gateway(GatewayCount::Questions);
+                self.send(tables, to, index, &mut frame);
             }
             self.made[index] = pdu;
         }
-        self.flush(arena);
     }
 
-    /// Sends the packets for pods.
-    pub(crate) fn flush(&mut self, arena: &impl Pdus) {
-        for group in self.packets.chunk_by(|a, b| a.0 == b.0) {
-            let Some(Some(pod)) = self.ports.get(usize::from(group[0].0)) else { continue };
-            // A pod is known by its hello before any name of it is.
-            let Some(header) = pod.header() else {
-                self.counters.dropped(DropReason::NoAdjacency, group.len() as u64);
-                continue;
-            };
-            let bodies = group.iter().map(|(_, place)| match place {
-                Place::Arena(index, range) => arena.pdu(*index).get(range.clone()).unwrap_or_default(),
-                Place::Made(index, range) => self.made[*index].get(range.clone()).unwrap_or_default(),
-                Place::Own(packet) => packet,
-            });
-            let report = pod.socket.send(bodies.map(|body| Transmit { interface: 0, header: &header, body }));
-            self.counters.forwarded(report.sent);
-            self.counters.gateway_many(GatewayCount::ToPods, report.sent);
-            self.counters.transmitted(report);
+    // ===== what a batch leads to =====
+
+    /// PDUs that leave by ports to other nodes, those of one port that follow each other together.
+    pub(crate) fn pdus(&self) -> impl Iterator<Item = (u16, impl Iterator<Item = &[u8]>)> {
+        let groups = self.pdus.chunk_by(|a, b| a.0 == b.0);
+        groups.map(|group| (group[0].0, group.iter().map(|(_, index)| &self.made[*index][..])))
+    }
+
+    /// Packets for pods, those of one port that follow each other together. `batch` is the one that led to them.
+    pub(crate) fn packets<'a>(
+        &'a self,
+        batch: &'a impl Pdus,
+    ) -> impl Iterator<Item = (u16, impl Iterator<Item = &'a [u8]>)> {
+        let groups = self.packets.chunk_by(|a, b| a.0 == b.0);
+        groups.map(move |group| (group[0].0, group.iter().map(move |(_, place)| self.at(place, batch))))
+    }
+
+    /// Packets for what serves at the own address.
+    pub(crate) fn to_own<'a>(&'a self, batch: &'a impl Pdus) -> impl Iterator<Item = &'a [u8]> {
+        self.to_own.iter().map(move |place| self.at(place, batch))
+    }
+
+    fn at<'a>(&'a self, place: &Place, batch: &'a impl Pdus) -> &'a [u8] {
+        match place {
+            Place::Received(index, range) => batch.pdu(*index).get(range.clone()).unwrap_or_default(),
+            Place::Made(index, range) => self.made[*index].get(range.clone()).unwrap_or_default(),
+            Place::Answer(index) => &self.answers[*index],
         }
-        self.packets.clear();
-        let flows = self.gateway.flow_counts();
-        self.counters.flows(flows);
     }
 }

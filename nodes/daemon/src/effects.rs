@@ -5,13 +5,13 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use damc_forward::Verdict;
+use damc_forward::{Op, Verdict};
 use damc_link::{SendReport, monotonic_now};
 use damc_mgmt::command::Command;
 use damc_mgmt::config::RunConfig;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::ViewKind;
-use damc_proto::io::{FibOp, Input, Machine, Order, Output, PortId};
+use damc_proto::io::{Input, Machine, Order, Output, PortId};
 use damc_wire::message::AnnounceReply;
 use damc_wire::{DropReason, Name, Timestamp};
 use tokio::sync::oneshot;
@@ -118,7 +118,7 @@ impl<P: Port> Effects<P> {
     /// loop-free alternates take over with this one snapshot.
     pub(crate) fn lose_port(&mut self, port: PortId) {
         if let Some(plane) = &mut self.plane {
-            plane.apply(vec![FibOp::PortState { port, up: false }]);
+            plane.apply(vec![Op::PortState { port, up: false }]);
         }
     }
 
@@ -289,6 +289,11 @@ impl<P: Port> Effects<P> {
                 let computed = EventKind::Computed { full, duration_ns: self.busy_ns, prefixes, trigger };
                 self.events.push(monotonic_now(), computed);
             }
+            Output::Pools { port, members } => {
+                if let Some(plane) = &mut self.plane {
+                    plane.set_pools(port, members);
+                }
+            }
             Output::Event(kind) => self.events.push(monotonic_now(), kind),
             Output::CountPorts => self.to_count = true,
             Output::Dropped { reason, .. } => self.counters.dropped(reason, 1),
@@ -317,7 +322,7 @@ impl<P: Port> Effects<P> {
     fn route(&mut self, mut pdu: Vec<u8>) {
         let Some(plane) = &self.plane else { return };
         match plane.route(&mut pdu) {
-            Verdict::Send(port) => self.queue(PortId(port), pdu),
+            Verdict::Send(port) => self.queue(port, pdu),
             Verdict::Deliver => {
                 self.counters.delivered();
                 self.returned.push_back(Returned { pdu, undeliverable: None });

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use damc_forward::{Admission, Fib, FibBuilder, HashKey, Ingress, LabelRoute, NextHop, Op, Route, Stamp, Verdict};
+use damc_forward::{Admission, Fib, FibBuilder, HashKey, Ingress, Op, PortId, Verdict};
 use damc_gateway::{Book, BookBuilder};
-use damc_proto::io::{self, FibOp, FibRoute, RouteSource};
 use damc_wire::Name;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -32,44 +31,43 @@ struct Names {
     builder: BookBuilder,
     published: Arc<ArcSwap<Book>>,
     /// By port.
-    ports: BTreeMap<u16, PortNames>,
+    ports: BTreeMap<PortId, PortNames>,
     /// Rung when a name has gone.
     gone: Arc<EventFd>,
 }
 
 impl Names {
     /// Follows the changes of a table that are already made.
-    fn apply(&mut self, ops: &[FibOp]) -> bool {
+    fn apply(&mut self, ops: &[Op]) -> bool {
         let (mut changed, mut gone) = (false, false);
         for op in ops {
             match op {
-                FibOp::Set(route) => changed |= self.builder.add(&route.prefix),
-                FibOp::Remove(prefix) => gone |= self.builder.remove(prefix),
-                FibOp::Admit { port, rule } => {
-                    let names = if let io::Admission::Sources(names) = rule { names.clone() } else { Vec::new() };
-                    self.ports.entry(port.0).or_default().names = names;
-                    self.set_port(port.0);
+                Op::Set(route) => changed |= self.builder.add(&route.prefix),
+                Op::Remove(prefix) => gone |= self.builder.remove(prefix),
+                Op::Admit { port, rule } => {
+                    let names = if let Admission::Sources(names) = rule { names.clone() } else { Vec::new() };
+                    self.ports.entry(*port).or_default().names = names;
+                    self.set_port(*port);
                     changed = true;
                 }
-                FibOp::Pools { port, members } => {
-                    self.ports.entry(port.0).or_default().pools.clone_from(members);
-                    self.set_port(port.0);
-                    changed = true;
-                }
-                FibOp::SetLabel { .. } | FibOp::RemoveLabel(_) | FibOp::PortState { .. } => {}
+                Op::SetLabel(_) | Op::RemoveLabel(_) | Op::PortState { .. } => {}
             }
         }
         if changed || gone {
-            self.published.store(Arc::new(self.builder.snapshot()));
+            self.publish();
         }
         gone
     }
 
+    fn publish(&self) {
+        self.published.store(Arc::new(self.builder.snapshot()));
+    }
+
     /// A pod speaks for a pool only as an instance that is admitted.
-    fn set_port(&mut self, port: u16) {
+    fn set_port(&mut self, port: PortId) {
         let Some(PortNames { names, pools }) = self.ports.get(&port) else { return };
         let pools: Vec<_> = pools.iter().filter(|(_, instance)| names.contains(instance)).cloned().collect();
-        self.builder.set_port(port, names, &pools);
+        self.builder.set_port(port.0, names, &pools);
     }
 }
 
@@ -100,9 +98,9 @@ impl Plane {
     }
 
     /// Applies changes and publishes them together.
-    pub(crate) fn apply(&mut self, ops: Vec<FibOp>) {
+    pub(crate) fn apply(&mut self, ops: Vec<Op>) {
         let gone = self.names.as_mut().is_some_and(|names| names.apply(&ops));
-        self.current = self.builder.apply(ops.into_iter().filter_map(operation));
+        self.current = self.builder.apply(ops);
         self.published.store(Arc::clone(&self.current));
         if let Some(names) = self.names.as_ref().filter(|_| gone) {
             // Full only after 2^64 - 2 unread rings, and then it is being read.
@@ -110,44 +108,17 @@ impl Plane {
         }
     }
 
+    /// Sets the pools that the instances behind a port are in, each as (pool, instance).
+    pub(crate) fn set_pools(&mut self, port: PortId, members: Vec<(Name, Name)>) {
+        if let Some(names) = &mut self.names {
+            names.ports.entry(port).or_default().pools = members;
+            names.set_port(port);
+            names.publish();
+        }
+    }
+
     /// What becomes of a routed frame of this node.
     pub(crate) fn route(&self, pdu: &mut [u8]) -> Verdict {
         damc_forward::forward(&self.current, Ingress::Local, pdu)
-    }
-}
-
-/// The same change in the words of the forwarding crate, which knows no protocol; none where it is not for that.
-fn operation(op: FibOp) -> Option<Op> {
-    Some(match op {
-        FibOp::Set(route) => Op::Set(translate(route)),
-        FibOp::Remove(prefix) => Op::Remove(prefix),
-        FibOp::SetLabel { label, prefix, exact, port } => {
-            Op::SetLabel(LabelRoute { label, prefix, exact, port: port.0 })
-        }
-        FibOp::RemoveLabel(label) => Op::RemoveLabel(label),
-        FibOp::Admit { port, rule } => Op::Admit(
-            port.0,
-            match rule {
-                io::Admission::Nothing => Admission::Nothing,
-                io::Admission::All => Admission::All,
-                io::Admission::Sources(names) => Admission::Sources(names),
-            },
-        ),
-        FibOp::PortState { port, up } => Op::PortState(port.0, up),
-        FibOp::Pools { .. } => return None,
-    })
-}
-
-fn translate(route: FibRoute) -> Route {
-    let next_hop = |hop: &io::NextHop| NextHop { port: hop.port.0, weight: hop.weight };
-    Route {
-        local: route.source == RouteSource::Local,
-        next_hops: route.next_hops.iter().map(next_hop).collect(),
-        backups: route.backups.iter().map(next_hop).collect(),
-        stamp: route.stamp.map(|s| Stamp { label: s.label, port: s.port.0 }),
-        prefix: route.prefix,
-        cost: route.cost,
-        exact: route.exact,
-        deliver: route.deliver,
     }
 }

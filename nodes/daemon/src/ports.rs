@@ -5,9 +5,9 @@ use std::sync::Arc;
 use damc_link::{ETHERNET_HEADER, Filter, RawSocket, ReceiveRing, SendReport, Transmit};
 use damc_mgmt::config::{GatewayConfig, PortConfig};
 
-use crate::edge::{PeerAddress, PodPort};
 use crate::effects::Port;
 use crate::error::NodeError;
+use crate::pods::{PeerAddress, PodPort};
 
 /// A socket on a port, for one kind of frames.
 pub(crate) struct PortSocket {

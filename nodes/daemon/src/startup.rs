@@ -20,16 +20,18 @@ use crate::carrier::Carrier;
 use crate::class1::{self, Class1};
 use crate::control::{Control, Waiter, ending_signals};
 use crate::counters::Counters;
-use crate::edge::{Edge, PeerAddress};
+use crate::datapath::{self, Datapath};
+use crate::edge::Edge;
 use crate::effects::Effects;
 use crate::error::NodeError;
 use crate::event_log::EventLog;
 use crate::forwarding::Forwarder;
 use crate::mailbox::Mailbox;
 use crate::plane::Plane;
+use crate::pods::{PeerAddress, PodPort, Pods};
 use crate::requests::Request;
 use crate::traffic::Traffic;
-use crate::{config_file, forwarding, key, ports, service};
+use crate::{config_file, key, ports, service};
 
 /// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
 const LOG_VARIABLE: &str = "DAMC_LOG";
@@ -117,7 +119,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
             None
         };
         let forwarder = Forwarder {
-            node,
+            datapath: Datapath::new(node, routed_ports.len(), Arc::clone(&forwarding_counters)),
             ports: std::mem::take(&mut routed_ports),
             table: plane.reader(),
             counters: forwarding_counters,
@@ -154,7 +156,7 @@ fn edge(
     key: (u64, u64),
     counters: &Arc<Counters>,
     requests: &Arc<Mailbox<Request>>,
-) -> Result<Edge, NodeError> {
+) -> Result<(Edge, Pods), NodeError> {
     let (book, gone) = plane.keep_names(&config.domain)?;
     let id = NodeId::new(&config.node).ok();
     let node = id.and_then(|id| Name::of_node(&config.domain, &id).ok());
@@ -170,8 +172,11 @@ fn edge(
     let pod = |(port, peer): (&PortConfig, &Arc<PeerAddress>)| {
         (port.peer_role == Role::Pod.label()).then(|| ports::open_for_packets(port, Arc::clone(peer))).transpose()
     };
-    let ports = config.ports.iter().zip(peers).map(pod).collect::<Result<_, _>>()?;
-    Ok(Edge::new(Gateway::new(&options), book, ports, gone, Arc::clone(counters), own, forwarding::BATCH))
+    let ports: Vec<Option<PodPort>> = config.ports.iter().zip(peers).map(pod).collect::<Result<_, _>>()?;
+    let pods = Pods { ports, own, book, gone, counters: Arc::clone(counters) };
+    let macs = pods.ports.iter().map(|port| port.as_ref().map(|port| port.own)).collect();
+    let own = pods.own.as_ref().map(|own| own.own);
+    Ok((Edge::new(Gateway::new(&options), macs, own, Arc::clone(counters), datapath::BATCH), pods))
 }
 
 /// Tells whoever started us. It may have closed its end, and that is its business.

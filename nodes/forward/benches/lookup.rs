@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use damc_forward::{Admission, Fib, FibBuilder, HashKey, Ingress, NextHop, Op, Route, forward};
-use damc_wire::frame::set_hop_limit;
+use damc_forward::{Admission, Fib, FibBuilder, HashKey, Ingress, NextHop, Op, PortId, Route, forward};
+use damc_wire::frame::HeaderView;
 use damc_wire::message::{Data, DataKind, Message};
 use damc_wire::{Frame, Millis, Name};
 
@@ -42,13 +42,13 @@ fn table(prefixes: u32) -> (FibBuilder, Vec<Name>) {
     let name = |i: u32| format!("/zone-{}/service-{}/instance-{i}", i % 16, i % 512).parse().unwrap();
     let names: Vec<Name> = (0..prefixes).map(name).collect();
     let mut builder = FibBuilder::new(HashKey(0x0123_4567, 0x89ab_cdef));
-    builder.apply([Op::Admit(0, Admission::All)]);
+    builder.apply([Op::Admit { port: PortId(0), rule: Admission::All }]);
     builder.apply(names.iter().cloned().map(set));
     (builder, names)
 }
 
 fn set(prefix: Name) -> Op {
-    let next_hops = vec![NextHop { port: 1, weight: 1 }, NextHop { port: 2, weight: 1 }];
+    let next_hops = vec![NextHop { port: PortId(1), weight: 1 }, NextHop { port: PortId(2), weight: 1 }];
     Op::Set(Route::plain(prefix, next_hops))
 }
 
@@ -69,8 +69,8 @@ fn forward_ns(fib: &Fib, names: &[Name]) -> f64 {
     best(LOOKUPS, |i| {
         let at = i as usize % pdus.len();
         let pdu = &mut pdus[at];
-        set_hop_limit(pdu, 64);
-        black_box(forward(fib, Ingress::Port(0), pdu));
+        HeaderView::of(&mut *pdu).set_hop_limit(64);
+        black_box(forward(fib, Ingress::Port(PortId(0)), pdu));
     })
 }
 

@@ -6,9 +6,10 @@ use damc_wire::Name;
 use damc_wire::name::MAX_COMPONENTS;
 
 use crate::admission::Gate;
-use crate::fib::{Fib, LabelRoute, Op, Port, Route};
+use crate::fib::{Fib, Port};
 use crate::group::{Group, Groups};
 use crate::hash::HashKey;
+use crate::route::{LabelRoute, Op, PortId, Route};
 
 /// Makes snapshots. A snapshot shares with its predecessor all that did not change, so that it costs time and memory in
 /// proportion to the changes, plus a few microseconds.
@@ -35,8 +36,8 @@ impl FibBuilder {
                 Op::Remove(prefix) => self.remove(&prefix),
                 Op::SetLabel(route) => self.set_label(route),
                 Op::RemoveLabel(label) => Arc::make_mut(&mut self.current.labels).retain(|l| l.label != label),
-                Op::Admit(port, rule) => self.port(port).gate = Arc::new(Gate::from(rule)),
-                Op::PortState(port, usable) => self.port(port).usable = usable,
+                Op::Admit { port, rule } => self.port(port).gate = Arc::new(Gate::from(rule)),
+                Op::PortState { port, up } => self.port(port).usable = up,
             }
         }
         self.current.version += 1;
@@ -82,11 +83,11 @@ impl FibBuilder {
         }
     }
 
-    fn port(&mut self, port: u16) -> &mut Port {
+    fn port(&mut self, port: PortId) -> &mut Port {
         let ports = &mut self.current.ports;
-        if ports.len() <= usize::from(port) {
-            ports.resize_with(usize::from(port) + 1, Port::default);
+        if ports.len() <= usize::from(port.0) {
+            ports.resize_with(usize::from(port.0) + 1, Port::default);
         }
-        &mut ports[usize::from(port)]
+        &mut ports[usize::from(port.0)]
     }
 }

@@ -1,92 +1,14 @@
-//! The forwarding table as a snapshot, and the changes that lead from one to the next.
+//! The forwarding table as a snapshot.
 
 use std::sync::Arc;
 
 use damc_wire::Name;
 
-use crate::Admission;
 use crate::admission::Gate;
 use crate::group::Group;
 use crate::hash::{Depths, HashKey, Probes};
+use crate::route::{LabelRoute, PortId};
 use crate::table::Table;
-
-/// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Set the route of a prefix.
-    Set(Route),
-    /// Remove the route of a prefix.
-    Remove(Name),
-    /// Set the route of a label; the label is not 0.
-    SetLabel(LabelRoute),
-    /// Remove the route of a label.
-    RemoveLabel(u32),
-    /// What may come in by a port.
-    Admit(u16, Admission),
-    /// Whether frames can leave by a port. Ports nobody spoke of are usable.
-    PortState(u16, bool),
-}
-
-/// The route of a prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Prefix.
-    pub prefix: Name,
-    /// Matches the name itself only, not what lies below it.
-    pub exact: bool,
-    /// Leads to an own pod or the node itself: goes before any label the frame carries.
-    pub local: bool,
-    /// The node itself is the destination.
-    pub deliver: bool,
-    /// Equal ways out.
-    pub next_hops: Vec<NextHop>,
-    /// Ways out while none of these can be used: loop-free alternates.
-    pub backups: Vec<NextHop>,
-    /// Sum of costs to the destination; 0: not known.
-    pub cost: u64,
-    /// Ingress of a policy: what frames from own pods get.
-    pub stamp: Option<Stamp>,
-}
-
-impl Route {
-    /// A plain route: matches what lies below its prefix too, leads to other nodes, has no alternate, no cost and no policy.
-    #[must_use]
-    pub const fn plain(prefix: Name, next_hops: Vec<NextHop>) -> Self {
-        let (exact, local, deliver) = (false, false, false);
-        Self { prefix, exact, local, deliver, next_hops, backups: Vec::new(), cost: 0, stamp: None }
-    }
-}
-
-/// A way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NextHop {
-    /// Port.
-    pub port: u16,
-    /// Share; 0 counts as 1.
-    pub weight: u16,
-}
-
-/// Label and first hop of a policy path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp {
-    /// Label.
-    pub label: u32,
-    /// Port of labelled frames.
-    pub port: u16,
-}
-
-/// Where frames with a label go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelRoute {
-    /// Label.
-    pub label: u32,
-    /// Good for destinations under this prefix.
-    pub prefix: Name,
-    /// Good for this very destination only.
-    pub exact: bool,
-    /// Port.
-    pub port: u16,
-}
 
 /// Prefixes from which on a table is larger than caches are.
 const LARGE: usize = 1 << 14;
@@ -207,12 +129,12 @@ impl Fib {
     }
 
     /// Whether frames can leave by this port.
-    pub(crate) fn is_usable(&self, port: u16) -> bool {
-        self.ports.get(usize::from(port)).is_none_or(|p| p.usable)
+    pub(crate) fn is_usable(&self, port: PortId) -> bool {
+        self.ports.get(usize::from(port.0)).is_none_or(|p| p.usable)
     }
 
     /// Port of a label that is good for this destination.
-    pub(crate) fn label_port(&self, label: u32, destination: &[u8]) -> Option<u16> {
+    pub(crate) fn label_port(&self, label: u32, destination: &[u8]) -> Option<PortId> {
         let at = self.labels.binary_search_by_key(&label, |l| l.label).ok()?;
         let route = &self.labels[at];
         let prefix = route.prefix.wire();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fib::{NextHop, Stamp};
+use crate::route::{NextHop, Stamp};
 
 /// What is done with frames for a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,11 +10,13 @@ mod builder;
 mod fib;
 mod group;
 mod hash;
+mod route;
 mod table;
 mod verdict;
 
 pub use admission::Admission;
 pub use builder::FibBuilder;
-pub use fib::{Fib, LabelRoute, NextHop, Op, Route, Stamp};
+pub use fib::Fib;
 pub use hash::HashKey;
-pub use verdict::{Ingress, Verdict, forward};
+pub use route::{LabelRoute, NextHop, Op, PortId, Route, Stamp};
+pub use verdict::{Ingress, Verdict, decide, forward};

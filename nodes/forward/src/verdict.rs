@@ -1,17 +1,18 @@
 //! What is done with one routed PDU.
 
-use damc_wire::frame::{Ahead, RoutedView, set_hop_limit, set_label};
+use damc_wire::frame::{Ahead, RoutedView};
 use damc_wire::{DropReason, Header, MessageType};
 
 use crate::admission::Gate;
-use crate::fib::{Fib, NextHop};
+use crate::fib::Fib;
 use crate::group::Group;
+use crate::route::{NextHop, PortId};
 
 /// Where a PDU comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingress {
     /// From a neighbour.
-    Port(u16),
+    Port(PortId),
     /// From this node.
     Local,
 }
@@ -20,7 +21,7 @@ pub enum Ingress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Out by this port. Hop limit and label in the PDU are already those of the next hop.
-    Send(u16),
+    Send(PortId),
     /// To this node's control plane.
     Deliver,
     /// Nowhere.
@@ -32,26 +33,33 @@ pub enum Verdict {
     },
 }
 
-/// Decides about `pdu`, a routed PDU as it came in or as the node's own control plane made it.
-///
-/// In order: well-formed; allowed in by this port; local destinations before labels; the label of a policy; the longest
-/// matching prefix. Frames of one flow of one source take the same of several equal ways, and leave it only when its
-/// port goes down; where all of them are down they take the loop-free alternate. No frame leaves by the port it came in
-/// by, except from one service of a pod to another (FWD-02).
+/// Parses `pdu`, a routed PDU as it came in or as the node's own control plane made it, and decides about it as
+/// [`decide`] does. What is not well-formed is dropped.
 #[must_use]
 pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
-    let decision = match RoutedView::parse(pdu) {
-        Ok(view) => decide(fib, ingress, &view, Ahead::of(pdu)),
-        Err(error) => return Verdict::Drop { reason: error.drop_reason(), reply: false },
-    };
+    match RoutedView::parse(pdu) {
+        Ok(mut frame) => decide(fib, ingress, &mut frame),
+        Err(error) => Verdict::Drop { reason: error.drop_reason(), reply: false },
+    }
+}
+
+/// Decides about a routed PDU and makes its header that of the next hop.
+///
+/// In order: allowed in by this port; local destinations before labels; the label of a policy; the longest matching
+/// prefix. Frames of one flow of one source take the same of several equal ways, and leave it only when its port goes
+/// down; where all of them are down they take the loop-free alternate. No frame leaves by the port it came in by, except
+/// from one service of a pod to another (FWD-02).
+#[must_use]
+pub fn decide(fib: &Fib, ingress: Ingress, frame: &mut RoutedView<&mut [u8]>) -> Verdict {
+    let decision = weigh(fib, ingress, frame);
     if let Some(hop_limit) = decision.hop_limit {
-        set_hop_limit(pdu, hop_limit);
+        frame.set_hop_limit(hop_limit);
     }
     if let Some(label) = decision.label {
-        set_label(pdu, label);
+        frame.set_label(label);
     }
     if let Some(ahead) = decision.ahead {
-        ahead.set(pdu);
+        frame.set_ahead(ahead);
     }
     decision.verdict
 }
@@ -72,32 +80,33 @@ enum Sender {
     Own,
 }
 
-fn decide(fib: &Fib, ingress: Ingress, view: &RoutedView<'_>, told: Ahead) -> Decision {
-    let sender = match admit(fib, ingress, view.source) {
+fn weigh(fib: &Fib, ingress: Ingress, view: &RoutedView<&mut [u8]>) -> Decision {
+    let (header, told) = (view.header(), view.ahead());
+    let sender = match admit(fib, ingress, view.source()) {
         Ok(sender) => sender,
-        Err(reason) => return drop(&view.header, reason, reason == DropReason::SourceNotAuthorised),
+        Err(reason) => return drop(header, reason, reason == DropReason::SourceNotAuthorised),
     };
-    let route = fib.lookup(view.destination);
+    let route = fib.lookup(view.destination());
     match way(fib, ingress, sender, view, route) {
         Way::Deliver => Decision { verdict: Verdict::Deliver, hop_limit: None, label: None, ahead: None },
-        Way::Drop(reason) => drop(&view.header, reason, true),
+        Way::Drop(reason) => drop(header, reason, true),
         Way::Out { port, label } => {
             let said = match sender {
-                Sender::Forwarder if view.header.label == 0 => told,
+                Sender::Forwarder if header.label == 0 => told,
                 // A label has led the frame here on a path of its own.
                 Sender::Forwarder => Ahead { cost: 0, ..told },
                 Sender::Pod | Sender::Own => Ahead::default(),
             };
             let Some(ahead) = descend(route.filter(|r| label == 0 && !r.local), said) else {
-                return drop(&view.header, DropReason::Looped, true);
+                return drop(header, DropReason::Looped, true);
             };
             let ahead = (ahead != told).then_some(ahead);
-            let label = (label != view.header.label).then_some(label);
+            let label = (label != header.label).then_some(label);
             if sender == Sender::Own {
                 return Decision { verdict: Verdict::Send(port), hop_limit: None, label, ahead };
             }
-            match view.header.hop_limit {
-                0 | 1 => drop(&view.header, DropReason::HopLimitExceeded, true),
+            match header.hop_limit {
+                0 | 1 => drop(header, DropReason::HopLimitExceeded, true),
                 left => Decision { verdict: Verdict::Send(port), hop_limit: Some(left - 1), label, ahead },
             }
         }
@@ -107,7 +116,7 @@ fn decide(fib: &Fib, ingress: Ingress, view: &RoutedView<'_>, told: Ahead) -> De
 /// Lets a frame in, or says why not.
 fn admit(fib: &Fib, ingress: Ingress, source: &[u8]) -> Result<Sender, DropReason> {
     let Ingress::Port(port) = ingress else { return Ok(Sender::Own) };
-    match fib.ports.get(usize::from(port)).map(|p| &*p.gate) {
+    match fib.ports.get(usize::from(port.0)).map(|p| &*p.gate) {
         None | Some(Gate::Closed) => Err(DropReason::NoAdjacency),
         Some(Gate::Open) => Ok(Sender::Forwarder),
         Some(Gate::Pod(sources)) if sources.cover(source) => Ok(Sender::Pod),
@@ -118,13 +127,13 @@ fn admit(fib: &Fib, ingress: Ingress, source: &[u8]) -> Result<Sender, DropReaso
 /// Which way a frame goes and which label it carries there.
 enum Way {
     Deliver,
-    Out { port: u16, label: u32 },
+    Out { port: PortId, label: u32 },
     Drop(DropReason),
 }
 
-fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route: Option<&Group>) -> Way {
+fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<&mut [u8]>, route: Option<&Group>) -> Way {
     // Pods do not choose paths: what they wrote as label is no label.
-    let label = if sender == Sender::Pod { 0 } else { view.header.label };
+    let label = if sender == Sender::Pod { 0 } else { view.header().label };
     if route.is_some_and(|r| r.deliver) {
         return Way::Deliver;
     }
@@ -136,13 +145,13 @@ fn way(fib: &Fib, ingress: Ingress, sender: Sender, view: &RoutedView<'_>, route
     // the policy may lead away from an instance of the pool behind an own port.
     let first = stamp.filter(|s| sender == Sender::Own && s.label == label).map(|s| s.port);
     if label != 0 && (first.is_some() || !route.is_some_and(|r| r.local)) {
-        let port = first.or_else(|| fib.label_port(label, view.destination));
+        let port = first.or_else(|| fib.label_port(label, view.destination()));
         if let Some(port) = port.filter(|p| may_leave(fib, ingress, sender, *p)) {
             return Way::Out { port, label };
         }
     }
     let Some(route) = route else { return Way::Drop(DropReason::NoRoute) };
-    let hash = fib.key.flow(view.header.flow, view.source);
+    let hash = fib.key.flow(view.header().flow, view.source());
     match choose(&route.next_hops, hash, |port| may_leave(fib, ingress, sender, port)) {
         // On the last hop the label has served; before that, a label that is not known here is cleared.
         Some(port) => Way::Out { port, label: if route.local { label } else { 0 } },
@@ -166,13 +175,13 @@ fn descend(plain: Option<&Group>, told: Ahead) -> Option<Ahead> {
 }
 
 /// Whether a frame may leave by a port: the port is up, and the frame did not come in by it or comes from a pod.
-fn may_leave(fib: &Fib, ingress: Ingress, sender: Sender, port: u16) -> bool {
+fn may_leave(fib: &Fib, ingress: Ingress, sender: Sender, port: PortId) -> bool {
     fib.is_usable(port) && (ingress != Ingress::Port(port) || sender == Sender::Pod)
 }
 
 /// Chooses by weight among all next hops, so that a flow keeps its way while others lose theirs; where that one cannot
 /// be used, among those that can.
-fn choose(hops: &[NextHop], hash: u64, usable: impl Fn(u16) -> bool) -> Option<u16> {
+fn choose(hops: &[NextHop], hash: u64, usable: impl Fn(PortId) -> bool) -> Option<PortId> {
     let first = pick(hops.iter().copied(), hash)?;
     if usable(first) {
         return Some(first);
@@ -181,7 +190,7 @@ fn choose(hops: &[NextHop], hash: u64, usable: impl Fn(u16) -> bool) -> Option<u
 }
 
 /// The next hop in whose share of the range of hashes this hash lies.
-fn pick(hops: impl Iterator<Item = NextHop> + Clone, hash: u64) -> Option<u16> {
+fn pick(hops: impl Iterator<Item = NextHop> + Clone, hash: u64) -> Option<PortId> {
     let share = |hop: NextHop| u64::from(hop.weight.max(1));
     let total: u64 = hops.clone().map(share).sum();
     let mut place = scale(hash, total);

@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use damc_forward::{
-    Admission, Fib, FibBuilder, HashKey, Ingress, LabelRoute, NextHop, Op, Route, Stamp, Verdict, forward,
+    Admission, Fib, FibBuilder, HashKey, Ingress, LabelRoute, NextHop, Op, PortId, Route, Stamp, Verdict, forward,
 };
-use damc_wire::frame::{Ahead, RoutedView};
+use damc_wire::frame::{Ahead, HeaderView, RoutedView};
 use damc_wire::message::{Data, DataKind, Message, Nack};
 use damc_wire::{DropReason, Frame, MessageType, Millis, Name, NodeId, RefusalReason};
 
 /// Port of the pod, of two routers, and of an SPA.
-const POD: u16 = 0;
-const LEFT: u16 = 1;
-const RIGHT: u16 = 2;
-const SPA: u16 = 3;
+const POD: PortId = PortId(0);
+const LEFT: PortId = PortId(1);
+const RIGHT: PortId = PortId(2);
+const SPA: PortId = PortId(3);
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn route(prefix: &str, ports: &[u16]) -> Route {
+fn route(prefix: &str, ports: &[PortId]) -> Route {
     let next_hops = ports.iter().map(|port| NextHop { port: *port, weight: 1 }).collect();
     Route::plain(name(prefix), next_hops)
 }
@@ -27,10 +27,10 @@ fn route(prefix: &str, ports: &[u16]) -> Route {
 fn builder() -> FibBuilder {
     let mut builder = FibBuilder::new(HashKey(7, 11));
     builder.apply([
-        Op::Admit(POD, Admission::Sources(vec![name("/A/1"), name("/B/1"), name("/A/1/deep")])),
-        Op::Admit(LEFT, Admission::All),
-        Op::Admit(RIGHT, Admission::All),
-        Op::Admit(SPA, Admission::Nothing),
+        Op::Admit { port: POD, rule: Admission::Sources(vec![name("/A/1"), name("/B/1"), name("/A/1/deep")]) },
+        Op::Admit { port: LEFT, rule: Admission::All },
+        Op::Admit { port: RIGHT, rule: Admission::All },
+        Op::Admit { port: SPA, rule: Admission::Nothing },
         Op::Set(Route { local: true, ..route("/A/1", &[POD]) }),
         Op::Set(Route { local: true, ..route("/B/1", &[POD]) }),
         Op::Set(Route { deliver: true, local: true, ..route("/damc/example/sg-1", &[]) }),
@@ -57,13 +57,13 @@ fn labelled(destination: &str, source: &str, label: u32) -> Frame {
 fn run(fib: &Fib, ingress: Ingress, frame: &Frame) -> (Verdict, u8, u32) {
     let mut pdu = frame.encode().unwrap();
     let verdict = forward(fib, ingress, &mut pdu);
-    let header = RoutedView::parse(&pdu).unwrap().header;
+    let header = *RoutedView::parse(&pdu).unwrap().header();
     assert_eq!(Frame::decode(&pdu).unwrap().message, frame.message, "nothing behind the header changes");
     (verdict, header.hop_limit, header.label)
 }
 
 /// The verdict alone, for a frame from this port.
-fn verdict(fib: &Fib, port: u16, destination: &str, source: &str) -> Verdict {
+fn verdict(fib: &Fib, port: PortId, destination: &str, source: &str) -> Verdict {
     run(fib, Ingress::Port(port), &data(destination, source)).0
 }
 
@@ -107,9 +107,9 @@ fn frames_never_go_back_where_they_came_from() {
 fn after(fib: &Fib, ingress: Ingress, destination: &str, told: Ahead, label: u32) -> (Verdict, Ahead) {
     let source = if ingress == Ingress::Port(POD) { "/A/1" } else { "/Z" };
     let mut pdu = labelled(destination, source, label).encode().unwrap();
-    told.set(&mut pdu);
+    HeaderView::of(&mut pdu).set_ahead(told);
     let verdict = forward(fib, ingress, &mut pdu);
-    (verdict, Ahead::of(&pdu))
+    (verdict, HeaderView::of(&pdu).ahead())
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn own_name_is_delivered_without_taking_a_hop() {
 fn ports_admit_what_the_control_plane_allows() {
     let fib = builder().apply([]);
     assert_eq!(verdict(&fib, SPA, "/C", "/Z"), dropped_quietly(DropReason::NoAdjacency));
-    assert_eq!(verdict(&fib, 9, "/C", "/Z"), dropped_quietly(DropReason::NoAdjacency));
+    assert_eq!(verdict(&fib, PortId(9), "/C", "/Z"), dropped_quietly(DropReason::NoAdjacency));
     assert_eq!(verdict(&fib, POD, "/C", "/A/1/deep/er"), Verdict::Send(RIGHT));
     for foreign in ["/A/12", "/A", "/B/2", "/Z", "/damc/example/scsc"] {
         assert_eq!(verdict(&fib, POD, "/C", foreign), dropped(DropReason::SourceNotAuthorised), "{foreign}");
@@ -215,7 +215,8 @@ fn fwd_09_policies_steer_traffic_of_own_pods_only() {
 #[test]
 fn a_policy_whose_port_is_down_gives_way_to_the_plain_route() {
     let stamp = Some(Stamp { label: 77, port: RIGHT });
-    let fib = builder().apply([Op::Set(Route { stamp, ..route("/A/4", &[LEFT]) }), Op::PortState(RIGHT, false)]);
+    let fib =
+        builder().apply([Op::Set(Route { stamp, ..route("/A/4", &[LEFT]) }), Op::PortState { port: RIGHT, up: false }]);
     assert_eq!(run(&fib, Ingress::Port(POD), &data("/A/4", "/A/1")), (Verdict::Send(LEFT), 63, 0));
 }
 
@@ -255,9 +256,9 @@ fn checklist_14_flows_spread_by_weight_and_keep_their_way() {
     let left = before.iter().filter(|v| **v == Verdict::Send(LEFT)).count();
     assert!((2850..3150).contains(&left), "3:1 gave {left} of 4000");
     assert_eq!(ways(&both), before, "a flow keeps its way");
-    let one = builder.apply([Op::PortState(RIGHT, false)]);
+    let one = builder.apply([Op::PortState { port: RIGHT, up: false }]);
     assert!(ways(&one).iter().all(|v| *v == Verdict::Send(LEFT)));
-    let none = builder.apply([Op::PortState(LEFT, false)]);
+    let none = builder.apply([Op::PortState { port: LEFT, up: false }]);
     assert!(ways(&none).iter().all(|v| *v == dropped(DropReason::PortDown)));
 }
 
@@ -292,7 +293,7 @@ fn bytes_that_are_no_routed_pdu_are_dropped_with_their_reason() {
 fn snapshots_do_not_change() {
     let mut builder = builder();
     let old = builder.apply([]);
-    let new = builder.apply([Op::Remove(name("/C")), Op::Admit(POD, Admission::Nothing)]);
+    let new = builder.apply([Op::Remove(name("/C")), Op::Admit { port: POD, rule: Admission::Nothing }]);
     assert_eq!(new.version(), old.version() + 1);
     assert_eq!(verdict(&old, POD, "/C", "/A/1"), Verdict::Send(RIGHT));
     assert_eq!(verdict(&new, LEFT, "/C", "/Z"), dropped(DropReason::NoRoute));
@@ -306,13 +307,13 @@ fn backups_are_used_while_no_next_hop_is_up_and_never_before() {
     let up = builder.apply([Op::Set(Route { backups, ..route("/E", &[LEFT]) })]);
     let send = |fib: &Fib, ingress| run(fib, ingress, &data("/E/1", "/A/1")).0;
     assert_eq!(send(&up, Ingress::Local), Verdict::Send(LEFT));
-    let down = builder.apply([Op::PortState(LEFT, false)]);
+    let down = builder.apply([Op::PortState { port: LEFT, up: false }]);
     assert_eq!(send(&down, Ingress::Local), Verdict::Send(RIGHT));
     assert_eq!(send(&up, Ingress::Local), Verdict::Send(LEFT), "an older snapshot is what it was");
     let nowhere = dropped(DropReason::PortDown);
     assert_eq!(send(&down, Ingress::Port(RIGHT)), nowhere, "not back to where it is from");
-    let both = builder.apply([Op::PortState(RIGHT, false)]);
+    let both = builder.apply([Op::PortState { port: RIGHT, up: false }]);
     assert_eq!(send(&both, Ingress::Local), nowhere);
-    let again = builder.apply([Op::PortState(LEFT, true)]);
+    let again = builder.apply([Op::PortState { port: LEFT, up: true }]);
     assert_eq!(send(&again, Ingress::Local), Verdict::Send(LEFT));
 }

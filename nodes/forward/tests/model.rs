@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use damc_forward::{FibBuilder, HashKey, NextHop, Op, Route};
+use damc_forward::{FibBuilder, HashKey, NextHop, Op, PortId, Route};
 use damc_wire::Name;
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn names() -> impl Strategy<Value = Name> {
 }
 
 fn set(prefix: &Name, exact: bool) -> Op {
-    let next_hops = vec![NextHop { port: 1, weight: 1 }];
+    let next_hops = vec![NextHop { port: PortId(1), weight: 1 }];
     Op::Set(Route { exact, ..Route::plain(prefix.clone(), next_hops) })
 }
 

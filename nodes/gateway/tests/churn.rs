@@ -151,14 +151,15 @@ impl World {
         let step = self.client.gateway.from_pod(now, &self.client.book, (pod, MAC), &packet, &mut self.out);
         assert_eq!(step, Step::Forward);
         let mut pdu = self.out.clone();
-        let destination = Name::from_wire(RoutedView::parse(&pdu).unwrap().destination).unwrap();
+        let mut frame = RoutedView::parse(&mut pdu[..]).unwrap();
+        let destination = Name::from_wire(frame.destination()).unwrap();
         let Some(instance) = self.route(&destination) else {
             let told = self.client.gateway.refused(now, pod, &packet, damc_wire::DropReason::NoRoute, &mut self.out);
             assert!(told, "{now} {pod}:{port}: nobody tells the client");
             return Fate::Reset;
         };
         let server = &mut self.servers[instance];
-        let Delivery::Packet(range) = server.gateway.to_pod(now, &server.book, 1, &mut pdu, &mut self.out) else {
+        let Delivery::Packet(range) = server.gateway.to_pod(now, &server.book, 1, &mut frame, &mut self.out) else {
             panic!("not delivered to {}", INSTANCES[instance])
         };
         // What the instance's TCP does.
@@ -190,10 +191,11 @@ impl World {
         let step = server.gateway.from_pod(now, &server.book, (1, MAC), &packet, &mut self.out);
         assert_eq!(step, Step::Forward);
         let mut pdu = self.out.clone();
-        let destination = Name::from_wire(RoutedView::parse(&pdu).unwrap().destination).unwrap();
+        let mut frame = RoutedView::parse(&mut pdu[..]).unwrap();
+        let destination = Name::from_wire(frame.destination()).unwrap();
         self.wrong += u64::from(destination != name(&format!("/A/{pod}")));
         let client = &mut self.client;
-        let Delivery::Packet(range) = client.gateway.to_pod(now, &client.book, pod, &mut pdu, &mut self.out) else {
+        let Delivery::Packet(range) = client.gateway.to_pod(now, &client.book, pod, &mut frame, &mut self.out) else {
             panic!("not delivered to /A/{pod}")
         };
         let (from, to, tcp) = parse(&pdu[range]);

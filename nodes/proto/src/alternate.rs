@@ -5,9 +5,9 @@
 //! is one whose path avoids E altogether (inequality 3), then the cheapest, then the first by name. Distances to a prefix
 //! that several nodes advertise are those to the nearest of them, as the neighbour would choose (RFC 5286 section 6.1).
 
+use damc_forward::{NextHop, PortId};
 use damc_wire::NodeId;
 
-use crate::io::{NextHop, PortId};
 use crate::spf::{Change, LiveGraph, Tree, Update};
 
 /// A full neighbour that forwards, with shortest paths from its place.
@@ -101,7 +101,7 @@ impl Alternates {
             Some((!avoids, u64::from(candidate.cost) + rest, candidate))
         });
         let (.., best) = qualified.min_by(|a, b| (a.0, a.1, &a.2.node).cmp(&(b.0, b.1, &b.2.node)))?;
-        Some(NextHop { node: best.node.clone(), port: best.port, weight: 1 })
+        Some(NextHop { port: best.port, weight: 1 })
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use damc_forward::Op;
+pub use damc_forward::PortId;
 use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{View, ViewKind};
@@ -14,10 +16,6 @@ pub use damc_mgmt::words::RouteSource;
 use damc_trust::SignatureMemory;
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Timestamp};
-
-/// A port: index into the configured ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u16);
 
 /// What happens to a machine.
 #[derive(Clone, Debug)]
@@ -135,7 +133,14 @@ pub enum Output {
         pdu: Vec<u8>,
     },
     /// SG, SR: change the forwarding table; all operations of one output are published together.
-    Fib(Vec<FibOp>),
+    Fib(Vec<Op>),
+    /// SG: the pools that admitted instances behind a port are in. For the gateway, which speaks for pools too.
+    Pools {
+        /// Port.
+        port: PortId,
+        /// Pool and instance; each instance is one of the names the port admits.
+        members: Vec<(Name, Name)>,
+    },
     /// Something worth telling.
     Event(EventKind),
     /// A frame was dropped: count it.
@@ -217,103 +222,6 @@ pub struct CallOutcome {
     pub path: Vec<NodeId>,
     /// Nodes passed on the way back.
     pub return_path: Vec<NodeId>,
-}
-
-/// One change of the forwarding table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FibOp {
-    /// Set the route of a prefix.
-    Set(FibRoute),
-    /// Remove the route of a prefix.
-    Remove(Name),
-    /// Forward frames with this label and a destination under (or, if exact, equal to) this prefix to that port.
-    SetLabel {
-        /// Label, not 0.
-        label: u32,
-        /// Prefix the label is good for.
-        prefix: Name,
-        /// Prefix matches exactly.
-        exact: bool,
-        /// Port.
-        port: PortId,
-    },
-    /// Forget a label.
-    RemoveLabel(u32),
-    /// What may come in by a port.
-    Admit {
-        /// Port.
-        port: PortId,
-        /// Rule.
-        rule: Admission,
-    },
-    /// SG: the pools that admitted instances behind a port are in. For the gateway, which speaks for pools too.
-    Pools {
-        /// Port.
-        port: PortId,
-        /// Pool and instance; each instance is one of the names the port admits.
-        members: Vec<(Name, Name)>,
-    },
-    /// A port went down or came up: next hops over it are skipped at once, before any route changes.
-    PortState {
-        /// Port.
-        port: PortId,
-        /// Usable.
-        up: bool,
-    },
-}
-
-/// What routed frames a port may bring in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// None (no adjacency, or an SPA).
-    Nothing,
-    /// All (an SG or SR, or the SCSC).
-    All,
-    /// Those whose source is one of these names or below it (a pod).
-    Sources(Vec<Name>),
-}
-
-/// A route as the forwarding plane needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FibRoute {
-    /// Prefix.
-    pub prefix: Name,
-    /// Matches the name itself only.
-    pub exact: bool,
-    /// Where it comes from.
-    pub source: RouteSource,
-    /// Cost of the plain route.
-    pub cost: u64,
-    /// Advertising nodes at this cost.
-    pub origins: Vec<NodeId>,
-    /// Equal next hops; empty together with `deliver` false never occurs.
-    pub next_hops: Vec<NextHop>,
-    /// Loop-free alternates: used while no next hop's port is up. Empty where equal next hops stand in for each other.
-    pub backups: Vec<NextHop>,
-    /// The node itself is the destination: give to the control plane.
-    pub deliver: bool,
-    /// Stamp this label on frames that come in from pods (ingress of a policy), before forwarding to `policy_port`.
-    pub stamp: Option<Stamp>,
-}
-
-/// Ingress of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Label.
-    pub label: u32,
-    /// Where labelled frames go.
-    pub port: PortId,
-}
-
-/// One next hop.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NextHop {
-    /// Neighbour.
-    pub node: NodeId,
-    /// Port towards it.
-    pub port: PortId,
-    /// Share.
-    pub weight: u16,
 }
 
 /// A protocol machine.

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use damc_forward::{LabelRoute, NextHop, Op, PortId, Route, Stamp};
 use damc_wire::{Name, NodeId};
 
-use crate::io::{FibOp, FibRoute, NextHop, PortId, RouteSource, Stamp};
 use crate::router::PolicyRoute;
 
 /// How to get to an origin.
@@ -15,7 +15,7 @@ use crate::router::PolicyRoute;
 pub struct Reach {
     /// Cost of the shortest path.
     pub cost: u64,
-    /// First hops of all shortest paths, by node.
+    /// First hops of all shortest paths, by port.
     pub next_hops: Vec<NextHop>,
 }
 
@@ -43,6 +43,30 @@ pub struct Candidate {
     pub exact: bool,
 }
 
+/// Why a route is in the forwarding table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteSource {
+    /// Behind an own port, or the node itself.
+    Local,
+    /// Shortest path.
+    Spf,
+    /// SCSC policy over a shortest path.
+    Policy,
+    /// Loop-free alternate in use.
+    Backup,
+}
+
+/// A route of the forwarding table, and what only views tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// What the forwarding plane has.
+    pub route: Route,
+    /// Where it comes from.
+    pub source: RouteSource,
+    /// Advertising nodes at its cost.
+    pub origins: Vec<NodeId>,
+}
+
 #[derive(Debug)]
 struct Policy {
     route: PolicyRoute,
@@ -62,12 +86,14 @@ pub struct Rib {
     by_origin: BTreeMap<NodeId, BTreeSet<Name>>,
     reach: BTreeMap<NodeId, Reach>,
     local_ports: BTreeMap<NodeId, PortId>,
+    /// By port: the place of its neighbour among all neighbours by name.
+    ranks: Vec<usize>,
     full: BTreeMap<NodeId, PortId>,
     policies: BTreeMap<u32, Policy>,
     order: u64,
-    installed: BTreeMap<Name, FibRoute>,
+    installed: BTreeMap<Name, Installed>,
     dirty: BTreeSet<Name>,
-    ops: Vec<FibOp>,
+    ops: Vec<Op>,
 }
 
 impl Rib {
@@ -80,6 +106,7 @@ impl Rib {
             adverts: BTreeMap::new(),
             by_origin: BTreeMap::new(),
             reach: BTreeMap::new(),
+            ranks: ranks(&ports),
             local_ports: ports,
             full: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -213,20 +240,20 @@ impl Rib {
     /// looked at. `detour` gives the loop-free alternate for advertisers with their metrics, a cost and a next hop.
     pub fn recompute(
         &mut self,
-        detour: impl Fn(&[(&NodeId, u32)], u64, &NodeId) -> Option<NextHop>,
-    ) -> (Vec<FibOp>, usize) {
+        detour: impl Fn(&[(&NodeId, u32)], u64, PortId) -> Option<NextHop>,
+    ) -> (Vec<Op>, usize) {
         let dirty = std::mem::take(&mut self.dirty);
         let mut ops = std::mem::take(&mut self.ops);
         for prefix in &dirty {
             match self.choose(prefix, &detour) {
-                Some(route) if self.installed.get(prefix) != Some(&route) => {
-                    self.installed.insert(prefix.clone(), route.clone());
-                    ops.push(FibOp::Set(route));
+                Some(chosen) if self.installed.get(prefix) != Some(&chosen) => {
+                    ops.push(Op::Set(chosen.route.clone()));
+                    self.installed.insert(prefix.clone(), chosen);
                 }
                 Some(_) => {}
                 None => {
                     if self.installed.remove(prefix).is_some() {
-                        ops.push(FibOp::Remove(prefix.clone()));
+                        ops.push(Op::Remove(prefix.clone()));
                     }
                 }
             }
@@ -236,14 +263,8 @@ impl Rib {
 
     /// What is in the forwarding table, by prefix.
     #[must_use]
-    pub const fn installed(&self) -> &BTreeMap<Name, FibRoute> {
+    pub const fn installed(&self) -> &BTreeMap<Name, Installed> {
         &self.installed
-    }
-
-    /// The way to a node, if there is one.
-    #[must_use]
-    pub fn reach(&self, node: &NodeId) -> Option<&Reach> {
-        self.reach.get(node)
     }
 
     /// Policies in order of their label, with the port of their next hop where in force.
@@ -279,7 +300,7 @@ impl Rib {
             let cost = reach.cost + u64::from(advert.metric);
             let next_hops = match self.local_ports.get(port) {
                 _ if *origin != self.node => reach.next_hops.clone(),
-                Some(local) => vec![NextHop { node: port.clone(), port: *local, weight: advert.weight.max(1) }],
+                Some(local) => vec![NextHop { port: *local, weight: advert.weight.max(1) }],
                 None if *prefix == self.name => Vec::new(),
                 None => continue,
             };
@@ -293,28 +314,28 @@ impl Rib {
     fn choose(
         &self,
         prefix: &Name,
-        detour: impl Fn(&[(&NodeId, u32)], u64, &NodeId) -> Option<NextHop>,
-    ) -> Option<FibRoute> {
+        detour: impl Fn(&[(&NodeId, u32)], u64, PortId) -> Option<NextHop>,
+    ) -> Option<Installed> {
         let candidates = self.candidates(prefix);
         let cost = candidates.first()?.cost;
-        let mut route = FibRoute {
+        let (mut source, mut origins) = (RouteSource::Spf, Vec::new());
+        let mut route = Route {
             prefix: prefix.clone(),
             // Where one advertises a tree and another one a single name, the tree is what must be found.
             exact: candidates.iter().all(|c| c.exact),
-            source: RouteSource::Spf,
-            cost,
-            origins: Vec::new(),
+            local: false,
+            deliver: *prefix == self.name,
             next_hops: Vec::new(),
             backups: Vec::new(),
-            deliver: *prefix == self.name,
+            cost,
             stamp: self.stamp(prefix),
         };
         for candidate in candidates.into_iter().take_while(|c| c.cost == cost) {
             if candidate.origin == self.node {
-                route.source = RouteSource::Local;
+                source = RouteSource::Local;
             }
-            if route.origins.last() != Some(&candidate.origin) {
-                route.origins.push(candidate.origin);
+            if origins.last() != Some(&candidate.origin) {
+                origins.push(candidate.origin);
             }
             for hop in candidate.next_hops {
                 if !route.next_hops.iter().any(|h| h.port == hop.port) {
@@ -322,29 +343,43 @@ impl Rib {
                 }
             }
         }
-        route.next_hops.sort();
-        if let ([only], RouteSource::Spf) = (route.next_hops.as_slice(), route.source) {
+        // By neighbour: which of them a flow takes does not depend on the numbers of ports.
+        route.next_hops.sort_by_key(|hop| self.ranks.get(usize::from(hop.port.0)));
+        if let ([only], RouteSource::Spf) = (route.next_hops.as_slice(), source) {
             let adverts = self.adverts.get(prefix).into_iter().flatten();
             let advertisers: Vec<_> = adverts.map(|((origin, _), advert)| (origin, advert.metric)).collect();
-            route.backups.extend(detour(&advertisers, cost, &only.node));
+            route.backups.extend(detour(&advertisers, cost, only.port));
         }
         if route.stamp.is_some() {
-            route.source = RouteSource::Policy;
+            source = RouteSource::Policy;
         }
-        Some(route)
+        route.local = source == RouteSource::Local;
+        Some(Installed { route, source, origins })
     }
 }
 
+/// By port number, the place of its neighbour among all neighbours by name.
+fn ranks(ports: &BTreeMap<NodeId, PortId>) -> Vec<usize> {
+    let mut ranks = vec![0; ports.values().map(|port| usize::from(port.0) + 1).max().unwrap_or(0)];
+    for (rank, port) in ports.values().enumerate() {
+        ranks[usize::from(port.0)] = rank;
+    }
+    ranks
+}
+
 /// Puts a policy into force over `port`, or out of it.
-fn place(policy: &mut Policy, port: Option<PortId>, ops: &mut Vec<FibOp>, dirty: &mut BTreeSet<Name>) {
+fn place(policy: &mut Policy, port: Option<PortId>, ops: &mut Vec<Op>, dirty: &mut BTreeSet<Name>) {
     if policy.port == port {
         return;
     }
     policy.port = port;
     let route = &policy.route;
     ops.push(match port {
-        Some(port) => FibOp::SetLabel { label: route.label, prefix: route.prefix.clone(), exact: route.exact, port },
-        None => FibOp::RemoveLabel(route.label),
+        Some(port) => {
+            let PolicyRoute { label, exact, .. } = *route;
+            Op::SetLabel(LabelRoute { label, prefix: route.prefix.clone(), exact, port })
+        }
+        None => Op::RemoveLabel(route.label),
     });
     if route.ingress {
         dirty.insert(route.prefix.clone());

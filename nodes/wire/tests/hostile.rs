@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use damc_wire::frame::{self, RoutedView};
+use damc_wire::frame::{self, Ahead, HeaderView, RoutedLayout, RoutedView};
 use damc_wire::registry::{HEADER_LEN, MAX_PDU};
 use damc_wire::{DropReason, Frame, pretty};
 
@@ -110,10 +110,20 @@ fn mutated_frames_are_refused_or_meant() {
 
 fn judge(pdu: &[u8]) -> Option<DropReason> {
     let mut copy = pdu.to_vec();
-    frame::set_label(&mut copy, 1);
-    frame::set_hop_limit(&mut copy, 1);
+    let mut header = HeaderView::of(&mut copy);
+    header.set_label(1);
+    header.set_hop_limit(1);
+    header.set_ahead(Ahead { cost: 1, uphill: true });
+    let header = HeaderView::of(pdu);
+    let _ = (header.message_type(), header.is_routed(), header.length(), header.ahead());
     let _ = (frame::open(pdu), frame::body_of(pdu), frame::without_padding(pdu), pretty::pdu(pdu));
-    let view = RoutedView::parse(pdu).map(|v| v.trace(pdu));
+    let view = RoutedView::parse(pdu).map(|mut view| {
+        let said = (view.trace(), view.inner_packet(), view.checksum_holds(), view.nack_about());
+        // On bytes that it was not found in.
+        view = RoutedLayout::of(pdu).unwrap().view(&pdu[..pdu.len() / 2]);
+        let _ = (view.destination(), view.source(), view.trace(), view.inner_packet(), view.checksum_holds());
+        said
+    });
     match Frame::decode(pdu) {
         Err(e) => {
             assert!(e.offset <= pdu.len(), "{e} in {} bytes", pdu.len());

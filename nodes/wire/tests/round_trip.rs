@@ -89,9 +89,9 @@ fn check(frame: &Frame) -> Result<(), TestCaseError> {
 fn check_routed(frame: &Frame, pdu: &[u8]) -> Result<(), TestCaseError> {
     let view = RoutedView::parse(pdu).unwrap();
     let (destination, source) = frame.names.as_ref().unwrap();
-    prop_assert_eq!(view.header, frame.header);
-    prop_assert_eq!(&Name::from_wire(view.destination).unwrap(), destination);
-    prop_assert_eq!(&Name::from_wire(view.source).unwrap(), source);
+    prop_assert_eq!(*view.header(), frame.header);
+    prop_assert_eq!(&Name::from_wire(view.destination()).unwrap(), destination);
+    prop_assert_eq!(&Name::from_wire(view.source()).unwrap(), source);
     prop_assert!(frame::body_of(pdu).is_some());
     Ok(())
 }

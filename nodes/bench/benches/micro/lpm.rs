@@ -1,7 +1,7 @@
 //! Longest-prefix match: the same few names again and again, names at random, and what an adversary would ask for.
 
 use damc_bench::{Report, measure, resident_bytes};
-use damc_forward::{Fib, FibBuilder, HashKey, NextHop, Op, Route};
+use damc_forward::{Fib, FibBuilder, HashKey, NextHop, Op, PortId, Route};
 use damc_wire::Name;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -72,6 +72,6 @@ fn fresh(name: &Name) -> Name {
 }
 
 fn set(prefix: Name) -> Op {
-    let next_hops = vec![NextHop { port: 1, weight: 1 }, NextHop { port: 2, weight: 1 }];
+    let next_hops = vec![NextHop { port: PortId(1), weight: 1 }, NextHop { port: PortId(2), weight: 1 }];
     Op::Set(Route::plain(prefix, next_hops))
 }

@@ -2,7 +2,7 @@
 
 use core::net::Ipv6Addr;
 
-use damc_wire::frame::{RoutedView, nack_about};
+use damc_wire::frame::RoutedView;
 use damc_wire::{DropReason, Frame, Message, MessageType, Name, address};
 use etherparse::TcpSlice;
 
@@ -13,54 +13,62 @@ use crate::packet::{HEADER, View, set_hop_limit};
 use crate::reset;
 
 impl Gateway {
-    /// Takes a PDU that the forwarding plane would send out by the port of a pod.
-    pub fn to_pod(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &mut [u8], out: &mut Vec<u8>) -> Delivery {
-        match pdu.get(1).copied() {
-            Some(code) if code == MessageType::Packet.code() => self.deliver(now_ns, book, port, pdu),
-            Some(code) if code == MessageType::Nack.code() => self.translate(now_ns, book, port, pdu, out),
+    /// Takes a frame that the forwarding plane would send out by the port of a pod.
+    pub fn to_pod(
+        &mut self,
+        now_ns: u64,
+        book: &Book,
+        port: u16,
+        frame: &mut RoutedView<&mut [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Delivery {
+        match frame.header().message_type {
+            MessageType::Packet => self.deliver(now_ns, book, port, frame),
+            MessageType::Nack => self.translate(now_ns, book, port, frame, out),
             _ => Delivery::Frame,
         }
     }
 
     /// Makes an IPv6 packet of a packet message.
-    fn deliver(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &mut [u8]) -> Delivery {
-        let Ok(routed) = RoutedView::parse(pdu) else { return Delivery::Drop(DropReason::Malformed) };
-        let Some(place) = routed.inner_packet(pdu) else { return Delivery::Drop(DropReason::Malformed) };
-        if !routed.checksum_holds(pdu) {
+    fn deliver(&mut self, now_ns: u64, book: &Book, port: u16, frame: &mut RoutedView<&mut [u8]>) -> Delivery {
+        let Some(place) = frame.inner_packet() else { return Delivery::Drop(DropReason::Malformed) };
+        if !frame.checksum_holds() {
             return Delivery::Drop(DropReason::BadChecksum);
         }
-        let Some(view) = View::parse(&pdu[place.clone()]) else { return Delivery::Drop(DropReason::Malformed) };
+        let Some(view) = View::parse(&frame.pdu()[place.clone()]) else {
+            return Delivery::Drop(DropReason::Malformed);
+        };
         // Its names brought it here; its addresses have to be theirs.
         if book.speaker(port, &view.destination).is_none() {
             return Delivery::Drop(DropReason::NoSuchInstance);
         }
-        match book.name_at(&view.source) {
-            None => return Delivery::Drop(DropReason::NoRoute),
-            Some(name) if name.wire() != routed.source => {
-                // It answers in the name of a pool. What an instance of a pool may be called is not for us to judge: its
-                // own SG has.
-                let key = view.flow().reversed();
-                self.flows.delivered(now_ns, port, &key, routed.source, view.tcp().as_ref());
-            }
-            Some(_) => {
-                if let Some(segment) = view.tcp() {
-                    let key = view.flow().reversed();
-                    self.flows.delivered(now_ns, port, &key, routed.source, Some(&segment));
-                }
-            }
+        let segment = view.tcp();
+        let Some(name) = book.name_at(&view.source) else { return Delivery::Drop(DropReason::NoRoute) };
+        // What answers in the name of a pool is remembered. What an instance of a pool may be called is not for us to
+        // judge: its own SG has.
+        if segment.is_some() || name.wire() != frame.source() {
+            let key = view.flow().reversed();
+            self.flows.delivered(now_ns, port, &key, frame.source(), segment.as_ref());
         }
-        let (hop_limit, place) = (routed.header.hop_limit, place.start..place.start + view.bytes.len());
-        set_hop_limit(&mut pdu[place.clone()], hop_limit);
+        let (hop_limit, place) = (frame.header().hop_limit, place.start..place.start + view.bytes.len());
+        set_hop_limit(&mut frame.pdu_mut()[place.clone()], hop_limit);
         Delivery::Packet(place)
     }
 
     /// Makes an ICMPv6 error, or a reset, of a negative reply about a packet.
-    fn translate(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &[u8], out: &mut Vec<u8>) -> Delivery {
+    fn translate(
+        &mut self,
+        now_ns: u64,
+        book: &Book,
+        port: u16,
+        frame: &RoutedView<&mut [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Delivery {
         // Most negative replies are about calls: those are looked at no further.
-        if nack_about(pdu) != Some(MessageType::Packet) {
+        if frame.nack_about() != Some(MessageType::Packet) {
             return Delivery::Frame;
         }
-        let Ok(Frame { message: Message::Nack(nack), .. }) = Frame::decode(pdu) else {
+        let Ok(Frame { message: Message::Nack(nack), .. }) = Frame::decode(frame.pdu()) else {
             return Delivery::Drop(DropReason::Malformed);
         };
         // The quoted packet is cut off: its length does not agree any more.
@@ -90,7 +98,7 @@ impl Gateway {
             (Some(segment), Some(view)) if gone && !segment.syn() => reset::answering(view.flow(), &segment),
             _ => errors::problem(speaker, source, quoted, problem),
         };
-        reply(packet, out);
+        reply(&packet, out);
         Delivery::Reply
     }
 }

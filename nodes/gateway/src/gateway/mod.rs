@@ -238,7 +238,7 @@ impl Gateway {
             Some(segment) if gone && !segment.syn() => reset::answering(view.flow(), &segment),
             _ => errors::problem(self.own, view.source, view.bytes, problem),
         };
-        reply(packet, out);
+        reply(&packet, out);
         true
     }
 
@@ -253,7 +253,9 @@ impl Gateway {
     }
 }
 
-fn reply(packet: Vec<u8>, out: &mut Vec<u8>) -> Step {
-    *out = packet;
+/// Copies an answer into the output, whose memory the next packet will want.
+fn reply(packet: &[u8], out: &mut Vec<u8>) -> Step {
+    out.clear();
+    out.extend_from_slice(packet);
     Step::Reply
 }

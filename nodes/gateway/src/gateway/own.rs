@@ -13,7 +13,7 @@ impl Gateway {
     pub(super) fn local(&self, mac: Mac, view: &View<'_>, out: &mut Vec<u8>) -> Step {
         let known = [address::ROUTER, self.dns, self.class1, self.own];
         match neighbour::answer(view, mac, &known).or_else(|| self.echo(view)) {
-            Some(packet) => reply(packet, out),
+            Some(packet) => reply(&packet, out),
             None => Step::Ignore,
         }
     }
@@ -33,12 +33,12 @@ impl Gateway {
     ) -> Step {
         let own = [self.dns, self.class1, self.own];
         if let Some(packet) = neighbour::answer(view, mac, &own).or_else(|| self.echo(view)) {
-            return reply(packet, out);
+            return reply(&packet, out);
         }
         // Names can be resolved before there is anything to speak as; everything else needs a name.
         if let Some(udp) = view.udp().filter(|udp| view.destination == self.dns && udp.destination_port() == DNS_PORT) {
             let answer = if book.covers(&view.source) { dns::answer(view, &udp, book) } else { None };
-            return answer.map_or(Step::Ignore, |packet| reply(packet, out));
+            return answer.map_or(Step::Ignore, |packet| reply(&packet, out));
         }
         if let Some(segment) = view.tcp() {
             let asks = view.destination == self.dns && segment.destination_port() == DNS_PORT;
@@ -48,7 +48,7 @@ impl Gateway {
             return if segment.rst() || !self.may_speak(now_ns) {
                 Step::Ignore
             } else {
-                reply(reset::answering(view.flow(), &segment), out)
+                reply(&reset::answering(view.flow(), &segment), out)
             };
         }
         if self.tell(now_ns, view, Problem::Unreachable(PORT), out) { Step::Reply } else { Step::Ignore }
@@ -79,7 +79,7 @@ impl Gateway {
     pub fn from_own(&mut self, mac: Mac, packet: &[u8], out: &mut Vec<u8>) -> OwnStep {
         let Some(view) = View::parse(packet) else { return OwnStep::Ignore };
         if let Some(packet) = neighbour::answer(&view, mac, &[address::ROUTER]) {
-            *out = packet;
+            reply(&packet, out);
             return OwnStep::Reply;
         }
         let to = self.clients.get(&view.destination).filter(|_| [self.class1, self.dns].contains(&view.source));

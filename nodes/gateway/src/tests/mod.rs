@@ -5,7 +5,7 @@ mod names;
 
 use core::net::Ipv6Addr;
 
-use damc_wire::frame::{set_hop_limit, write_packet};
+use damc_wire::frame::{HeaderView, RoutedView, write_packet};
 use damc_wire::message::Nack;
 use damc_wire::{DropReason, Frame, Message, MessageType, Name, NodeId, RefusalReason, address};
 use etherparse::{IpNumber, Ipv6Header, TcpHeader, UdpHeader};
@@ -68,9 +68,17 @@ impl Sg {
         self.out.clone()
     }
 
+    /// What becomes of a PDU for the pod. The forwarding plane drops what it cannot parse.
+    fn to_pod(&mut self, now: u64, pdu: &mut [u8]) -> Delivery {
+        match RoutedView::parse(pdu) {
+            Ok(mut frame) => self.gateway.to_pod(now, &self.book, PORT, &mut frame, &mut self.out),
+            Err(error) => Delivery::Drop(error.drop_reason()),
+        }
+    }
+
     /// The packet a PDU becomes.
     fn delivers(&mut self, now: u64, mut pdu: Vec<u8>) -> Vec<u8> {
-        match self.gateway.to_pod(now, &self.book, PORT, &mut pdu, &mut self.out) {
+        match self.to_pod(now, &mut pdu) {
             Delivery::Packet(range) => pdu[range].to_vec(),
             Delivery::Reply => self.out.clone(),
             other => panic!("{other:?}"),
@@ -124,7 +132,7 @@ fn fwd_01_a_packet_crosses_by_name_and_comes_out_as_it_was() {
     assert_eq!(names_of(&pdu), (name("/B/4"), name("/A/1")));
     let frame = Frame::decode(&pdu).unwrap();
     assert_eq!((frame.header.message_type, frame.header.hop_limit), (MessageType::Packet, 64));
-    set_hop_limit(&mut pdu, 61);
+    HeaderView::of(&mut pdu).set_hop_limit(61);
     let mut expected = packet.clone();
     expected[7] = 61;
     assert_eq!(server.delivers(0, pdu), expected);
@@ -266,7 +274,7 @@ fn negative_replies_about_calls_are_left_to_the_pod() {
     };
     let frame = Frame::plain(name("/A/1"), name("/damc/example/sr-1"), 1, Message::Nack(nack));
     let mut pdu = frame.encode().unwrap();
-    assert_eq!(client.gateway.to_pod(0, &client.book, PORT, &mut pdu, &mut client.out), Delivery::Frame);
+    assert_eq!(client.to_pod(0, &mut pdu), Delivery::Frame);
 }
 
 #[test]
@@ -276,13 +284,13 @@ fn what_is_delivered_is_for_this_pod_and_whole() {
     let mut broken = pdu.clone();
     let last = broken.len() - 10;
     broken[last] ^= 1;
-    let dropped = server.gateway.to_pod(0, &server.book, PORT, &mut broken, &mut server.out);
+    let dropped = server.to_pod(0, &mut broken);
     assert_eq!(dropped, Delivery::Drop(DropReason::BadChecksum));
     // By its names for this pod, by its addresses for another one.
     let inner = udp(at("/A/1"), at("/B/1"), (1, 2), b"payload");
     let mut astray = Vec::new();
     assert!(write_packet(&mut astray, (&name("/B/4"), &name("/A/1")), 1, 9, &inner));
-    let dropped = server.gateway.to_pod(0, &server.book, PORT, &mut astray, &mut server.out);
+    let dropped = server.to_pod(0, &mut astray);
     assert_eq!(dropped, Delivery::Drop(DropReason::NoSuchInstance));
 }
 
@@ -325,7 +333,7 @@ proptest! {
         let last = pdu.len() - 1;
         pdu[place.min(last)] = value;
         for mut pdu in [bytes, pdu] {
-            let delivery = server.gateway.to_pod(0, &server.book, PORT, &mut pdu, &mut server.out);
+            let delivery = server.to_pod(0, &mut pdu);
             if let Delivery::Packet(range) = delivery {
                 prop_assert!(View::parse(&pdu[range]).is_some());
             }

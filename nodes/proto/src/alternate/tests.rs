@@ -111,7 +111,8 @@ fn rfc5286_alternates_are_loop_free_the_best_and_found_where_there_is_one() {
                 })
                 .collect();
             let best = qualified.iter().min();
-            assert_eq!(chosen.as_ref().map(|hop| &hop.node), best.map(|b| id(b.2)).as_ref(), "seed {seed}, to {to}");
+            let port = |n: usize| PortId(u16::try_from(n).unwrap());
+            assert_eq!(chosen.map(|hop| hop.port), best.map(|b| port(b.2)), "seed {seed}, to {to}");
             match best {
                 Some((link_only, _, n)) => {
                     found += 1;

@@ -10,8 +10,8 @@ use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{AnnouncementsView, ProtocolCounters, View, ViewKind};
 use damc_mgmt::words::ProtocolCounter;
+use damc_wire::frame::HeaderView;
 use damc_wire::message::{Data, DataKind, Probe, Task, TaskReport};
-use damc_wire::registry::ROUTED_BIT;
 use damc_wire::{DropReason, Frame, Header, Message, Name, RefusalReason, Role, Timestamp};
 
 use crate::adjacency::{Adjacencies, Change, Received};
@@ -88,7 +88,7 @@ impl Pod {
     // ===== frames =====
 
     fn handle_frame(&mut self, now: Timestamp, port: Option<PortId>, received_at: Timestamp, pdu: &[u8]) {
-        let routed = pdu.get(1).is_some_and(|t| t & ROUTED_BIT != 0);
+        let routed = HeaderView::of(pdu).is_routed();
         if !routed {
             let Some(port) = port else { return };
             let received = self.adjacencies.handle_frame(now, port, received_at, pdu, &mut self.out);

@@ -13,6 +13,7 @@ use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{PoliciesView, ProtocolCounters, View, ViewKind};
 use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
 use damc_trust::{SignatureMemory, Verifier};
+use damc_wire::frame::HeaderView;
 use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
 use damc_wire::message::{PathQuery, PathReply, QosAck, Signed, SignedBody};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
@@ -284,7 +285,7 @@ impl Machine for Scsc {
             Input::PortUp(port) => self.adjacencies.handle_port(now, port, true, &mut self.out),
             Input::PortDown(port) => self.adjacencies.handle_port(now, port, false, &mut self.out),
             Input::Frame { port, received_at, pdu } => {
-                let is_routed = pdu.get(1).is_some_and(|t| t & damc_wire::registry::ROUTED_BIT != 0);
+                let is_routed = HeaderView::of(pdu).is_routed();
                 if is_routed {
                     self.handle_routed(now, port, pdu);
                 } else if let Some(port) = port

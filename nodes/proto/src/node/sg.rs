@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use damc_forward::Admission;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::view::{Sessions, View, ViewKind};
 use damc_trust::SignatureMemory;
@@ -14,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::adjacency::Received;
 use crate::auth::registrar::{Action, Announcer, Directory, Holder, Registrar};
 use crate::context::{ConfigError, Context};
-use crate::io::{APART, Admission, FibOp, Input, Machine, Order, Outbox, Output, PortId};
+use crate::io::{APART, Input, Machine, Order, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::nack::{Nacks, refusal_for};
 use crate::qos::agent::QosAgent;
@@ -143,7 +144,7 @@ impl Sg {
             Action::Withdraw { prefix, pod } => self.router.withdraw_prefix(now, &prefix, &pod, out),
             Action::Admit { port, sources, pools } => {
                 self.router.set_admission(port, Admission::Sources(sources), out);
-                out.push(Output::Fib(vec![FibOp::Pools { port, members: pools }]));
+                out.push(Output::Pools { port, members: pools });
             }
             Action::Event(event) => out.event(event),
             Action::Dropped { port, reason } => out.dropped(Some(port), reason),
@@ -195,7 +196,7 @@ impl Sg {
 
     fn served_lately(&self, pdu: &[u8]) -> bool {
         let view = damc_wire::frame::RoutedView::parse(pdu).ok();
-        let destination = view.and_then(|v| Name::from_wire(v.destination).ok());
+        let destination = view.and_then(|v| Name::from_wire(v.destination()).ok());
         destination.is_some_and(|d| self.registrar.served_lately(&d))
     }
 }

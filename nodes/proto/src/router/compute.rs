@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use damc_forward::NextHop;
 use damc_mgmt::config::Pace;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::Trigger;
@@ -9,7 +10,7 @@ use damc_wire::{NodeId, Timestamp};
 
 use super::Router;
 use crate::alternate::Alternates;
-use crate::io::{NextHop, Outbox, PortId};
+use crate::io::{Outbox, PortId};
 use crate::rib::Reach;
 use crate::spf::{LiveGraph, NodeLinks, Tree, Update};
 use crate::spf_delay::{Delays, SpfDelay};
@@ -62,7 +63,9 @@ impl Router {
         }
         let partial = !full && self.rib.is_dirty();
         let Computation { graph, tree, alternates, .. } = &self.computation;
+        let context = &self.context;
         let (ops, prefixes) = self.rib.recompute(|advertisers, cost, primary| {
+            let primary = &context.port(primary)?.name;
             let known = advertisers.iter().filter_map(|(origin, metric)| Some((graph.index(origin)?, *metric)));
             alternates.choose(graph, tree.root(), &known.collect::<Vec<_>>(), cost, primary)
         });
@@ -168,9 +171,8 @@ impl Router {
         let Computation { graph, tree, .. } = &self.computation;
         let cost = tree.distance(node)?;
         let hop = |first: u32| {
-            let node = graph.name(first);
-            let (port, _) = self.full.get(node)?;
-            Some(NextHop { node: node.clone(), port: *port, weight: 1 })
+            let (port, _) = self.full.get(graph.name(first))?;
+            Some(NextHop { port: *port, weight: 1 })
         };
         let mut next_hops: Vec<NextHop> = tree.first_hops(node).filter_map(hop).collect();
         next_hops.sort();

@@ -9,12 +9,14 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use damc_forward::{Admission, Op};
 use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::AdjacencyState;
 use damc_trust::{SignatureMemory, Verifier};
+use damc_wire::frame::HeaderView;
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof};
-use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason, ROUTED_BIT};
+use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason};
 use damc_wire::{Frame, Message, Name, NodeId, Role, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -23,7 +25,7 @@ use self::compute::Computation;
 use crate::adjacency::{Adjacencies, Change, Received, roles};
 use crate::context::Context;
 use crate::flood::{Flood, Kind, Session};
-use crate::io::{Admission, FibOp, Input, Outbox, Output, PortId};
+use crate::io::{Input, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::origination::Originator;
 use crate::rib::{Advert, Rib};
@@ -229,7 +231,7 @@ impl Router {
         pdu: &[u8],
         out: &mut Outbox,
     ) {
-        if pdu.get(1).is_some_and(|message_type| message_type & ROUTED_BIT != 0) {
+        if HeaderView::of(pdu).is_routed() {
             match Frame::decode(pdu) {
                 Ok(frame) => {
                     self.events.push_back(RouterEvent::Routed { frame: Box::new(frame), received_at, port });
@@ -300,7 +302,7 @@ impl Router {
     /// Sets what routed frames a port may bring in. Ports of SG, SR and SCSC neighbours are kept by the router itself; a
     /// port whose neighbour goes down is closed by the router.
     pub fn set_admission(&mut self, port: PortId, rule: Admission, out: &mut Outbox) {
-        self.publish(vec![FibOp::Admit { port, rule }], out);
+        self.publish(vec![Op::Admit { port, rule }], out);
     }
 
     /// Sends a hop-local message under the hop MAC; false without an adjacency on the port.
@@ -369,9 +371,9 @@ impl Router {
     }
 
     fn neighbour_came(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
-        let mut ops = vec![FibOp::PortState { port, up: true }];
+        let mut ops = vec![Op::PortState { port, up: true }];
         if matches!(role, Role::Sg | Role::Sr | Role::Scsc) {
-            ops.push(FibOp::Admit { port, rule: Admission::All });
+            ops.push(Op::Admit { port, rule: Admission::All });
         }
         self.publish(ops, out);
         let kind = if roles::exchanges_lsas(self.context.role, role) { Some(Kind::Router) } else { None };
@@ -400,8 +402,8 @@ impl Router {
 
     fn neighbour_went(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
         // First of all: no frame more that way.
-        let closed = FibOp::Admit { port, rule: Admission::Nothing };
-        self.publish(vec![FibOp::PortState { port, up: false }, closed], out);
+        let closed = Op::Admit { port, rule: Admission::Nothing };
+        self.publish(vec![Op::PortState { port, up: false }, closed], out);
         self.flood.close(port);
         if role == Role::Scsc
             && let Ok(name) = Name::of_node(self.context.domain.as_str(), node)
@@ -456,7 +458,7 @@ impl Router {
         self.adjacencies.stop(now, out);
     }
 
-    fn publish(&mut self, ops: Vec<FibOp>, out: &mut Outbox) {
+    fn publish(&mut self, ops: Vec<Op>, out: &mut Outbox) {
         if !ops.is_empty() {
             self.fib_version += 1;
             out.event(EventKind::Fib { version: self.fib_version, changed: ops.len() });

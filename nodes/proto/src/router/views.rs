@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use damc_forward::{NextHop, Route};
 use damc_mgmt::view::{
     FibEntryView, FibView, LsdbView, NeighborsView, NextHopView, ProtocolCounters, RibView, RouteView, View, ViewKind,
 };
@@ -11,9 +12,9 @@ use damc_wire::{NodeId, Role, Timestamp};
 use super::Router;
 use crate::adjacency::{LinkQuality, Neighbour};
 use crate::context::Context;
-use crate::io::{FibRoute, NextHop, PortId, RouteSource};
+use crate::io::PortId;
 use crate::lsdb::Lsdb;
-use crate::rib::Reach;
+use crate::rib::{Installed, RouteSource};
 
 impl Router {
     /// The node's context.
@@ -59,18 +60,6 @@ impl Router {
         self.costs.get(usize::from(port.0)).copied().unwrap_or(1)
     }
 
-    /// Cost and first hops to a node, where it can be reached.
-    #[must_use]
-    pub fn reach_of(&self, node: &NodeId) -> Option<&Reach> {
-        self.rib.reach(node)
-    }
-
-    /// What is in the forwarding table for exactly this prefix.
-    #[must_use]
-    pub fn route_to(&self, prefix: &damc_wire::Name) -> Option<&FibRoute> {
-        self.rib.installed().get(prefix)
-    }
-
     /// Whether the policy of this label is installed now.
     #[must_use]
     pub fn policy_active(&self, label: u32) -> bool {
@@ -100,7 +89,7 @@ impl Router {
     pub fn rib_view(&self) -> RibView {
         let mut routes = Vec::new();
         for prefix in self.rib.prefixes() {
-            let best = self.rib.installed().get(prefix).map(|r| r.cost);
+            let best = self.rib.installed().get(prefix).map(|r| r.route.cost);
             for candidate in self.rib.candidates(prefix) {
                 let local = candidate.origin == self.context.node;
                 routes.push(RouteView {
@@ -139,7 +128,7 @@ impl Router {
             entries.push(FibEntryView {
                 prefix: policy.prefix.to_string(),
                 source: RouteSource::Policy,
-                cost: plain.map_or(0, |r| r.cost),
+                cost: plain.map_or(0, |r| r.route.cost),
                 origin: plain.map(|r| r.origins.iter().map(ToString::to_string).collect()).unwrap_or_default(),
                 next_hops: node.into_iter().map(|node| hop_view(node, 1)).collect(),
                 backups: Vec::new(),
@@ -151,11 +140,12 @@ impl Router {
         FibView { node: self.context.node.to_string(), version: self.fib_version, entries }
     }
 
-    fn entry_view(&self, route: &FibRoute) -> FibEntryView {
+    fn entry_view(&self, installed: &Installed) -> FibEntryView {
+        let Installed { route, source, origins } = installed;
         let stamped = route.stamp.and_then(|s| self.context.port(s.port)).map(|p| hop_view(&p.name, 1));
         // Between the loss of a link and the next computation.
         let in_use = stamped.is_none() && !route.backups.is_empty() && !self.any_full(&route.next_hops);
-        let source = if in_use { RouteSource::Backup } else { route.source };
+        let source = if in_use { RouteSource::Backup } else { *source };
         let (next_hops, backups) = match stamped {
             Some(hop) => (vec![hop], self.backup_views(route)),
             None if in_use => (self.backup_views(route), Vec::new()),
@@ -165,7 +155,7 @@ impl Router {
             prefix: route.prefix.to_string(),
             source,
             cost: route.cost,
-            origin: route.origins.iter().map(ToString::to_string).collect(),
+            origin: origins.iter().map(ToString::to_string).collect(),
             next_hops,
             backups,
             exact: route.exact,
@@ -174,11 +164,11 @@ impl Router {
     }
 
     fn any_full(&self, hops: &[NextHop]) -> bool {
-        hops.iter().any(|hop| self.full.contains_key(&hop.node))
+        self.full.values().any(|(port, _)| hops.iter().any(|hop| hop.port == *port))
     }
 
-    fn backup_views(&self, route: &FibRoute) -> Vec<NextHopView> {
-        route.backups.iter().map(|hop| hop_view(&hop.node, hop.weight)).collect()
+    fn backup_views(&self, route: &Route) -> Vec<NextHopView> {
+        route.backups.iter().filter_map(|hop| self.next_hop_view(hop)).collect()
     }
 
     /// Next hops as views; none means the node itself.
@@ -186,9 +176,14 @@ impl Router {
         if hops.is_empty() {
             return vec![hop_view(&self.context.node, 1)];
         }
-        let mut views: Vec<NextHopView> = hops.iter().map(|h| hop_view(&h.node, h.weight)).collect();
+        let mut views: Vec<NextHopView> = hops.iter().filter_map(|hop| self.next_hop_view(hop)).collect();
         views.sort();
         views
+    }
+
+    /// A port is named after the only neighbour that may be behind it.
+    fn next_hop_view(&self, hop: &NextHop) -> Option<NextHopView> {
+        self.context.port(hop.port).map(|port| hop_view(&port.name, hop.weight))
     }
 
     /// Protocol counters.
