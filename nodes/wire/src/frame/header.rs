@@ -64,39 +64,55 @@ impl Header {
         }
     }
 
-    /// Reads header and length of a PDU and gives a reader over its TLVs.
-    pub(super) fn take(pdu: &[u8]) -> Result<(Self, Reader<'_>), DecodeError> {
-        let mut r = Reader::new(pdu, 0);
-        let at = r.clone();
-        let version = r.u8("header")?;
+    /// Reads header and length of a PDU. Returns them, and a reader over its TLVs.
+    #[inline]
+    pub(super) fn take(pdu: &[u8]) -> Result<(Self, Ahead, Reader<'_>), DecodeError> {
+        let Some((head, tlvs)) = pdu.split_first_chunk::<HEADER_LEN>() else { return Err(cut_short(pdu)) };
+        let [version, code, flags, hop_limit, l0, l1, a0, a1, f0, f1, f2, f3, b0, b1, b2, b3] = *head;
+        let error = |offset, kind| Err(DecodeError { offset, kind });
         if version != VERSION {
-            return Err(at.error(DecodeErrorKind::BadVersion(version)));
+            return error(0, DecodeErrorKind::BadVersion(version));
         }
-        let at = r.clone();
-        let code = r.u8("header")?;
-        let flags = r.u8("header")?;
-        let hop_limit_at = r.clone();
-        let hop_limit = r.u8("header")?;
-        let length_at = r.clone();
-        let length = usize::from(r.u16("header")?);
-        r.u16("header")?;
-        let (flow, label) = (r.u32("header")?, r.u32("header")?);
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let (flow, label) = (u32::from_be_bytes([f0, f1, f2, f3]), u32::from_be_bytes([b0, b1, b2, b3]));
         if length < HEADER_LEN {
-            return Err(length_at.bad_value("length", length as u64));
+            return error(LENGTH_AT, DecodeErrorKind::BadValue { what: "length", value: length as u64 });
         }
         if length > MAX_PDU || pdu.len() > length {
-            return Err(length_at.error(DecodeErrorKind::Oversized { what: "PDU" }));
+            return error(LENGTH_AT, DecodeErrorKind::Oversized { what: "PDU" });
         }
         if pdu.len() < length {
             let kind = DecodeErrorKind::Truncated { what: "PDU", needed: length, left: pdu.len() };
-            return Err(length_at.error(kind));
+            return error(LENGTH_AT, kind);
         }
-        let message_type = MessageType::from_code(code).ok_or_else(|| at.error(DecodeErrorKind::UnknownType(code)))?;
+        let Some(message_type) = MessageType::from_code(code) else {
+            return error(TYPE_AT, DecodeErrorKind::UnknownType(code));
+        };
         if !message_type.is_routed() && (hop_limit, flow, label) != (1, 0, 0) {
-            return Err(hop_limit_at.bad_value("routing field of a hop-local message", u64::from(hop_limit)));
+            let (what, value) = ("routing field of a hop-local message", u64::from(hop_limit));
+            return error(HOP_LIMIT_AT, DecodeErrorKind::BadValue { what, value });
         }
-        Ok((Self { message_type, flags, hop_limit, flow, label }, r))
+        let ahead = Ahead { cost: u16::from_be_bytes([a0, a1]), uphill: flags & FLAG_UPHILL != 0 };
+        Ok((Self { message_type, flags, hop_limit, flow, label }, ahead, Reader::new(tlvs, HEADER_LEN)))
     }
+}
+
+/// What is wrong with a PDU that has no whole header: its version, or the first field that is not there.
+#[cold]
+fn cut_short(pdu: &[u8]) -> DecodeError {
+    let mut r = Reader::new(pdu, 0);
+    match r.u8("header") {
+        Ok(VERSION) => {}
+        Ok(version) => return DecodeError { offset: 0, kind: DecodeErrorKind::BadVersion(version) },
+        Err(error) => return error,
+    }
+    // Type, flags, hop limit; length and ahead; flow and label.
+    let bytes = |r: &mut Reader<'_>| (0..3).try_for_each(|_| r.u8("header").map(drop));
+    let shorts = |r: &mut Reader<'_>| (0..2).try_for_each(|_| r.u16("header").map(drop));
+    let words = |r: &mut Reader<'_>| (0..2).try_for_each(|_| r.u32("header").map(drop));
+    let missing = bytes(&mut r).and_then(|()| shorts(&mut r)).and_then(|()| words(&mut r)).err();
+    missing
+        .unwrap_or_else(|| r.error(DecodeErrorKind::Truncated { what: "header", needed: HEADER_LEN, left: pdu.len() }))
 }
 
 /// What forwarders tell each other in a routed frame so that it does not go in circles while their tables differ.

@@ -117,7 +117,7 @@ impl Frame {
     /// # Errors
     /// What is wrong and where.
     pub fn decode(pdu: &[u8]) -> Result<Self, DecodeError> {
-        let (header, r) = Header::take(pdu)?;
+        let (header, _, r) = Header::take(pdu)?;
         let mut tlvs = Tlvs::new(r);
         let names = if header.message_type.is_routed() {
             Some((take_name(&mut tlvs, TlvType::Destination)?, take_name(&mut tlvs, TlvType::Source)?))

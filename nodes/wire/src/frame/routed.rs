@@ -38,8 +38,9 @@ impl RoutedLayout {
     ///
     /// # Errors
     /// What is wrong and where; a hop-local type is an error here.
+    #[inline]
     pub fn of(pdu: &[u8]) -> Result<Self, DecodeError> {
-        let (header, r) = Header::take(pdu)?;
+        let (header, ahead, r) = Header::take(pdu)?;
         if !header.message_type.is_routed() {
             let value = u64::from(header.message_type.code());
             return Err(DecodeError { offset: 1, kind: DecodeErrorKind::BadValue { what: "routed type", value } });
@@ -47,7 +48,6 @@ impl RoutedLayout {
         let mut tlvs = Tlvs::new(r);
         let destination = locate_name(&mut tlvs, TlvType::Destination)?;
         let source = locate_name(&mut tlvs, TlvType::Source)?;
-        let ahead = HeaderView::of(pdu).ahead();
         Ok(Self { header, ahead, destination, source, rest_at: short(tlvs.offset()) })
     }
 
