@@ -255,8 +255,17 @@ impl<'a> Tlvs<'a> {
     /// # Errors
     /// As [`Self::next_if`], or missing.
     pub fn require(&mut self, wanted: TlvType) -> Result<Reader<'a>, DecodeError> {
-        let missing = self.reader.error(DecodeErrorKind::MissingTlv(wanted.label()));
-        self.next_if(wanted)?.ok_or(missing)
+        // What is wanted nearly always comes next, and whole: one look at its head instead of one at each field.
+        if let [code, high, low, rest @ ..] = self.reader.bytes
+            && *code == wanted.code()
+            && let Some((value, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))
+        {
+            let at = self.reader.offset + TLV_HEADER_LEN;
+            self.reader = Reader::new(rest, at + value.len());
+            return Ok(Reader::new(value, at));
+        }
+        let before = self.reader.clone();
+        self.next_if(wanted)?.ok_or_else(|| before.error(DecodeErrorKind::MissingTlv(wanted.label())))
     }
 
     /// The one value in the next TLV, which must be of that type.
