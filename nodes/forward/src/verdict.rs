@@ -82,7 +82,7 @@ enum Sender {
 
 fn weigh(fib: &Fib, ingress: Ingress, view: &RoutedView<&mut [u8]>) -> Decision {
     let (header, told) = (view.header(), view.ahead());
-    let sender = match admit(fib, ingress, view.source()) {
+    let sender = match admit(fib, ingress, header.message_type, view.source()) {
         Ok(sender) => sender,
         Err(reason) => return drop(header, reason, reason == DropReason::SourceNotAuthorised),
     };
@@ -114,14 +114,25 @@ fn weigh(fib: &Fib, ingress: Ingress, view: &RoutedView<&mut [u8]>) -> Decision 
 }
 
 /// Lets a frame in, or says why not.
-fn admit(fib: &Fib, ingress: Ingress, source: &[u8]) -> Result<Sender, DropReason> {
+fn admit(fib: &Fib, ingress: Ingress, message_type: MessageType, source: &[u8]) -> Result<Sender, DropReason> {
     let Ingress::Port(port) = ingress else { return Ok(Sender::Own) };
     match fib.ports.get(usize::from(port.0)).map(|p| &*p.gate) {
         None | Some(Gate::Closed) => Err(DropReason::NoAdjacency),
         Some(Gate::Open) => Ok(Sender::Forwarder),
+        Some(Gate::Pod(_)) if !is_of_pods(message_type) => Err(DropReason::WrongRole),
         Some(Gate::Pod(sources)) if sources.cover(source) => Ok(Sender::Pod),
         Some(Gate::Pod(_)) => Err(DropReason::SourceNotAuthorised),
     }
+}
+
+/// Whether a pod may send routed messages of this type: calls and what answers them, probes and tasks (`nodes/WIRE.md`,
+/// section 14). Telemetry, policies and queries are between SGs, SRs and the SCSC, and each costs its receiver a
+/// signature.
+const fn is_of_pods(message_type: MessageType) -> bool {
+    matches!(
+        message_type,
+        MessageType::Data | MessageType::Packet | MessageType::Nack | MessageType::ProbeReply | MessageType::TaskReport
+    )
 }
 
 /// Which way a frame goes and which label it carries there.

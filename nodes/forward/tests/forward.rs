@@ -198,6 +198,23 @@ fn ports_admit_what_the_control_plane_allows() {
     }
 }
 
+/// What a pod has no business to say costs a look, not a signature at its destination.
+#[test]
+fn pods_send_calls_and_answers_and_no_signalling() {
+    let fib = builder().apply([]);
+    for message_type in MessageType::ALL.iter().copied().filter(|t| t.is_routed()) {
+        let mut pdu = data("/C", "/A/1").encode().unwrap();
+        pdu[1] = message_type.code();
+        let verdict = forward(&fib, Ingress::Port(POD), &mut pdu);
+        let allowed = ["data", "packet", "nack", "probe-reply", "task-report"].contains(&message_type.label());
+        let expected = if allowed { Verdict::Send(RIGHT) } else { dropped_quietly(DropReason::WrongRole) };
+        assert_eq!(verdict, expected, "{message_type} from a pod");
+        let mut pdu = data("/C", "/Z").encode().unwrap();
+        pdu[1] = message_type.code();
+        assert_eq!(forward(&fib, Ingress::Port(LEFT), &mut pdu), Verdict::Send(RIGHT), "{message_type} from a router");
+    }
+}
+
 #[test]
 fn fwd_09_policies_steer_traffic_of_own_pods_only() {
     let stamp = Some(Stamp { label: 77, port: RIGHT });

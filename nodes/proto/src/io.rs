@@ -12,7 +12,6 @@ pub use damc_forward::PortId;
 use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{View, ViewKind};
-pub use damc_mgmt::words::RouteSource;
 use damc_trust::SignatureMemory;
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Timestamp};

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use damc_forward::{LabelRoute, NextHop, Op, PortId, Route, Stamp};
+pub use damc_mgmt::words::RouteSource;
 use damc_wire::{Name, NodeId};
 
 use crate::router::PolicyRoute;
@@ -41,19 +42,6 @@ pub struct Candidate {
     pub next_hops: Vec<NextHop>,
     /// Matches the name itself only.
     pub exact: bool,
-}
-
-/// Why a route is in the forwarding table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RouteSource {
-    /// Behind an own port, or the node itself.
-    Local,
-    /// Shortest path.
-    Spf,
-    /// SCSC policy over a shortest path.
-    Policy,
-    /// Loop-free alternate in use.
-    Backup,
 }
 
 /// A route of the forwarding table, and what only views tell of it.

@@ -138,7 +138,7 @@ impl Node {
     fn dropped(&self, reason: DropReason) -> u64 {
         let mut view = damc_mgmt::view::CountersView::default();
         self.counters.add_to(&mut view);
-        view.dropped[reason.label()]
+        view.dropped.get(reason)
     }
 }
 

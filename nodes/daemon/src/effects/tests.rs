@@ -2,13 +2,13 @@
 
 use std::sync::Mutex;
 
-use damc_forward::HashKey;
+use damc_forward::{HashKey, NextHop, Route};
 use damc_link::TrafficReader;
 use damc_mgmt::call::CallRequest;
 use damc_mgmt::command::PathAnswer;
 use damc_mgmt::view::{FibView, View};
 use damc_mgmt::words::{ServiceState, Trigger};
-use damc_proto::io::{CallOutcome, FibRoute, NextHop, RouteSource};
+use damc_proto::io::CallOutcome;
 use damc_wire::message::{Data, DataKind};
 use damc_wire::{Frame, Message, NodeId, RefusalReason};
 
@@ -130,19 +130,9 @@ fn routed(to: &str) -> Output {
 
 /// A route by way of a port; of no port: to this node itself.
 fn route(prefix: &str, port: Option<u16>) -> Output {
-    let node = NodeId::new("sr-1").expect("a node");
-    let next_hops = port.map(|port| NextHop { node, port: PortId(port), weight: 1 });
-    Output::Fib(vec![FibOp::Set(FibRoute {
-        prefix: name(prefix),
-        exact: false,
-        source: if port.is_some() { RouteSource::Spf } else { RouteSource::Local },
-        cost: 1,
-        origins: Vec::new(),
-        next_hops: next_hops.into_iter().collect(),
-        backups: Vec::new(),
-        deliver: port.is_none(),
-        stamp: None,
-    })])
+    let next_hops = port.map(|port| NextHop { port: PortId(port), weight: 1 });
+    let plain = Route::plain(name(prefix), next_hops.into_iter().collect());
+    Output::Fib(vec![Op::Set(Route { cost: 1, local: port.is_none(), deliver: port.is_none(), ..plain })])
 }
 
 /// Reacts to a tick and to nothing else.
@@ -162,7 +152,7 @@ fn frames_leave_in_order_and_together_by_port() {
 
 #[test]
 fn a_routed_frame_sees_the_table_as_it_was_changed_before_it() {
-    let remove = Output::Fib(vec![FibOp::Remove(name("/A"))]);
+    let remove = Output::Fib(vec![Op::Remove(name("/A"))]);
     let outputs = vec![routed("/A/1"), route("/A", Some(1)), routed("/A/2"), remove, routed("/A/3")];
     let mut stage = Stage::new(true, on_tick(outputs));
     stage.effects.feed(Input::Tick);
