@@ -12,6 +12,7 @@ use damc_topology::pace::Calibration as PaceCalibration;
 use damc_trust::to_hex;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use wildmatch::WildMatch;
 
 use crate::bench::Bench;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
@@ -348,14 +349,7 @@ fn short_id() -> String {
 
 /// `*` matches any run of characters, `?` one, everything else itself.
 fn glob_matches(glob: &str, text: &str) -> bool {
-    match glob.chars().next() {
-        None => text.is_empty(),
-        Some('*') => (0..=text.len()).any(|i| text.is_char_boundary(i) && glob_matches(&glob[1..], &text[i..])),
-        Some(c) => {
-            let mut rest = text.chars();
-            rest.next().is_some_and(|t| c == '?' || c == t) && glob_matches(&glob[c.len_utf8()..], rest.as_str())
-        }
-    }
+    WildMatch::new(glob).matches(text)
 }
 
 #[cfg(test)]

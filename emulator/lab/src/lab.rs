@@ -236,11 +236,10 @@ impl Lab {
     /// # Errors
     /// As [`Lab::inject`]; or when they are too many.
     pub async fn inject_stream(&self, node: &str, port: &str, pdus: &[Vec<u8>], spacing: Duration) -> Result<()> {
-        let hexadecimal = |pdu: &Vec<u8>| pdu.iter().map(|byte| format!("{byte:02x}")).collect();
         self.done(&Request::InjectStream {
             node: node.to_owned(),
             port: port.to_owned(),
-            pdus: pdus.iter().map(hexadecimal).collect(),
+            pdus: pdus.iter().map(|pdu| damc_trust::to_hex(pdu)).collect(),
             spacing_us: u64::try_from(spacing.as_micros()).unwrap_or(u64::MAX),
         })
         .await

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use damc_wire::message::AnnounceReply;
-use damc_wire::{Name, RefusalReason};
+use damc_wire::{Name, RefusalReason, hex};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -126,7 +126,7 @@ impl From<Fault> for Problem {
                  `request` and `signature` (hexadecimal)",
             )
             .with("request", request.to_string().into())
-            .with("sign", hex(&sign).into()),
+            .with("sign", hex::to_hex(&sign).into()),
         }
     }
 }
@@ -159,7 +159,8 @@ async fn announce<G: Gateway>(State(gateway): State<G>, body: Bytes) -> Result<R
     // By hand, so that what is wrong is told as a problem too, and whatever content type a client sends.
     let body: Body = serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))?;
     let request = body.request.map(|text| text.parse().map_err(|_| bad("request: not the number that was given")));
-    let signature = body.signature.map(|text| unhex(&text).ok_or_else(|| bad("signature: not hexadecimal")));
+    let signature =
+        body.signature.map(|text| hex::from_hex(text.trim()).map_err(|_| bad("signature: not hexadecimal")));
     let words = Words {
         pod: body.pod,
         add: body.add.into_iter().map(|e| (e.prefix, e.pool, e.weight)).collect(),
@@ -219,16 +220,4 @@ async fn look_up<G: Gateway>(State(gateway): State<G>, Path(name): Path<String>)
 fn known(domain: &str, name: &Name) -> Known {
     let (address, host) = reached(domain, name);
     Known { prefix: name.to_string(), address, host }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }

@@ -3,7 +3,7 @@
 use damc_wire::lsa::{Lsa, LsaContent, LsaKey};
 use damc_wire::message::{Announce, AnnounceEntry, Hello, Signed};
 use damc_wire::security::{AgreementKey, Certificate, Grant, PublicKey, Signature};
-use damc_wire::{Millis, Name, NodeId, Role};
+use damc_wire::{Millis, Name, NodeId, Role, hex};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use x25519_dalek::StaticSecret;
@@ -224,39 +224,18 @@ impl NodeKeys {
     }
 }
 
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn to_hex(bytes: &[u8]) -> String {
-    use core::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
-}
-
 /// Bytes of a hexadecimal text; `what` names the field in the error.
 ///
 /// # Errors
 /// Odd length or a character that is no digit.
 pub fn from_hex(what: &'static str, text: &str) -> Result<Vec<u8>, TrustError> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return Err(TrustError::BadHex { what, why: format!("odd number of digits ({})", digits.len()) });
-    }
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    digits
-        .chunks_exact(2)
-        .map(|p| match (digit(p[0]), digit(p[1])) {
-            (Some(h), Some(l)) => Ok(h << 4 | l),
-            _ => Err(TrustError::BadHex { what, why: "not hexadecimal".into() }),
-        })
-        .collect()
+    hex::from_hex(text).map_err(|why| TrustError::BadHex { what, why: why.to_string() })
 }
 
 /// A certificate as configuration files carry it.
 #[must_use]
 pub fn certificate_to_hex(certificate: &Certificate) -> String {
-    to_hex(&certificate.encode())
+    hex::to_hex(&certificate.encode())
 }
 
 /// A certificate out of a configuration file; not verified yet.

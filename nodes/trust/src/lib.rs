@@ -9,14 +9,15 @@ mod error;
 mod hop;
 mod keys;
 mod memory;
+mod pem;
 mod spa_clock;
 mod verify;
 
+pub use damc_wire::hex::to_hex;
 pub use error::TrustError;
 pub use hop::{HopKey, ReplayWindow};
-pub use keys::{
-    NodeKeys, NodeSecrets, RootKey, RootSecret, certificate_from_hex, certificate_to_hex, from_hex, to_hex,
-};
+pub use keys::{NodeKeys, NodeSecrets, RootKey, RootSecret, certificate_from_hex, certificate_to_hex, from_hex};
 pub use memory::SignatureMemory;
+pub use pem::signing_key_to_pem;
 pub use spa_clock::SpaClock;
 pub use verify::{Verified, Verifier};

@@ -14,6 +14,7 @@ mod crc;
 pub mod cursor;
 pub mod error;
 pub mod frame;
+pub mod hex;
 pub mod lsa;
 pub mod message;
 pub mod name;

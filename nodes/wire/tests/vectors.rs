@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use damc_wire::hex::{from_hex, to_hex};
 use damc_wire::{Frame, MessageType};
 
 mod samples;
@@ -19,21 +20,16 @@ fn render(frame: &Frame) -> String {
     let mut lines = debug.lines().peekable();
     while let Some(line) = lines.next() {
         // Keys, signatures and payloads are read as hexadecimal, not as one number for each line.
-        let mut hex = String::new();
+        let mut bytes = Vec::new();
         if line.ends_with('[') {
-            while let Some(b) = lines.next_if(|l| number(l).is_some()).and_then(number) {
-                write!(hex, "{b:02x}").unwrap();
-            }
+            bytes.extend(std::iter::from_fn(|| lines.next_if(|l| number(l).is_some()).and_then(number)));
         }
         // What closes the array follows at once.
-        let close = if hex.is_empty() { "" } else { lines.next().unwrap_or_default().trim() };
-        writeln!(text, "# {line}{hex}{close}").unwrap();
+        let close = if bytes.is_empty() { "" } else { lines.next().unwrap_or_default().trim() };
+        writeln!(text, "# {line}{}{close}", to_hex(&bytes)).unwrap();
     }
     for row in frame.encode().unwrap().chunks(32) {
-        for b in row {
-            write!(text, "{b:02x}").unwrap();
-        }
-        text.push('\n');
+        writeln!(text, "{}", to_hex(row)).unwrap();
     }
     text
 }
@@ -45,7 +41,7 @@ fn number(line: &str) -> Option<u8> {
 
 fn bytes(text: &str) -> Vec<u8> {
     let hex: String = text.lines().filter(|l| !l.starts_with('#')).collect();
-    (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    from_hex(&hex).unwrap()
 }
 
 #[test]

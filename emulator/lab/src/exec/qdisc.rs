@@ -193,9 +193,7 @@ mod tests {
 
     /// Bytes written as hexadecimal in groups, so that a test reads as the header does.
     fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("two digits");
-        digits.chunks(2).map(pair).collect()
+        damc_wire::hex::from_hex(&text.split_whitespace().collect::<String>()).expect("hexadecimal in groups")
     }
 
     #[test]

@@ -181,12 +181,5 @@ fn injector(lab: &Lab, node: &str, port: &str) -> Result<(RawSocket, [u8; 14])> 
 }
 
 fn pdu_of(text: &str) -> Result<Vec<u8>> {
-    bytes_of(text).ok_or_else(|| LabError::Refused("a PDU is not hexadecimal".to_owned()))
-}
-
-fn bytes_of(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+    damc_wire::hex::from_hex(text).map_err(|_| LabError::Refused("a PDU is not hexadecimal".to_owned()))
 }

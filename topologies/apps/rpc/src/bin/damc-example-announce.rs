@@ -5,10 +5,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use damc_example_rpc::class1::class1_client::Class1Client;
 use damc_example_rpc::class1::{AnnounceReply, AnnounceRequest, Entry, QueryRequest};
+use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use ed25519_dalek::{Signer as _, SigningKey};
 use tonic::codegen::tokio_stream;
 use tonic::transport::{Channel, Endpoint};
@@ -112,13 +111,10 @@ fn variable(name: &str) -> Result<String, Status> {
     std::env::var(name).map_err(|e| Status::failed_precondition(format!("{name}: {e}")))
 }
 
-/// The pod's key: the 32 bytes at the end of a PKCS#8 file (RFC 8410).
+/// The pod's key, out of a PKCS#8 file (RFC 8410).
 fn key() -> Result<SigningKey, Status> {
     let path = variable("DAMC_KEY")?;
     let bad = |why: String| Status::failed_precondition(format!("{path}: {why}"));
     let text = std::fs::read_to_string(&path).map_err(|e| bad(e.to_string()))?;
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let bytes = STANDARD.decode(body).map_err(|e| bad(e.to_string()))?;
-    let seed = bytes.last_chunk::<32>().ok_or_else(|| bad("no key in it".to_owned()))?;
-    Ok(SigningKey::from_bytes(seed))
+    SigningKey::from_pkcs8_pem(&text).map_err(|e| bad(e.to_string()))
 }
