@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "filled by commands that are not available yet")]
 pub enum Exit {
     /// Everything passed, or there was nothing to judge.
     Passed,
@@ -47,12 +46,6 @@ impl Failure {
     /// The input or the usage is wrong.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Usage, error: error.into() }
-    }
-
-    /// The environment lacks something that faithful emulation needs.
-    #[allow(dead_code, reason = "for the commands that bring up a lab")]
-    pub fn inconclusive(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Inconclusive, error: error.into() }
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Args {
     pub node: String,
     /// kill, stop, start, pause or resume.
     pub action: String,
+    /// Print the state of the node after that as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// The lab to use, where more than one is up.
     #[arg(long, value_name = "NAME")]
     pub lab: Option<String>,
@@ -26,6 +29,11 @@ pub fn run(args: &Args) -> Outcome {
     block_on(async {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
         lab.node(&args.node, action).await.map_err(of_lab)?;
+        if args.json {
+            let status = lab.status().await.map_err(of_lab)?;
+            let node = status.nodes.iter().find(|node| node.name == args.node);
+            println!("{}", serde_json::to_string(&node)?);
+        }
         Ok(Exit::Passed)
     })
 }

@@ -1,9 +1,12 @@
 //! `damc up`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use damc_lab::control::{Backend, Status};
 use damc_lab::job::LinksBy;
 use damc_lab::{Lab, LabError, UpOptions};
+use serde::Serialize;
 
 use crate::exit::{Exit, Outcome};
 use crate::session::{block_on, of_lab};
@@ -36,6 +39,30 @@ pub struct Args {
     /// Longest wait for convergence, in seconds, beside the time programs of services may take to be ready.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub converge_within: u64,
+    /// Print one JSON object when the lab has converged, and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Converged<'a> {
+    lab: &'a str,
+    topology: &'a str,
+    seed: u64,
+    /// Number of nodes.
+    nodes: usize,
+    /// Number of links.
+    links: usize,
+    /// What serves impaired links, and why.
+    backend: Backend,
+    backend_reason: &'a str,
+    /// From the command to the last node's readiness, ms.
+    ready_ms: f64,
+    /// From there until every FIB was right, ms.
+    converged_ms: f64,
+    /// Where sockets, configurations, logs and the recording are.
+    directory: PathBuf,
 }
 
 /// How soon a lab notices silent failures.
@@ -61,38 +88,68 @@ pub fn run(args: &Args) -> Outcome {
     block_on(async {
         let mut lab = Lab::up(&topology, &options).await.map_err(of_lab)?;
         let status = lab.status().await.map_err(of_lab)?;
-        println!(
-            "lab {} is ready after {:.0} ms: {} nodes, {} links, impairments by {} ({}), seed {}",
-            status.lab,
-            status.ready_ms,
-            status.nodes.len(),
-            status.links.len(),
-            status.backend.label(),
-            status.backend_reason,
-            status.seed
-        );
+        if !args.json {
+            tell_ready(&status);
+        }
         let within = Duration::from_secs(args.converge_within) + topology.longest_start();
         let took = match lab.wait_converged(within).await {
-            Ok(took) => took,
-            Err(error) => return ended(lab, error).await,
+            Ok(took) => took.as_secs_f64() * 1e3,
+            Err(error) => return ended(args, lab, error).await,
         };
-        println!("converged {:.0} ms after that", took.as_secs_f64() * 1e3);
+        if args.json {
+            println!("{}", serde_json::to_string(&converged(&lab, &status, took))?);
+        } else {
+            println!("converged {took:.0} ms after that");
+        }
         if args.detach {
             lab.detach();
-            println!("`damc down {}` ends it", status.lab);
+        }
+        if !args.json {
+            println!("{}`damc down {}` ends it", if args.detach { "" } else { "Ctrl-C or " }, status.lab);
+        }
+        if args.detach {
             return Ok(Exit::Passed);
         }
-        println!("Ctrl-C or `damc down {}` ends it", status.lab);
         let error = lab.failed().await;
-        ended(lab, error).await
+        ended(args, lab, error).await
     })
 }
 
+fn tell_ready(status: &Status) {
+    println!(
+        "lab {} is ready after {:.0} ms: {} nodes, {} links, impairments by {} ({}), seed {}",
+        status.lab,
+        status.ready_ms,
+        status.nodes.len(),
+        status.links.len(),
+        status.backend.label(),
+        status.backend_reason,
+        status.seed
+    );
+}
+
+fn converged<'a>(lab: &Lab, status: &'a Status, converged_ms: f64) -> Converged<'a> {
+    Converged {
+        lab: &status.lab,
+        topology: &status.topology,
+        seed: status.seed,
+        nodes: status.nodes.len(),
+        links: status.links.len(),
+        backend: status.backend,
+        backend_reason: &status.backend_reason,
+        ready_ms: status.ready_ms,
+        converged_ms,
+        directory: lab.directory().path().to_owned(),
+    }
+}
+
 /// Ends a lab that is no longer in good order.
-async fn ended(lab: Lab, error: LabError) -> Outcome {
+async fn ended(args: &Args, lab: Lab, error: LabError) -> Outcome {
     if let LabError::Ended(name) = error {
         drop(lab);
-        println!("lab {name} was ended");
+        if !args.json {
+            println!("lab {name} was ended");
+        }
         return Ok(Exit::Passed);
     }
     lab.down().await.map_err(of_lab)?;
