@@ -2,17 +2,19 @@
 //!
 //! One link, frames of 100 bytes. First as many as the sender can send, counted behind the relay, without delay and with a
 //! millisecond of it; then half of what is asked for, and half of what came through, with one frame in a millisecond timed
-//! from before it is sent to the kernel's stamp behind the relay.
+//! from before it is sent to the kernel's stamp behind the relay. Then what the relay's thread costs, idle and for frames one
+//! by one, and the long calibration: what was asked of the link beside what was measured.
 
 #[path = "../tests/wire/mod.rs"]
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use damc_bench::{Figure, Report, frames_received};
+use damc_bench::{Cell, Document, Figure, Machine, Measured, Report, Table, frames_received};
 use damc_impair::{DirectionChange, DirectionSpec};
+use damc_lab::relay::calibrate::{CalibrationLink, Depth, Measurement, Tolerance, calibrate};
 use damc_lab::relay::{RelayClient, RelayConfig, RelayLink};
 use damc_link::{ETHERNET_HEADER, Filter, RawSocket, ReceiveArena, Transmit, ethernet_header, mac, monotonic_now};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -28,6 +30,8 @@ const ASKED: f64 = 150_000.0;
 const SIZE: usize = 100;
 /// Frames of one call at full speed.
 const BATCH: usize = 64;
+/// Frames sent one by one in a round.
+const ALONE: u32 = 500;
 /// Delay of the delayed link.
 const DELAY: Duration = Duration::from_millis(1);
 /// A frame is timed this often, and as many more as the rate asks for go with it.
@@ -56,11 +60,76 @@ fn main() {
             let note = format!("p99 {:.0} µs", figure.p99_ns / 1000.0);
             report.add(figure.target(target).note(note));
         }
-        println!("{}", report.table());
-        if let Some(folder) = out {
-            report.write(&folder, "relay", "The relay, one link").expect("the figures can be written");
+        for figure in cost(client, &load, rounds) {
+            report.add(figure);
         }
+        println!("{}", report.table());
+        if let Some(folder) = &out {
+            report.write(folder, "relay", "The relay, one link").expect("the figures can be written");
+        }
+        calibrated(client, out.as_deref());
     });
+}
+
+/// Processor time of the relay: of a second without a frame, and of each frame sent alone.
+fn cost(client: &mut RelayClient, load: &Load, rounds: usize) -> [Figure; 2] {
+    let mut spent = |work: &dyn Fn()| {
+        let before = client.show().expect("the relay tells its state").cpu_ns;
+        work();
+        (client.show().expect("the relay tells its state").cpu_ns - before) as f64
+    };
+    let idle = (0..rounds).map(|_| spent(&|| thread::sleep(ROUND)) / ROUND.as_secs_f64()).collect();
+    let single = |_| {
+        let send = || {
+            for _ in 0..ALONE {
+                load.send(&[vec![0; SIZE - ETHERNET_HEADER]]);
+                thread::sleep(SPACING);
+            }
+        };
+        spent(&send) / f64::from(ALONE)
+    };
+    let alone = (0..rounds).map(single).collect();
+    let frame = format!("processor time of a frame, one every {SPACING:?}");
+    [Figure::new("relay", "processor time of an idle second", idle), Figure::new("relay", &frame, alone)]
+}
+
+/// Tells what was asked of the link and what was measured, property by property.
+fn calibrated(client: &mut RelayClient, out: Option<&Path>) {
+    let mut apply = |spec: &DirectionSpec| {
+        client.change("l0", &DirectionChange::from(spec), &DirectionChange::default()).map_err(|e| e.to_string())
+    };
+    let link = CalibrationLink {
+        sender: RawSocket::open_on("n0", Filter::All).expect("a socket on n0"),
+        receiver: RawSocket::open_on("n1", Filter::Everything).expect("a socket on n1"),
+        apply: &mut apply,
+    };
+    let calibration = calibrate(link, Depth::Long, Tolerance::default()).expect("the link can be measured");
+    let number = |value: f64| Cell::Text(format!("{value:.4}"));
+    let row = |m: &Measurement| {
+        let property = Cell::Text(format!("{:?}", m.property).to_lowercase());
+        let interval = Cell::Text(format!("{:.4} … {:.4}", m.interval.low, m.interval.high));
+        let [p50, p99] = [m.p50, m.p99].map(|value| value.map_or_else(|| Cell::Text("–".to_owned()), number));
+        let within = Cell::Text(if m.within { "yes" } else { "no" }.to_owned());
+        vec![property, number(m.asked), number(m.measured), interval, p50, p99, Cell::Count(m.samples), within]
+    };
+    let columns = ["property", "asked", "measured", "interval", "p50", "p99", "frames", "within tolerance"];
+    let measured = Measured {
+        name: "calibration".to_owned(),
+        title: "The relay, asked and measured".to_owned(),
+        about: "Delays and jitter in ms, rates in bit/s, the rest as shares".to_owned(),
+        tables: vec![Table {
+            heading: String::new(),
+            columns: columns.map(ToOwned::to_owned).to_vec(),
+            rows: calibration.measurements.iter().map(row).collect(),
+        }],
+        notes: calibration.reasons.iter().map(|reason| format!("Not faithful: {reason}.")).collect(),
+        run: serde_json::Value::Null,
+    };
+    let document = Document::new(measured, Machine::here()).expect("rows as wide as the table");
+    println!("{}", document.markdown());
+    if let Some(folder) = out {
+        document.write(folder).expect("the figures can be written");
+    }
 }
 
 fn link() -> RelayConfig {

@@ -1,5 +1,4 @@
-//! The relay on real interfaces. What is asserted are intervals and ratios; where the host was so loaded that nothing
-//! could be measured, the measurement is repeated until a deadline and the failure says so.
+//! The relay on real interfaces. What is measured is measured a fixed number of times and judged by all of it.
 
 mod wire;
 
@@ -7,9 +6,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use damc_impair::{DirectionChange, DirectionSpec};
-use damc_lab::relay::calibrate::{Calibration, CalibrationLink, Depth, Property, Tolerance, calibrate};
+use damc_lab::relay::calibrate::{CalibrationLink, Depth, Measurement, Property, Tolerance, measure_once};
 use damc_lab::relay::{RelayClient, RelayConfig, RelayLink};
-use damc_link::{Filter, RawSocket, ReceiveArena, Transmit, monotonic_now};
+use damc_link::{Filter, RawSocket, ReceiveArena, Transmit};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wire::with_relay;
 
@@ -24,7 +23,7 @@ fn links(count: usize) -> RelayConfig {
     RelayConfig { seed: 1, links: (0..count).map(link).collect() }
 }
 
-fn measure(client: &mut RelayClient, depth: Depth) -> Calibration {
+fn measure(client: &mut RelayClient) -> Vec<Measurement> {
     let mut apply = |spec: &DirectionSpec| {
         client.change("l0", &DirectionChange::from(spec), &DirectionChange::default()).map_err(|e| e.to_string())
     };
@@ -33,39 +32,59 @@ fn measure(client: &mut RelayClient, depth: Depth) -> Calibration {
         receiver: RawSocket::open_on("n1", Filter::Everything).unwrap(),
         apply: &mut apply,
     };
-    calibrate(link, depth, Tolerance::default()).unwrap()
+    measure_once(link, Depth::Short, Tolerance::default()).unwrap()
+}
+
+/// How often each property is measured: chosen beforehand, and no measurement is made again because of how it came out.
+const ROUNDS: usize = 9;
+/// Two-sided one in a million of the normal distribution: what may come out wrong by chance alone.
+const Z: f64 = 4.9;
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// What is wrong with a property over all rounds; nothing where it is as asked. Delays and rates are judged by their
+/// medians over the rounds, which rounds on a busy host do not move unless they are most; shares by all frames together.
+fn wrong(rounds: &[&Measurement]) -> Option<String> {
+    let Measurement { property, asked, .. } = *rounds[0];
+    let tolerance = Tolerance::default();
+    let measured = median(rounds.iter().map(|m| m.measured));
+    let p99 = median(rounds.iter().map(|m| m.p99.unwrap_or(f64::INFINITY)));
+    let right = match property {
+        Property::Base | Property::Delay => {
+            (measured - asked).abs() <= tolerance.delay_ms && (p99 - asked).abs() <= tolerance.delay_p99_ms
+        }
+        Property::Jitter => (measured / asked - 1.0).abs() <= tolerance.jitter,
+        Property::Rate => (measured / asked - 1.0).abs() <= tolerance.rate,
+        Property::Loss => {
+            let frames: f64 = rounds.iter().map(|m| m.samples as f64).sum();
+            let lost: f64 = rounds.iter().map(|m| m.measured * m.samples as f64).sum();
+            frames > 1000.0 && (lost - asked * frames).abs() <= Z * (asked * (1.0 - asked) * frames).sqrt()
+        }
+        other => panic!("{other:?} is not in the short calibration"),
+    };
+    (!right).then(|| {
+        let each: Vec<_> = rounds.iter().map(|m| (m.measured, m.p99)).collect();
+        format!("{property:?}: asked {asked}, median {measured}, of the 99th percentiles {p99}; {each:?}")
+    })
 }
 
 #[test]
 fn a_relayed_link_is_faithful() {
     with_relay(links(1), |client| {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let calibration = measure(client, Depth::Short);
-            if calibration.faithful {
-                return;
-            }
-            let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-            assert!(Instant::now() < deadline, "not faithful at load {load}: {:#?}", calibration.reasons);
-        }
-    });
-}
-
-/// Prints the long calibration; for people: `cargo test -p damc-lab --test relay -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints figures and asserts nothing that the short one does not"]
-fn the_long_calibration() {
-    with_relay(links(1), |client| {
-        let calibration = measure(client, Depth::Long);
-        for m in &calibration.measurements {
-            println!(
-                "{:?} asked {} measured {:.4} [{:.4}, {:.4}] n {} p50 {:?} p99 {:?} {}",
-                m.property, m.asked, m.measured, m.interval.low, m.interval.high, m.samples, m.p50, m.p99, m.within
-            );
-        }
-        println!("{:#?}", client.show().unwrap().links[0].forward.counters);
-        println!("{} ms, faithful {} {:?}", calibration.took_ms, calibration.faithful, calibration.reasons);
-        assert!(calibration.of(Property::Base).is_some());
+        let rounds: Vec<Vec<Measurement>> = (0..ROUNDS).map(|_| measure(client)).collect();
+        let steps = rounds[0].len();
+        assert_eq!(steps, 5, "base, delay, jitter, loss and rate");
+        let of = |step: usize| rounds.iter().map(|round| &round[step]).collect::<Vec<_>>();
+        let found: Vec<String> = (0..steps).filter_map(|step| wrong(&of(step))).collect();
+        let counters = client.show().unwrap().links[0].forward.counters;
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        assert!(found.is_empty(), "at load {load}: {found:#?}, {counters:?}");
+        let other = counters.lost_limit + counters.lost_silent + counters.lost_interface;
+        assert_eq!((counters.received, other), (counters.delivered + counters.lost, 0), "{counters:?}");
     });
 }
 
@@ -119,51 +138,5 @@ fn a_change_of_one_direction_leaves_the_rest_alone_and_counts_by_reason() {
         assert_eq!((link.backward.counters.delivered, link.backward.counters.delivered_bytes), (1, 60));
         let error = client.change("nowhere", &silent, &silent).unwrap_err().to_string();
         assert!(error.contains("nowhere"), "{error}");
-    });
-}
-
-/// Throughput and idle cost; for people, as the long calibration.
-#[test]
-#[ignore = "prints figures"]
-fn throughput_and_idle_cost() {
-    with_relay(links(1), |client| {
-        let delay = DirectionChange { delay_ns: Some(1_000_000), ..DirectionChange::default() };
-        client.change("l0", &delay, &DirectionChange::default()).unwrap();
-        let idle = client.show().unwrap().cpu_ns;
-        let end = monotonic_now() + 1_000_000_000;
-        while monotonic_now() < end {
-            poll(&mut [], PollTimeout::from(100_u8)).unwrap();
-        }
-        println!("idle CPU in 1 s: {} µs", (client.show().unwrap().cpu_ns - idle) / 1_000);
-        let sender = RawSocket::open_on("n0", Filter::All).unwrap();
-        let before = client.show().unwrap();
-        for _ in 0..1_000 {
-            sender.send([Transmit { interface: 0, header: &[], body: &[0xaa; 100] }]);
-            poll(&mut [], PollTimeout::from(1_u8)).unwrap();
-        }
-        let after = client.show().unwrap();
-        let counters = after.links[0].forward.counters;
-        println!(
-            "1000 frames one by one: {} ns CPU each, mean lateness {} ns",
-            (after.cpu_ns - before.cpu_ns) / 1_000,
-            counters.late_ns / counters.delivered.max(1)
-        );
-        let before = client.show().unwrap();
-        let start = monotonic_now();
-        let mut sent = 0;
-        while monotonic_now() - start < 1_000_000_000 {
-            sent += sender.send((0..64).map(|_| Transmit { interface: 0, header: &[], body: &[0xaa; 100] })).sent;
-        }
-        let after = client.show().unwrap();
-        let counters = after.links[0].forward.counters;
-        let delivered = counters.delivered - before.links[0].forward.counters.delivered;
-        let cpu = after.cpu_ns - before.cpu_ns;
-        println!(
-            "offered {sent}, delivered {delivered} in 1 s, {} ns CPU each, mean lateness {} ns, overruns {}",
-            cpu / delivered.max(1),
-            counters.late_ns / counters.delivered.max(1),
-            after.overruns
-        );
-        assert!(delivered > 0);
     });
 }

@@ -147,30 +147,44 @@ const DELAY_P99_OF_GRID: f64 = 0.9;
 /// Measures a link. Takes as long as [`Depth`] says, a little longer where something has to be measured again.
 pub fn calibrate(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) -> Result<Calibration, String> {
     let start = Instant::now();
-    let CalibrationLink { sender, receiver, apply } = link;
-    let mut bench = train::Bench::new(sender, receiver);
-    let mut measurements = Vec::new();
-    let mut reasons = Vec::new();
     let (repeats, tolerance) = match depth {
         Depth::Grid => (REPEATS_OF_GRID, Tolerance { delay_p99_ms: DELAY_P99_OF_GRID, ..tolerance }),
         _ => (REPEATS, tolerance),
     };
+    let measurements = measure(link, depth, &tolerance, repeats)?;
+    let reasons: Vec<_> = measurements.iter().filter(|m| !m.within).map(Measurement::complaint).collect();
+    let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Calibration { depth, tolerance, measurements, faithful: reasons.is_empty(), reasons, took_ms })
+}
+
+/// Measures every property once, whatever comes out: for those who judge a number of measurements together.
+pub fn measure_once(link: CalibrationLink<'_>, depth: Depth, tolerance: Tolerance) -> Result<Vec<Measurement>, String> {
+    measure(link, depth, &tolerance, 0)
+}
+
+fn measure(
+    link: CalibrationLink<'_>,
+    depth: Depth,
+    tolerance: &Tolerance,
+    repeats: usize,
+) -> Result<Vec<Measurement>, String> {
+    let CalibrationLink { sender, receiver, apply } = link;
+    let mut bench = train::Bench::new(sender, receiver);
+    let mut measurements = Vec::new();
     for step in plan::steps(depth) {
         let mut outcome = Vec::new();
         for _ in 0..=repeats {
             apply(&step.spec)?;
             let train = bench.send(&step.train).map_err(|e| format!("calibration link: {e}"))?;
-            outcome = step.measure(&train, &tolerance);
+            outcome = step.measure(&train, tolerance);
             if outcome.iter().all(|m| m.within) {
                 break;
             }
         }
-        reasons.extend(outcome.iter().filter(|m| !m.within).map(Measurement::complaint));
         measurements.extend(outcome);
     }
     apply(&DirectionSpec::default())?;
-    let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(Calibration { depth, tolerance, measurements, faithful: reasons.is_empty(), reasons, took_ms })
+    Ok(measurements)
 }
 
 impl Measurement {
