@@ -19,6 +19,9 @@ import subprocess
 import sys
 import time
 
+import report
+from lab import Lab
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = 5301
 HOST = "pool.example.damc"
@@ -27,6 +30,8 @@ PERIOD = 5.0
 LIFE = 90.0
 # Connections opened at one time: a pod has one queue for all of them.
 OPENING = 128
+# What the client counts.
+COUNTED = ["opened", "most_at_once", "exchanges", "wrong", "broken"]
 
 
 def many_files():
@@ -63,7 +68,7 @@ class Client:
         while time.monotonic() < self.end:
             try:
                 await asyncio.wait_for(self.connection(f"{number}.{random.getrandbits(32):x}"), LIFE + 60)
-            except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+            except (TimeoutError, OSError, asyncio.IncompleteReadError):
                 self.broken += 1
 
     async def connection(self, number):
@@ -89,87 +94,104 @@ class Client:
 
     async def run(self):
         await asyncio.gather(*(self.hold(number) for number in range(self.connections)))
-        return {"connections": self.connections, "opened": self.opened, "most_at_once": self.most,
-                "exchanges": self.exchanges, "wrong": self.wrong, "broken": self.broken, "served": self.served}
+        return {
+            "connections": self.connections,
+            "opened": self.opened,
+            "most_at_once": self.most,
+            "exchanges": self.exchanges,
+            "wrong": self.wrong,
+            "broken": self.broken,
+            "served": self.served,
+        }
 
 
 # ===== the measurement =====
 
 
-class Lab:
+class Pool:
+    """The lab, and the servers in it."""
+
     def __init__(self, damc):
-        self.damc, self.name = damc, f"churn-{os.getpid()}"
-        subprocess.run([damc, "up", os.path.join(HERE, "pool.yaml"), "--detach", "--lab", self.name], check=True,
-                       stdout=subprocess.DEVNULL)
+        self.lab = Lab(damc, os.path.join(HERE, "pool.yaml"), "--lab", f"churn-{os.getpid()}")
         self.servers = [self.start(pod, "serve", name) for pod, name in (("pod-b", "/pool/b"), ("pod-c", "/pool/c"))]
 
     def start(self, pod, *words, **options):
-        words = [self.damc, "exec", "--lab", self.name, pod, "--", sys.executable, os.path.abspath(__file__), *words]
+        words = self.lab.words(pod, sys.executable, os.path.abspath(__file__), *words)
         return subprocess.Popen(words, **options)
 
     def wait_served(self):
         deadline = time.monotonic() + 20
         for pod in ("pod-b", "pod-c"):
-            words = [self.damc, "exec", "--lab", self.name, pod, "--", "cat", "/proc/net/tcp6"]
-            while f":{PORT:04X} " not in subprocess.run(words, capture_output=True, check=True, text=True).stdout:
+            while not self.lab.listens(pod, PORT):
                 if time.monotonic() > deadline:
                     sys.exit(f"the server in {pod} does not listen")
                 time.sleep(0.05)
 
     def gateway(self):
         """What the client's SG remembers, and the memory it occupies in KiB."""
-        words = [self.damc, "show", "--lab", self.name, "sg-a", "counters", "--json"]
-        counters = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-        return {**counters["gateway"], "resident_kib": self.resident("sg-a")}
-
-    def resident(self, node):
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
-                    command = file.read()
-                if "damc-sg" in command and f"/{self.name}/" in command and node in command:
-                    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-                        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
-            except (OSError, StopIteration):
-                continue
-        return None
+        counters = self.lab.show("sg-a", "counters")
+        return {**counters["gateway"], "resident_kib": self.lab.resident_bytes("sg-a") / 1024}
 
     def end(self):
         for server in self.servers:
             server.kill()
-        subprocess.run([self.damc, "down", self.name], check=True, stdout=subprocess.DEVNULL)
+        self.lab.down()
 
 
-def main(damc, out, connections, seconds):
-    lab = Lab(damc)
+def follow(pool, connections, seconds):
+    """What the client says at its end, and the gateway meanwhile."""
+    client = pool.start("pod-a", "client", str(connections), str(seconds), stdout=subprocess.PIPE, text=True)
+    samples = []
+    while client.poll() is None:
+        try:
+            client.wait(max(seconds / 10, 1))
+        except subprocess.TimeoutExpired:
+            samples.append(pool.gateway())
+    said = client.stdout.read()
+    if client.returncode:
+        sys.exit(f"the client ended with {client.returncode}")
+    return json.loads(said), samples
+
+
+def measured(said, seconds, before, samples, after):
+    counts = [[what.replace("_", " "), said[what]] for what in COUNTED]
+    counts += [[f"connections served by {name}", count] for name, count in sorted(said["served"].items())]
+    counts.append(["flows that gave way at sg-a", after.get("flows_evicted", 0)])
+    flows = [sample.get("flows", 0) for sample in samples]
+    return {
+        "name": "churn",
+        "title": "Connections to a pool that come and go",
+        "about": f"{said['connections']} connections at a time for {seconds:g} s",
+        "tables": [
+            {"columns": ["what", "how many"], "rows": counts},
+            {
+                "heading": "sg-a, ten times meanwhile",
+                "columns": ["what", "before", "median (least–most)", "after"],
+                "rows": [
+                    ["flows remembered", [before.get("flows", 0)], flows, [after.get("flows", 0)]],
+                    ["resident memory, KiB", *resident([before], samples, [after])],
+                ],
+            },
+        ],
+        "run": {**said, "seconds": seconds, "gateway_before": before, "gateway_after": after},
+    }
+
+
+def resident(*phases):
+    return [[sample["resident_kib"] for sample in phase] for phase in phases]
+
+
+def main(damc, folder, connections, seconds):
+    pool = Pool(damc)
     try:
-        lab.wait_served()
-        before = lab.gateway()
-        client = lab.start("pod-a", "client", str(connections), str(seconds), stdout=subprocess.PIPE, text=True)
-        samples = []
-        while client.poll() is None:
-            try:
-                client.wait(max(seconds / 10, 1))
-            except subprocess.TimeoutExpired:
-                samples.append(lab.gateway())
-        said = client.stdout.read()
-        if client.returncode:
-            sys.exit(f"the client ended with {client.returncode}")
-        result = {**json.loads(said), "seconds": seconds, "load": os.getloadavg(), "cpus": os.cpu_count(),
-                  "gateway_before": before, "gateway_after": lab.gateway(),
-                  "flows_most": max((s.get("flows", 0) for s in samples), default=0),
-                  "resident_kib": [s["resident_kib"] for s in samples]}
+        pool.wait_served()
+        before = pool.gateway()
+        said, samples = follow(pool, connections, seconds)
+        after = pool.gateway()
     finally:
-        lab.end()
-    with open(out, "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    after = result["gateway_after"]
-    print(f"{result['opened']} connections, at most {result['most_at_once']} at once, {result['exchanges']} exchanges, "
-          f"{result['wrong']} wrong deliveries, {result['broken']} connections broke; by instance {result['served']}")
-    print(f"sg-a: at most {result['flows_most']} flows seen, {after.get('flows_evicted', 0)} gave way, "
-          f"{before['resident_kib']} KiB before, {after['resident_kib']} KiB after")
-    sys.exit(1 if result["wrong"] else 0)
+        pool.end()
+    report.write(damc, folder, measured(said, seconds, before, samples, after))
+    sys.exit(1 if said["wrong"] else 0)
 
 
 if __name__ == "__main__":
@@ -184,7 +206,7 @@ if __name__ == "__main__":
                 return await Client(int(connections), float(seconds)).run()
 
             print(json.dumps(asyncio.run(client())))
-        case [damc, out, connections, seconds]:
-            main(damc, out, int(connections), float(seconds))
+        case [damc, folder, connections, seconds]:
+            main(damc, folder, int(connections), float(seconds))
         case _:
-            sys.exit(f"usage: {sys.argv[0]} DAMC OUT.json CONNECTIONS SECONDS")
+            sys.exit(f"usage: {sys.argv[0]} DAMC FOLDER CONNECTIONS SECONDS")

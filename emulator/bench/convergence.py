@@ -15,29 +15,28 @@ A part of each loss of ours is what was on the failing link itself; links of the
 usage: convergence.py DAMC FOLDER [ROUNDS]
 """
 
-import glob
 import json
 import os
-import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
+import report
 import routing_peers
-from labs import memory_mib, run
+from lab import Lab, Plan, run
 from namespaces import cleared
 
 ROUNDS = 5
 ROUTERS = 50
 ECHO_MS = 30
-FIG2 = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "topologies", "fig2.yaml")
-# Columns of the table in which all stand beside each other, and the figures they hold, the first there is.
+FIG2 = str(Path(__file__).parents[2] / "topologies" / "fig2.yaml")
+# Columns of the table in which all stand side by side, and the figures they hold, the first there is.
 COLUMNS = {
-    "cold start": ["cold start: converged, in all"],
-    "loss, carrier": ["loss at a cut with carrier"],
-    "loss, silent": ["loss at a silent cut", "loss at a silent cut, median"],
+    "cold start, ms": ["cold start: converged, in all"],
+    "loss, carrier, ms": ["loss at a cut with carrier"],
+    "loss, silent, ms": ["loss at a silent cut", "loss at a silent cut, median"],
     "memory, MiB": ["memory, MiB"],
 }
 
@@ -51,9 +50,9 @@ def figures(damc, topology, echo, results, unmet):
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode not in (0, 1, 3):
         sys.exit(f"{' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    report = json.load(open(max(glob.glob(os.path.join(results, "*", "*", "report.json")), key=os.path.getmtime)))
+    newest = max(Path(results).glob("*/*/report.json"), key=os.path.getmtime)
     found = {}
-    for case in report["cases"]:
+    for case in json.loads(newest.read_text())["cases"]:
         if case["verdict"] != "pass":
             unmet.append(f"{case['id']} {case['verdict']}: {case.get('reason')}")
             print(unmet[-1], file=sys.stderr)
@@ -67,13 +66,9 @@ def figures(damc, topology, echo, results, unmet):
 def cold(damc, topology):
     """From the command to converged, ms, and the memory then."""
     cleared()
-    said = run(damc, "up", topology, "--detach", "--converge-within", "120")
-    name = re.search(r"lab (\S+) is ready after (\d+) ms", said)
-    try:
-        ready, converged = float(name[2]), float(re.search(r"converged (\d+) ms", said)[1])
-        memory = memory_mib(f"/{name[1]}/")
-    finally:
-        run(damc, "down", name[1])
+    with Lab(damc, topology, "--converge-within", "120") as lab:
+        ready, converged = lab.state["ready_ms"], lab.state["converged_ms"]
+        memory = lab.memory_mib()
     return {
         "cold start: all daemons ready": [ready],
         "cold start: converged after that": [converged],
@@ -91,7 +86,7 @@ def ours(damc, topology, echo, results):
 
 
 class Samples:
-    """What the rounds of one way have given, and what did not."""
+    """What the rounds of one implementation have given, and what did not pass."""
 
     def __init__(self):
         self.values, self.unmet = {}, []
@@ -101,65 +96,37 @@ class Samples:
             self.values.setdefault(name, []).extend(values)
         self.unmet += unmet
 
-    def as_json(self):
-        return {"figures": {name: sorted(found) for name, found in self.values.items()}, "unmet": self.unmet}
-
 
 def measure(damc, topology, echo, results, peers, rounds):
-    """All rounds: sorted values by name, and what did not pass; those of the peers by peer."""
-    samples = {way: Samples() for way in ["damc", *peers.values()]}
+    """All rounds: samples by implementation, ours first."""
+    plan = Plan.of(damc, topology)
+    samples = {who: Samples() for who in ["damc", *peers.values()]}
     for number in range(rounds):
         samples["damc"].add(*ours(damc, topology, echo, results))
-        for case, way in peers.items():
-            found, why = routing_peers.run_case(case, topology)
-            samples[way].add(found, [why] if why else [])
-            print(f"{way}: {why or found}", file=sys.stderr)
+        for case, who in peers.items():
+            found, why = routing_peers.run_case(case, plan)
+            samples[who].add(found, [why] if why else [])
+            print(f"{who}: {why or found}", file=sys.stderr)
         print(f"{topology}: round {number + 1} of {rounds}", file=sys.stderr)
-    own = samples.pop("damc").as_json()
-    return {**own, "peers": {way: found.as_json() for way, found in samples.items()}}
+    return samples
 
 
 # ===== report =====
 
 
-def rows(graph):
-    lines = ["| what | median | least | most | values |", "|---|---|---|---|---|"]
-    for what, v in graph["figures"].items():
-        if v:
-            lines.append(f"| {what} | {statistics.median(v):.2f} | {v[0]:.2f} | {v[-1]:.2f} | {len(v)} |")
-    return lines + [""] + [f"Not counted: {case}." for case in graph["unmet"]]
+def first(found, names):
+    return next((found[name] for name in names if found.get(name)), [])
 
 
-def cell(found, names):
-    v = next((found[name] for name in names if found.get(name)), None)
-    return f"{statistics.median(v):.1f} ({v[0]:.1f}–{v[-1]:.1f}), {len(v)}" if v else "–"
-
-
-def beside(graph):
-    """Ours and the peers in one table."""
-    lines = ["| who | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for who, way in {"damc": graph, **graph["peers"]}.items():
-        lines.append(f"| {who} | " + " | ".join(cell(way["figures"], names) for names in COLUMNS.values()) + " |")
-    return lines
-
-
-def markdown(result):
-    lines = [
-        "# Convergence",
-        "",
-        f"{os.cpu_count()} processors, kernel {platform.release()}, load {os.getloadavg()[0]:.2f} at the end. "
-        f"{result['rounds']} rounds, 1000 requests a second; ms. "
-        "`everywhere after` counts from the order to cut until the last router concerned.",
-    ]
-    for name, graph in result["graphs"].items():
-        lines += ["", f"## {name}", "", *rows(graph)]
-        if graph["peers"]:
-            lines += ["", f"### {name}: all beside each other", ""]
-            lines += ["Median, least and most in brackets, number of values.", "", *beside(graph)]
-        for way, found in graph["peers"].items():
-            lines += ["", f"### {name}: {way}", "", *rows(found)]
-    lines += [""] + [f"Not measured: {peer}: {why}." for peer, why in result["absent"].items()]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+def tables(name, samples):
+    """One table with everything of ours, one of all side by side, and one of each peer."""
+    for number, (who, found) in enumerate(samples.items()):
+        rows = [[what, values, str(len(values))] for what, values in found.values.items() if values]
+        heading = f"{name}: {who}" if number else name
+        yield {"heading": heading, "columns": ["what", "ms or MiB", "values"], "rows": rows}
+        if not number and len(samples) > 1:
+            rows = [[each, *(first(f.values, names) for names in COLUMNS.values())] for each, f in samples.items()]
+            yield {"heading": f"{name}: all side by side", "columns": ["who", *COLUMNS], "rows": rows}
 
 
 def main(damc, folder, rounds=ROUNDS):
@@ -172,14 +139,26 @@ def main(damc, folder, rounds=ROUNDS):
             f"Figure 2, echo every {ECHO_MS} ms": (FIG2, ["--echo", str(ECHO_MS)]),
             f"{ROUTERS} SRs, 4 SGs, random": (graph, []),
         }
-        measured = {name: measure(damc, *which, results, peers, int(rounds)) for name, which in graphs.items()}
-    result = {"kernel": platform.release(), "rounds": int(rounds), "graphs": measured, "absent": absent}
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "convergence.json"), "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    open(os.path.join(folder, "convergence.md"), "w").write(markdown(result))
-    print(markdown(result))
+        samples = {name: measure(damc, *which, results, peers, int(rounds)) for name, which in graphs.items()}
+    unmet = [
+        f"Not counted: {name}, {who}: {why}."
+        for name, all_ in samples.items()
+        for who, f in all_.items()
+        for why in f.unmet
+    ]
+    report.write(
+        damc,
+        folder,
+        {
+            "name": "convergence",
+            "title": "Convergence",
+            "about": f"{rounds} rounds, 1000 requests a second. Medians, least and most in brackets; "
+            "`everywhere after` counts from the order to cut until the last router concerned",
+            "tables": [table for name, found in samples.items() for table in tables(name, found)],
+            "notes": [*unmet, *report.not_measured(absent)],
+            "run": {"rounds": int(rounds), "echo_ms": ECHO_MS, "routers": ROUTERS},
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,25 +1,19 @@
-"""The routers of a topology file, the links among them, and what their FIBs ought to be.
+"""The routers of a topology, the links among them, and what their FIBs ought to be.
 
 Routers are SRs and SGs, as in our own runs: pods, SPAs and the SCSC compute no routes. An SG carries nothing of others
 unless the file says so (CON-07), and every link costs the same.
 """
 
-import re
-from functools import cache
-
-from labs import edges
+from itertools import pairwise
 
 
 class Core:
-    def __init__(self, path):
-        text = open(path).read()
-        kinds = dict(re.findall(r"(?m)^  ([\w-]+):\s*\{?\s*kind: (\w+)", text))
-        carries = {name for name, kind in kinds.items() if kind == "sr"}
-        carries |= set(re.findall(r"(?m)^  ([\w-]+): \{ kind: sg,.*transit: true", text))
-        self.nodes = sorted(name for name, kind in kinds.items() if kind in ("sr", "sg"))
-        self.ends = [name for name in self.nodes if name not in carries]
-        self.links = [link for link in edges(path) if all(name in self.nodes for name in link)]
-        self.gateways = [self._gateway(pod, edges(path)) for pod in sorted(n for n in kinds if kinds[n] == "pod")]
+    def __init__(self, plan):
+        self.nodes = plan.of_role("sr", "sg")
+        self.ends = [name for name in plan.of_role("sg") if not plan.nodes[name]["transit"]]
+        self.links = [link for link in plan.links if all(name in self.nodes for name in link)]
+        self.gateways = [self._gateway(pod, plan.links) for pod in plan.of_role("pod")]
+        self._known = {}
 
     def _gateway(self, pod, links):
         return next(a if b == pod else b for a, b in links if pod in (a, b))
@@ -32,9 +26,13 @@ class Core:
     def _beside(self, name, cut):
         return [b if a == name else a for a, b in self.links if name in (a, b) and (a, b) != cut]
 
-    @cache
     def distances(self, source, cut=None):
         """Links from a router to those that it reaches."""
+        if (source, cut) not in self._known:
+            self._known[source, cut] = self._distances(source, cut)
+        return self._known[source, cut]
+
+    def _distances(self, source, cut):
         found, newest = {source: 0}, [source]
         while newest:
             carrying = [name for name in newest if name == source or name not in self.ends]
@@ -46,7 +44,6 @@ class Core:
                         newest.append(other)
         return found
 
-    @cache
     def fib(self, name, cut=None):
         """Next hops of a router by destination: all on shortest paths, none through an end."""
         far = self.distances(name, cut)
@@ -63,5 +60,5 @@ class Core:
 
     def spare(self, path):
         """Links of a path without which there still is a way, in its order."""
-        links = [next(link for link in self.links if set(link) == {a, b}) for a, b in zip(path, path[1:])]
+        links = [next(link for link in self.links if set(link) == {a, b}) for a, b in pairwise(path)]
         return [link for link in links if path[-1] in self.distances(path[0], link)]

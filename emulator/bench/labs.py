@@ -17,17 +17,17 @@ round, and the memory of ours grows faster than the number of nodes.
 usage: labs.py DAMC FOLDER [NODES ...]
 """
 
-import json
 import os
-import platform
-import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from math import log10
+from pathlib import Path
 
+import report
+from lab import Lab, Plan, run
 from namespaces import PRIVATE, cleared
 
 SIZES = [16, 50, 100, 300]
@@ -35,75 +35,41 @@ ROUNDS = 5
 CONVERGE_S = 600
 # Of eight SRs one has an SG, and with it an SPA and a pod.
 SHARE = 8 / 11
-
-
-def run(*words, **options):
-    return subprocess.run(words, check=True, capture_output=True, text=True, **options).stdout
+OURS = "damc"
+# Figures by name, and the head of their column.
+COLUMNS = {"up": "all up, ms", "converged": "converged after that, ms", "down": "down, ms", "memory": "memory, MiB"}
 
 
 # ===== ours =====
 
 
 def topology(damc, nodes, folder):
-    """Writes a graph of about so many nodes and gives its file and name."""
+    """Writes a graph of about so many nodes; its file and its plan."""
     name = f"bench{nodes}"
     path = os.path.join(folder, name + ".yaml")
     srs = max(2, round(nodes * SHARE))
     gateways = max(2, (nodes - srs) // 3)
     run(damc, "generate", "barabasi", "--nodes", str(srs), "--gateways", str(gateways), "--name", name, "-o", path)
-    text = open(path).read()
     # The generator's links have a delay and a rate; these are to have nothing that must be served.
-    text = re.sub(r"(?m)^defaults:\n(?:  .*\n)+\n?", "", text)
-    open(path, "w").write(text)
-    return path, name
+    Path(path).write_text(Plan.of(damc, path).plain())
+    return path, Plan.of(damc, path)
 
 
-def memory_mib(folder):
-    """PSS of all node processes whose lab runs in this folder; the lab has a process namespace of its own."""
-    total = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = open(f"/proc/{pid}/cmdline").read().split("\0")
-            if folder in " ".join(words[1:]) and os.path.basename(words[0]).startswith("damc-"):
-                rollup = open(f"/proc/{pid}/smaps_rollup").read()
-                total += int(re.search(r"(?m)^Pss:\s+(\d+)", rollup)[1])
-        except OSError:
-            continue  # It has ended, or is no process of ours.
-    return total / 1024 or None
-
-
-def ours(damc, path, name):
+def ours(damc, path):
     """One round: what is measured, in ms and MiB."""
-    began = time.perf_counter()
-    said = run(damc, "up", path, "--detach", "--converge-within", str(CONVERGE_S))
-    try:
-        whole = (time.perf_counter() - began) * 1e3
-        ready = re.search(r"ready after (\d+) ms: (\d+) nodes, (\d+) links", said)
-        converged = re.search(r"converged (\d+) ms", said)
-        figures = {
-            "up": float(ready[1]),
-            "converged": float(converged[1]),
-            "whole": whole,
-            "memory": memory_mib(f"/{name}/"),
-        }
-    finally:
+    with Lab(damc, path, "--converge-within", str(CONVERGE_S)) as lab:
+        figures = {"up": lab.state["ready_ms"], "converged": lab.state["converged_ms"], "memory": lab.memory_mib()}
         began = time.perf_counter()
-        run(damc, "down", name)
-    figures["down"] = (time.perf_counter() - began) * 1e3
-    return figures, int(ready[2]), int(ready[3])
+        lab.down()
+    return {**figures, "down": (time.perf_counter() - began) * 1e3}
 
 
 # ===== peers =====
 
 
-def edges(path):
-    """The links of a topology file, as pairs of names."""
-    return re.findall(r"(?m)^  - \[([\w-]+), ([\w-]+)", open(path).read())
-
-
-def by_ip(path):
+def by_ip(plan):
     """Namespaces and veth pairs alone, made and removed by iproute2."""
-    links = edges(path)
+    links = plan.links
     names = sorted({node for link in links for node in link})
     label = {node: f"lb{number}" for number, node in enumerate(names)}
     make = [f"netns add {label[node]}" for node in names]
@@ -152,9 +118,9 @@ print((up - began) * 1e3, (down - up) * 1e3)
 """
 
 
-def by_mininet(path):
+def by_mininet(plan):
     """The same graph of hosts, in Mininet. It ends its hosts itself; were it killed, they would go with its namespaces."""
-    lines = "\n".join(" ".join(link) for link in edges(path))
+    lines = "\n".join(" ".join(link) for link in plan.links)
     said = run(*PRIVATE, python_with("mininet"), "-c", MININET, input=lines)
     up, down = map(float, said.split()[-2:])
     return {"up": up, "down": down}
@@ -188,116 +154,95 @@ def peers():
 # ===== report =====
 
 
-def summary(samples):
-    """Median and spread of each figure."""
-    keys = sorted({key for sample in samples for key in sample if sample[key] is not None})
-    values = {key: sorted(s[key] for s in samples if s.get(key) is not None) for key in keys}
-    return {key: {"median": statistics.median(v), "least": v[0], "most": v[-1]} for key, v in values.items()}
-
-
-def cell(figures, key):
-    if key not in figures:
-        return "–"
-    figure = figures[key]
-    return f"{figure['median']:.0f} ({figure['least']:.0f}–{figure['most']:.0f})"
-
-
-def markdown(result):
-    machine = result["machine"]
-    lines = [
-        "# Labs: up, converged, down",
-        "",
-        f"{machine['processors']} processors, kernel {machine['kernel']}. Medians of {result['rounds']} rounds that alternate, "
-        "least and most in brackets; ms, and MiB of all nodes together (PSS).",
-        "",
-        "| nodes | links | way | all up | converged after that | down | memory |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in result["rows"]:
-        for way, figures in row["ways"].items():
-            cells = [cell(figures, key) for key in ("up", "converged", "down", "memory")]
-            lines.append(f"| {row['nodes']} | {row['links']} | {way} | " + " | ".join(cells) + " |")
-    lines += [""] + [f"Not measured: {peer}: {why}." for peer, why in result["absent"].items()]
-    return "\n".join(lines + ["", "![ms by nodes](labs.svg)", ""])
+def measure(damc, sizes, found, scratch):
+    """Rows of the table, round by round for each size."""
+    rows = []
+    for size in sizes:
+        path, plan = topology(damc, size, scratch)
+        samples = {who: [] for who in (OURS, *found)}
+        for number in range(ROUNDS):
+            cleared()
+            samples[OURS].append(ours(damc, path))
+            for peer, peers_round in found.items():
+                cleared()
+                samples[peer].append(peers_round(plan))
+            print(f"{len(plan.nodes)} nodes, round {number + 1}: {samples[OURS][-1]}", file=sys.stderr)
+        for who, rounds in samples.items():
+            figures = [[one[key] for one in rounds if one.get(key) is not None] for key in COLUMNS]
+            rows.append([len(plan.nodes), len(plan.links), who, *figures])
+    return rows
 
 
 COLOURS = ["#1b6ca8", "#c8553d", "#588b8b", "#8f6593", "#444444"]
 DASHES = {"up": "", "converged": "6 3", "down": "2 2"}
+LEFT, TOP, WIDTH, HEIGHT = 80, 20, 420, 300
 
 
-def plot(result):
-    """Lines of ms over nodes, both axes logarithmic, as SVG."""
-    from math import log10
-
+def lines_of(table):
+    """Points (nodes, ms) of each line of the plot, by who and what."""
     lines = {}
-    for row in result["rows"]:
-        for way, figures in row["ways"].items():
-            for key in ("up", "converged", "down"):
-                if key in figures:
-                    lines.setdefault((way, key), []).append((row["nodes"], max(figures[key]["median"], 1)))
+    for nodes, _, who, *cells in table["rows"]:
+        for key, cell in zip(COLUMNS, cells, strict=True):
+            if key in DASHES and (value := report.median(cell)) is not None:
+                lines.setdefault((who, key), []).append((nodes, max(value, 1)))
+    return lines
+
+
+def plot(table):
+    """Lines of ms over nodes, both axes logarithmic, as SVG."""
+    lines = lines_of(table)
     points = [point for line in lines.values() for point in line]
-    (x0, x1), (y0, y1) = [(min(axis), max(axis)) for axis in zip(*points)]
+    (x0, x1), (y0, y1) = [(min(axis), max(axis)) for axis in zip(*points, strict=True)]
     y0, y1 = 10 ** int(log10(y0)), 10 ** (int(log10(y1)) + 1)
-    left, top, width, height = 80, 20, 420, 300
 
     def place(x, y):
         across = (log10(x) - log10(x0)) / max(log10(x1) - log10(x0), 1e-9)
         down = (log10(y1) - log10(y)) / (log10(y1) - log10(y0))
-        return left + across * width, top + down * height
+        return LEFT + across * WIDTH, TOP + down * HEIGHT
 
     parts = []
     y = y0
     while y <= y1:
         _, at = place(x0, y)
-        parts.append(f'<path d="M{left} {at:.1f}H{left + width}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{y} ms</text>')
+        parts.append(f'<path d="M{LEFT} {at:.1f}H{LEFT + WIDTH}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{y} ms</text>')
         y *= 10
     for x in sorted({x for x, _ in points}):
         across, _ = place(x, y0)
-        parts.append(f'<text x="{across:.1f}" y="{top + height + 18}" text-anchor="middle">{x}</text>')
-    ways = list(dict.fromkeys(way for way, _ in lines))
-    for number, ((way, key), line) in enumerate(lines.items()):
-        colour, dash = COLOURS[ways.index(way) % len(COLOURS)], DASHES[key]
-        path = "L".join("%.1f %.1f" % place(x, y) for x, y in line)
-        style = f'stroke="{colour}" stroke-dasharray="{dash}"'
+        parts.append(f'<text x="{across:.1f}" y="{TOP + HEIGHT + 18}" text-anchor="middle">{x}</text>')
+    everybody = list(dict.fromkeys(who for who, _ in lines))
+    for number, ((who, key), line) in enumerate(lines.items()):
+        colour = COLOURS[everybody.index(who) % len(COLOURS)]
+        path = "L".join("{:.1f} {:.1f}".format(*place(x, y)) for x, y in line)
+        style = f'stroke="{colour}" stroke-dasharray="{DASHES[key]}"'
         parts.append(f'<path d="M{path}" fill="none" stroke-width="2" {style}/>')
-        at = top + 12 + 18 * number
-        parts.append(f'<path d="M{left + width + 15} {at - 4}h24" stroke-width="2" {style}/>')
-        parts.append(f'<text x="{left + width + 45}" y="{at}">{way}: {key}</text>')
-    size = f'width="780" height="{max(top + height + 40, 40 + 18 * len(lines))}"'
+        at = TOP + 12 + 18 * number
+        parts.append(f'<path d="M{LEFT + WIDTH + 15} {at - 4}h24" stroke-width="2" {style}/>')
+        parts.append(f'<text x="{LEFT + WIDTH + 45}" y="{at}">{who}: {key}</text>')
+    size = f'width="780" height="{max(TOP + HEIGHT + 40, 40 + 18 * len(lines))}"'
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">\n'
         f'<rect width="100%" height="100%" fill="#fff"/>\n{body}\n'
-        f'<text x="{left + width / 2}" y="{top + height + 36}" text-anchor="middle">nodes</text>\n</svg>\n'
+        f'<text x="{LEFT + WIDTH / 2}" y="{TOP + HEIGHT + 36}" text-anchor="middle">nodes</text>\n</svg>\n'
     )
 
 
 def main(damc, folder, sizes):
     found, absent = peers()
-    rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for size in sizes:
-            path, name = topology(damc, size, scratch)
-            samples = {}
-            for number in range(ROUNDS):
-                cleared()
-                figures, nodes, links = ours(damc, path, name)
-                samples.setdefault("damc", []).append(figures)
-                for peer, measure in found.items():
-                    cleared()
-                    samples.setdefault(peer, []).append(measure(path))
-                print(f"{nodes} nodes, round {number + 1}: {figures}", file=sys.stderr)
-            rows.append({"nodes": nodes, "links": links, "ways": {way: summary(s) for way, s in samples.items()}})
-    machine = {"processors": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()[0]}
-    result = {"machine": machine, "rounds": ROUNDS, "rows": rows, "absent": absent}
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "labs.json"), "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    open(os.path.join(folder, "labs.md"), "w").write(markdown(result))
-    open(os.path.join(folder, "labs.svg"), "w").write(plot(result))
-    print(markdown(result))
+        rows = measure(damc, sizes, found, scratch)
+    measured = {
+        "name": "labs",
+        "title": "Labs: up, converged, down",
+        "about": f"Medians of {ROUNDS} rounds that alternate, least and most in brackets; memory is that of all nodes "
+        "together (PSS)",
+        "tables": [{"columns": ["nodes", "links", "who", *COLUMNS.values()], "rows": rows}],
+        "notes": [*report.not_measured(absent), "![ms by nodes](labs.svg)"],
+        "run": {"rounds": ROUNDS},
+    }
+    written = report.write(damc, folder, measured)
+    (Path(folder) / "labs.svg").write_text(plot(written["tables"][0]))
 
 
 if __name__ == "__main__":

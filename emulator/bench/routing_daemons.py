@@ -10,8 +10,9 @@ import re
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
-from labs import run
+from lab import run
 from namespaces import within
 
 FRR = "/usr/lib/frr"
@@ -56,14 +57,16 @@ class Daemons:
         """All still run."""
         for process, log in self.processes:
             if process.poll() is not None:
-                said = open(log, errors="replace").read().strip().replace("\n", "; ")
-                raise RuntimeError(f"{os.path.basename(process.args[0])} ended with {process.returncode}: {said[-500:]}")
+                said = Path(log).read_text(errors="replace").strip().replace("\n", "; ")
+                raise RuntimeError(
+                    f"{os.path.basename(process.args[0])} ended with {process.returncode}: {said[-500:]}"
+                )
 
     def memory_mib(self):
         """PSS of all of them."""
         total = 0
         for process, _ in self.processes:
-            rollup = open(f"/proc/{process.pid}/smaps_rollup").read()
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
             total += int(re.search(r"(?m)^Pss:\s+(\d+)", rollup)[1])
         return total / 1024
 
@@ -76,9 +79,9 @@ class Frr(Daemons):
     handed to the kernel at once.
     """
 
-    HELLO = ["ip ospf hello-interval 1", "ip ospf dead-interval 3"]
-    FAST_HELLO = ["ip ospf dead-interval minimal hello-multiplier 10", "ip ospf retransmit-interval 1"]
-    FAST = ["timers throttle spf 0 50 5000", "timers throttle lsa all 0", "timers lsa min-arrival 0"]
+    HELLO = ("ip ospf hello-interval 1", "ip ospf dead-interval 3")
+    FAST_HELLO = ("ip ospf dead-interval minimal hello-multiplier 10", "ip ospf retransmit-interval 1")
+    FAST = ("timers throttle spf 0 50 5000", "timers throttle lsa all 0", "timers lsa min-arrival 0")
 
     def __init__(self, wires, tuned, bfd_ms=None):
         super().__init__(wires, bfd_ms)

@@ -16,7 +16,8 @@ checked; FIBs hold addresses of routers only, and no names of services; the stre
 Against them: a link is two veth pairs and a bridge, made by iproute2, which is listed as a step of its own. Fast reroute
 is used by none of them: ospfd's needs segment routing over MPLS.
 
-usage: routing_peers.py CASE TOPOLOGY      prints figures as JSON; cases are the keys of CASES
+usage: routing_peers.py CASE < PLAN      prints figures as JSON; cases are the keys of CASES, a plan is that of
+`damc plan --json`
 """
 
 import json
@@ -27,6 +28,7 @@ import sys
 import time
 
 from core import Core
+from lab import Plan
 from namespaces import PRIVATE, cleared, settle_in
 from probe import Probe
 from routing_daemons import Bird, Frr
@@ -40,11 +42,11 @@ COLD_LIMIT, SETTLE_LIMIT, RUN_LIMIT = 90, 40, 300
 
 # What is run: who, how it is called, how it is made, whether carrier is cut, and silent cuts.
 CASES = {
-    "frr": (Frr, "ospfd, default timers, hellos 1 s", dict(tuned=False), True, 0),
-    "frr-tuned": (Frr, "ospfd, tuned", dict(tuned=True), True, SILENT_BY_HELLO),
-    "frr-bfd-50": (Frr, "ospfd, tuned, BFD 50 ms × 3", dict(tuned=True, bfd_ms=50), False, SILENT),
-    "frr-bfd-30": (Frr, "ospfd, tuned, BFD 30 ms × 3", dict(tuned=True, bfd_ms=30), False, SILENT),
-    "bird-bfd-50": (Bird, "ospf, hellos 1 s, tick 1, BFD 50 ms × 3", dict(bfd_ms=50), True, SILENT_SLOW),
+    "frr": (Frr, "ospfd, default timers, hellos 1 s", {"tuned": False}, True, 0),
+    "frr-tuned": (Frr, "ospfd, tuned", {"tuned": True}, True, SILENT_BY_HELLO),
+    "frr-bfd-50": (Frr, "ospfd, tuned, BFD 50 ms × 3", {"tuned": True, "bfd_ms": 50}, False, SILENT),
+    "frr-bfd-30": (Frr, "ospfd, tuned, BFD 30 ms × 3", {"tuned": True, "bfd_ms": 30}, False, SILENT),
+    "bird-bfd-50": (Bird, "ospf, hellos 1 s, tick 1, BFD 50 ms × 3", {"bfd_ms": 50}, True, SILENT_SLOW),
 }
 
 
@@ -59,12 +61,12 @@ def available():
     return found, absent
 
 
-def run_case(case, topology):
+def run_case(case, plan):
     """In namespaces of its own: figures by name, values in ms and MiB, or why there are none."""
     cleared()
-    words = [*PRIVATE, sys.executable, os.path.abspath(__file__), case, os.path.abspath(topology)]
+    words = [*PRIVATE, sys.executable, os.path.abspath(__file__), case]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_LIMIT)
+        done = subprocess.run(words, input=json.dumps(plan.said), capture_output=True, text=True, timeout=RUN_LIMIT)
     except subprocess.TimeoutExpired:
         return {}, f"not through within {RUN_LIMIT} s"
     if done.returncode != 0:
@@ -144,10 +146,10 @@ class Lab:
             self.figures["loss at a silent cut"] = [self.cut(probe, -1, True) for _ in range(silent)]
 
 
-def main(case, topology):
+def main(case):
     peer, _, options, carrier, silent = CASES[case]
     settle_in()
-    lab = Lab(Core(topology), lambda wires: peer(wires, **options))
+    lab = Lab(Core(Plan(json.load(sys.stdin))), lambda wires: peer(wires, **options))
     time.sleep(lab.daemons.rest)
     lab.figures["memory, MiB"] = [lab.daemons.memory_mib()]
     lab.cuts(carrier, silent)
@@ -156,6 +158,6 @@ def main(case, topology):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in CASES:
+    if len(sys.argv) != 2 or sys.argv[1] not in CASES:
         sys.exit(__doc__.rsplit("\n\n", 1)[1])
     main(*sys.argv[1:])

@@ -7,12 +7,16 @@
              the server, standing connections between them (needs nginx)
     direct   one veth pair
 
-Each: the time of a 1 kB HTTP request over a standing connection (median of many), and one TCP flow for some seconds
-(iperf3 where it is installed, else a sender of our own). Rounds alternate, so that all see the same machine. Only
-addresses inside namespaces made here are used. Writes JSON and a table; what is not installed is named in both.
+Each: the time of a 1 kB HTTP request over a standing connection (median and 99th percentile of many), and one TCP flow
+for some seconds (iperf3 where it is installed, else a sender of our own). Rounds alternate, so that all see the same
+machine. Only addresses inside namespaces made here are used. Figures are medians over the rounds, with the least and the
+most; ratios are made in each round, of figures measured one after the other. What is not installed is named.
+
+usage: services.py DAMC FOLDER
 """
 
 import array
+import contextlib
 import fcntl
 import json
 import os
@@ -24,12 +28,15 @@ import sys
 import threading
 import time
 
+import report
+from lab import Lab
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = 5201
 IPERF_PORT = 5202
 IPERF = shutil.which("iperf3")
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-ROUNDS = 3
+ROUNDS = 7
 REQUESTS = 1500
 SECONDS = 3
 
@@ -38,11 +45,12 @@ SECONDS = 3
 
 
 def serve(address):
-    """HTTP of the simplest kind, and a sink: a connection that begins with `SINK` is read to its end. iperf3 beside it."""
+    """HTTP of the simplest kind, and a sink: a connection that begins with `SINK` is read to its end. And iperf3."""
     if IPERF:
         words = [IPERF, "-s", "-p", str(IPERF_PORT), "-B", address]
-        threading.Thread(target=lambda: subprocess.run(words, stdout=subprocess.DEVNULL, check=False),
-                         daemon=True).start()
+        threading.Thread(
+            target=subprocess.run, args=(words,), kwargs={"stdout": subprocess.DEVNULL}, daemon=True
+        ).start()
     listener = socket.create_server((address, PORT), family=socket.AF_INET6, backlog=64)
     body = b"x" * 1024
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -59,15 +67,13 @@ def serve(address):
                     return
                 rest += bytes(buffer[:count])
                 while (end := rest.find(b"\r\n\r\n")) >= 0:
-                    rest = rest[end + 4:]
+                    rest = rest[end + 4 :]
                     connection.sendall(answer)
 
     def guarded(connection):
-        try:
+        # A client that has what it wants goes away.
+        with contextlib.suppress(OSError):
             work(connection)
-        except OSError:
-            # A client that has what it wants.
-            pass
 
     while True:
         connection, _ = listener.accept()
@@ -208,11 +214,11 @@ def reference(between, sidecars):
 
 class Reference:
     def __init__(self, between, sidecars=False):
-        words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", sys.executable, __file__, "reference"]
-        if os.geteuid() != 0:
-            words[1:1] = ["--user", "--map-root-user"]
+        user = ["--user", "--map-root-user"] if os.geteuid() != 0 else []
+        words = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child"]
+        words += [sys.executable, __file__, "reference", str(between), *(["sidecars"] if sidecars else [])]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([*words, str(between), *(["sidecars"] if sidecars else [])], stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
         if self.process.stdout.readline() != "up\n":
             sys.exit("a reference could not be built")
 
@@ -228,18 +234,16 @@ class Reference:
 
 class Mesh:
     def __init__(self, damc):
-        self.damc, self.lab = damc, f"bench-{os.getpid()}"
-        run(damc, "up", os.path.join(HERE, "chain.yaml"), "--detach", "--lab", self.lab)
+        self.lab = Lab(damc, os.path.join(HERE, "chain.yaml"), "--lab", f"bench-{os.getpid()}")
         self.server = subprocess.Popen(self.words("pod-b", "serve", "::"))
         deadline = time.monotonic() + 10
-        while b":1451 " not in subprocess.run([damc, "exec", "--lab", self.lab, "pod-b", "--", "cat", "/proc/net/tcp6"],
-                                              capture_output=True, check=True).stdout:
+        while not self.lab.listens("pod-b", PORT):
             if time.monotonic() > deadline:
                 sys.exit("the server in pod-b does not listen")
             time.sleep(0.05)
 
     def words(self, pod, *words):
-        return [self.damc, "exec", "--lab", self.lab, pod, "--", sys.executable, os.path.abspath(__file__), *words]
+        return self.lab.words(pod, sys.executable, os.path.abspath(__file__), *words)
 
     def __call__(self, what):
         done = subprocess.run(self.words("pod-a", what, "b.example.damc"), check=True, capture_output=True, text=True)
@@ -247,60 +251,76 @@ class Mesh:
 
     def end(self):
         self.server.kill()
-        run(self.damc, "down", self.lab)
+        self.lab.down()
 
 
-def main(damc, out):
-    ways, absent = {}, []
+def absent_programs():
+    absent = {}
     if not IPERF:
-        absent.append("iperf3 (apt install iperf3): the TCP flow is a sender of our own")
+        absent["iperf3"] = "not installed (apt install iperf3): the TCP flow is a sender of our own"
     if not NGINX:
-        absent.append("nginx (apt install nginx-light): no figures of sidecars")
-    for line in absent:
-        print(f"not installed: {line}", file=sys.stderr)
+        absent["sidecars"] = "nginx is not installed (apt install nginx-light)"
+    return absent
+
+
+def measure(paths):
+    """One round of every path: its figures."""
+    found = {name: {} for name in paths}
+    for what in ("latency", "throughput"):
+        for name, path in paths.items():
+            # A proxy carries requests, not flows.
+            if (what, name) != ("throughput", "sidecars"):
+                found[name].update(path(what))
+    return found
+
+
+def main(damc, folder):
+    absent = absent_programs()
+    for what, why in absent.items():
+        print(f"{what}: {why}", file=sys.stderr)
+    paths = {}
     try:
-        ways = {"mesh": Mesh(damc), "kernel": Reference(3), "direct": Reference(0)}
+        paths["mesh"] = Mesh(damc)
+        paths["kernel"] = Reference(3)
+        paths["direct"] = Reference(0)
         if NGINX:
-            ways["sidecars"] = Reference(3, sidecars=True)
-        found = {name: {"p50_us": [], "p99_us": [], "mbit_s": []} for name in ways}
-        for _ in range(ROUNDS):
-            for what in ("latency", "throughput"):
-                for name, way in ways.items():
-                    # A proxy carries requests, not flows.
-                    if (what, name) != ("throughput", "sidecars"):
-                        for key, value in way(what).items():
-                            found[name][key].append(value)
+            paths["sidecars"] = Reference(3, sidecars=True)
+        rounds = [measure(paths) for _ in range(ROUNDS)]
     finally:
-        for way in ways.values():
-            way.end()
-    best = {name: {key: (max if key == "mbit_s" else min)(values, default=None) for key, values in keys.items()}
-            for name, keys in found.items()}
-    result = {
-        "kernel": os.uname().release, "cpus": os.cpu_count(), "rounds": ROUNDS, "load": os.getloadavg(),
-        "flow": "iperf3" if IPERF else "own sender", "absent": absent, "all": found, "best": best,
-        "ratios": ratios(best),
+        for path in paths.values():
+            path.end()
+    report.write(damc, folder, measured(rounds, list(paths), absent))
+
+
+def measured(rounds, names, absent):
+    keys = {"p50_us": "p50, µs", "p99_us": "p99, µs", "mbit_s": "Mbit/s"}
+    rows = [[name, *([one[name][key] for one in rounds if key in one[name]] for key in keys)] for name in names]
+    ratios_of = [ratios(one) for one in rounds]
+    compared = [[what, [one[what] for one in ratios_of]] for what in ratios_of[0]]
+    return {
+        "name": "services",
+        "title": "Programs by name",
+        "about": f"Medians of {len(rounds)} rounds that alternate, least and most in brackets; {REQUESTS} requests of 1 kB "
+        "and one TCP flow in each",
+        "tables": [
+            {"columns": ["over", *keys.values()], "rows": rows},
+            {"heading": "Compared, round by round", "columns": ["what", "value"], "rows": compared},
+        ],
+        "notes": report.not_measured(absent),
+        "run": {"rounds": len(rounds), "requests": REQUESTS, "flow": "iperf3" if IPERF else "own sender"},
     }
-    with open(out, "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    print(f"{'way':8} {'p50 us':>9} {'p99 us':>9} {'Mbit/s':>9}")
-    for name, values in best.items():
-        flow = "-" if values["mbit_s"] is None else f"{values['mbit_s']:.0f}"
-        print(f"{name:8} {values['p50_us']:9.1f} {values['p99_us']:9.1f} {flow:>9}")
-    for key, value in result["ratios"].items():
-        print(f"{key}: {value:.3f}")
 
 
-def ratios(best):
-    """What the figures come to. Added times are over one veth pair."""
-    added = {name: best[name]["p50_us"] - best["direct"]["p50_us"] for name in best if name != "direct"}
+def ratios(one):
+    """What a round comes to. Added times are over one veth pair."""
+    added = {name: found["p50_us"] - one["direct"]["p50_us"] for name, found in one.items() if name != "direct"}
     result = {
-        "added_p50_us": added["mesh"],
-        "added_p50_over_kernel_chain_us": best["mesh"]["p50_us"] - best["kernel"]["p50_us"],
-        "throughput_to_kernel_chain": best["mesh"]["mbit_s"] / best["kernel"]["mbit_s"],
+        "added to p50 by the mesh, µs": added["mesh"],
+        "added to p50 by the mesh over the kernel's chain, µs": one["mesh"]["p50_us"] - one["kernel"]["p50_us"],
+        "throughput of the mesh to that of the kernel's chain": one["mesh"]["mbit_s"] / one["kernel"]["mbit_s"],
     }
     if "sidecars" in added:
-        result["added_p50_to_sidecars"] = added["mesh"] / added["sidecars"]
+        result["added to p50 by the mesh to that by sidecars"] = added["mesh"] / added["sidecars"]
     return result
 
 
@@ -316,7 +336,7 @@ if __name__ == "__main__":
             checksums_off(interface)
         case ["reference", between, *rest]:
             reference(int(between), bool(rest))
-        case [damc, out]:
-            main(damc, out)
+        case [damc, folder]:
+            main(damc, folder)
         case _:
-            sys.exit(f"usage: {sys.argv[0]} DAMC OUT.json")
+            sys.exit(__doc__.rsplit("\n\n", 1)[1])

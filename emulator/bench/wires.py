@@ -9,7 +9,7 @@ spares the peers its chatter.
 import ipaddress
 import json
 
-from labs import run
+from lab import run
 from namespaces import within
 from rtnetlink import Rtnetlink
 

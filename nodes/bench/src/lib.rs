@@ -5,16 +5,20 @@
 //! a preemption spoils one sample and not the median.
 #![forbid(unsafe_code)]
 
+mod document;
 mod machine;
 mod report;
+mod summary;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use document::{Cell, Document, Measured, Table, Told};
 pub use machine::{Machine, frames_received, resident_bytes};
 pub use report::Report;
+pub use summary::Summary;
 
 /// Samples of every figure, unless operations are timed one by one.
 const SAMPLES: usize = 301;
@@ -51,17 +55,18 @@ impl Figure {
     /// There is no sample.
     #[must_use]
     pub fn new(group: &str, name: &str, mut samples: Vec<f64>) -> Self {
-        assert!(!samples.is_empty(), "{group} {name}: nothing was measured");
-        samples.sort_by(f64::total_cmp);
-        let quantile = |part: usize| samples[(samples.len() - 1) * part / 100];
+        let summary = Summary::of(&mut samples);
+        let Some(Summary { count, median, p25, p75, p99, .. }) = summary else {
+            panic!("{group} {name}: nothing was measured")
+        };
         Self {
             group: group.to_owned(),
             name: name.to_owned(),
-            median_ns: quantile(50),
-            p25_ns: quantile(25),
-            p75_ns: quantile(75),
-            p99_ns: quantile(99),
-            samples: samples.len(),
+            median_ns: median,
+            p25_ns: p25,
+            p75_ns: p75,
+            p99_ns: p99,
+            samples: count,
             target: String::new(),
             note: String::new(),
         }
@@ -145,13 +150,6 @@ const fn as_f64(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_are_those_of_the_sorted_samples() {
-        let figure = Figure::new("g", "n", (1..=101).rev().map(f64::from).collect());
-        assert_eq!((figure.median_ns, figure.p25_ns, figure.p75_ns, figure.p99_ns), (51.0, 26.0, 76.0, 100.0));
-        assert_eq!(figure.samples, 101);
-    }
 
     #[test]
     fn every_call_has_its_own_number() {

@@ -1,6 +1,6 @@
 //! What a figure was measured on.
 
-use std::fs;
+use std::{fmt, fs};
 
 use serde::Serialize;
 
@@ -53,6 +53,13 @@ impl Machine {
             memory_mib: memory.unwrap_or(0) / 1024,
             load: first("/proc/loadavg").unwrap_or_else(unknown),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, processors, memory_mib, kernel, load } = self;
+        write!(f, "{processor}, {processors} processors, {memory_mib} MiB, kernel {kernel}, load {load}")
     }
 }
 

@@ -46,13 +46,12 @@ impl Report {
     /// For a document.
     #[must_use]
     pub fn markdown(&self, title: &str) -> String {
-        let m = &self.machine;
         let mut text = format!("# {title}\n\n");
         let _ = writeln!(
             text,
-            "{}, {} processors, {} MiB, kernel {}, load {} at the start. Medians of samples, each a batch of operations; \
-             `p99` of operations timed one by one is that of single operations.\n",
-            m.processor, m.processors, m.memory_mib, m.kernel, m.load
+            "{} at the start. Medians of samples, each a batch of operations; `p99` of operations timed one by one is \
+             that of single operations.\n",
+            self.machine
         );
         let _ = writeln!(text, "| {} |\n|{}", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
         for figure in &self.figures {
