@@ -16,11 +16,19 @@ test *options:
     cargo build --workspace --bins --tests
     cargo test --workspace --no-fail-fast {{ options }}
 
-# Formatting, lints, purity of the sans-IO crates
-lint:
+# Formatting, lints, purity of the sans-IO crates, Python
+lint: lint-python
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     ./.ci/purity
+
+# The Python that drives peers and runs in pods (needs ruff; without it a warning, under CI a failure)
+lint-python:
+    @./.ci/with ruff "python3 -m pip install ruff" bash -c 'ruff check . && ruff format --check emulator/bench'
+
+# Dependencies that nothing uses, licences, bans, sources: what `just deny` finds without its database; `just test` has it too
+dependencies:
+    cargo test --workspace --test dependencies
 
 # The same as a build server runs
 ci:
@@ -37,11 +45,11 @@ damc *arguments: release
 
 # What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
 bench-services: release
-    python3 emulator/bench/services.py ./target/release/damc results/bench-services.json
+    python3 emulator/bench/services.py ./target/release/damc results/bench
 
 # Connections to a pool that come and go, through the gateways: wrong deliveries, memory
 bench-churn connections="10000" seconds="60": release
-    python3 emulator/bench/churn.py ./target/release/damc results/bench-churn.json {{ connections }} {{ seconds }}
+    python3 emulator/bench/churn.py ./target/release/damc results/bench {{ connections }} {{ seconds }}
 
 # Everything that can be measured, beside the peers that are installed, into results/published/bench; some 15 minutes, an hour with all peers
 bench: bench-micro bench-relay bench-forwarding bench-convergence bench-labs
@@ -67,7 +75,7 @@ bench-convergence: release
 bench-labs *nodes: release
     python3 emulator/bench/labs.py ./target/release/damc results/published/bench {{ nodes }}
 
-# Licences and advisories of all dependencies (needs cargo-deny)
+# Advisories, licences, bans and sources of all dependencies (needs cargo-deny and access to its database)
 deny:
     cargo deny check
 

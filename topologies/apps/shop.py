@@ -124,7 +124,7 @@ def advice(method, path, query):
 
 def cart(method, path, query):
     if method == "POST":
-        items = json.loads(CACHE.ask("GET", "cart") or "[]") + [int(query["item"])]
+        items = [*json.loads(CACHE.ask("GET", "cart") or "[]"), int(query["item"])]
         CACHE.ask("SET", "cart", json.dumps(items))
         return items
     if method == "DELETE":

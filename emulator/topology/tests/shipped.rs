@@ -88,11 +88,11 @@ fn fig_01_to_15_fig2_is_the_figure() {
 fn the_schema_is_the_shipped_one() {
     let path = folder().join("topology.schema.json");
     let text = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
-    if std::env::var_os("DAMC_UPDATE_SCHEMA").is_some() {
+    if std::env::var_os("DAMC_BLESS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
     let shipped = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(shipped == text, "topology.schema.json is stale: run the test once with DAMC_UPDATE_SCHEMA=1");
+    assert!(shipped == text, "topology.schema.json is stale: run the test once with DAMC_BLESS=1");
 }
 
 #[test]

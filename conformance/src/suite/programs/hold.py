@@ -31,7 +31,7 @@ class Held:
     def work(self):
         try:
             getattr(self, self.kind)()
-        except socket.timeout:
+        except TimeoutError:
             self.end = "silence"
         except ConnectionResetError:
             self.end = "reset"
