@@ -15,6 +15,8 @@ pub enum Suite {
     Conformance,
     /// Do thresholds, policies and traffic follow the measured quality?
     Qos,
+    /// Does the network stand what a member with valid keys can do to it?
+    Insider,
 }
 
 impl Suite {
@@ -24,6 +26,7 @@ impl Suite {
         match self {
             Self::Conformance => "conformance",
             Self::Qos => "qos",
+            Self::Insider => "insider",
         }
     }
 }

@@ -97,10 +97,17 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
         ready_within: reaction.stretched(UpOptions::default().ready_within),
         ..UpOptions::default()
     };
-    let lab = Lab::up(topology, &up).await?;
+    let id = short_id();
+    let lab = match Lab::up(topology, &up).await {
+        Ok(lab) => lab,
+        Err(error) => {
+            let mut folder = RunFolder::create(&options.results, topology.name().as_str(), started, &id);
+            folder.finish_without_lab(topology.name().as_str(), &error.one_line(), &options.results);
+            return Err(error);
+        }
+    };
     let status = lab.status().await?;
     watcher.phase(&format!("{} processes ready after {:.0} ms; converging", status.nodes.len(), status.ready_ms));
-    let id = short_id();
     let mut folder = RunFolder::create(&options.results, topology.name().as_str(), started, &id);
     let pace = damc_topology::pace::derive(topology, up.calibration, up.echo_ms);
     let forge = Forge::new(topology.clone(), options.seed);
@@ -129,7 +136,9 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
         version: env!("CARGO_PKG_VERSION").into(),
         command: options.command.clone(),
         seed: options.seed,
-        suites: options.suite.map_or_else(|| vec!["conformance".into(), "qos".into()], |s| vec![s.label().into()]),
+        suites: options
+            .suite
+            .map_or_else(|| vec!["conformance".into(), "qos".into(), "insider".into()], |s| vec![s.label().into()]),
         case_filter: options.case.clone(),
         aborted,
     };

@@ -99,7 +99,7 @@ pub struct CaseResult {
     pub title: String,
     /// Requirement ids.
     pub requirements: Vec<String>,
-    /// `conformance` or `qos`.
+    /// `conformance`, `qos` or `insider`.
     pub suite: String,
     /// The verdict.
     #[serde(flatten)]

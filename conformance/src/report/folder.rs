@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Report, junit, markdown};
+use super::{Report, junit, junit_of_set_up, markdown};
 
 /// `results/<topology>/<UTC time>-<id>/`.
 #[derive(Debug)]
@@ -65,6 +65,15 @@ impl RunFolder {
         if let Err(e) = parent.and_then(|()| fs::write(&path, content)) {
             self.failed(&path, &e);
         }
+    }
+
+    /// Writes what a build server needs of a run whose lab could not be set up.
+    pub fn finish_without_lab(&mut self, topology: &str, reason: &str, results: &Path) {
+        match junit_of_set_up(topology, reason) {
+            Ok(xml) => self.write("junit.xml", xml),
+            Err(e) => self.errors.push(format!("junit.xml: {e}")),
+        }
+        self.point_latest(results);
     }
 
     /// Copies a file into the folder.

@@ -31,6 +31,22 @@ pub fn junit(report: &Report) -> Result<String, quick_junit::SerializeError> {
     junit.to_string()
 }
 
+/// `junit.xml` of a run whose lab could not be set up: one error, with the reason.
+///
+/// # Errors
+/// As [`junit`].
+pub fn junit_of_set_up(topology: &str, reason: &str) -> Result<String, quick_junit::SerializeError> {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(reason);
+    let mut case = TestCase::new("set-up", status);
+    case.set_classname(format!("damc.{topology}"));
+    let mut suite = TestSuite::new("set-up");
+    suite.add_test_case(case);
+    let mut junit = JUnit::new(format!("damc {topology}"));
+    junit.add_test_suite(suite);
+    junit.to_string()
+}
+
 fn test_case(topology: &str, case: &CaseResult) -> TestCase {
     let status = match &case.verdict {
         Verdict::Pass => TestCaseStatus::success(),

@@ -7,7 +7,7 @@ mod model;
 mod text;
 
 pub use folder::RunFolder;
-pub use junit::junit;
+pub use junit::{junit, junit_of_set_up};
 pub use markdown::markdown;
 pub use model::{Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
 pub use text::{cases_table, coverage_table, figures_table, summary_line, unmet};

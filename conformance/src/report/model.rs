@@ -164,9 +164,12 @@ impl Summary {
     fn of(run: &RunInfo, lab: &LabInfo, cases: &[CaseResult], coverage: &[RowResult]) -> Self {
         let case_kinds = count(cases.iter().map(|c| c.verdict.kind()));
         let requirements = count(coverage.iter().filter(|r| r.section <= 'K').map(|r| r.verdict.kind()));
+        // A run in which no case could be judged says nothing.
+        let judged = case_kinds.contains_key(&Kind::Pass);
+        let unclear = case_kinds.contains_key(&Kind::Inconclusive) || run.aborted.is_some() || !lab.bypassed.is_empty();
         let headline = if case_kinds.contains_key(&Kind::Fail) {
             Headline::Failed
-        } else if case_kinds.contains_key(&Kind::Inconclusive) || run.aborted.is_some() || !lab.bypassed.is_empty() {
+        } else if unclear || !judged {
             Headline::Inconclusive
         } else {
             Headline::Passed

@@ -42,6 +42,8 @@ fn exit_codes_follow_the_worst_case_and_the_results_folder() {
     assert_eq!(report(&pass).exit_code(), 0);
     assert_eq!(report(&unclear).exit_code(), 3);
     assert_eq!(mixed().exit_code(), 1);
+    let nothing = [("a", "AUT-01", Verdict::Exception("no pool".into()))];
+    assert_eq!(report(&nothing).exit_code(), 3, "nothing was judged");
     for (mut report, code) in [(report(&pass), 2), (report(&unclear), 2), (mixed(), 1)] {
         report.write_errors.push("report.md: no space left".into());
         assert_eq!(report.exit_code(), code, "a failed case outweighs a full disk");
@@ -91,6 +93,13 @@ fn junit_counts_failures_and_skips() {
     assert!(xml.contains("inconclusive: host overloaded"), "{xml}");
     assert!(xml.contains("seen &lt;this&gt; &amp; that"), "{xml}");
     assert!(xml.contains(r#"<testsuite name="qos" tests="1""#), "{xml}");
+}
+
+#[test]
+fn a_set_up_that_cannot_be_made_is_an_error_for_build_servers() {
+    let xml = junit_of_set_up("fig2", "cannot make the lab's namespaces: not permitted").unwrap();
+    assert!(xml.contains(r#"tests="1" skipped="0" failures="0" errors="1""#), "{xml}");
+    assert!(xml.contains("<error") && xml.contains("namespaces: not permitted"), "{xml}");
 }
 
 #[test]

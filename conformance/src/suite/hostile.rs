@@ -62,9 +62,9 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// What a lab is like that nobody broke.
+/// The state of an undisturbed lab.
 #[derive(Debug, PartialEq, Eq)]
-struct Peace {
+pub(super) struct Peace {
     lsdbs: BTreeMap<String, BTreeSet<String>>,
     fibs: BTreeMap<String, BTreeSet<String>>,
     flaps: u64,
@@ -90,13 +90,13 @@ impl Peace {
     }
 
     /// The lab at rest: what earlier cases did has worn off.
-    async fn reached(bench: &Bench) -> Result<Self, Stop> {
+    pub(super) async fn reached(bench: &Bench) -> Result<Self, Stop> {
         bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
         Self::of(bench).await
     }
 
     /// Checks that nothing has become different, and that calls go through.
-    async fn still(&self, bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+    pub(super) async fn still(&self, bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let now = Self::of(bench).await?;
         let lsdbs = difference(&self.lsdbs, &now.lsdbs);
         findings.check(lsdbs.is_empty(), format!("every LSDB says what it said before{lsdbs}"));

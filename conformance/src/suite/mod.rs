@@ -20,6 +20,7 @@ mod authentication;
 mod figure2;
 mod forwarding;
 mod hostile;
+mod insider;
 mod invocation;
 mod link_state;
 mod measurement;
@@ -32,7 +33,7 @@ mod thresholds;
 
 use crate::case::Case;
 
-/// Every case of both suites, in the order they are listed; the runner orders them by impact.
+/// Every case of all suites, in the order they are listed; the runner orders them by impact.
 #[must_use]
 pub fn all() -> Vec<Case> {
     [
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         authentication::CASES,
         link_state::CASES,
         hostile::CASES,
+        insider::CASES,
         forwarding::CASES,
         splitting::CASES,
         outage::CASES,

@@ -20,7 +20,7 @@ pub struct Args {
     /// Path or bare name of a topology.
     pub topology: String,
     /// Which suite.
-    #[arg(long, default_value = "all", value_parser = ["all", "conformance", "qos"])]
+    #[arg(long, default_value = "all", value_parser = ["all", "conformance", "qos", "insider"])]
     pub suite: String,
     /// Only cases whose id matches, for example `aut-*`.
     #[arg(long, value_name = "GLOB")]
@@ -56,6 +56,7 @@ pub fn run(args: Args) -> Outcome {
         suite: match args.suite.as_str() {
             "conformance" => Some(Suite::Conformance),
             "qos" => Some(Suite::Qos),
+            "insider" => Some(Suite::Insider),
             _ => None,
         },
         case: args.case,

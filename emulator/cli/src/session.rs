@@ -32,7 +32,9 @@ pub fn of_lab(error: LabError) -> Failure {
         | LabError::NoLab
         | LabError::Ambiguous(_)
         | LabError::NoNode { .. } => Exit::Usage,
-        LabError::Sandbox(_) | LabError::Uml(_) => Exit::Inconclusive,
+        // The set-up cannot be made on this host.
+        LabError::Sandbox(_) | LabError::Uml(_) | LabError::Io { .. } | LabError::Netlink { .. } => Exit::Inconclusive,
+        LabError::Untrusted { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure { exit, error: error.into() }

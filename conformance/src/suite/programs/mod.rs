@@ -248,7 +248,7 @@ fn absent<T>(program: &str) -> Result<T, Stop> {
     if std::env::var_os("CI").is_some() {
         Err(Stop::Failed(format!("{program} is not installed, and CI is set: every case has to be judged")))
     } else {
-        Err(Stop::NotApplicable(format!("{program} is not installed")))
+        Err(Stop::Inconclusive(format!("{program} is not installed; install it to have this case judged")))
     }
 }
 
