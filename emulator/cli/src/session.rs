@@ -31,10 +31,10 @@ pub fn of_lab(error: LabError) -> Failure {
         | LabError::NotUp { .. }
         | LabError::NoLab
         | LabError::Ambiguous(_)
-        | LabError::NoNode { .. } => Exit::Usage,
+        | LabError::NoNode { .. }
+        | LabError::Untrusted { .. } => Exit::Usage,
         // The set-up cannot be made on this host.
         LabError::Sandbox(_) | LabError::Uml(_) | LabError::Io { .. } | LabError::Netlink { .. } => Exit::Inconclusive,
-        LabError::Untrusted { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     Failure { exit, error: error.into() }
