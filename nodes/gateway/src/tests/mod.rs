@@ -69,7 +69,7 @@ impl Sg {
     }
 
     /// What becomes of a PDU for the pod. The forwarding plane drops what it cannot parse.
-    fn to_pod(&mut self, now: u64, pdu: &mut [u8]) -> Delivery {
+    fn take_for_pod(&mut self, now: u64, pdu: &mut [u8]) -> Delivery {
         match RoutedView::parse(pdu) {
             Ok(mut frame) => self.gateway.to_pod(now, &self.book, PORT, &mut frame, &mut self.out),
             Err(error) => Delivery::Drop(error.drop_reason()),
