@@ -22,7 +22,7 @@ fn rib_02_fibs_of_shipped_topologies_in_memory() {
     for name in shipped::NAMES {
         let topology = shipped::load(name);
         let plan = plan(&topology, &PlanOptions { seed: 1, ..PlanOptions::default() });
-        let configs: Vec<_> = plan.processes.iter().map(|process| process.config.clone()).collect();
+        let configs = plan.configs().unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut sim = Sim::new(&configs, 1).unwrap_or_else(|e| panic!("{name}: {e}"));
         sim.start();
         let settled = sim.run_until(|sim| shipped::unsettled(&topology, &fibs(sim, &topology)).is_none(), DEADLINE);

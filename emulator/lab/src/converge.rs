@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView};
+use damc_topology::plan::Process;
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -92,11 +93,11 @@ impl Lab {
         let mut accepted = BTreeSet::new();
         let mut open = Vec::new();
         for (pod, view) in &views {
-            let announced = self.job().nodes.iter().filter(|node| node.name == *pod).flat_map(|node| &node.names);
+            let announced = self.job().plan.process(pod).into_iter().flat_map(Process::names);
             for name in announced {
-                let row = view.announcements.iter().find(|row| row.prefix == *name);
+                let row = view.announcements.iter().find(|row| row.prefix == name);
                 match row.map_or("not announced", |row| row.state.as_str()) {
-                    "accepted" => drop(accepted.insert(name.clone())),
+                    "accepted" => drop(accepted.insert(name.to_owned())),
                     "refused" => {}
                     state => open.push((*pod, name, state)),
                 }
@@ -145,7 +146,13 @@ impl Lab {
         kinds: impl Fn(&str) -> bool,
         view: &str,
     ) -> Result<Vec<(&str, T)>, Missing> {
-        let nodes = self.job().nodes.iter().filter(|node| kinds(&node.kind)).map(|node| node.name.as_str());
+        let nodes = self
+            .job()
+            .plan
+            .processes
+            .iter()
+            .filter(|process| kinds(&process.config.role))
+            .map(|process| process.node.as_str());
         let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node, view).await?));
         try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
     }

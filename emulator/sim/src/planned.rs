@@ -16,7 +16,7 @@ impl Sim {
     /// # Errors
     /// A configuration that contradicts itself or the others.
     pub fn of_plan(plan: &Plan) -> Result<Self, BuildError> {
-        let configs: Vec<_> = plan.processes.iter().map(|process| process.config.clone()).collect();
+        let configs = plan.configs().map_err(BuildError::Plan)?;
         let mut sim = Self::new(&configs, plan.seed)?;
         for link in &plan.links {
             sim.set_model_from(&link.a.node, &link.b.node, LinkModel::of(&link.forward));

@@ -9,6 +9,7 @@ use damc_mgmt::config::NodeConfig;
 use damc_mgmt::view::{FibView, LsdbView, NeighborsView, RibView};
 use damc_proto::io::{FibOp, Input, Order, Output, PortId};
 use damc_proto::node::{ConfigError, build};
+use damc_topology::plan::NoPlan;
 use damc_trust::SignatureMemory;
 use damc_wire::frame::{RoutedView, append_hop};
 use damc_wire::registry::{MessageType, ROUTED_BIT};
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub enum BuildError {
     /// A node refuses its configuration.
     Config(String, ConfigError),
+    /// A plan names something that no plan names.
+    Plan(NoPlan),
     /// A port leads to nobody, or its neighbour has no port back.
     Port(String, String),
 }
@@ -40,6 +43,7 @@ impl core::fmt::Display for BuildError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Config(node, e) => write!(f, "{node}: {e}"),
+            Self::Plan(e) => e.fmt(f),
             Self::Port(node, port) => write!(f, "{node}: port {port} has no other end"),
         }
     }

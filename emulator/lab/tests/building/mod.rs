@@ -157,7 +157,7 @@ fn forty_links_come_up() -> Result<(), Failed> {
     let nodes: Vec<(&str, &str)> = nodes.iter().map(|node| (node.as_str(), IDLE)).collect();
     let links: Vec<_> = nodes[1..].iter().map(|(node, _)| ("n0", *node, delayed(1))).collect();
     run(async {
-        let job = damc_lab::job::Job { links_by: LinksBy::Relay, ..support::job(&name, &nodes, &links) };
+        let job = support::served_by(LinksBy::Relay, support::job(&name, &nodes, &links));
         let lab = support::up(job).await?;
         let status = lab.status().await?;
         assert!(status.links.iter().all(|link| link.service == LinkService::Relay && link.up));
