@@ -34,11 +34,13 @@ use links::Links;
 use nodes::Nodes;
 
 /// Arguments of `lab-init`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct InitArgs {
     /// Run directory of the lab.
+    #[arg(long)]
     pub directory: PathBuf,
     /// Inherited descriptor of the lab's lock.
+    #[arg(long)]
     pub lock: RawFd,
 }
 

@@ -75,6 +75,8 @@ fn a_relayed_link_delays_and_is_cut() -> Result<(), Failed> {
     run(async {
         let lab = support::up(support::job_by_relay(&name, delayed(20))).await?;
         assert_eq!(lab.link_status("right", "left").await?.service, LinkService::Relay);
+        let log = std::fs::read_to_string(lab.directory().relay_log())?;
+        assert!(log.contains("relay runs") && log.contains("links=1"), "the relay's log: {log:?}");
         let (sent, received) = crossing(&lab, &[0x01, 0x03]).await?;
         assert!(received.at_ns - sent.at_ns >= 20_000_000, "{} ns", received.at_ns - sent.at_ns);
         // Forward is what the first named end sends, whichever way the link was declared.

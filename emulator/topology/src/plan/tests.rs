@@ -1,13 +1,15 @@
 use super::*;
-use crate::shipped::topology as shipped;
+use crate::shipped::{self, topology as shipped};
 
 fn options(seed: u64) -> PlanOptions {
     PlanOptions { seed, run_dir: PathBuf::from("/run/damc/lab"), ..PlanOptions::default() }
 }
 
 #[test]
-fn the_plan_of_line_reads_like_this() {
-    insta::assert_snapshot!(plan(&shipped("line"), &options(7)).to_string());
+fn the_plan_of_every_shipped_topology_reads_like_this() {
+    for name in shipped::names() {
+        insta::assert_snapshot!(format!("plan_{name}"), plan(&shipped(name), &options(7)).to_string());
+    }
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn certificates_fit_keys_names_and_roles() {
 /// Every port must have a counterpart: same link, roles crosswise, interface in the right namespace.
 #[test]
 fn ports_of_two_neighbours_fit_each_other() {
-    for name in ["fig2", "line", "ring", "tiered", "grid"] {
+    for name in shipped::names() {
         let plan = plan(&shipped(name), &options(1));
         let configs: BTreeMap<_, _> = plan.processes.iter().map(|p| (p.node.as_str(), &p.config)).collect();
         let mut ends = 0;
