@@ -114,7 +114,7 @@ pub fn kernel() -> String {
     format!("Linux {}", release.trim())
 }
 
-/// The log of every node, and of the lab.
+/// The log of every node, of the relay and of the lab.
 pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
     let directory = bench.lab.directory();
     for node in &status.nodes {
@@ -122,6 +122,11 @@ pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
         if log.exists() {
             folder.copy(&log, &format!("logs/{}.log", node.name));
         }
+    }
+    let relay = directory.relay_log();
+    // A node of that name has the place already.
+    if relay.exists() && status.nodes.iter().all(|node| node.name != "relay") {
+        folder.copy(&relay, "logs/relay.log");
     }
     if directory.lab_log().exists() {
         folder.copy(&directory.lab_log(), "logs/lab.log");

@@ -44,7 +44,7 @@ impl Forge {
     /// Never: secrets and certificate are made together.
     #[must_use]
     pub fn keys(&self, node: &NodeId, role: Role) -> NodeKeys {
-        let (secrets, certificate) = Authority::new(&self.topology, self.seed).certify(node, role);
+        let (secrets, certificate) = Authority::new(self.topology.domain(), self.seed).certify(node, role);
         NodeKeys::new(&secrets, certificate).expect("invariant: issued for these secrets")
     }
 

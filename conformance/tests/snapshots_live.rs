@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     if let Some(reason) = &missing {
         eprintln!("SKIPPED: no lab can be built here, the live FIB snapshots are NOT checked: {reason}");
     }
-    let trials = shipped::NAMES.into_iter().map(|name| {
+    let trials = shipped::BUILT_IN.into_iter().map(|name| {
         let missing = missing.clone();
         Trial::ignorable_test(format!("rib_02_fibs_of_{name}_live"), move || match missing {
             None => live(name).map(|()| Completion::Completed),

@@ -12,8 +12,8 @@ use damc_mgmt::words::RouteSource;
 use damc_topology::{Node, Topology};
 use damc_wire::Role;
 
-/// The shipped topologies.
-pub const NAMES: [&str; 5] = ["fig2", "grid", "line", "ring", "tiered"];
+/// The shipped topologies whose services are the built-in one.
+pub const BUILT_IN: [&str; 5] = ["fig2", "grid", "line", "ring", "tiered"];
 
 /// A shipped topology.
 pub fn load(name: &str) -> Topology {

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Outcome {
         let lab = Lab::attach(args.lab.as_deref()).map_err(of_lab)?;
         lab.management(&args.node).map_err(of_lab)?;
         if let Some(port) = &args.port
-            && lab.job().interface(&args.node, port).is_none()
+            && lab.job().plan.interface(&args.node, port).is_none()
         {
             return Err(Failure::usage(anyhow::anyhow!("{} has no port {port}", args.node)));
         }

@@ -1,11 +1,12 @@
 //! `damc generate` and `damc import`.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use damc_topology::generate::{self, Backbone, Format, Request, Shape};
+use damc_topology::generate::{self, Backbone, Format, MAX_MAP_LEN, Request, Shape};
 use damc_topology::parse;
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -102,11 +103,23 @@ pub fn run_import(args: &ImportArgs) -> Outcome {
     };
     let unknown = || Failure::usage(anyhow::anyhow!("{file}: the name tells no format; say --format"));
     let format = format.ok_or_else(unknown)?;
-    let text =
-        std::fs::read_to_string(&args.map).with_context(|| format!("cannot read {file}")).map_err(Failure::usage)?;
+    let text = read(&args.map).with_context(|| format!("cannot read {file}")).map_err(Failure::usage)?;
     let label = args.map.file_stem().unwrap_or_default().to_string_lossy();
     let backbone = generate::import(&text, format, &label);
     write(&backbone.map_err(|e| Failure::usage(anyhow::anyhow!("{file}: {e}")))?, &args.dress)
+}
+
+/// The text of a map: no more of it than shows that it is too long.
+fn read(map: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(map)?.take(MAX_MAP_LEN as u64 + 1).read_to_end(&mut bytes)?;
+    // A text that is too long may end within a character; nobody reads that far.
+    let text = if bytes.len() > MAX_MAP_LEN {
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    } else {
+        String::from_utf8(bytes)
+    };
+    text.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
 fn write(backbone: &Backbone, dress: &Dress) -> Outcome {

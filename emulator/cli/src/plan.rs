@@ -18,7 +18,7 @@ pub struct Args {
     /// Name of the lab; the topology's where absent.
     #[arg(long, value_name = "NAME")]
     pub lab: Option<String>,
-    /// Print the whole plan as JSON, configurations and keys included.
+    /// Print the whole plan as JSON, with configurations; keys are no part of a plan.
     #[arg(long)]
     pub json: bool,
 }

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use damc_conformance::oracle::{Failures, Oracle};
-use damc_impair::DirectionSpec;
 use damc_sim::{Sim, Summary, quiet};
 use damc_topology::Topology;
 use damc_topology::plan::{PlanOptions, plan};
@@ -22,8 +21,8 @@ use crate::topology_argument::{load, refused};
 
 /// Routers up to which every forwarding table is compared with the oracle's: its work grows with their cube.
 const COMPARED: usize = 400;
-/// What the file says of a link and a simulation leaves out.
-const LEFT_OUT: &str = "corruption, reordering by probability, queue limits and shapes of jitter are not simulated";
+/// What a topology says and a simulation leaves out.
+const LEFT_OUT: &str = "programs are not run: their services count as ready and answer by themselves";
 
 /// Run the nodes of a topology in virtual time until their routes stand still, and say what it took. Needs no privilege;
 /// the same seed gives the same run.
@@ -118,9 +117,8 @@ fn simulate(topology: &Topology, seed: u64, within: Duration) -> Result<(bool, S
 }
 
 fn notes(topology: &Topology) -> Vec<&'static str> {
-    let unlike = |spec: &DirectionSpec| spec.corrupt > 0.0 || spec.reorder.is_some() || spec.limit.is_some();
-    let any = topology.links().iter().any(|link| unlike(&link.forward.spec) || unlike(&link.backward.spec));
-    if any { vec![LEFT_OUT] } else { Vec::new() }
+    let services = topology.nodes().values().flat_map(|node| &node.services);
+    if services.filter_map(|service| service.run.as_ref()).next().is_some() { vec![LEFT_OUT] } else { Vec::new() }
 }
 
 fn compare(topology: &Topology, sim: &Sim) -> Compared {

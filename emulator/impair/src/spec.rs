@@ -106,6 +106,12 @@ impl DirectionSpec {
         *self == Self { distribution: self.distribution, limit: self.limit, ..Self::default() }
     }
 
+    /// Whether a plain pair of interfaces, with a token bucket for a rate, does all of this.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        Self { rate_bps: None, ..*self }.is_perfect()
+    }
+
     /// This spec with what `change` names replaced, and nothing else.
     #[must_use]
     pub fn with(mut self, change: &DirectionChange) -> Self {

@@ -1,11 +1,16 @@
 //! A lab of bare links, to learn what this host can do: which backend serves, and how faithfully.
 
+use std::path::PathBuf;
+
+use damc_impair::{DirectionChange, DirectionSpec};
+use damc_mgmt::config::Pace;
+use damc_topology::plan::{LinkEnd, Plan, PlannedLink};
+
 use crate::control::{Direction, LinkChange, Status};
 use crate::error::Result;
-use crate::job::{EndJob, Job, LinkJob, LinksBy, NodeJob};
+use crate::job::{Choices, Job, LinksBy};
 use crate::lab::{self, Lab};
 use crate::relay::calibrate::{Calibration, Depth};
-use damc_impair::{DirectionChange, DirectionSpec};
 
 const NEAR: &str = "near";
 const FAR: &str = "far";
@@ -24,38 +29,18 @@ impl Bench {
     /// When this host cannot make labs, or not with that backend.
     pub async fn up(links_by: LinksBy) -> Result<Self> {
         let name = format!("bench-{}", std::process::id());
-        let end = |node: &str, far: &str, side| EndJob {
-            node: node.to_owned(),
-            interface: far.to_owned(),
-            address: [2, 0xda, 0xff, 0, 0, side],
-        };
-        let link = |a: &str, b: &str, side: u8, spec: DirectionSpec| LinkJob {
-            a: end(a, b, side),
-            b: end(b, a, side + 1),
-            forward: spec,
-            backward: spec,
-        };
-        let delayed = DirectionSpec { delay_ns: 1_000_000, ..DirectionSpec::default() };
-        let node = |name: &str| NodeJob {
-            name: name.to_owned(),
-            kind: "bare".to_owned(),
-            argv: Vec::new(),
-            names: Vec::new(),
-        };
         let job = Job {
-            lab: name.clone(),
-            topology: "bench".to_owned(),
-            domain: "example".to_owned(),
-            seed: 1,
-            links_by,
-            all_relayed: false,
-            program: lab::program()?,
-            began_at_ns: damc_link::monotonic_now(),
-            record_bytes: 0,
-            record_every_ms: 0,
-            ready_within_ms: 1000,
-            nodes: vec![node(NEAR), node(FAR), node(PLAIN)],
-            links: vec![link(NEAR, FAR, 0, delayed), link(NEAR, PLAIN, 2, DirectionSpec::default())],
+            plan: plan(&name),
+            choices: Choices {
+                links_by,
+                all_relayed: false,
+                program: lab::program()?,
+                node_folder: PathBuf::new(),
+                began_at_ns: damc_link::monotonic_now(),
+                record_bytes: 0,
+                record_every_ms: 0,
+                ready_within_ms: 1000,
+            },
         };
         let lab = Lab::build(&name, PLAIN.len(), false, |_| Ok(job), |_| {}).await?;
         Ok(Self { lab })
@@ -92,5 +77,33 @@ impl Bench {
     /// When it does not go away.
     pub async fn down(self) -> Result<()> {
         self.lab.down().await
+    }
+}
+
+/// Namespaces and links, and no processes.
+fn plan(lab: &str) -> Plan {
+    let end = |node: &str, far: &str, side| LinkEnd {
+        node: node.to_owned(),
+        interface: far.to_owned(),
+        address: [2, 0xda, 0xff, 0, 0, side],
+        cost: 1,
+    };
+    let link = |a: &str, b: &str, side: u8, spec: DirectionSpec| PlannedLink {
+        a: end(a, b, side),
+        b: end(b, a, side + 1),
+        forward: spec,
+        backward: spec,
+        impaired: !spec.is_plain(),
+    };
+    let delayed = DirectionSpec { delay_ns: 1_000_000, ..DirectionSpec::default() };
+    Plan {
+        lab: lab.to_owned(),
+        topology: "bench".to_owned(),
+        domain: "example".to_owned(),
+        seed: 1,
+        pace: Pace::default(),
+        namespaces: [NEAR, FAR, PLAIN].map(str::to_owned).into(),
+        links: vec![link(NEAR, FAR, 0, delayed), link(NEAR, PLAIN, 2, DirectionSpec::default())],
+        processes: Vec::new(),
     }
 }

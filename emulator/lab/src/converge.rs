@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView, Shown};
 use damc_mgmt::words::{AdjacencyState, AnnouncementState, ServiceState};
+use damc_topology::plan::Process;
 use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -94,11 +95,11 @@ impl Lab {
         let mut accepted = BTreeSet::new();
         let mut open = Vec::new();
         for (pod, view) in &views {
-            let announced = self.job().nodes.iter().filter(|node| node.name == *pod).flat_map(|node| &node.names);
+            let announced = self.job().plan.process(pod).into_iter().flat_map(Process::names);
             for name in announced {
-                let row = view.announcements.iter().find(|row| row.prefix == *name);
+                let row = view.announcements.iter().find(|row| row.prefix == name);
                 match row.map(|row| row.state) {
-                    Some(AnnouncementState::Accepted) => drop(accepted.insert(name.clone())),
+                    Some(AnnouncementState::Accepted) => drop(accepted.insert(name.to_owned())),
                     Some(AnnouncementState::Refused) => {}
                     Some(AnnouncementState::Pending) => open.push((*pod, name, AnnouncementState::Pending.label())),
                     None => open.push((*pod, name, "not announced")),
@@ -147,7 +148,8 @@ impl Lab {
         &self,
         kinds: impl Fn(&str) -> bool,
     ) -> Result<Vec<(&str, T)>, Missing> {
-        let nodes = self.job().nodes.iter().filter(|node| kinds(&node.kind)).map(|node| node.name.as_str());
+        let processes = self.job().plan.processes.iter().filter(|process| kinds(&process.config.role));
+        let nodes = processes.map(|process| process.node.as_str());
         let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node).await?));
         try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
     }

@@ -2,55 +2,64 @@
 //!
 //! `damc` offers them beside its own commands; a test program that builds labs calls [`dispatch`] first thing in `main`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser};
+use tracing_subscriber::EnvFilter;
 
 use crate::error::with_causes;
 use crate::init::{InitArgs, run_init};
 use crate::sandbox::{SandboxArgs, run_sandbox};
 use crate::uml::{KeeperArgs, run_init as run_guest_init, run_keeper};
 
+/// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set. Nodes have the same.
+const LOG_VARIABLE: &str = "DAMC_LOG";
+
+#[derive(Debug, Parser)]
+enum Hidden {
+    LabSandbox(SandboxArgs),
+    LabInit(InitArgs),
+    /// Its control connection is its standard input.
+    LabRelay,
+    UmlKeeper(KeeperArgs),
+    UmlInit {
+        /// The exchange folder.
+        folder: PathBuf,
+    },
+}
+
 /// Runs the hidden command this process was started as; none where it was started as something else.
 #[must_use]
 pub fn dispatch() -> Option<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    let command = arguments.next()?;
-    let arguments: Vec<String> = arguments.collect();
-    match command.as_str() {
-        "lab-sandbox" => Some(lab_sandbox(&arguments)),
-        "lab-init" => Some(lab_init(&arguments)),
-        "lab-relay" => Some(lab_relay()),
-        "uml-keeper" => Some(uml_keeper(&arguments)),
-        "uml-init" => Some(arguments.first().map_or_else(misused, |folder| run_guest_init(folder.as_ref()))),
-        _ => None,
-    }
+    Some(match parse(std::env::args_os())? {
+        Ok(Hidden::LabSandbox(arguments)) => run_sandbox(&arguments),
+        Ok(Hidden::LabInit(arguments)) => run_init(&arguments),
+        Ok(Hidden::LabRelay) => run_relay(),
+        Ok(Hidden::UmlKeeper(arguments)) => run_keeper(&arguments),
+        Ok(Hidden::UmlInit { folder }) => run_guest_init(&folder),
+        Err(_) => {
+            eprintln!("damc: this command is started by a lab, never by hand");
+            ExitCode::from(2)
+        }
+    })
 }
 
-/// `lab-sandbox --directory DIR --lock FD [--parent PID]`.
-fn lab_sandbox(arguments: &[String]) -> ExitCode {
-    let parsed = (|| {
-        Some(SandboxArgs {
-            directory: PathBuf::from(value(arguments, "--directory")?),
-            lock: value(arguments, "--lock")?.parse().ok()?,
-            parent: value(arguments, "--parent").and_then(|pid| pid.parse().ok()),
-        })
-    })();
-    parsed.map_or_else(misused, |arguments| run_sandbox(&arguments))
+/// The hidden command in a command line; none where its first word is no such command.
+fn parse(arguments: impl Iterator<Item = OsString>) -> Option<Result<Hidden, clap::Error>> {
+    let arguments: Vec<OsString> = arguments.collect();
+    let name = arguments.get(1)?.to_str()?;
+    // Not by parsing: everything else is somebody else's command line.
+    Hidden::command()
+        .get_subcommands()
+        .any(|command| command.get_name() == name)
+        .then(|| Hidden::try_parse_from(arguments))
 }
 
-/// `lab-init --directory DIR --lock FD`.
-fn lab_init(arguments: &[String]) -> ExitCode {
-    let parsed = (|| {
-        Some(InitArgs {
-            directory: PathBuf::from(value(arguments, "--directory")?),
-            lock: value(arguments, "--lock")?.parse().ok()?,
-        })
-    })();
-    parsed.map_or_else(misused, |arguments| run_init(&arguments))
-}
-
-/// `lab-relay`: its control connection is its standard input.
-fn lab_relay() -> ExitCode {
+fn run_relay() -> ExitCode {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     match crate::relay::main_on_stdin() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -60,26 +69,41 @@ fn lab_relay() -> ExitCode {
     }
 }
 
-/// `uml-keeper --directory DIR --kernel FILE --memory-mib N --turn N [--inner]`.
-fn uml_keeper(arguments: &[String]) -> ExitCode {
-    let parsed = (|| {
-        Some(KeeperArgs {
-            directory: PathBuf::from(value(arguments, "--directory")?),
-            kernel: PathBuf::from(value(arguments, "--kernel")?),
-            memory_mib: value(arguments, "--memory-mib")?.parse().ok()?,
-            turn: value(arguments, "--turn")?.parse().ok()?,
-            inner: arguments.iter().any(|argument| argument == "--inner"),
-        })
-    })();
-    parsed.map_or_else(misused, |arguments| run_keeper(&arguments))
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-fn value<'a>(arguments: &'a [String], option: &str) -> Option<&'a str> {
-    let at = arguments.iter().position(|argument| argument == option)?;
-    arguments.get(at + 1).map(String::as_str)
-}
+    use super::*;
 
-fn misused() -> ExitCode {
-    eprintln!("damc: this command is started by a lab, never by hand");
-    ExitCode::from(2)
+    fn parsed(words: &str) -> Option<Result<Hidden, clap::Error>> {
+        parse(words.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn hidden_commands_are_told_from_others() {
+        for other in ["damc", "damc up fig2", "damc help", "damc --version", "damc lab"] {
+            assert!(parsed(other).is_none(), "{other}");
+        }
+        for wrong in ["damc lab-init", "damc lab-sandbox --directory d --lock x", "damc lab-relay now", "damc uml-init"]
+        {
+            assert!(parsed(wrong).is_some_and(|parsed| parsed.is_err()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_what_was_written() {
+        let Some(Ok(Hidden::LabSandbox(arguments))) = parsed("damc lab-sandbox --directory /d --lock 5 --parent 77")
+        else {
+            panic!("a sandbox");
+        };
+        assert_eq!((arguments.directory.as_path(), arguments.lock, arguments.parent), (Path::new("/d"), 5, Some(77)));
+        let Some(Ok(Hidden::UmlKeeper(arguments))) =
+            parsed("damc uml-keeper --directory /d --kernel /k --memory-mib 512 --turn 3 --inner")
+        else {
+            panic!("a keeper");
+        };
+        assert_eq!((arguments.memory_mib, arguments.turn, arguments.inner), (512, 3, true));
+        assert!(matches!(parsed("/proc/self/exe uml-init /x"), Some(Ok(Hidden::UmlInit { .. }))));
+        assert!(matches!(parsed("damc lab-relay"), Some(Ok(Hidden::LabRelay))));
+    }
 }

@@ -70,7 +70,8 @@ impl Lab {
             let path = directory.job();
             let text = serde_json::to_vec(&job).map_err(|error| LabError::Lab(error.to_string()))?;
             std::fs::write(&path, text).map_err(LabError::io(format!("write {}", path.display())))?;
-            let launch = Launch { program: &job.program, directory: directory.path(), lock: lock.as_fd(), detached };
+            let launch =
+                Launch { program: &job.choices.program, directory: directory.path(), lock: lock.as_fd(), detached };
             Ok((sandbox::launch(launch)?, job))
         });
         // From here on only the lab's own processes hold the lock.
@@ -83,7 +84,7 @@ impl Lab {
             }
         };
         let mut own = OwnLab::new(sandbox, &directory)?;
-        let within = BUILD_WITHIN + Duration::from_millis(job.ready_within_ms);
+        let within = BUILD_WITHIN + Duration::from_millis(job.choices.ready_within_ms);
         match tokio::time::timeout(within, own.ready(&mut tell)).await {
             Ok(ready) => ready?,
             Err(_) => {
@@ -117,7 +118,7 @@ impl Lab {
     /// Name of the lab.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.job.lab
+        &self.job.plan.lab
     }
 
     /// What it was built from.
@@ -134,7 +135,7 @@ impl Lab {
 
     /// Names of the nodes, in start order.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
-        self.job.nodes.iter().map(|node| node.name.as_str())
+        self.job.plan.nodes()
     }
 
     /// The state of everything.
@@ -152,7 +153,7 @@ impl Lab {
     pub async fn failed(&self) -> LabError {
         match self.client.ask(&Request::AwaitFailure).await {
             Ok(Reply::Status { status }) => LabError::NodeFailed(status.failure.unwrap_or_default()),
-            Ok(Reply::Done) => LabError::Ended(self.job.lab.clone()),
+            Ok(Reply::Done) => LabError::Ended(self.job.plan.lab.clone()),
             Ok(other) => unexpected(&other),
             Err(error) => error,
         }
@@ -361,13 +362,13 @@ impl Lab {
     /// When there is no such node, or the lab is gone.
     pub fn enter(&self, node: &str) -> Result<Entry> {
         let entry = self.client.enter(node)?;
-        let is_pod = self.job.nodes.iter().any(|other| other.name == node && other.kind == Role::Pod.label());
+        let is_pod = self.job.plan.process(node).is_some_and(|process| process.config.role == Role::Pod.label());
         Ok(if is_pod { entry.with_variables(self.variables_of(node)) } else { entry })
     }
 
     /// What programs in a pod need to know for class 1 over HTTP or gRPC, as those of its services do.
     fn variables_of(&self, pod: &str) -> Vec<(&'static str, String)> {
-        let domain = &self.job.domain;
+        let domain = &self.job.plan.domain;
         let key = self.directory.path().join(format!("{pod}.pem"));
         vec![
             ("DAMC_DOMAIN", format!("{domain}.{}", address::DNS_TOP)),
@@ -392,7 +393,7 @@ impl Lab {
             if tokio::time::Instant::now() >= deadline {
                 let last = "its first process still holds the lock".to_owned();
                 return Err(LabError::Deadline {
-                    what: format!("the end of lab {}", self.job.lab),
+                    what: format!("the end of lab {}", self.job.plan.lab),
                     within: GONE_WITHIN,
                     last,
                 });

@@ -130,7 +130,7 @@ impl Worker {
         let mut ports = Vec::new();
         for tap in &taps {
             let mut of_tap = Vec::new();
-            for (neighbour, end) in job.ends_of(&tap.node) {
+            for (neighbour, end) in job.plan.ends_of(&tap.node) {
                 of_tap.push(u16::try_from(all_ports.len()).map_err(io::Error::other)?);
                 all_ports.push(RecordedPort {
                     node: tap.node.clone(),
@@ -140,15 +140,15 @@ impl Worker {
             }
             ports.push(of_tap);
         }
-        let header = Header { lab: job.lab.clone(), realtime_offset_ns: realtime_offset_ns(), ports: all_ports };
-        let out = Writer::create(folder, &header, job.record_bytes)?;
+        let header = Header { lab: job.plan.lab.clone(), realtime_offset_ns: realtime_offset_ns(), ports: all_ports };
+        let out = Writer::create(folder, &header, job.choices.record_bytes)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (number, tap) in taps.iter().enumerate() {
             epoll.add(tap.socket.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
         }
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let arena = ReceiveArena::new(BATCH);
-        let nap = Duration::from_millis(job.record_every_ms);
+        let nap = Duration::from_millis(job.choices.record_every_ms);
         Ok(Self { taps, ports, arena, out, epoll, counters, wake, orders, nap })
     }
 

@@ -103,6 +103,12 @@ impl RunDir {
         self.path.join("lab.log")
     }
 
+    /// What the relay said.
+    #[must_use]
+    pub fn relay_log(&self) -> PathBuf {
+        self.path.join("relay.log")
+    }
+
     /// Management socket of a node.
     #[must_use]
     pub fn node_socket(&self, node: &str) -> PathBuf {

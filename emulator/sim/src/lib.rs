@@ -14,6 +14,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod build;
+mod faults;
 mod link;
 mod network;
 mod node;
@@ -21,12 +23,14 @@ mod plane;
 mod planned;
 mod sim;
 mod summary;
+mod views;
 mod walk;
 
-pub use link::{End, LinkModel};
+pub use build::BuildError;
+pub use link::{delayed, lossy, usual};
 pub use network::Network;
 pub use node::{Call, Seen};
 pub use planned::quiet;
-pub use sim::{BuildError, Late, Sim};
+pub use sim::{Late, Sim};
 pub use summary::{Spf, Summary};
 pub use walk::Walk;

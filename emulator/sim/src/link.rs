@@ -1,75 +1,47 @@
-//! A wire between two nodes: delay, jitter, loss, duplication, cuts.
+//! A wire between two nodes: two directions of the model that the relay has too.
 
 use core::time::Duration;
 
+use damc_impair::{DirectionCounters, DirectionModel, DirectionSpec, FramePool, Loss, Slot};
 use damc_wire::Timestamp;
-use rand::{Rng, RngExt as _};
+use damc_wire::registry::ETHERTYPE;
 
 /// Bytes of an Ethernet header.
-pub(crate) const ETHERNET_HEADER: u64 = 14;
+const HEADER: usize = 14;
+/// Where the EtherType stands in it.
+const ETHERTYPE_AT: usize = 12;
 
-/// What one direction of a link does to frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkModel {
-    /// One-way delay.
-    pub delay: Duration,
-    /// Added to it, evenly spread from 0; frames overtake each other within it.
-    pub jitter: Duration,
-    /// Lost frames, parts per million.
-    pub loss_ppm: u32,
-    /// Frames that come twice, parts per million.
-    pub duplicate_ppm: u32,
-    /// Bits of Ethernet frames it carries each way in a second, one frame after the other; 0 for no limit.
-    pub rate_bps: u64,
+/// Bytes of the frame that carries a PDU.
+pub(crate) fn on_wire(pdu: &[u8]) -> u64 {
+    (pdu.len() + HEADER) as u64
 }
 
-impl Default for LinkModel {
-    fn default() -> Self {
-        Self { delay: Duration::from_micros(100), jitter: Duration::ZERO, loss_ppm: 0, duplicate_ppm: 0, rate_bps: 0 }
-    }
+/// A link that delays and does nothing else.
+#[must_use]
+pub fn delayed(delay: Duration) -> DirectionSpec {
+    DirectionSpec { delay_ns: u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX), ..DirectionSpec::default() }
 }
 
-impl LinkModel {
-    /// A link that loses, reorders and duplicates.
-    #[must_use]
-    pub const fn lossy(loss_ppm: u32) -> Self {
-        Self {
-            delay: Duration::from_micros(300),
-            jitter: Duration::from_micros(2000),
-            loss_ppm,
-            duplicate_ppm: loss_ppm / 3,
-            rate_bps: 0,
-        }
-    }
-
-    /// How long a PDU of this length occupies the link.
-    pub(crate) fn occupied(&self, pdu_len: usize) -> Duration {
-        let bits = (pdu_len as u64 + ETHERNET_HEADER) * 8;
-        Duration::from_nanos((bits * 1_000_000_000).checked_div(self.rate_bps).unwrap_or(0))
-    }
-
-    /// After which times a frame that is sent now arrives.
-    pub(crate) fn arrivals(&self, rng: &mut impl Rng) -> Vec<Duration> {
-        let mut arrivals = Vec::with_capacity(1);
-        let copies = if chance(rng, self.duplicate_ppm) { 2 } else { 1 };
-        for _ in 0..copies {
-            if !chance(rng, self.loss_ppm) {
-                let jitter = u64::try_from(self.jitter.as_nanos()).unwrap_or(u64::MAX);
-                let extra = if jitter == 0 { 0 } else { rng.random_range(0..=jitter) };
-                arrivals.push(self.delay + Duration::from_nanos(extra));
-            }
-        }
-        arrivals
-    }
+/// A link as it is where nobody says anything else: one that delays by 0.1 ms.
+#[must_use]
+pub fn usual() -> DirectionSpec {
+    delayed(Duration::from_micros(100))
 }
 
-fn chance(rng: &mut impl Rng, ppm: u32) -> bool {
-    ppm > 0 && rng.random_range(0..1_000_000) < ppm
+/// A link that loses this share of its frames, reorders them within 2 ms and duplicates a third as many as it loses.
+#[must_use]
+pub fn lossy(share: f64) -> DirectionSpec {
+    DirectionSpec {
+        jitter_ns: 1_000_000,
+        loss: Loss::Random { probability: share },
+        duplicate: share / 3.0,
+        ..delayed(Duration::from_micros(1300))
+    }
 }
 
 /// One end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub(crate) struct End {
     /// Index of the node.
     pub(crate) node: usize,
     /// Its port.
@@ -81,13 +53,78 @@ pub struct End {
 pub(crate) struct Link {
     pub(crate) ends: [End; 2],
     /// By sending end.
-    pub(crate) models: [LinkModel; 2],
+    pub(crate) directions: [Direction; 2],
     /// Both ends see carrier.
     pub(crate) up: bool,
-    /// Frames from this end vanish, without anybody being told.
-    pub(crate) silent: [bool; 2],
-    /// When the frame sent last from this end has left.
-    pub(crate) free_at: [Timestamp; 2],
     /// Rises when the link goes down: what was under way is lost.
     pub(crate) epoch: u64,
+}
+
+/// One direction of a link.
+#[derive(Debug)]
+pub(crate) struct Direction {
+    model: DirectionModel,
+    /// An event in the queue takes out what is due then.
+    armed: Option<Timestamp>,
+}
+
+impl Direction {
+    pub(crate) fn new(spec: DirectionSpec, seed: u64) -> Self {
+        Self { model: DirectionModel::new(spec, seed), armed: None }
+    }
+
+    pub(crate) fn spec(&self) -> &DirectionSpec {
+        self.model.spec()
+    }
+
+    pub(crate) fn counters(&self) -> &DirectionCounters {
+        self.model.counters()
+    }
+
+    /// Takes a PDU as the frame it is on an Ethernet, which is what lengths and damage are counted over.
+    pub(crate) fn enqueue(&mut self, now: Timestamp, pdu: &[u8], frame: &mut Vec<u8>, pool: &mut FramePool) {
+        frame.clear();
+        frame.resize(HEADER, 0);
+        frame[ETHERTYPE_AT..].copy_from_slice(&ETHERTYPE.to_be_bytes());
+        frame.extend_from_slice(pdu);
+        self.model.enqueue(now, frame, pool);
+    }
+
+    /// The next frame that is due, to be given back to the pool.
+    pub(crate) fn pop_due(&mut self, now: Timestamp, pool: &FramePool) -> Option<Slot> {
+        self.armed = self.armed.filter(|armed| *armed > now);
+        let due = self.model.pop_due(now)?;
+        self.model.delivered(pool.frame(due.slot).len(), Duration::ZERO);
+        Some(due.slot)
+    }
+
+    /// When an event has to take out what is due, where there is none in time.
+    pub(crate) fn arm(&mut self) -> Option<Timestamp> {
+        let next = self.model.next_due()?;
+        let needed = self.armed.is_none_or(|armed| next < armed);
+        if needed {
+            self.armed = Some(next);
+        }
+        needed.then_some(next)
+    }
+
+    /// Does this from now on. A new rate moves what waits, so the caller arms it again.
+    pub(crate) fn set(&mut self, now: Timestamp, spec: &DirectionSpec) {
+        self.model.change(now, &spec.into());
+        self.armed = None;
+    }
+
+    /// Loses what is under way.
+    pub(crate) fn cut(&mut self, pool: &mut FramePool) {
+        while let Some(due) = self.model.pop_due(Timestamp::FAR_FUTURE) {
+            self.model.refused();
+            pool.release(due.slot);
+        }
+    }
+}
+
+/// The PDU of a frame as a node's socket takes it: not where damage made another EtherType of it.
+pub(crate) fn pdu_of(frame: &[u8]) -> Option<&[u8]> {
+    let (header, payload) = frame.split_at_checked(HEADER)?;
+    (header[ETHERTYPE_AT..] == ETHERTYPE.to_be_bytes()).then(|| damc_wire::frame::without_padding(payload))
 }

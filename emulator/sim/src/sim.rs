@@ -4,22 +4,16 @@ use core::time::Duration;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use damc_forward::{Ingress, Op, Verdict};
-use damc_mgmt::command::Command;
-use damc_mgmt::config::NodeConfig;
-use damc_mgmt::view::{FibView, LsdbView, NeighborsView, ProtocolCounters, RibView, Shown, View, ViewKind};
-use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
-use damc_proto::io::{Input, Order, Output, PortCount, PortId};
-use damc_proto::node::{ConfigError, build};
+use damc_forward::{Ingress, Verdict};
+use damc_impair::{FramePool, Slot};
+use damc_proto::io::{Input, Order, Output, PortId};
 use damc_trust::SignatureMemory;
 use damc_wire::frame::{HeaderView, RoutedView, append_hop};
-use damc_wire::{NodeId, RefusalReason, Role, Timestamp};
-use rand::{RngExt as _, SeedableRng as _};
+use damc_wire::{RefusalReason, Timestamp};
 use rand_chacha::ChaCha8Rng;
 
-use crate::link::{ETHERNET_HEADER, End, Link, LinkModel};
-use crate::node::{Call, Seen, SimNode};
-use crate::plane::Plane;
+use crate::link::{Link, on_wire, pdu_of};
+use crate::node::SimNode;
 
 /// How long a simulated service takes for a call.
 const SERVICE_TIME: Duration = Duration::from_micros(50);
@@ -27,26 +21,6 @@ const SERVICE_TIME: Duration = Duration::from_micros(50);
 const MAX_TICKS: u32 = 1000;
 /// The condition of [`Sim::run_until`] is looked at when something was seen, and at least this often.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// Why a simulation cannot be built.
-#[derive(Debug)]
-pub enum BuildError {
-    /// A node refuses its configuration.
-    Config(String, ConfigError),
-    /// A port leads to nobody, or its neighbour has no port back.
-    Port(String, String),
-}
-
-impl core::fmt::Display for BuildError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Config(node, e) => write!(f, "{node}: {e}"),
-            Self::Port(node, port) => write!(f, "{node}: port {port} has no other end"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
 
 /// The condition did not come true in time.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,295 +30,57 @@ pub struct Late {
 }
 
 #[derive(Debug)]
-enum What {
-    Arrive { link: usize, from: usize, epoch: u64, pdu: Vec<u8> },
-    Wake { node: usize },
-    Answer { node: usize, life: u64, order: Order },
+pub(crate) enum What {
+    /// A frame that left a link.
+    Arrive {
+        link: usize,
+        from: usize,
+        epoch: u64,
+        slot: Slot,
+    },
+    /// Frames of a direction leave it.
+    Leave {
+        link: usize,
+        from: usize,
+    },
+    Wake {
+        node: usize,
+    },
+    Answer {
+        node: usize,
+        life: u64,
+        order: Order,
+    },
 }
 
 /// A network in virtual time.
 #[derive(Debug)]
 pub struct Sim {
-    now: Timestamp,
-    rng: ChaCha8Rng,
+    pub(crate) now: Timestamp,
+    pub(crate) rng: ChaCha8Rng,
     pub(crate) nodes: Vec<SimNode>,
-    by_name: BTreeMap<String, usize>,
+    pub(crate) by_name: BTreeMap<String, usize>,
     pub(crate) links: Vec<Link>,
-    queue: BinaryHeap<Reverse<(Timestamp, u64, usize)>>,
-    slots: Vec<Option<What>>,
-    free: Vec<usize>,
-    serial: u64,
-    revision: u64,
-    next_handle: u64,
+    pub(crate) queue: BinaryHeap<Reverse<(Timestamp, u64, usize)>>,
+    pub(crate) slots: Vec<Option<What>>,
+    pub(crate) free: Vec<usize>,
+    pub(crate) serial: u64,
+    pub(crate) revision: u64,
+    pub(crate) next_handle: u64,
     /// When a forwarding table last changed.
     pub(crate) fib_changed_at: Timestamp,
     /// Events are kept in [`Seen::events`].
-    keeps_events: bool,
-    signatures: SignatureMemory,
+    pub(crate) keeps_events: bool,
+    pub(crate) signatures: SignatureMemory,
+    /// Frames under way.
+    pub(crate) pool: FramePool,
+    /// Where a frame is put together.
+    pub(crate) frame: Vec<u8>,
 }
 
 impl Sim {
     /// Virtual time at which a simulation begins.
     pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1);
-
-    // ===== building =====
-
-    /// A network of the nodes in `configs`: every pair of ports named after each other's node is a link. All nodes are
-    /// dead and all links up until [`Self::start`].
-    ///
-    /// # Errors
-    /// A configuration that contradicts itself or the others.
-    pub fn new(configs: &[NodeConfig], seed: u64) -> Result<Self, BuildError> {
-        let mut sim = Self {
-            now: Self::BEGIN,
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            nodes: Vec::new(),
-            by_name: configs.iter().enumerate().map(|(i, c)| (c.node.clone(), i)).collect(),
-            links: Vec::new(),
-            queue: BinaryHeap::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            serial: 0,
-            revision: 0,
-            next_handle: 1,
-            fib_changed_at: Timestamp::ZERO,
-            keeps_events: true,
-            signatures: SignatureMemory::default(),
-        };
-        for config in configs {
-            let node = sim.build_node(config)?;
-            sim.nodes.push(node);
-        }
-        sim.join(configs)?;
-        Ok(sim)
-    }
-
-    fn build_node(&mut self, config: &NodeConfig) -> Result<SimNode, BuildError> {
-        let fail = |e| BuildError::Config(config.node.clone(), e);
-        // Built once now so that a bad configuration is refused before anything runs.
-        build(config, 0, self.now).map_err(fail)?;
-        let role = Role::from_label(&config.role).ok_or_else(|| fail(ConfigError::field("role", "unknown")))?;
-        let id = NodeId::new(&config.node).map_err(|e| fail(ConfigError::field("node", e)))?;
-        Ok(SimNode {
-            id,
-            role,
-            config: config.clone(),
-            machine: None,
-            plane: Plane::new(self.rng.random()),
-            links: vec![usize::MAX; config.ports.len()],
-            counts: (0..config.ports.len()).map(no_count).collect(),
-            to_count: false,
-            lives: 0,
-            wake_at: None,
-            paused: false,
-            waiting: Vec::new(),
-            clock_skew: Duration::ZERO,
-            seen: Seen::default(),
-            ticks: (Timestamp::ZERO, 0),
-        })
-    }
-
-    fn join(&mut self, configs: &[NodeConfig]) -> Result<(), BuildError> {
-        for (node, config) in configs.iter().enumerate() {
-            for (index, port) in config.ports.iter().enumerate() {
-                let missing = || BuildError::Port(config.node.clone(), port.name.clone());
-                let other = *self.by_name.get(&port.name).ok_or_else(missing)?;
-                let back = configs[other].ports.iter().position(|p| p.name == config.node).ok_or_else(missing)?;
-                if node > other {
-                    continue;
-                }
-                let link = self.links.len();
-                self.nodes[node].links[index] = link;
-                self.nodes[other].links[back] = link;
-                self.links.push(Link {
-                    ends: [End { node, port: port_id(index) }, End { node: other, port: port_id(back) }],
-                    models: [LinkModel::default(); 2],
-                    up: true,
-                    silent: [false; 2],
-                    free_at: [Timestamp::ZERO; 2],
-                    epoch: 0,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps no events: in networks of a thousand nodes there are millions.
-    #[must_use]
-    pub const fn without_events(mut self) -> Self {
-        self.keeps_events = false;
-        self
-    }
-
-    // ===== faults and actions =====
-
-    /// Starts every node, in an order and at times drawn from the seed, all within 5 ms.
-    pub fn start(&mut self) {
-        let mut order: Vec<(u64, usize)> = Vec::new();
-        for node in 0..self.nodes.len() {
-            order.push((self.rng.random_range(0..5_000_000), node));
-        }
-        order.sort_unstable();
-        let begin = self.now;
-        for (at, node) in order {
-            self.run_to(begin + Duration::from_nanos(at));
-            self.start_index(node);
-        }
-    }
-
-    /// Starts a dead node afresh: it remembers nothing.
-    pub fn start_node(&mut self, node: &str) {
-        let node = self.index(node);
-        self.start_index(node);
-    }
-
-    fn start_index(&mut self, node: usize) {
-        let seed = self.rng.random();
-        let local = self.local_time(node);
-        let this = &mut self.nodes[node];
-        this.lives += 1;
-        this.paused = false;
-        this.waiting.clear();
-        this.plane = Plane::new(seed);
-        let mut machine = build(&this.config, seed, local).expect("invariant: this configuration was built before");
-        // A simulated signature verifies once, not at every node again.
-        machine.share_signatures(&self.signatures);
-        this.machine = Some(machine);
-        let services = this.config.services.clone();
-        let links = this.links.clone();
-        for (index, link) in links.into_iter().enumerate() {
-            if self.links.get(link).is_some_and(|l| l.up) {
-                self.input(node, Input::PortUp(port_id(index)));
-            }
-        }
-        for service in services {
-            if let Ok(prefix) = service.prefix.parse() {
-                let pool = service.pool.and_then(|p| p.parse().ok());
-                let order = Order::Service { prefix, pool, weight: service.weight, running: true };
-                self.input(node, Input::Order(order));
-            }
-        }
-    }
-
-    /// Kills a node: it says nothing more; links to it keep their carrier.
-    pub fn kill(&mut self, node: &str) {
-        let node = self.index(node);
-        self.nodes[node].machine = None;
-        self.nodes[node].wake_at = None;
-    }
-
-    /// Stops a process for a while; what arrives waits for it.
-    pub fn pause(&mut self, node: &str, paused: bool) {
-        let node = self.index(node);
-        self.nodes[node].paused = paused;
-        if !paused {
-            for (port, at, pdu) in std::mem::take(&mut self.nodes[node].waiting) {
-                self.receive(node, port, at, pdu);
-            }
-            self.tick(node);
-        }
-    }
-
-    /// Moves a node's clock. Call it while the node is dead: clocks are monotonic.
-    pub fn skew_clock(&mut self, node: &str, skew: Duration) {
-        let node = self.index(node);
-        self.nodes[node].clock_skew = skew;
-    }
-
-    /// Cuts a link or heals it, with carrier events at both ends.
-    pub fn set_link(&mut self, a: &str, b: &str, up: bool) {
-        let link = self.link_index(a, b);
-        if self.links[link].up == up {
-            return;
-        }
-        self.links[link].up = up;
-        self.links[link].epoch += 1;
-        if !up {
-            self.lose_ports(link);
-        }
-        for end in self.links[link].ends {
-            let input = if up { Input::PortUp(end.port) } else { Input::PortDown(end.port) };
-            self.input(end.node, input);
-        }
-    }
-
-    /// Cuts a link as far as the forwarding planes at its ends notice: the state between the loss of a carrier and the first
-    /// instruction of the control planes. [`Self::set_link`] goes on from there.
-    pub fn cut_plane(&mut self, a: &str, b: &str) {
-        let link = self.link_index(a, b);
-        self.lose_ports(link);
-    }
-
-    /// Like a process: the forwarding plane leaves a dead port before the machine hears of it.
-    fn lose_ports(&mut self, link: usize) {
-        for end in self.links[link].ends {
-            self.nodes[end.node].plane.apply(vec![Op::PortState { port: end.port, up: false }]);
-        }
-    }
-
-    /// Lets frames from `a` to `b` vanish without anybody being told, or pass again.
-    pub fn set_silent(&mut self, a: &str, b: &str, silent: bool) {
-        let link = self.link_index(a, b);
-        let from = self.end_of(link, self.index(a));
-        self.links[link].silent[from] = silent;
-    }
-
-    /// Changes what a link does to frames.
-    pub fn set_model(&mut self, a: &str, b: &str, model: LinkModel) {
-        let link = self.link_index(a, b);
-        self.links[link].models = [model; 2];
-    }
-
-    /// Changes what a link does to frames from `a` to `b`.
-    pub fn set_model_from(&mut self, a: &str, b: &str, model: LinkModel) {
-        let link = self.link_index(a, b);
-        let from = self.end_of(link, self.index(a));
-        self.links[link].models[from] = model;
-    }
-
-    /// Changes what all links do to frames.
-    pub fn set_all_models(&mut self, model: LinkModel) {
-        for link in &mut self.links {
-            link.models = [model; 2];
-        }
-    }
-
-    /// Gives a node an order.
-    pub fn order(&mut self, node: &str, order: Order) {
-        let node = self.index(node);
-        self.input(node, Input::Order(order));
-    }
-
-    /// Gives a node a command.
-    pub fn command(&mut self, node: &str, command: &Command) {
-        let node = self.index(node);
-        self.input(node, Input::Command { handle: 0, command });
-    }
-
-    /// Changes the cost of sending from `a` to `b`.
-    pub fn set_cost(&mut self, a: &str, b: &str, cost: u32) {
-        let node = self.index(a);
-        let port = self.nodes[node].config.ports.iter().find(|p| p.name == b);
-        let port = port.and_then(|p| NodeId::new(&p.name).ok()).expect("a port to the neighbour");
-        self.command(a, &Command::Cost { port, cost });
-    }
-
-    /// Lets a frame arrive at `b` as if `a` had sent it.
-    pub fn inject(&mut self, a: &str, b: &str, pdu: Vec<u8>) {
-        let link = self.link_index(a, b);
-        let to = self.links[link].ends[1 - self.end_of(link, self.index(a))];
-        self.receive(to.node, to.port, self.now, pdu);
-    }
-
-    /// Makes a call from a pod; the outcome appears in [`Seen::calls`] under the handle.
-    pub fn call(&mut self, pod: &str, call: Call) -> u64 {
-        let handle = self.next_handle;
-        self.next_handle += 1;
-        let Call { name, method, payload, deadline, trace, flow } = call;
-        let order = Order::Call { handle, name, method, payload, deadline, trace, source: None, flow };
-        self.order(pod, order);
-        handle
-    }
 
     // ===== time =====
 
@@ -415,70 +151,6 @@ impl Sim {
         self.now = self.now.max(end);
     }
 
-    // ===== questions =====
-
-    /// Names of all nodes.
-    #[must_use]
-    pub fn node_names(&self) -> Vec<String> {
-        self.by_name.keys().cloned().collect()
-    }
-
-    /// What was seen of a node.
-    #[must_use]
-    pub fn seen(&self, node: &str) -> &Seen {
-        &self.nodes[self.index(node)].seen
-    }
-
-    /// A view of a living node's machine; none where its role has no such view.
-    #[must_use]
-    pub fn view(&self, node: &str, kind: ViewKind) -> Option<View> {
-        let index = self.index(node);
-        self.nodes[index].machine.as_ref()?.view(self.local_time(index), kind)
-    }
-
-    /// What a node shows; empty for a dead node, and where its role has no such view.
-    #[must_use]
-    pub fn show<T: Shown + Default>(&self, node: &str) -> T {
-        self.view(node, T::KIND).and_then(T::of).unwrap_or_default()
-    }
-
-    /// `/fib`; empty for a dead node.
-    #[must_use]
-    pub fn fib(&self, node: &str) -> FibView {
-        self.show(node)
-    }
-
-    /// `/rib`; empty for a dead node.
-    #[must_use]
-    pub fn rib(&self, node: &str) -> RibView {
-        self.show(node)
-    }
-
-    /// `/lsdb`; empty for a dead node.
-    #[must_use]
-    pub fn lsdb(&self, node: &str) -> LsdbView {
-        self.show(node)
-    }
-
-    /// `/neighbors`; empty for a dead node.
-    #[must_use]
-    pub fn neighbors(&self, node: &str) -> NeighborsView {
-        self.show(node)
-    }
-
-    /// State of the adjacency of `node` with `neighbour`; none for a dead node.
-    #[must_use]
-    pub fn adjacency(&self, node: &str, neighbour: &str) -> Option<AdjacencyState> {
-        let view = self.neighbors(node);
-        view.neighbors.iter().find(|n| n.port == neighbour).map(|n| n.state)
-    }
-
-    /// A protocol counter; 0 for a dead node.
-    #[must_use]
-    pub fn counter(&self, node: &str, counter: ProtocolCounter) -> u64 {
-        self.show::<ProtocolCounters>(node).get(counter)
-    }
-
     // ===== the loop =====
 
     fn next_at(&self) -> Option<Timestamp> {
@@ -501,12 +173,8 @@ impl Sim {
         let Some(what) = self.slots[slot].take() else { return };
         self.free.push(slot);
         match what {
-            What::Arrive { link, from, epoch, pdu } => {
-                let to = self.links[link].ends[1 - from];
-                if self.links[link].up && self.links[link].epoch == epoch {
-                    self.receive(to.node, to.port, self.now, pdu);
-                }
-            }
+            What::Arrive { link, from, epoch, slot } => self.arrive(link, from, epoch, slot),
+            What::Leave { link, from } => self.leave(link, from),
             What::Wake { node } => {
                 if self.nodes[node].wake_at.is_some_and(|wake| wake <= self.now) {
                     self.nodes[node].wake_at = None;
@@ -521,7 +189,7 @@ impl Sim {
         }
     }
 
-    fn tick(&mut self, node: usize) {
+    pub(crate) fn tick(&mut self, node: usize) {
         let this = &mut self.nodes[node];
         if this.paused {
             return;
@@ -532,7 +200,7 @@ impl Sim {
     }
 
     /// A frame reaches a node: its forwarding plane first, like in a process.
-    fn receive(&mut self, node: usize, port: PortId, at: Timestamp, mut pdu: Vec<u8>) {
+    pub(crate) fn receive(&mut self, node: usize, port: PortId, at: Timestamp, mut pdu: Vec<u8>) {
         let this = &mut self.nodes[node];
         if let Some(count) = this.counts.get_mut(usize::from(port.0)) {
             count.received_bytes += on_wire(&pdu);
@@ -562,7 +230,7 @@ impl Sim {
                 if let Some(on_return) = RoutedView::parse(&pdu).ok().and_then(|view| view.trace()) {
                     append_hop(&mut pdu, &self.nodes[node].id, on_return);
                 }
-                self.transmit(node, out, pdu);
+                self.transmit(node, out, &pdu);
             }
             Verdict::Deliver => self.input(node, Input::Frame { port, received_at, pdu: &pdu }),
             Verdict::Drop { reason, reply } => {
@@ -574,35 +242,51 @@ impl Sim {
         }
     }
 
-    fn transmit(&mut self, node: usize, port: PortId, pdu: Vec<u8>) {
+    fn transmit(&mut self, node: usize, port: PortId, pdu: &[u8]) {
         let seen = &mut self.nodes[node].seen;
-        if let Some(t) = HeaderView::of(&pdu).message_type() {
+        if let Some(t) = HeaderView::of(pdu).message_type() {
             *seen.sent.entry(t).or_default() += 1;
         }
         seen.sent_bytes += pdu.len() as u64;
         if let Some(count) = self.nodes[node].counts.get_mut(usize::from(port.0)) {
-            count.sent_bytes += on_wire(&pdu);
+            count.sent_bytes += on_wire(pdu);
         }
         let Some(&link) = self.nodes[node].links.get(usize::from(port.0)) else { return };
-        let from = self.end_of(link, node);
-        let wire = &mut self.links[link];
-        if !wire.up || wire.silent[from] {
+        if !self.links[link].up {
             return;
         }
-        let model = wire.models[from];
-        wire.free_at[from] = wire.free_at[from].max(self.now) + model.occupied(pdu.len());
-        let (epoch, now) = (wire.epoch, wire.free_at[from]);
-        let mut arrivals = model.arrivals(&mut self.rng);
-        let last = arrivals.pop();
-        for after in arrivals {
-            self.schedule(now + after, What::Arrive { link, from, epoch, pdu: pdu.clone() });
+        let from = self.end_of(link, node);
+        self.links[link].directions[from].enqueue(self.now, pdu, &mut self.frame, &mut self.pool);
+        self.leave(link, from);
+    }
+
+    /// Takes out of a direction what is due. It arrives after what happens at this time already.
+    fn leave(&mut self, link: usize, from: usize) {
+        let epoch = self.links[link].epoch;
+        while let Some(slot) = self.links[link].directions[from].pop_due(self.now, &self.pool) {
+            self.schedule(self.now, What::Arrive { link, from, epoch, slot });
         }
-        if let Some(after) = last {
-            self.schedule(now + after, What::Arrive { link, from, epoch, pdu });
+        self.arm_direction(link, from);
+    }
+
+    /// Puts an event into the queue for when the next frame of a direction is due.
+    pub(crate) fn arm_direction(&mut self, link: usize, from: usize) {
+        if let Some(at) = self.links[link].directions[from].arm() {
+            self.schedule(at, What::Leave { link, from });
         }
     }
 
-    fn input(&mut self, node: usize, input: Input<'_>) {
+    fn arrive(&mut self, link: usize, from: usize, epoch: u64, slot: Slot) {
+        let Link { up, epoch: current, ends, .. } = self.links[link];
+        let pdu = pdu_of(self.pool.frame(slot)).map(<[u8]>::to_vec);
+        self.pool.release(slot);
+        if let Some(pdu) = pdu.filter(|_| up && current == epoch) {
+            let to = ends[1 - from];
+            self.receive(to.node, to.port, self.now, pdu);
+        }
+    }
+
+    pub(crate) fn input(&mut self, node: usize, input: Input<'_>) {
         let local = self.local_time(node);
         let Some(machine) = &mut self.nodes[node].machine else { return };
         machine.handle(local, input);
@@ -639,7 +323,7 @@ impl Sim {
         let now = self.now;
         let seen = &mut self.nodes[node].seen;
         match output {
-            Output::Send { port, pdu } => self.transmit(node, port, pdu),
+            Output::Send { port, pdu } => self.transmit(node, port, &pdu),
             Output::Route { mut pdu } => {
                 let verdict = self.nodes[node].plane.forward(Ingress::Local, &mut pdu);
                 self.obey(node, None, verdict, pdu);
@@ -687,7 +371,7 @@ impl Sim {
 
     // ===== looking things up =====
 
-    fn local_time(&self, node: usize) -> Timestamp {
+    pub(crate) fn local_time(&self, node: usize) -> Timestamp {
         self.now + self.nodes[node].clock_skew
     }
 
@@ -695,7 +379,7 @@ impl Sim {
         *self.by_name.get(node).unwrap_or_else(|| panic!("no node {node}"))
     }
 
-    fn link_index(&self, a: &str, b: &str) -> usize {
+    pub(crate) fn link_index(&self, a: &str, b: &str) -> usize {
         let (a_index, b_index) = (self.index(a), self.index(b));
         let joins = |l: &Link| {
             let ends = [l.ends[0].node, l.ends[1].node];
@@ -704,21 +388,18 @@ impl Sim {
         self.links.iter().position(joins).unwrap_or_else(|| panic!("no link {a} - {b}"))
     }
 
+    /// The link between two nodes, and which end `a` is.
+    pub(crate) fn direction(&self, a: &str, b: &str) -> (usize, usize) {
+        let link = self.link_index(a, b);
+        (link, self.end_of(link, self.index(a)))
+    }
+
     fn end_of(&self, link: usize, node: usize) -> usize {
         usize::from(self.links[link].ends[0].node != node)
     }
 }
 
-fn no_count(index: usize) -> PortCount {
-    PortCount { port: port_id(index), sent_bytes: 0, received_bytes: 0 }
-}
-
-/// Bytes of the frame that carries a PDU.
-fn on_wire(pdu: &[u8]) -> u64 {
-    pdu.len() as u64 + ETHERNET_HEADER
-}
-
-fn port_id(index: usize) -> PortId {
+pub(crate) fn port_id(index: usize) -> PortId {
     PortId(u16::try_from(index).unwrap_or(u16::MAX))
 }
 

@@ -45,7 +45,7 @@ impl Sim {
             };
             let link = &self.links[node.links[usize::from(port.0)]];
             let from = usize::from(link.ends[0].node != at);
-            if !link.up || link.silent[from] {
+            if !link.up || link.directions[from].spec().silent {
                 return Walk::Lost(passed);
             }
             at = link.ends[1 - from].node;

@@ -1,25 +1,25 @@
 //! The plan of a lab: everything that will be made, as a pure function of a topology and a few choices.
 //!
-//! Namespaces, links with their interfaces, a configuration with keys for each node, and the processes in start order.
-//! The same topology, seed and choices give the same plan, byte for byte.
+//! Namespaces, links with their interfaces, a configuration for each node, and the processes in start order. The same
+//! topology, seed and choices give the same plan, byte for byte. It holds no secrets: keys are made of domain and seed when
+//! configurations are written ([`Plan::configs`]).
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use damc_impair::DirectionSpec;
-use damc_mgmt::config::{
-    GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds,
-};
-use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
+use damc_mgmt::config::{GatewayConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
-use damc_wire::security::Certificate;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::pace::{self, Calibration};
 use crate::{Direction, Link, Node, Topology, describe};
+
+mod keys;
+
+pub use keys::{Authority, KeylessConfig, NoPlan};
 
 /// Longest interface name, in bytes (IFNAMSIZ less the terminating zero).
 const MAX_INTERFACE: usize = 15;
@@ -107,8 +107,8 @@ pub struct Process {
     pub node: String,
     /// What starts it.
     pub program: Program,
-    /// Its configuration file.
-    pub config: NodeConfig,
+    /// What its configuration file says, but for its keys.
+    pub config: KeylessConfig,
     /// Starts with the overload bit set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overload: bool,
@@ -136,18 +136,59 @@ impl Program {
     }
 }
 
+impl Process {
+    /// Names a pod announces: its instances, then their pools.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let services = &self.config.services;
+        let pools = services.iter().filter_map(|service| service.pool.as_deref());
+        services.iter().map(|service| service.prefix.as_str()).chain(pools)
+    }
+}
+
+impl Plan {
+    /// All nodes: those with a process in start order, then namespaces without one.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        let bare = self.namespaces.iter().filter(|name| self.process(name).is_none());
+        self.processes.iter().map(|process| process.node.as_str()).chain(bare.map(String::as_str))
+    }
+
+    /// The process of a node.
+    #[must_use]
+    pub fn process(&self, node: &str) -> Option<&Process> {
+        self.processes.iter().find(|process| process.node == node)
+    }
+
+    /// The port of `node` towards `neighbour`: the interface there.
+    #[must_use]
+    pub fn interface(&self, node: &str, neighbour: &str) -> Option<&str> {
+        self.ends_of(node).find(|(far, _)| *far == neighbour).map(|(_, end)| end.interface.as_str())
+    }
+
+    /// Ends at `node`, in order, each with the neighbour's name.
+    pub fn ends_of<'a>(&'a self, node: &str) -> impl Iterator<Item = (&'a str, &'a LinkEnd)> {
+        self.links.iter().filter_map(move |link| {
+            if link.a.node == node {
+                Some((link.b.node.as_str(), &link.a))
+            } else if link.b.node == node {
+                Some((link.a.node.as_str(), &link.b))
+            } else {
+                None
+            }
+        })
+    }
+}
+
 /// Makes the plan of a topology.
 #[must_use]
 pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
     let pace = pace::derive(topology, options.calibration, options.echo_ms);
     let interfaces = Interfaces::assign(topology);
-    let authority = Authority::new(topology, options.seed);
     let mut nodes: Vec<&Node> = topology.nodes().values().collect();
     nodes.sort_by_key(|node| (start_rank(node.kind), &node.id));
     let process = |node: &Node| Process {
         node: node.id.to_string(),
         program: node.exec.clone().map_or_else(|| Program::Own(format!("damc-{}", node.kind)), Program::Foreign),
-        config: config(topology, node, options, &pace, &interfaces, &authority),
+        config: config(topology, node, options, &pace, &interfaces).into(),
         overload: node.overload,
     };
     Plan {
@@ -185,7 +226,7 @@ fn planned_link(index: usize, link: &Link, interfaces: &Interfaces) -> PlannedLi
         b: end(&link.b, &link.a, 1, &link.backward),
         forward: link.forward.spec,
         backward: link.backward.spec,
-        impaired: [&link.forward.spec, &link.backward.spec].into_iter().any(needs_more_than_veth),
+        impaired: ![&link.forward.spec, &link.backward.spec].into_iter().all(DirectionSpec::is_plain),
     }
 }
 
@@ -193,11 +234,6 @@ fn planned_link(index: usize, link: &Link, interfaces: &Interfaces) -> PlannedLi
 fn address(link: usize, side: u8) -> [u8; 6] {
     let [.., b2, b1, b0] = (link as u64).to_be_bytes();
     [0x02, 0xda, b2, b1, b0, side]
-}
-
-/// Rate and limit alone are served by a token bucket on a plain pair.
-fn needs_more_than_veth(spec: &DirectionSpec) -> bool {
-    !DirectionSpec { rate_bps: None, limit: None, ..*spec }.is_perfect()
 }
 
 /// Interface names: named after the neighbour where that fits.
@@ -234,61 +270,13 @@ impl Interfaces {
     }
 }
 
-/// The domain's root, and the seed of every node's keys.
-pub struct Authority<'a> {
-    topology: &'a Topology,
-    node_seed: [u8; 32],
-    root: RootSecret,
-}
-
-impl<'a> Authority<'a> {
-    /// That of a run: one seed, one set of keys.
-    #[must_use]
-    pub fn new(topology: &'a Topology, seed: u64) -> Self {
-        let derive = |purpose: &str| -> [u8; 32] {
-            let parts = [purpose.as_bytes(), &seed.to_be_bytes(), topology.domain().as_str().as_bytes()];
-            parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
-        };
-        Self {
-            topology,
-            node_seed: derive("damc node seed\0"),
-            root: RootSecret::from_seed(&derive("damc root seed\0")),
-        }
-    }
-
-    /// A node's secrets, and its certificate in this role.
-    #[must_use]
-    pub fn certify(&self, node: &NodeId, role: Role) -> (NodeSecrets, Certificate) {
-        let secrets = NodeSecrets::derive(&self.node_seed, node);
-        let certificate = self.root.issue(self.topology.domain(), node, role, &secrets);
-        (secrets, certificate)
-    }
-
-    fn identity(&self, node: &Node) -> IdentityConfig {
-        let (secrets, certificate) = self.certify(&node.id, node.kind);
-        IdentityConfig {
-            root_key: to_hex(&self.root.public().to_bytes()),
-            signing_secret: to_hex(&secrets.signing),
-            agreement_secret: to_hex(&secrets.agreement),
-            certificate: certificate_to_hex(&certificate),
-        }
-    }
-}
-
 /// Whether a node is an SG with pods.
 fn serves_programs(topology: &Topology, node: &Node) -> bool {
     let is_pod = |far: &NodeId| topology.nodes().get(far).is_some_and(|far| far.kind == Role::Pod);
     node.kind == Role::Sg && topology.links_of(&node.id).any(|(_, far)| is_pod(far))
 }
 
-fn config(
-    topology: &Topology,
-    node: &Node,
-    options: &PlanOptions,
-    pace: &Pace,
-    interfaces: &Interfaces,
-    authority: &Authority<'_>,
-) -> NodeConfig {
+fn config(topology: &Topology, node: &Node, options: &PlanOptions, pace: &Pace, interfaces: &Interfaces) -> NodeConfig {
     let kind_of = |id: &NodeId| topology.nodes().get(id).map_or("", |node| node.kind.label());
     let port = |(link, far): (&Link, &NodeId)| PortConfig {
         name: far.to_string(),
@@ -316,7 +304,7 @@ fn config(
         domain: topology.domain().to_string(),
         admin_socket: options.run_dir.join(format!("{}.sock", node.id)),
         ports: topology.links_of(&node.id).map(port).collect(),
-        identity: authority.identity(node),
+        identity: keys::no_keys(),
         pace: pace.clone(),
         services: node.services.iter().map(service).collect(),
         pools: pools(topology, &licences),

@@ -7,12 +7,17 @@ use crate::Topology;
 /// The text of a file, by its bare name.
 macro_rules! shipped {
     ($($name:literal),*) => {
-        /// Names of all shipped topologies with their texts.
-        pub const ALL: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../topologies/", $name, ".yaml")))),*];
+        /// Their names and texts.
+        const ALL: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../topologies/", $name, ".yaml")))),*];
     };
 }
 
 shipped!("calculator", "fig2", "fig2-http", "grid", "line", "ring", "shop", "tiered");
+
+/// The names of all of them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
 
 /// A shipped topology.
 pub fn topology(name: &str) -> Topology {

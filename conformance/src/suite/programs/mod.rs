@@ -118,7 +118,7 @@ impl Bench {
 
     /// A program in a node, to be run or left running; it ends with the value it is spawned as.
     fn program(&self, node: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.lab.job().program);
+        let mut command = Command::new(&self.lab.job().choices.program);
         let known = |word| if word == PYTHON { self.python.get().map_or(PYTHON, String::as_str) } else { word };
         command.args(["exec", "--lab", self.lab.name(), node, "--"]).args(words.iter().copied().map(known));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);

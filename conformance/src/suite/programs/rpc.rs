@@ -23,7 +23,7 @@ const CALLS: [(&[&str], i32, &str); 6] = [
 
 /// Where our own programs are: beside the one that builds labs.
 pub(super) fn program(bench: &Bench, name: &str) -> Result<PathBuf, Stop> {
-    let path = bench.lab.job().program.with_file_name(name);
+    let path = bench.lab.job().choices.program.with_file_name(name);
     if damc_lab::up::is_program(&path) {
         Ok(path)
     } else {

@@ -8,17 +8,11 @@ const FRAME_BYTES: u32 = 1514;
 /// Least time at full rate that fits into a token bucket: the kernel's timers are no finer on slow machines.
 const BURST_NS: u64 = 1_000_000;
 
-/// Whether a plain veth pair, with a token bucket for a rate, does all of this.
-#[must_use]
-pub fn is_plain(spec: &DirectionSpec) -> bool {
-    DirectionSpec { rate_bps: None, ..*spec }.is_perfect()
-}
-
 /// The discipline for the sending end; none where the kernel's default does. `in_place`: netem is there already, and
 /// stays whatever the spec, because taking a discipline away drops the frames it holds.
 #[must_use]
 pub fn egress(spec: &DirectionSpec, seed: u64, in_place: bool) -> Option<Qdisc> {
-    if in_place || !is_plain(spec) {
+    if in_place || !spec.is_plain() {
         return Some(Qdisc::Netem(netem(spec, seed)));
     }
     spec.rate_bps.map(|rate_bps| Qdisc::Tbf(tbf(spec, rate_bps)))

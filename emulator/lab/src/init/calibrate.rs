@@ -40,7 +40,7 @@ pub(super) async fn run(lab: &Rc<Lab>, a: &str, b: &str, depth: Depth) -> Result
 
 fn open(lab: &Lab, node: &str, neighbour: &str, filter: Filter) -> Result<RawSocket> {
     let namespace = lab.namespace(node)?;
-    let interface = lab.job.interface(node, neighbour);
+    let interface = lab.job.plan.interface(node, neighbour);
     let interface = interface.ok_or_else(|| LabError::Refused(format!("{node} has no port {neighbour}")))?;
     namespace.run(|| RawSocket::open_on(interface, filter))?.map_err(|error| LabError::Lab(error.to_string()))
 }

@@ -16,10 +16,11 @@ use crate::exec::process::{self, Program};
 use crate::exec::qdisc::{Netem, Qdisc};
 use crate::exec::rtnl::{Counted, Rtnl, VethEnd};
 use crate::exec::shape;
-use crate::job::{Job, LinkJob, LinksBy};
+use crate::job::{Job, LinksBy};
 use crate::relay::{RelayClient, RelayConfig, RelayLink};
 use crate::rundir::RunDir;
 use damc_impair::{DirectionChange, DirectionSpec};
+use damc_topology::plan::PlannedLink;
 
 /// Requests under way at once; more would overrun the buffer that the kernel's answers wait in.
 const PIPELINE: usize = 16;
@@ -40,7 +41,7 @@ pub(super) struct Links {
 
 /// One link.
 struct Link {
-    job: LinkJob,
+    planned: PlannedLink,
     name: String,
     service: LinkService,
     /// Where the nodes' ends are: sending there is what a queueing discipline shapes.
@@ -70,9 +71,9 @@ impl Links {
     /// Makes all links, both ends in place, shaped and up, and starts the relay where one is needed.
     pub(super) async fn make(job: &Job, directory: &RunDir, namespaces: &mut [Namespace]) -> Result<Self> {
         let routes = connect(namespaces)?;
-        let (backend, reason) = choose_backend(job.links_by, &routes).await?;
+        let (backend, reason) = choose_backend(job.choices.links_by, &routes).await?;
         let mut indexes = Indexes::default();
-        let links = job.links.iter().enumerate();
+        let links = job.plan.links.iter().enumerate();
         let links: Vec<_> = links.map(|(number, link)| Link::plan(job, number, link, backend, &mut indexes)).collect();
         let mut made = Self { backend, reason, relay_pid: None, relay: RefCell::new(None), routes, links };
         made.create(namespaces).await?;
@@ -110,13 +111,13 @@ impl Links {
             return Ok(());
         }
         let (ours, theirs) = UnixStream::pair().map_err(LabError::io("connect the relay"))?;
-        let argv = [job.program.to_string_lossy().into_owned(), "lab-relay".to_owned()];
-        let log = directory.lab_log();
+        let argv = [job.choices.program.to_string_lossy().into_owned(), "lab-relay".to_owned()];
+        let log = directory.relay_log();
         let program =
             Program { node: "relay", argv: &argv, namespace: namespace(namespaces, WIRE)?.fd(), log: &log, turn: None };
         let started = process::start_with_input(program, theirs.as_fd())?;
         drop(theirs);
-        let client = RelayClient::start(ours, &RelayConfig { seed: job.seed, links })
+        let client = RelayClient::start(ours, &RelayConfig { seed: job.plan.seed, links })
             .map_err(|error| LabError::Lab(format!("the relay did not start: {error}")))?;
         self.relay_pid = Some(started);
         *self.relay.borrow_mut() = Some(client);
@@ -130,7 +131,7 @@ impl Links {
             LinkChange::Down => self.set_carrier(link, false).await,
             LinkChange::Up => self.set_carrier(link, true).await,
             LinkChange::Clear => {
-                let (forward, backward) = (link.job.forward, link.job.backward);
+                let (forward, backward) = (link.planned.forward, link.planned.backward);
                 self.apply(link, (forward, backward)).await?;
                 self.set_carrier(link, true).await
             }
@@ -180,7 +181,7 @@ impl Links {
     }
 
     async fn apply(&self, link: &Link, specs: (DirectionSpec, DirectionSpec)) -> Result<()> {
-        let plain = shape::is_plain(&specs.0) && shape::is_plain(&specs.1);
+        let plain = specs.0.is_plain() && specs.1.is_plain();
         match link.service {
             LinkService::Relay => {
                 let mut relay = self.relay.borrow_mut();
@@ -204,7 +205,7 @@ impl Links {
 
     /// Sets the queueing disciplines of a link without relay.
     async fn shape(&self, link: &Link, (forward, backward): (DirectionSpec, DirectionSpec)) -> Result<()> {
-        let impaired = !shape::is_plain(&forward) || !shape::is_plain(&backward);
+        let impaired = !forward.is_plain() || !backward.is_plain();
         let fresh = impaired && !link.netem.get();
         let netem = link.netem.get() || impaired;
         link.netem.set(netem);
@@ -262,11 +263,12 @@ impl Links {
 
     /// The link between two nodes, and whether it was declared the other way round.
     fn find(&self, a: &str, b: &str) -> Result<(&Link, bool)> {
-        let found = self.links.iter().find_map(|link| match (link.job.a.node.as_str(), link.job.b.node.as_str()) {
-            (x, y) if (x, y) == (a, b) => Some((link, false)),
-            (x, y) if (x, y) == (b, a) => Some((link, true)),
-            _ => None,
-        });
+        let found =
+            self.links.iter().find_map(|link| match (link.planned.a.node.as_str(), link.planned.b.node.as_str()) {
+                (x, y) if (x, y) == (a, b) => Some((link, false)),
+                (x, y) if (x, y) == (b, a) => Some((link, true)),
+                _ => None,
+            });
         found.ok_or_else(|| {
             let names: Vec<_> = self.links.iter().map(|link| link.name.as_str()).collect();
             LabError::Refused(format!("there is no link between {a} and {b}; there are {}", names.join(", ")))
@@ -286,12 +288,12 @@ fn merged(
 }
 
 impl Link {
-    fn plan(job: &Job, number: usize, link: &LinkJob, backend: Backend, indexes: &mut Indexes) -> Self {
-        let plain = shape::is_plain(&link.forward) && shape::is_plain(&link.backward);
+    fn plan(job: &Job, number: usize, link: &PlannedLink, backend: Backend, indexes: &mut Indexes) -> Self {
+        let plain = link.forward.is_plain() && link.backward.is_plain();
         let service = match backend {
-            Backend::Relay if !plain || job.all_relayed => LinkService::Relay,
+            Backend::Relay if !plain || job.choices.all_relayed => LinkService::Relay,
             // A discipline that is there from the beginning can be changed; one that comes later drops what waits.
-            Backend::Netem if !plain || job.all_relayed => LinkService::Netem,
+            Backend::Netem if !plain || job.choices.all_relayed => LinkService::Netem,
             Backend::Netem | Backend::Relay => LinkService::Plain,
         };
         let mut device = |namespace: &str, interface: &str, address, second| Device {
@@ -313,7 +315,7 @@ impl Link {
         });
         Self {
             name: format!("{}–{}", link.a.node, link.b.node),
-            job: link.clone(),
+            planned: link.clone(),
             service,
             a,
             b,
@@ -322,7 +324,7 @@ impl Link {
             specs: Cell::new((link.forward, link.backward)),
             netem: Cell::new(service == LinkService::Netem),
             unshaped: Cell::new((0, 0)),
-            seed: job.seed.wrapping_add(u64::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            seed: job.plan.seed.wrapping_add(u64::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         }
     }
 
@@ -353,8 +355,8 @@ impl Link {
     fn status(&self) -> LinkStatus {
         let (forward, backward) = self.specs.get();
         LinkStatus {
-            a: self.job.a.node.clone(),
-            b: self.job.b.node.clone(),
+            a: self.planned.a.node.clone(),
+            b: self.planned.b.node.clone(),
             service: self.service,
             up: self.up.get(),
             forward,

@@ -25,7 +25,7 @@ use crate::control::{
 use crate::error::{LabError, Result};
 use crate::exec::netns::{self, Namespace};
 use crate::exec::process;
-use crate::job::{Job, format_address};
+use crate::job::Job;
 use crate::recorder::{Recorder, Tap};
 use crate::rundir::RunDir;
 use crate::sandbox;
@@ -34,11 +34,13 @@ use links::Links;
 use nodes::Nodes;
 
 /// Arguments of `lab-init`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct InitArgs {
     /// Run directory of the lab.
+    #[arg(long)]
     pub directory: PathBuf,
     /// Inherited descriptor of the lab's lock.
+    #[arg(long)]
     pub lock: RawFd,
 }
 
@@ -125,17 +127,17 @@ async fn build(job: Job, directory: RunDir, lock: OwnedFd) -> Result<Lab> {
     record_phase(&phases, "namespaces", since);
 
     let since = Instant::now();
-    let recorder = if job.record_bytes > 0 { Some(Recorder::start(&job, &directory, taps)?) } else { None };
+    let recorder = if job.choices.record_bytes > 0 { Some(Recorder::start(&job, &directory, taps)?) } else { None };
     record_phase(&phases, "recorder", since);
 
     let since = Instant::now();
     let mut namespaces = namespaces;
     let links = Links::make(&job, &directory, &mut namespaces).await?;
-    pods::make_gateways(&job, &links, &namespaces).await?;
-    pods::configure(&job, &links, &namespaces).await?;
-    pods::point_to_dns(&job, &directory)?;
+    pods::make_gateways(&job.plan, &links, &namespaces).await?;
+    pods::configure(&job.plan, &links, &namespaces).await?;
+    pods::point_to_dns(&job.plan, &directory)?;
     record_phase(&phases, "links", since);
-    let nodes = Nodes::new(&job);
+    let nodes = Nodes::new(&job.plan);
     Ok(Lab {
         own_namespaces: sandbox::namespaces_of_lab()?,
         job,
@@ -161,8 +163,8 @@ fn record_phase(phases: &RefCell<Vec<Phase>>, name: &str, since: Instant) {
 /// One namespace for each node and one for the wire, and in each node's a socket that sees its frames.
 async fn make_namespaces(job: &Job) -> Result<(Vec<Namespace>, Vec<Tap>)> {
     let mut names: Vec<String> = vec![WIRE.to_owned()];
-    names.extend(job.nodes.iter().map(|node| node.name.clone()));
-    let record = job.record_bytes > 0;
+    names.extend(job.plan.nodes().map(str::to_owned));
+    let record = job.choices.record_bytes > 0;
     let (sender, mut receiver) = mpsc::unbounded_channel();
     // A thread that unshares stays in its last namespace, so it is one of its own.
     let maker = std::thread::spawn(move || {
@@ -191,7 +193,7 @@ async fn make_namespaces(job: &Job) -> Result<(Vec<Namespace>, Vec<Tap>)> {
 impl Lab {
     fn namespace(&self, node: &str) -> Result<&Namespace> {
         self.namespaces.iter().find(|namespace| namespace.name == node && namespace.name != WIRE).ok_or_else(|| {
-            let nodes = self.job.nodes.iter().map(|node| node.name.clone()).collect();
+            let nodes = self.job.plan.nodes().map(str::to_owned).collect();
             LabError::NoNode { name: node.to_owned(), nodes }
         })
     }
@@ -226,19 +228,19 @@ impl Lab {
             (None, _) => LabState::Running,
         };
         let (links, relay_cpu_ns) = self.links.status();
-        let to_ready = self.ready_at_ns.get().saturating_sub(self.job.began_at_ns);
+        let to_ready = self.ready_at_ns.get().saturating_sub(self.job.choices.began_at_ns);
         Status {
-            lab: self.job.lab.clone(),
-            topology: self.job.topology.clone(),
+            lab: self.job.plan.lab.clone(),
+            topology: self.job.plan.topology.clone(),
             state,
             failure,
             backend: self.links.backend,
             backend_reason: self.links.reason.clone(),
-            seed: self.job.seed,
+            seed: self.job.plan.seed,
             phases: self.phases.borrow().clone(),
             ready_ms: std::time::Duration::from_nanos(to_ready).as_secs_f64() * 1e3,
             ready_at_ns: self.ready_at_ns.get(),
-            nodes: self.job.nodes.iter().map(|node| self.node_status(&node.name, &node.kind)).collect(),
+            nodes: self.job.plan.nodes().map(|node| self.node_status(node)).collect(),
             links,
             recording: self.recorder.as_ref().map_or(RecordingStatus::default(), Recorder::status),
             relay_cpu_ns,
@@ -259,14 +261,20 @@ impl Lab {
         }
     }
 
-    fn node_status(&self, name: &str, kind: &str) -> NodeStatus {
-        let ports = self.job.ends_of(name).map(|(neighbour, end)| PortStatus {
+    fn node_status(&self, name: &str) -> NodeStatus {
+        let kind = self.job.plan.process(name).map_or("bare", |process| process.config.role.as_str());
+        let ports = self.job.plan.ends_of(name).map(|(neighbour, end)| PortStatus {
             name: neighbour.to_owned(),
             interface: end.interface.clone(),
             address: format_address(end.address),
         });
         self.nodes.status(name, kind, ports.collect())
     }
+}
+
+/// A hardware address as it is usually written.
+fn format_address(address: [u8; 6]) -> String {
+    address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Interface indexes per namespace: the loopback has 1.

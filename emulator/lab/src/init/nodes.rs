@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use damc_topology::plan::{Plan, Process};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::io::AsyncBufReadExt;
@@ -22,7 +23,6 @@ use crate::control::{NodeAction, NodeState, NodeStatus, PortStatus};
 use crate::error::{LabError, Result};
 use crate::exec::process::{self, Program, Started};
 use crate::exec::turn::{self, Turn};
-use crate::job::Job;
 
 /// What a node prints when it serves its ports and its management socket.
 const READY_LINE: &str = "ready";
@@ -55,7 +55,7 @@ struct Node {
 }
 
 impl Nodes {
-    pub(super) fn new(job: &Job) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         let node = || Node {
             state: NodeState::Stopped,
             pid: None,
@@ -64,7 +64,7 @@ impl Nodes {
             ready_ms: 0.0,
             end_ordered: false,
         };
-        let table = job.nodes.iter().map(|job| (job.name.clone(), node())).collect();
+        let table = plan.nodes().map(|name| (name.to_owned(), node())).collect();
         Self {
             table: RefCell::new(table),
             changed: Notify::new(),
@@ -126,7 +126,7 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
     outcome?;
     record_phase(&lab.phases, "start nodes", since);
     let since = Instant::now();
-    let within = Duration::from_millis(lab.job.ready_within_ms);
+    let within = Duration::from_millis(lab.job.choices.ready_within_ms);
     let settled = |table: &BTreeMap<String, Node>| {
         table.values().all(|node| node.state == NodeState::Ready)
             || table.values().any(|node| node.state == NodeState::Failed)
@@ -165,13 +165,14 @@ fn all_go_first(lab: &Lab) {
 /// Starts every node, several at a time: starting one is mostly waiting for its fork and exec.
 async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
     let mut programs = Vec::new();
-    for node in lab.job.nodes.iter().filter(|node| !node.argv.is_empty()) {
-        let namespace = lab.namespace(&node.name)?.fd().try_clone_to_owned();
-        let namespace = namespace.map_err(LabError::io(format!("enter the namespace of {}", node.name)))?;
-        programs.push((namespace, node.name.clone(), node.argv.clone(), lab.directory.node_log(&node.name)));
+    for process in &lab.job.plan.processes {
+        let name = &process.node;
+        let namespace = lab.namespace(name)?.fd().try_clone_to_owned();
+        let namespace = namespace.map_err(LabError::io(format!("enter the namespace of {name}")))?;
+        programs.push((namespace, name.clone(), argv(lab, process), lab.directory.node_log(name)));
     }
-    for node in lab.job.nodes.iter().filter(|node| node.argv.is_empty()) {
-        lab.nodes.with(&node.name, |node| node.state = NodeState::Ready);
+    for bare in lab.job.plan.nodes().filter(|name| lab.job.plan.process(name).is_none()) {
+        lab.nodes.with(bare, |node| node.state = NodeState::Ready);
     }
     let turn = lab.nodes.take_turns.get().then_some(Turn::Starting);
     let (sender, mut started) = mpsc::unbounded_channel();
@@ -252,7 +253,7 @@ pub(super) async fn act(lab: &Rc<Lab>, name: &str, action: NodeAction) -> Result
                 return Err(LabError::Refused(format!("{name} is running already")));
             }
             start(lab, name)?;
-            let within = Duration::from_millis(lab.job.ready_within_ms);
+            let within = Duration::from_millis(lab.job.choices.ready_within_ms);
             let over =
                 |table: &BTreeMap<String, Node>| table.get(name).is_some_and(|node| node.state != NodeState::Starting);
             lab.nodes.wait_for(within, over).await;
@@ -316,18 +317,22 @@ fn not_running(name: &str) -> LabError {
     LabError::Refused(format!("{name} is not running"))
 }
 
+/// Program and arguments of a node.
+fn argv(lab: &Lab, process: &Process) -> Vec<String> {
+    process.program.argv(&lab.job.choices.node_folder, &lab.directory.node_config(&process.node))
+}
+
 fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
     let namespace = lab.namespace(name)?;
-    let job = lab.job.nodes.iter().find(|node| node.name == name);
-    let argv = job.map(|node| node.argv.as_slice()).unwrap_or_default();
-    if argv.is_empty() {
-        return Err(LabError::Refused(format!("{name} is a namespace without a process")));
-    }
+    let process = lab.job.plan.process(name);
+    let process = process.ok_or_else(|| LabError::Refused(format!("{name} is a namespace without a process")))?;
+    let argv = argv(lab, process);
     // A socket of a process before would be in the way.
     let _ = fs::remove_file(lab.directory.node_socket(name));
     let log = lab.directory.node_log(name);
     let at = Instant::now();
-    let started = process::start(Program { node: name, argv, namespace: namespace.fd(), log: &log, turn: None })?;
+    let started =
+        process::start(Program { node: name, argv: &argv, namespace: namespace.fd(), log: &log, turn: None })?;
     enlist(lab, name, at, started);
     Ok(())
 }

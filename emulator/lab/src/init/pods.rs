@@ -14,9 +14,8 @@ use crate::exec::ipv6::{self, PodIpv6};
 use crate::exec::netns::Namespace;
 use crate::exec::offload;
 use crate::exec::rtnl::VethEnd;
-use crate::job::{Job, NodeJob};
 use crate::rundir::RunDir;
-use damc_topology::plan::{GATEWAY_RAW, GATEWAY_TCP};
+use damc_topology::plan::{GATEWAY_RAW, GATEWAY_TCP, Plan, Process};
 
 /// Where programs look for the DNS.
 const RESOLVER: &str = "/etc/resolv.conf";
@@ -28,21 +27,23 @@ const SG: &str = "sg";
 const GATEWAY_INDEX: u32 = 1 << 20;
 
 /// Gives every pod its addresses and routes.
-pub(super) async fn configure(job: &Job, links: &Links, namespaces: &[Namespace]) -> Result<()> {
-    let prefix = address::prefix_of(&job.domain);
-    let mtu = ipv6::mtu(job.nodes.iter().flat_map(|node| names(node).map(|name| name.wire().len())).max().unwrap_or(0));
-    for node in job.nodes.iter().filter(|node| node.kind == POD) {
-        let Some((_, end)) = job.ends_of(&node.name).next() else { continue };
-        let namespace = namespaces.iter().find(|namespace| namespace.name == node.name);
-        let namespace = namespace.ok_or_else(|| LabError::Lab(format!("no namespace of {}", node.name)))?;
-        let doing = || format!("give {} its addresses", node.name);
+pub(super) async fn configure(plan: &Plan, links: &Links, namespaces: &[Namespace]) -> Result<()> {
+    let prefix = address::prefix_of(&plan.domain);
+    let mtu =
+        ipv6::mtu(plan.processes.iter().flat_map(|node| names(node).map(|name| name.wire().len())).max().unwrap_or(0));
+    for pod in plan.processes.iter().filter(|process| process.config.role == POD) {
+        let name = &pod.node;
+        let Some((_, end)) = plan.ends_of(name).next() else { continue };
+        let namespace = namespaces.iter().find(|namespace| namespace.name == *name);
+        let namespace = namespace.ok_or_else(|| LabError::Lab(format!("no namespace of {name}")))?;
+        let doing = || format!("give {name} its addresses");
         let on = namespace.run(|| ipv6::switch_on(&end.interface))?.map_err(LabError::io(doing()))?;
         if !on {
-            eprintln!("lab-init: this kernel has no IPv6: programs in {} reach nobody", node.name);
+            eprintln!("lab-init: this kernel has no IPv6: programs in {name} reach nobody");
             continue;
         }
-        let addresses: Vec<Ipv6Addr> = names(node).filter_map(|name| address::below(prefix, &name)).collect();
-        let (route, index) = links.way_into(&node.name, &end.interface)?;
+        let addresses: Vec<Ipv6Addr> = names(pod).filter_map(|name| address::below(prefix, &name)).collect();
+        let (route, index) = links.way_into(name, &end.interface)?;
         let pod = PodIpv6 { interface: &end.interface, index, prefix, addresses: &addresses, mtu };
         ipv6::configure(route, &pod).await.map_err(LabError::netlink(doing()))?;
     }
@@ -50,13 +51,14 @@ pub(super) async fn configure(job: &Job, links: &Links, namespaces: &[Namespace]
 }
 
 /// Gives every SG with pods the pair of interfaces behind which it serves class 1, and DNS over TCP.
-pub(super) async fn make_gateways(job: &Job, links: &Links, namespaces: &[Namespace]) -> Result<()> {
-    let is_pod = |name: &str| job.nodes.iter().any(|node| node.name == name && node.kind == POD);
-    for node in job.nodes.iter().filter(|node| node.kind == SG && job.ends_of(&node.name).any(|(far, _)| is_pod(far))) {
-        let namespace = namespaces.iter().find(|namespace| namespace.name == node.name);
-        let namespace = namespace.ok_or_else(|| LabError::Lab(format!("no namespace of {}", node.name)))?;
-        let route = links.route(&node.name)?;
-        let doing = || format!("make the gateway of {}", node.name);
+pub(super) async fn make_gateways(plan: &Plan, links: &Links, namespaces: &[Namespace]) -> Result<()> {
+    let has = |name: &str, role| plan.process(name).is_some_and(|process| process.config.role == role);
+    let serves = |node: &&str| has(node, SG) && plan.ends_of(node).any(|(far, _)| has(far, POD));
+    for node in plan.nodes().filter(serves) {
+        let namespace = namespaces.iter().find(|namespace| namespace.name == node);
+        let namespace = namespace.ok_or_else(|| LabError::Lab(format!("no namespace of {node}")))?;
+        let route = links.route(node)?;
+        let doing = || format!("make the gateway of {node}");
         let end = |name, index, side| VethEnd {
             name,
             index,
@@ -74,16 +76,16 @@ pub(super) async fn make_gateways(job: &Job, links: &Links, namespaces: &[Namesp
         for index in [raw.index, tcp.index] {
             route.set_up(index, true).await.map_err(LabError::netlink(doing()))?;
         }
-        let addresses = [address::of_gateway(&job.domain), address::of_dns(&job.domain)];
+        let addresses = [address::of_gateway(&plan.domain), address::of_dns(&plan.domain)];
         ipv6::serve(route, tcp.index, &addresses).await.map_err(LabError::netlink(doing()))?;
     }
     Ok(())
 }
 
 /// The names of a pod, each once, in the order of its services.
-fn names(node: &NodeJob) -> impl Iterator<Item = Name> {
+fn names(pod: &Process) -> impl Iterator<Item = Name> {
     let mut seen = Vec::new();
-    node.names.iter().filter_map(|text| text.parse::<Name>().ok()).filter(move |name| {
+    pod.names().filter_map(|text| text.parse::<Name>().ok()).filter(move |name| {
         let first = !seen.contains(name);
         seen.push(name.clone());
         first
@@ -91,12 +93,12 @@ fn names(node: &NodeJob) -> impl Iterator<Item = Name> {
 }
 
 /// Has every program of the lab ask the SG for names. Every SG answers at the same address, so one file serves all pods.
-pub(super) fn point_to_dns(job: &Job, directory: &RunDir) -> Result<()> {
+pub(super) fn point_to_dns(plan: &Plan, directory: &RunDir) -> Result<()> {
     let ours = directory.path().join("resolv.conf");
     let text = format!(
         "# programs of this lab ask their service gateway\nnameserver {}\nsearch {}.{}\noptions timeout:1 attempts:2\n",
-        address::of_dns(&job.domain),
-        job.domain,
+        address::of_dns(&plan.domain),
+        plan.domain,
         address::DNS_TOP
     );
     fs::write(&ours, text).map_err(LabError::io(format!("write {}", ours.display())))?;

@@ -172,7 +172,7 @@ fn inject_stream(lab: &Lab, (node, port): (&str, &str), pdus: &[String], spacing
 /// not see what it sends itself.
 fn injector(lab: &Lab, node: &str, port: &str) -> Result<(RawSocket, [u8; 14])> {
     let namespace = lab.namespace(node)?;
-    let end = lab.job.ends_of(node).find(|(neighbour, _)| *neighbour == port).map(|(_, end)| end);
+    let end = lab.job.plan.ends_of(node).find(|(neighbour, _)| *neighbour == port).map(|(_, end)| end);
     let end = end.ok_or_else(|| LabError::Refused(format!("{node} has no port {port}")))?;
     let refused = |why: String| LabError::Refused(format!("cannot send from {node} to {port}: {why}"));
     let socket = namespace

@@ -20,13 +20,16 @@ use crate::error::{LabError, Result};
 use crate::exec::turn::Turn;
 
 /// Arguments of `lab-sandbox`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct SandboxArgs {
     /// Run directory of the lab.
+    #[arg(long)]
     pub directory: PathBuf,
     /// Inherited descriptor of the lab's lock.
+    #[arg(long)]
     pub lock: RawFd,
     /// The process whose death is the lab's; none when detached.
+    #[arg(long)]
     pub parent: Option<i32>,
 }
 

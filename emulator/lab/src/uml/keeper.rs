@@ -20,17 +20,22 @@ use crate::error::{LabError, Result};
 use crate::exec::turn::Turn;
 
 /// Arguments of `uml-keeper`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct KeeperArgs {
     /// The exchange folder.
+    #[arg(long)]
     pub directory: PathBuf,
     /// The kernel.
+    #[arg(long)]
     pub kernel: PathBuf,
     /// Memory of the guest, MiB.
+    #[arg(long)]
     pub memory_mib: u64,
     /// Which of the CPUs it may use is the guest's.
+    #[arg(long)]
     pub turn: usize,
     /// This one is the first process of the guest's pid namespace already.
+    #[arg(long)]
     pub inner: bool,
 }
 

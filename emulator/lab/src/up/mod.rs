@@ -1,6 +1,5 @@
 //! Bringing a topology up: plan, keys and configurations, node programs, then the building itself.
 
-mod job;
 mod programs;
 
 use std::io::Write;
@@ -16,8 +15,9 @@ use damc_topology::plan::{PlanOptions, plan};
 
 use crate::control::Phase;
 use crate::error::{LabError, Result};
-use crate::job::LinksBy;
+use crate::job::{Choices, Job, LinksBy};
 use crate::lab::{self, Lab};
+use crate::recorder::NAP;
 use crate::rundir::RunDir;
 
 pub use programs::{is_program, program_on_path};
@@ -98,11 +98,21 @@ impl Lab {
         programs::find_own_programs(&mut plan, &folder);
         programs::check_programs(&plan, &folder)?;
         let longest = plan.processes.iter().map(|process| process.node.len()).max().unwrap_or(0);
+        let choices = Choices {
+            links_by: options.links_by,
+            all_relayed: options.all_relayed,
+            program,
+            node_folder: folder,
+            began_at_ns,
+            record_bytes: options.record_bytes,
+            record_every_ms: millis(options.calibration.stretched(NAP)),
+            ready_within_ms: millis(options.ready_within),
+        };
         let prepare = |directory: &RunDir| {
-            for process in &plan.processes {
-                write_config(&directory.node_config(&process.node), &process.config)?;
+            for config in plan.configs().map_err(|error| LabError::Lab(error.to_string()))? {
+                write_config(&directory.node_config(&config.node), &config)?;
             }
-            Ok(job::job(&plan, options, program.clone(), &folder, directory, began_at_ns))
+            Ok(Job { plan: plan.clone(), choices })
         };
         let lab = Self::build(&name, longest, options.detached, prepare, tell).await?;
         for process in plan.processes.iter().filter(|process| process.overload) {
@@ -110,6 +120,10 @@ impl Lab {
         }
         Ok(lab)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where our node programs are.

@@ -10,7 +10,7 @@ use crate::error::{LabError, Result};
 /// Says where programs that are shipped with ours lie: `{bin}` in a command or a variable.
 pub(super) fn find_own_programs(plan: &mut Plan, folder: &Path) {
     let folder = folder.display().to_string();
-    let services = plan.processes.iter_mut().flat_map(|process| &mut process.config.services);
+    let services = plan.processes.iter_mut().flat_map(|process| process.config.services_mut());
     for run in services.filter_map(|service| service.run.as_mut()) {
         for word in run.argv.iter_mut().chain(run.env.values_mut()) {
             *word = word.replace("{bin}", &folder);

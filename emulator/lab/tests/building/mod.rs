@@ -75,6 +75,8 @@ fn a_relayed_link_delays_and_is_cut() -> Result<(), Failed> {
     run(async {
         let lab = support::up(support::job_by_relay(&name, delayed(20))).await?;
         assert_eq!(lab.link_status("right", "left").await?.service, LinkService::Relay);
+        let log = std::fs::read_to_string(lab.directory().relay_log())?;
+        assert!(log.contains("relay runs") && log.contains("links=1"), "the relay's log: {log:?}");
         let (sent, received) = crossing(&lab, &[0x01, 0x03]).await?;
         assert!(received.at_ns - sent.at_ns >= 20_000_000, "{} ns", received.at_ns - sent.at_ns);
         // Forward is what the first named end sends, whichever way the link was declared.
@@ -157,7 +159,7 @@ fn forty_links_come_up() -> Result<(), Failed> {
     let nodes: Vec<(&str, &str)> = nodes.iter().map(|node| (node.as_str(), IDLE)).collect();
     let links: Vec<_> = nodes[1..].iter().map(|(node, _)| ("n0", *node, delayed(1))).collect();
     run(async {
-        let job = damc_lab::job::Job { links_by: LinksBy::Relay, ..support::job(&name, &nodes, &links) };
+        let job = support::served_by(LinksBy::Relay, support::job(&name, &nodes, &links));
         let lab = support::up(job).await?;
         let status = lab.status().await?;
         assert!(status.links.iter().all(|link| link.service == LinkService::Relay && link.up));

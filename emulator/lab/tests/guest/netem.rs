@@ -27,7 +27,7 @@ pub fn who_goes_around_the_shaping_is_noticed() -> Result<(), Failed> {
 const MS: u64 = 1_000_000;
 
 fn by_netem(name: &str, spec: DirectionSpec) -> Job {
-    Job { links_by: LinksBy::Netem, ..support::pair(name, spec) }
+    support::served_by(LinksBy::Netem, support::pair(name, spec))
 }
 
 /// The root discipline of the port of `left`, as `tc` reads it.

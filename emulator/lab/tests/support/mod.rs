@@ -7,9 +7,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use damc_impair::DirectionSpec;
-use damc_lab::job::{EndJob, Job, LinkJob, LinksBy, NodeJob};
+use damc_lab::job::{Choices, Job, LinksBy};
 use damc_lab::rundir::RunDir;
 use damc_lab::{Lab, LabError};
+use damc_mgmt::config::Pace;
+use damc_topology::plan::{LinkEnd, Plan, PlannedLink, Process, Program};
 use libtest_mimic::Failed;
 
 /// A test: what it does, or why it failed.
@@ -61,43 +63,58 @@ pub fn lab_name(test: &str) -> String {
 
 /// A job: nodes with the shell program each runs, and links between them.
 pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpec)]) -> Job {
-    let end = |number: usize, side: u8, node: &str, neighbour: &str| EndJob {
+    let end = |number: usize, side: u8, node: &str, neighbour: &str| LinkEnd {
         node: node.to_owned(),
         interface: neighbour.to_owned(),
         address: [2, 0, 0, 0, u8::try_from(number).expect("few links"), side],
+        cost: 1,
     };
-    let links = links.iter().enumerate().map(|(number, (a, b, spec))| LinkJob {
+    let links = links.iter().enumerate().map(|(number, (a, b, spec))| PlannedLink {
         a: end(number, 0, a, b),
         b: end(number, 1, b, a),
         forward: *spec,
         backward: *spec,
+        impaired: !spec.is_plain(),
     });
-    let node = |(name, script): &(&str, &str)| NodeJob {
-        name: (*name).to_owned(),
-        kind: "sr".to_owned(),
-        argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), (*script).to_owned()],
-        names: Vec::new(),
-    };
-    Job {
+    let plan = Plan {
         lab: lab.to_owned(),
         topology: lab.to_owned(),
         domain: "example".to_owned(),
         seed: 1,
+        pace: Pace::default(),
+        namespaces: nodes.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        links: links.collect(),
+        processes: nodes.iter().map(|(name, script)| process(name, script)).collect(),
+    };
+    let choices = Choices {
         links_by: LinksBy::Auto,
         all_relayed: false,
         program: std::env::current_exe().expect("a running program has a path"),
+        node_folder: PathBuf::new(),
         began_at_ns: damc_link::monotonic_now(),
         record_bytes: 16 << 20,
         record_every_ms: 4,
         ready_within_ms: 10_000,
-        nodes: nodes.iter().map(node).collect(),
-        links: links.collect(),
+    };
+    Job { plan, choices }
+}
+
+/// A node that is a shell program and reads no configuration.
+fn process(name: &str, script: &str) -> Process {
+    let config = serde_json::json!({
+        "node": name, "role": "sr", "domain": "example", "admin_socket": "", "ports": [], "pace": Pace::default(),
+    });
+    Process {
+        node: name.to_owned(),
+        program: Program::Foreign(["/bin/sh", "-c", script].map(str::to_owned).into()),
+        config: serde_json::from_value(config).expect("a configuration"),
+        overload: false,
     }
 }
 
 /// Brings a job up.
 pub async fn up(job: Job) -> Result<Lab, LabError> {
-    let name = job.lab.clone();
+    let name = job.plan.lab.clone();
     Lab::build(&name, 16, false, |_| Ok(job), |_| {}).await
 }
 
@@ -108,7 +125,12 @@ pub fn pair(lab: &str, spec: DirectionSpec) -> Job {
 
 /// The same with the relay whatever the kernel has.
 pub fn job_by_relay(lab: &str, spec: DirectionSpec) -> Job {
-    Job { links_by: LinksBy::Relay, ..pair(lab, spec) }
+    served_by(LinksBy::Relay, pair(lab, spec))
+}
+
+/// The same job with links by this backend.
+pub fn served_by(links_by: LinksBy, job: Job) -> Job {
+    Job { choices: Choices { links_by, ..job.choices }, ..job }
 }
 
 /// What a program prints inside a node. Entering is for good, so a process of its own does it: this program again.

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use damc_impair::{DirectionSpec, Loss};
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::{AdjacencyState, DownReason, ProtocolCounter};
-use damc_sim::{LinkModel, Network, Sim};
+use damc_sim::{Network, Sim, delayed, usual};
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Frame, Message, Timestamp};
 
@@ -152,7 +153,7 @@ fn checklist_04_twenty_per_cent_loss_is_no_death() {
     let mut sim = pair();
     sim.start();
     sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
-    sim.set_all_models(LinkModel { loss_ppm: 200_000, ..LinkModel::default() });
+    sim.set_all_specs(DirectionSpec { loss: Loss::Random { probability: 0.2 }, ..usual() });
     sim.run_for(Duration::from_secs(600));
     assert_eq!(downs(&sim, "a"), []);
     assert_eq!(downs(&sim, "b"), []);
@@ -176,7 +177,7 @@ fn carrier_loss_is_noticed_at_once_at_both_ends() {
 #[test]
 fn first_contact_and_restart_take_two_round_trips() {
     let mut sim = pair();
-    sim.set_all_models(LinkModel { delay: Duration::from_millis(20), ..LinkModel::default() });
+    sim.set_all_specs(delayed(Duration::from_millis(20)));
     sim.start();
     let started = sim.now();
     let up = sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();

@@ -8,7 +8,7 @@ use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{FibView, LsdbView};
 use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
 use damc_proto::io::Order;
-use damc_sim::{LinkModel, Network, Sim};
+use damc_sim::{Network, Sim, lossy};
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
 use damc_wire::registry::DropReason;
 use damc_wire::security::Grant;
@@ -81,7 +81,7 @@ fn checklist_05_late_joiner_gets_all_before_full_from_two_partners_at_once() {
 fn checklist_05_exchange_survives_loss_reordering_and_duplication() {
     for seed in 0..4 {
         let mut sim = Sim::new(&with_many_prefixes(60).configs(1), seed).unwrap();
-        sim.set_all_models(LinkModel::lossy(300_000));
+        sim.set_all_specs(lossy(0.3));
         sim.start();
         let all = |s: &Sim| ["a", "b", "late", "sg"].iter().all(|n| s.lsdb(n).lsas.len() == 64);
         sim.run_until(all, 60 * SECOND).unwrap();
@@ -114,7 +114,7 @@ fn checklist_06_half_of_all_frames_lost_both_ways() {
     let mut sim = Sim::new(&network.configs(2), 5).unwrap();
     sim.start();
     sim.settle(Duration::from_millis(200), 5 * SECOND).unwrap();
-    sim.set_all_models(LinkModel::lossy(500_000));
+    sim.set_all_specs(lossy(0.5));
     for (round, cost) in (0..20).zip(2..) {
         sim.set_cost("c", "a", cost);
         let cost_at = |s: &Sim, n: &str| {
@@ -409,7 +409,7 @@ fn checklist_12_purge_survives_loss() {
         let mut sim = Sim::new(&network.configs(1), seed).unwrap();
         sim.start();
         sim.settle(Duration::from_millis(300), 5 * SECOND).unwrap();
-        sim.set_all_models(LinkModel::lossy(400_000));
+        sim.set_all_specs(lossy(0.4));
         let order = Order::Service { prefix: "/svc/1".parse().unwrap(), pool: None, weight: 1, running: false };
         sim.order("pod", order);
         let gone =

@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_sim::{LinkModel, Network, Sim};
+use damc_sim::{Network, Sim, lossy, usual};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -173,7 +173,7 @@ fn lsa_06_digests_are_equal_after_loss_reordering_duplication_and_restarts() {
         let plan = Plan::random(5000 + seed, 7);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut sim = Sim::new(&plan.network().configs(1), seed).unwrap();
-        sim.set_all_models(LinkModel::lossy(250_000));
+        sim.set_all_specs(lossy(0.25));
         sim.start();
         let names: Vec<String> = plan.nodes.keys().cloned().collect();
         for _ in 0..6 {
@@ -191,7 +191,7 @@ fn lsa_06_digests_are_equal_after_loss_reordering_duplication_and_restarts() {
                 sim.set_link(a, b, true);
             }
         }
-        sim.set_all_models(LinkModel::default());
+        sim.set_all_specs(usual());
         sim.run_until(|s| digests(s, &plan).len() == 1 && found(s, &plan) == plan.expected(), 30 * SECOND)
             .unwrap_or_else(|e| panic!("graph {seed}: {e:?}, {} digests", digests(&sim, &plan).len()));
     }

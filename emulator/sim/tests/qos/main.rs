@@ -5,10 +5,11 @@ mod views;
 
 use core::time::Duration;
 
+use damc_impair::DirectionSpec;
 use damc_mgmt::config::Thresholds;
 use damc_mgmt::view::{PathView, PoliciesView, PolicyView};
 use damc_mgmt::words::PolicyActionKind;
-use damc_sim::{Call, LinkModel, Network, Sim};
+use damc_sim::{Call, Network, Sim, delayed};
 use damc_wire::Role;
 use damc_wire::registry::MessageType;
 
@@ -58,15 +59,15 @@ fn fig2() -> Network {
 /// Figure 2, converged and measured: every SG has a delay for each of the six instances.
 fn started(network: &Network) -> Sim {
     let mut sim = Sim::new(&network.configs(7), 7).unwrap();
-    sim.set_all_models(model(1));
+    sim.set_all_specs(model(1));
     sim.start();
     sim.run_until(|s| paths(s).iter().filter(|p| p.delay_ns.is_some()).count() == 24, DEADLINE)
         .unwrap_or_else(|late| panic!("{late:?}: {:#?}", paths(&sim)));
     sim
 }
 
-fn model(delay_ms: u64) -> LinkModel {
-    LinkModel { delay: ms(delay_ms), ..LinkModel::default() }
+fn model(delay_ms: u64) -> DirectionSpec {
+    delayed(ms(delay_ms))
 }
 
 fn policies_at(sim: &Sim, node: &str) -> PoliciesView {

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use damc_impair::DirectionSpec;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::{PolicyActionKind, ProtocolCounter};
-use damc_sim::{Call, LinkModel, Sim};
+use damc_sim::{Call, Sim, delayed};
 
 use crate::{DEADLINE, NODES, fig2, holders, ingress, model, ms, path, policies_at, policy_frames, started, way};
 
@@ -12,7 +13,7 @@ const GOOD_WAY: &str = "sg-1 sr-right sg-4";
 const ALTERNATIVE: &str = "sg-1 sr-left sr-bottom sg-4";
 
 pub(crate) fn steer(sim: &mut Sim) {
-    sim.set_model("sg-1", "sr-right", model(80));
+    sim.set_spec("sg-1", "sr-right", model(80));
     sim.run_until(|s| ingress(s, "sg-1", "/B/4").is_some(), DEADLINE).unwrap();
 }
 
@@ -50,7 +51,7 @@ fn pol_06_traffic_returns_when_the_link_heals_and_policies_are_gone_everywhere()
     let mut sim = started(&fig2());
     steer(&mut sim);
     let steered_at = sim.now();
-    sim.set_model("sg-1", "sr-right", model(1));
+    sim.set_spec("sg-1", "sr-right", model(1));
     sim.run_until(|s| ingress(s, "sg-1", "/B/4").is_none(), DEADLINE).unwrap();
     assert!(sim.now().since(steered_at) >= ms(1900), "not before the hold time is over");
     assert_eq!(way(&mut sim, "pod-1", "/B/4"), GOOD_WAY);
@@ -66,7 +67,7 @@ fn pol_06_a_wobble_around_the_threshold_does_not_flap() {
     let mut sim = started(&fig2());
     for i in 0..40 {
         let delay = if i % 2 == 0 { 17_100 } else { 18_900 };
-        sim.set_model("sg-1", "sr-right", LinkModel { delay: Duration::from_micros(delay), ..model(0) });
+        sim.set_spec("sg-1", "sr-right", delayed(Duration::from_micros(delay)));
         sim.run_for(ms(700));
     }
     let issued = sim.seen("scsc").events.iter().filter(|(_, e)| {
@@ -79,13 +80,13 @@ fn pol_06_a_wobble_around_the_threshold_does_not_flap() {
 #[test]
 fn qos_06_a_narrow_link_is_measured_and_avoided() {
     let mut sim = started(&fig2());
-    sim.set_model("sg-4", "sr-right", LinkModel { rate_bps: 50_000_000, ..model(1) });
+    sim.set_spec("sg-4", "sr-right", DirectionSpec { rate_bps: Some(50_000_000), ..model(1) });
     sim.run_until(|s| path(s, "sg-1", "/B/4").bandwidth_bps.is_some(), DEADLINE).unwrap();
     sim.run_for(Duration::from_secs(5));
     let measured = path(&sim, "sg-1", "/B/4").bandwidth_bps.unwrap();
     assert!(measured.abs_diff(50_000_000) < 5_000_000, "QOS-05: {measured}");
     assert_eq!(policy_frames(&sim), 0);
-    sim.set_model("sg-4", "sr-right", LinkModel { rate_bps: 8_000_000, ..model(1) });
+    sim.set_spec("sg-4", "sr-right", DirectionSpec { rate_bps: Some(8_000_000), ..model(1) });
     sim.run_until(|s| ingress(s, "sg-1", "/B/4").is_some(), DEADLINE).unwrap();
     assert_eq!(way(&mut sim, "pod-1", "/B/4"), ALTERNATIVE);
 }
@@ -93,7 +94,7 @@ fn qos_06_a_narrow_link_is_measured_and_avoided() {
 #[test]
 fn qos_06_an_unsteady_link_is_measured_and_avoided() {
     let mut sim = started(&fig2());
-    sim.set_model("sg-1", "sr-right", LinkModel { jitter: ms(24), ..model(1) });
+    sim.set_spec("sg-1", "sr-right", DirectionSpec { jitter_ns: 12_000_000, ..model(13) });
     sim.run_until(|s| ingress(s, "sg-1", "/B/4").is_some(), DEADLINE).unwrap();
     assert_eq!(way(&mut sim, "pod-1", "/B/4"), ALTERNATIVE);
 }
@@ -132,13 +133,13 @@ fn a_restarted_scsc_takes_over_without_a_gap_in_steering() {
 #[test]
 fn pol_03_a_pool_leaves_a_bad_instance_for_a_good_one_and_returns() {
     let mut sim = started(&fig2());
-    sim.set_model("pod-4", "sg-4", model(40));
+    sim.set_spec("pod-4", "sg-4", model(40));
     sim.run_until(|s| ingress(s, "sg-2", "/A").is_some(), DEADLINE).unwrap();
     for _ in 0..5 {
         assert!(way(&mut sim, "pod-2", "/A").ends_with("sg-1"), "no call of the pool goes to A/4");
     }
     assert!(ingress(&sim, "sg-2", "/A/4").is_none(), "no path mends what lies behind the serving SG");
-    sim.set_model("pod-4", "sg-4", model(1));
+    sim.set_spec("pod-4", "sg-4", model(1));
     sim.run_until(|s| ingress(s, "sg-2", "/A").is_none(), DEADLINE).unwrap();
 }
 

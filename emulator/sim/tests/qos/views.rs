@@ -47,7 +47,7 @@ const VARYING: [&str; 17] = [
 /// Figure 2 with a name that is refused, while a policy leads the traffic of `sg-1` to `/B/4` around a slow link.
 fn steered() -> Sim {
     let mut sim = Sim::new(&fig2().licence("pod-2", &[]).configs(7), 7).unwrap();
-    sim.set_all_models(model(1));
+    sim.set_all_specs(model(1));
     sim.start();
     sim.run_until(|s| paths(s).iter().filter(|p| p.delay_ns.is_some()).count() == 20, DEADLINE).expect("measured");
     steer(&mut sim);

@@ -6,7 +6,7 @@ use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::AnnouncementState;
 use damc_proto::io::Order;
-use damc_sim::LinkModel;
+use damc_sim::lossy;
 use damc_wire::message::{AuthReply, AuthResult, Data, DataKind, Outcome};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, RefusalReason};
 
@@ -210,7 +210,7 @@ fn gap_09_thirty_per_cent_loss_on_the_pod_and_spa_links_registers_everything_onc
         });
         let mut sim = damc_sim::Sim::new(&network.configs(seed), seed).unwrap();
         for (a, b) in [("pod-1", "sg-1"), ("pod-3", "sg-1"), ("sg-1", "spa-1"), ("pod-2", "sg-2"), ("sg-2", "spa-2")] {
-            sim.set_model(a, b, LinkModel::lossy(300_000));
+            sim.set_spec(a, b, lossy(0.3));
         }
         sim.start();
         for prefix in ["/A/1", "/B/1", "/A/2", "/shop", "/C/3"] {

@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
+use damc_impair::{DirectionSpec, Loss};
 use damc_mgmt::words::ProtocolCounter;
-use damc_sim::{Call, LinkModel};
+use damc_sim::{Call, usual};
 use damc_wire::{DropReason, MessageType, RefusalReason};
 
 use crate::{SECOND, call, node, service, small, text, up};
@@ -85,7 +86,8 @@ fn gap_10_a_pod_that_is_cut_off_says_so_at_once() {
 #[test]
 fn rmi_04_one_per_cent_loss_fails_no_call() {
     let mut sim = up(&small(), 1);
-    sim.set_all_models(LinkModel { loss_ppm: 10_000, duplicate_ppm: 10_000, ..LinkModel::default() });
+    let loss = Loss::Random { probability: 0.01 };
+    sim.set_all_specs(DirectionSpec { loss, duplicate: 0.01, ..usual() });
     let mut handles = Vec::new();
     for i in 0..1000 {
         let call = Call { method: "add".into(), payload: format!("{i} 1").into_bytes(), ..Call::echo("/shop") };

@@ -270,35 +270,18 @@ pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a s
     // A third of the letters may differ, at least one: `delya`, `sg1` for `sg-1`, `sr-letf`.
     let tolerance = (word.chars().count() / 3).clamp(1, 3);
     // Distances of very long words are neither useful nor cheap.
-    let word: String = word.chars().take(64).collect();
+    let cut = |word: &str| word.chars().take(64).collect::<String>();
+    let word = cut(word);
+    // Insertions, deletions, substitutions and swaps of neighbours count one each.
+    let distance = |known: &str| strsim::osa_distance(&word, &cut(known));
     let nearest = known.into_iter().min_by_key(|known| {
         let shared = word.chars().zip(known.chars()).take_while(|(a, b)| a == b).count();
-        (distance(&word, known), Reverse(shared), *known)
+        (distance(known), Reverse(shared), *known)
     });
     match nearest {
-        Some(known) if distance(&word, known) <= tolerance => format!("did you mean `{known}`?"),
+        Some(known) if distance(known) <= tolerance => format!("did you mean `{known}`?"),
         _ => String::new(),
     }
-}
-
-/// Optimal string alignment distance: insertions, deletions, substitutions, swaps of neighbours.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().take(64).collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut previous: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (previous[j] + 1).min(row[j - 1] + 1).min(previous[j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut previous, row);
-    }
-    previous[b.len()]
 }
 
 #[cfg(test)]

@@ -141,22 +141,65 @@ impl Tokens<'_> {
     }
 }
 
+/// Longest character reference that is looked for, from `&` to `;`, in bytes.
+const LONGEST_REFERENCE: usize = 11;
+
 /// Texts write what is not ASCII as in HTML; those that occur in names.
 fn unescaped(text: &str) -> String {
-    let mut plain = String::new();
+    unescape(text, &mut 0)
+}
+
+/// Counts the bytes that it looks at for the end of a reference: so many for each `&`, however long the text is.
+fn unescape(text: &str, looked_at: &mut usize) -> String {
+    let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
         plain.push_str(&rest[..at]);
         rest = &rest[at..];
-        let entity = rest.find(';').filter(|end| *end <= 10).and_then(|end| {
-            let name = &rest[1..end];
-            let number = name.strip_prefix('#').and_then(|n| n.parse().ok()).and_then(char::from_u32);
-            let named = [("amp", '&'), ("quot", '"'), ("lt", '<'), ("gt", '>')].iter().find(|(n, _)| *n == name);
-            number.or(named.map(|(_, c)| *c)).map(|c| (c, end + 1))
-        });
-        let (c, length) = entity.unwrap_or(('&', 1));
+        let window = &rest.as_bytes()[..rest.len().min(LONGEST_REFERENCE)];
+        let end = window.iter().inspect(|_| *looked_at += 1).position(|byte| *byte == b';');
+        let (c, length) = end.and_then(|end| Some((referred(&rest[1..end])?, end + 1))).unwrap_or(('&', 1));
         plain.push(c);
         rest = &rest[length..];
     }
     plain + rest
+}
+
+/// The character that a reference names.
+fn referred(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        _ => name.strip_prefix('#')?.parse().ok().and_then(char::from_u32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_become_characters_and_everything_else_stays() {
+        for (text, plain) in [
+            ("Z&#252;rich &amp; &lt;Bern&gt;", "Zürich & <Bern>"),
+            ("&quot;", "\""),
+            ("a & b; &unknown; &#x41; &#99999999;", "a & b; &unknown; &#x41; &#99999999;"),
+            ("&averyveryverylongname;", "&averyveryverylongname;"),
+            ("&ööööööö;", "&ööööööö;"),
+            ("&", "&"),
+        ] {
+            assert_eq!(unescaped(text), plain);
+        }
+    }
+
+    #[test]
+    fn unescaping_looks_at_few_bytes_for_each_reference() {
+        for text in ["&".repeat(400_000), "&amp".repeat(100_000), "&#252;".repeat(70_000)] {
+            let mut looked_at = 0;
+            unescape(&text, &mut looked_at);
+            assert!(looked_at <= LONGEST_REFERENCE * text.len(), "{looked_at} bytes for a text of {}", text.len());
+        }
+    }
 }

@@ -26,11 +26,17 @@ impl Format {
     }
 }
 
+/// Longest map, in bytes; those of the Internet Topology Zoo have 300 kB at most.
+pub const MAX_MAP_LEN: usize = 8 << 20;
+
 /// Reads a map. `label` names it where it does not name itself.
 ///
 /// # Errors
 /// What cannot be read, with its line where there is one.
 pub fn import(text: &str, format: Format, label: &str) -> Result<Backbone, String> {
+    if text.len() > MAX_MAP_LEN {
+        return Err(format!("longer than {} MiB: no map is", MAX_MAP_LEN >> 20));
+    }
     let mut backbone = match format {
         Format::Gml => gml::read(text)?,
         Format::GraphMl => graphml::read(text)?,

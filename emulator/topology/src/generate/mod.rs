@@ -14,7 +14,7 @@ mod shapes;
 mod tests;
 
 pub use backbone::{Backbone, Router, Trunk};
-pub use import::{Format, import};
+pub use import::{Format, MAX_MAP_LEN, import};
 pub use shapes::{Request, Shape, generate};
 
 /// Most routers a backbone may have: what a topology file may hold, with room for gateways and their company.

@@ -154,6 +154,8 @@ fn bad_maps_are_refused_at_their_line() {
     assert!(why("[nodes]\na: _\n[links]\na:z delay=1ms\n", Format::MiniNdn).starts_with("line 4: there is no node z"));
     assert!(why("[nodes]\na: _\nb: _\n[links]\na:b delay=soon\n", Format::MiniNdn).starts_with("line 5: delay=soon"));
     assert!(why("a: _\n", Format::MiniNdn).starts_with("line 1: expected [nodes]"));
+    assert!(why(&" ".repeat(MAX_MAP_LEN + 1), Format::Gml).starts_with("longer than 8 MiB"));
+    assert!(why(&" ".repeat(MAX_MAP_LEN), Format::Gml).contains("no `graph"));
     assert!(why("graph [ node [ id 0 ] ]", Format::Gml).contains("no two nodes"));
 }
 

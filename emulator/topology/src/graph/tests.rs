@@ -1,7 +1,7 @@
 use std::path::Path as FilePath;
 
 use super::*;
-use crate::shipped::topology as shipped;
+use crate::shipped::{self, topology as shipped};
 
 fn id(text: &str) -> NodeId {
     NodeId::new(text).unwrap()
@@ -9,7 +9,7 @@ fn id(text: &str) -> NodeId {
 
 #[test]
 fn a_drawing_is_the_same_every_time_and_names_every_node() {
-    for name in ["fig2", "line", "ring", "tiered", "grid"] {
+    for name in shipped::names() {
         let topology = shipped(name);
         let drawing = Drawing { title: Some("a <title>".to_owned()), ..Drawing::default() };
         let text = svg(&topology, &drawing);
@@ -24,7 +24,7 @@ fn a_drawing_is_the_same_every_time_and_names_every_node() {
 
 #[test]
 fn no_two_nodes_of_a_shipped_topology_overlap() {
-    for name in ["fig2", "line", "ring", "tiered", "grid"] {
+    for name in shipped::names() {
         let places: Vec<_> = layout(&shipped(name)).into_iter().collect();
         for (i, (a, p)) in places.iter().enumerate() {
             for (b, q) in &places[i + 1..] {
@@ -73,8 +73,14 @@ fn labels_say_what_differs() {
 #[test]
 fn line_for_other_tools() {
     let topology = shipped("line");
-    insta::assert_snapshot!("line_dot", dot(&topology));
     insta::assert_snapshot!("line_mermaid", mermaid(&topology));
+}
+
+#[test]
+fn every_shipped_topology_is_drawn_like_this() {
+    for name in shipped::names() {
+        insta::assert_snapshot!(format!("{name}_dot"), dot(&shipped(name)));
+    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn the_flow_table_is_bounded() {
         let ports = (u16::try_from(flow % 60000).unwrap() + 1, u16::try_from(flow / 60000).unwrap() + 1);
         let answer = tcp(at("/B/4"), at("/A/1"), ports, (1, 1), "SA", b"");
         assert!(write_packet(&mut pdu, (&name("/A/1"), &name("/B/4")), 1, 60, &answer));
-        let delivery = client.to_pod(flow as u64, &mut pdu);
+        let delivery = client.take_for_pod(flow as u64, &mut pdu);
         assert!(matches!(delivery, Delivery::Packet(_)));
     }
     let counts = client.gateway.flow_counts();

@@ -78,7 +78,7 @@ impl Sg {
 
     /// The packet a PDU becomes.
     fn delivers(&mut self, now: u64, mut pdu: Vec<u8>) -> Vec<u8> {
-        match self.to_pod(now, &mut pdu) {
+        match self.take_for_pod(now, &mut pdu) {
             Delivery::Packet(range) => pdu[range].to_vec(),
             Delivery::Reply => self.out.clone(),
             other => panic!("{other:?}"),
@@ -274,7 +274,7 @@ fn negative_replies_about_calls_are_left_to_the_pod() {
     };
     let frame = Frame::plain(name("/A/1"), name("/damc/example/sr-1"), 1, Message::Nack(nack));
     let mut pdu = frame.encode().unwrap();
-    assert_eq!(client.to_pod(0, &mut pdu), Delivery::Frame);
+    assert_eq!(client.take_for_pod(0, &mut pdu), Delivery::Frame);
 }
 
 #[test]
@@ -284,13 +284,13 @@ fn what_is_delivered_is_for_this_pod_and_whole() {
     let mut broken = pdu.clone();
     let last = broken.len() - 10;
     broken[last] ^= 1;
-    let dropped = server.to_pod(0, &mut broken);
+    let dropped = server.take_for_pod(0, &mut broken);
     assert_eq!(dropped, Delivery::Drop(DropReason::BadChecksum));
     // By its names for this pod, by its addresses for another one.
     let inner = udp(at("/A/1"), at("/B/1"), (1, 2), b"payload");
     let mut astray = Vec::new();
     assert!(write_packet(&mut astray, (&name("/B/4"), &name("/A/1")), 1, 9, &inner));
-    let dropped = server.to_pod(0, &mut astray);
+    let dropped = server.take_for_pod(0, &mut astray);
     assert_eq!(dropped, Delivery::Drop(DropReason::NoSuchInstance));
 }
 
@@ -333,7 +333,7 @@ proptest! {
         let last = pdu.len() - 1;
         pdu[place.min(last)] = value;
         for mut pdu in [bytes, pdu] {
-            let delivery = server.to_pod(0, &mut pdu);
+            let delivery = server.take_for_pod(0, &mut pdu);
             if let Delivery::Packet(range) = delivery {
                 prop_assert!(View::parse(&pdu[range]).is_some());
             }

@@ -1,0 +1,163 @@
+//! The keys of a run. They are made apart from the plan, which never holds them: only the configuration file of a node does.
+
+use core::ops::Deref;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
+use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
+use damc_wire::NodeId;
+use damc_wire::registry::Role;
+use damc_wire::security::Certificate;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Plan;
+
+/// The domain's root, and the seed of every node's keys.
+pub struct Authority {
+    domain: NodeId,
+    node_seed: [u8; 32],
+    root: RootSecret,
+}
+
+impl Authority {
+    /// That of a run: one domain and one seed, one set of keys.
+    #[must_use]
+    pub fn new(domain: &NodeId, seed: u64) -> Self {
+        let derive = |purpose: &str| -> [u8; 32] {
+            let parts = [purpose.as_bytes(), &seed.to_be_bytes(), domain.as_str().as_bytes()];
+            parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
+        };
+        Self {
+            domain: domain.clone(),
+            node_seed: derive("damc node seed\0"),
+            root: RootSecret::from_seed(&derive("damc root seed\0")),
+        }
+    }
+
+    /// A node's secrets, and its certificate in this role.
+    #[must_use]
+    pub fn certify(&self, node: &NodeId, role: Role) -> (NodeSecrets, Certificate) {
+        let secrets = NodeSecrets::derive(&self.node_seed, node);
+        let certificate = self.root.issue(&self.domain, node, role, &secrets);
+        (secrets, certificate)
+    }
+
+    fn identity(&self, node: &NodeId, role: Role) -> IdentityConfig {
+        let (secrets, certificate) = self.certify(node, role);
+        IdentityConfig {
+            root_key: to_hex(&self.root.public().to_bytes()),
+            signing_secret: to_hex(&secrets.signing),
+            agreement_secret: to_hex(&secrets.agreement),
+            certificate: certificate_to_hex(&certificate),
+        }
+    }
+}
+
+/// A plan that was read back names something that no plan names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{node}: `{value}` is no {what}")]
+pub struct NoPlan {
+    /// The node.
+    pub node: String,
+    /// What is wrong with it.
+    pub value: String,
+    /// What it should be.
+    pub what: &'static str,
+}
+
+impl Plan {
+    /// The configuration of every node, in start order, with its keys: what its file holds, for its owner's eyes.
+    ///
+    /// # Errors
+    /// A name or role in the plan is none; never in one that [`super::plan`] made.
+    pub fn configs(&self) -> Result<Vec<NodeConfig>, NoPlan> {
+        let id = |node: &str, text: &str| {
+            NodeId::new(text).map_err(|_| NoPlan {
+                node: node.to_owned(),
+                value: text.to_owned(),
+                what: "node identity",
+            })
+        };
+        let authority = Authority::new(&id("the domain", &self.domain)?, self.seed);
+        let keyed = |config: &KeylessConfig| {
+            let role = Role::from_label(&config.role).ok_or_else(|| NoPlan {
+                node: config.node.clone(),
+                value: config.role.clone(),
+                what: "role",
+            })?;
+            Ok(config.with_keys(authority.identity(&id(&config.node, &config.node)?, role)))
+        };
+        self.processes.iter().map(|process| keyed(&process.config)).collect()
+    }
+}
+
+/// A node's configuration without its keys, which is all that a plan says of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeylessConfig(#[serde(with = "Keyless")] NodeConfig);
+
+impl KeylessConfig {
+    /// The configuration as its file holds it.
+    #[must_use]
+    pub fn with_keys(&self, identity: IdentityConfig) -> NodeConfig {
+        NodeConfig { identity, ..self.0.clone() }
+    }
+
+    /// The services, to complete them.
+    pub fn services_mut(&mut self) -> &mut [ServiceConfig] {
+        &mut self.0.services
+    }
+}
+
+impl From<NodeConfig> for KeylessConfig {
+    /// Forgets the keys.
+    fn from(config: NodeConfig) -> Self {
+        Self(NodeConfig { identity: no_keys(), ..config })
+    }
+}
+
+impl Deref for KeylessConfig {
+    type Target = NodeConfig;
+
+    fn deref(&self) -> &NodeConfig {
+        &self.0
+    }
+}
+
+/// The identity of a configuration that has none.
+pub(super) const fn no_keys() -> IdentityConfig {
+    IdentityConfig {
+        root_key: String::new(),
+        signing_secret: String::new(),
+        agreement_secret: String::new(),
+        certificate: String::new(),
+    }
+}
+
+/// The members of [`NodeConfig`] for serde, without the identity. The compiler holds both against each other.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "NodeConfig", deny_unknown_fields)]
+struct Keyless {
+    node: String,
+    role: String,
+    domain: String,
+    admin_socket: PathBuf,
+    ports: Vec<PortConfig>,
+    #[serde(skip, default = "no_keys")]
+    identity: IdentityConfig,
+    pace: Pace,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    services: Vec<ServiceConfig>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    licences: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pools: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    thresholds: BTreeMap<String, Thresholds>,
+    #[serde(default)]
+    transit: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gateway: Option<GatewayConfig>,
+}
