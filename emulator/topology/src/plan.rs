@@ -11,10 +11,10 @@ use damc_impair::DirectionSpec;
 use damc_mgmt::config::{
     GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds,
 };
-use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
-use damc_wire::NodeId;
+use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, narrowest, to_hex};
 use damc_wire::registry::Role;
-use damc_wire::security::Certificate;
+use damc_wire::security::{Certificate, CertifiedName};
+use damc_wire::{Name, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -260,7 +260,13 @@ impl<'a> Authority<'a> {
     #[must_use]
     pub fn certify(&self, node: &NodeId, role: Role) -> (NodeSecrets, Certificate) {
         let secrets = NodeSecrets::derive(&self.node_seed, node);
-        let certificate = self.root.issue(self.topology.domain(), node, role, &secrets);
+        let domain = self.topology.domain();
+        let certificate = match self.topology.nodes().get(node) {
+            Some(spa) if role == Role::Spa => {
+                self.root.issue_spa(domain, node, &secrets, certified_names(self.topology, spa))
+            }
+            _ => self.root.issue(domain, node, role, &secrets),
+        };
         (secrets, certificate)
     }
 
@@ -336,6 +342,22 @@ fn licences(topology: &Topology, spa: &Node) -> BTreeMap<String, Vec<String>> {
         Some((pod.to_string(), names.iter().map(ToString::to_string).collect()))
     };
     pods.filter_map(licence).collect()
+}
+
+/// First component of names that are licensed while a lab runs; no topology uses it.
+pub const GUEST: &str = "guest";
+
+/// What the root lets an SPA grant: what the pods of its SG are licensed for, and what guests may be called. Too many names
+/// for a certificate become their common parents; a topology has no more than fit so.
+fn certified_names(topology: &Topology, spa: &Node) -> Vec<CertifiedName> {
+    let licences = licences(topology, spa);
+    let pools = pools(topology, &licences);
+    let licensed = licences.values().flatten().filter_map(|text| {
+        let name = text.parse().ok()?;
+        Some(CertifiedName { name, exact: pools.contains(text) })
+    });
+    let guests = Name::from_components([GUEST]).ok().map(|name| CertifiedName { name, exact: false });
+    narrowest(licensed.chain(guests)).unwrap_or_default()
 }
 
 /// Which of the licensed names are pools: those some service of the topology is an instance of.

@@ -9,6 +9,7 @@ mod error;
 mod hop;
 mod keys;
 mod memory;
+mod names;
 mod spa_clock;
 mod verify;
 
@@ -18,5 +19,6 @@ pub use keys::{
     NodeKeys, NodeSecrets, RootKey, RootSecret, certificate_from_hex, certificate_to_hex, from_hex, to_hex,
 };
 pub use memory::SignatureMemory;
+pub use names::narrowest;
 pub use spa_clock::SpaClock;
 pub use verify::{Verified, Verifier};
