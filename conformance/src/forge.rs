@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use damc_topology::Topology;
-use damc_topology::plan::Authority;
+use damc_topology::plan::{Authority, names_of_spa};
 use damc_trust::{HopKey, NodeKeys};
 use damc_wire::frame::{Frame, open, seal};
 use damc_wire::{Message, NodeId, Role};
@@ -44,7 +44,8 @@ impl Forge {
     /// Never: secrets and certificate are made together.
     #[must_use]
     pub fn keys(&self, node: &NodeId, role: Role) -> NodeKeys {
-        let (secrets, certificate) = Authority::new(self.topology.domain(), self.seed).certify(node, role);
+        let names = names_of_spa(&self.topology, node);
+        let (secrets, certificate) = Authority::new(self.topology.domain(), self.seed).certify(node, role, names);
         NodeKeys::new(&secrets, certificate).expect("invariant: issued for these secrets")
     }
 

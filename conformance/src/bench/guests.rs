@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use damc_lab::LabError;
 use damc_mgmt::command::Command;
+use damc_topology::plan::GUEST;
 use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
 use damc_wire::{Message, Millis, Name, Role};
@@ -11,9 +12,6 @@ use damc_wire::{Message, Millis, Name, Role};
 use super::Bench;
 use super::witness::parse;
 use crate::case::Stop;
-
-/// First component of the names that suites register; no topology uses it.
-pub(super) const GUEST: &str = "guest";
 
 /// Frames of a flood that are handed over at once.
 const FLOOD_BURST: usize = 500;

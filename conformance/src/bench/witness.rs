@@ -39,7 +39,7 @@ impl Bench {
     /// A name below the suite's own that nobody used before.
     #[must_use]
     pub fn fresh_name(&self, pod: &str) -> String {
-        format!("/{}/{pod}/{}", super::guests::GUEST, self.unique())
+        format!("/{}/{pod}/{}", damc_topology::plan::GUEST, self.unique())
     }
 
     /// Starts a service in `pod` without asking its SPA's operator for a licence.

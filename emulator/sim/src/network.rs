@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
-use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
+use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, narrowest, to_hex};
+use damc_wire::security::CertifiedName;
 use damc_wire::{NodeId, Role};
 
 /// Nodes and links. Methods take and return it, so that a network is written as one expression.
@@ -141,8 +142,12 @@ impl Network {
         let node = NodeId::new(name).expect("names in descriptions are node identities");
         let domain = NodeId::new(&self.domain).expect("names in descriptions are node identities");
         let secrets = NodeSecrets::derive(seed, &node);
-        let certificate = root.issue(&domain, &node, member.role, &secrets);
         let is_spa = member.role == Role::Spa;
+        let certificate = if is_spa {
+            root.issue_spa(&domain, &node, &secrets, self.certified())
+        } else {
+            root.issue(&domain, &node, member.role, &secrets)
+        };
         NodeConfig {
             node: name.to_owned(),
             role: member.role.label().to_owned(),
@@ -186,6 +191,16 @@ impl Network {
     fn licences(&self) -> BTreeMap<String, Vec<String>> {
         let pods = self.nodes.iter().filter(|(_, m)| m.role == Role::Pod);
         pods.map(|(name, member)| (name.clone(), member.licences.clone().unwrap_or_else(|| names_of(member)))).collect()
+    }
+
+    /// What the root lets all SPAs grant: what pods are licensed for.
+    fn certified(&self) -> Vec<CertifiedName> {
+        let pools = self.pools();
+        let names = self.licences().into_values().flatten().map(|name| CertifiedName {
+            exact: pools.contains(&name),
+            name: name.parse().expect("names in descriptions are well formed"),
+        });
+        narrowest(names).expect("names in descriptions have few first components")
     }
 
     fn pools(&self) -> Vec<String> {

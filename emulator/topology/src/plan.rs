@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use damc_impair::DirectionSpec;
 use damc_mgmt::config::{GatewayConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds};
-use damc_wire::NodeId;
+use damc_trust::narrowest;
 use damc_wire::registry::Role;
+use damc_wire::security::CertifiedName;
+use damc_wire::{Name, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::pace::{self, Calibration};
@@ -324,6 +326,28 @@ fn licences(topology: &Topology, spa: &Node) -> BTreeMap<String, Vec<String>> {
         Some((pod.to_string(), names.iter().map(ToString::to_string).collect()))
     };
     pods.filter_map(licence).collect()
+}
+
+/// First component of names that are licensed while a lab runs; no topology uses it.
+pub const GUEST: &str = "guest";
+
+/// What the root lets an SPA grant: what the pods of its SG are licensed for, and what guests may be called.
+#[must_use]
+pub fn names_of_spa(topology: &Topology, spa: &NodeId) -> Vec<CertifiedName> {
+    let Some(spa) = topology.nodes().get(spa).filter(|node| node.kind == Role::Spa) else { return Vec::new() };
+    let licences = licences(topology, spa);
+    certified_names(&licences, &pools(topology, &licences))
+}
+
+/// The names of an SPA's certificate from its licences and from which of them are pools. Too many names for a certificate
+/// become their common parents; a topology has no more than fit so.
+fn certified_names(licences: &BTreeMap<String, Vec<String>>, pools: &[String]) -> Vec<CertifiedName> {
+    let licensed = licences.values().flatten().filter_map(|text| {
+        let name = text.parse().ok()?;
+        Some(CertifiedName { name, exact: pools.contains(text) })
+    });
+    let guests = Name::from_components([GUEST]).ok().map(|name| CertifiedName { name, exact: false });
+    narrowest(licensed.chain(guests)).unwrap_or_default()
 }
 
 /// Which of the licensed names are pools: those some service of the topology is an instance of.

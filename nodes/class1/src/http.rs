@@ -188,7 +188,10 @@ fn answer(domain: &str, reply: &AnnounceReply) -> Response {
             let status = match reason {
                 RefusalReason::Conflict => StatusCode::CONFLICT,
                 RefusalReason::BadPrefix => StatusCode::UNPROCESSABLE_ENTITY,
-                RefusalReason::SpaUnreachable | RefusalReason::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+                RefusalReason::SpaUnreachable
+                | RefusalReason::Overloaded
+                | RefusalReason::RateLimited
+                | RefusalReason::HeldDown => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::FORBIDDEN,
             };
             Problem::new(status, "refused", "Refused", format!("refused: {reason}"))

@@ -193,6 +193,8 @@ words! {
         GrantsRevoked = "grants_revoked",
         /// Pod: requests executed.
         Invocations = "invocations",
+        /// Links compared to find what a changed topology LSA changes.
+        LinksCompared = "links_compared",
         /// LSAs taken into the database from neighbours.
         LsaAccepted = "lsa_accepted",
         /// LSAs that came again.
@@ -201,6 +203,8 @@ words! {
         LsaExpired = "lsa_expired",
         /// LSAs originated.
         LsaOriginated = "lsa_originated",
+        /// Copies of an LSA that had longer left than ours, taken over.
+        LsaProlonged = "lsa_prolonged",
         /// LSAs refused.
         LsaRefused = "lsa_refused",
         /// LSAs sent again because no acknowledgement came.

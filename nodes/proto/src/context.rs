@@ -6,6 +6,8 @@ use damc_wire::message::Signed;
 use damc_wire::{Name, NodeId, Role};
 
 use crate::io::PortId;
+use crate::lsdb::FRAGMENTS_PER_ORIGIN;
+use crate::router::PORTS_PER_FRAGMENT;
 
 /// One configured port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +99,10 @@ impl Context {
             }
             if port.name == node || ports.iter().any(|other| other.name == port.name) {
                 return Err(ConfigError::field(at("name"), "must name another node, and each node once"));
+            }
+            let is_link = matches!(port.peer_role, Role::Sg | Role::Sr);
+            if is_link && i >= PORTS_PER_FRAGMENT * usize::from(FRAGMENTS_PER_ORIGIN) {
+                return Err(ConfigError::field(at("peer_role"), "SG and SR have to be among the first 1536 ports"));
             }
             ports.push(port);
         }

@@ -1,33 +1,67 @@
 //! The link-state database: the newest verified LSA of every key. Also the SCSC's passive replica.
 //!
 //! There is one order of instances, [`LsaHeader::version`], and it is used here only (check-list 8). Ages are relative:
-//! an entry lives as long as its sender said it had left, on the own monotonic clock (check-list 11). A purge stays as a
+//! an entry lives as long as its sender said it had left, on the own monotonic clock (check-list 11), and no longer than
+//! its grant by the clock of the SPA. A purge stays as a
 //! tombstone for its own lifetime, so that a late copy of what it purged is recognised as older.
+
+mod grant_ends;
 
 use core::cmp::Ordering;
 use core::hash::Hasher as _;
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use damc_mgmt::view::{LinkView, LsaView, LsdbView};
 use damc_mgmt::words::LsaKind;
-use damc_trust::Verified;
-use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
+use damc_trust::{SpaClock, Verified};
+use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa};
+use damc_wire::security::Grant;
 use damc_wire::{Millis, Name, NodeId, Timestamp};
 use siphasher::sip::SipHasher13;
+
+use self::grant_ends::GrantEnds;
+
+/// Topology fragments of one origin.
+pub const FRAGMENTS_PER_ORIGIN: u16 = 64;
+/// Prefix LSAs in force of one origin. Of tombstones there may be as many again.
+pub const NAMES_PER_ORIGIN: usize = 4096;
 
 /// Bounds on what others can make this node keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// LSAs in all, tombstones included.
     pub total: usize,
-    /// LSAs of one origin, tombstones included.
-    pub per_origin: usize,
+    /// Fragment numbers of one origin.
+    pub fragments: u16,
+    /// Prefix LSAs in force of one origin.
+    pub names: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: 262_144, per_origin: 65_536 }
+        Self { total: 262_144, fragments: FRAGMENTS_PER_ORIGIN, names: NAMES_PER_ORIGIN }
+    }
+}
+
+/// What is held of one origin.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfOrigin {
+    topology: usize,
+    names: usize,
+    tombstones: usize,
+}
+
+impl OfOrigin {
+    fn count(&mut self, lsa: &Lsa) -> &mut usize {
+        match (&lsa.key.id, lsa.is_purge()) {
+            (LsaId::Topology(_), _) => &mut self.topology,
+            (LsaId::Prefix(..), false) => &mut self.names,
+            (LsaId::Prefix(..), true) => &mut self.tombstones,
+        }
+    }
+
+    const fn is_empty(self) -> bool {
+        self.topology + self.names + self.tombstones == 0
     }
 }
 
@@ -71,6 +105,10 @@ impl Stored {
         Millis(u64::try_from(self.expires_at.since(now).as_millis()).unwrap_or(u64::MAX))
     }
 
+    fn longest(&self) -> Millis {
+        longest_life(&self.lsa)
+    }
+
     fn header(&self, now: Timestamp) -> LsaHeader {
         LsaHeader { remaining: self.remaining(now), ..self.lsa.header() }
     }
@@ -87,8 +125,9 @@ pub struct Lsdb {
     entries: BTreeMap<LsaKey, Stored>,
     /// Origin and port of every prefix in force.
     by_prefix: BTreeMap<Name, BTreeSet<(NodeId, NodeId)>>,
-    per_origin: BTreeMap<NodeId, usize>,
+    per_origin: BTreeMap<NodeId, OfOrigin>,
     expiries: BTreeSet<(Timestamp, LsaKey)>,
+    grant_ends: GrantEnds,
     limits: Limits,
 }
 
@@ -110,8 +149,52 @@ impl Lsdb {
         }
     }
 
-    /// Takes an instance whatever its age; the caller compares first. It lives `cap` at most (end of its grant). Returns
-    /// the instance it replaces.
+    /// How the time left of another copy of our instance stands to that of ours. Nobody signs it, and copies differ by what
+    /// they took to come: only more than [`age_tolerance`] counts.
+    #[must_use]
+    pub fn compare_age(&self, now: Timestamp, copy: &LsaHeader) -> Ordering {
+        let Some(ours) = self.entries.get(&copy.key).filter(|s| s.lsa.header().version() == copy.version()) else {
+            return Ordering::Equal;
+        };
+        let (theirs, own) = (copy.remaining.min(ours.longest()), ours.remaining(now));
+        let tolerance = age_tolerance(ours.longest());
+        if theirs.0 > own.0 + tolerance {
+            Ordering::Greater
+        } else if theirs.0 + tolerance < own.0 {
+            Ordering::Less
+        } else {
+            Ordering::Equal
+        }
+    }
+
+    /// Lets our instance live as long as a copy of it does, but no longer than it might if it had been new when it came.
+    pub fn prolong(&mut self, now: Timestamp, copy: &LsaHeader) {
+        let Some(ours) = self.entries.get_mut(&copy.key) else { return };
+        let longest = ours.longest();
+        let until = (now + copy.remaining.min(longest).duration()).min(ours.installed_at + longest.duration());
+        if until > ours.expires_at {
+            self.expiries.remove(&(ours.expires_at, copy.key.clone()));
+            self.expiries.insert((until, copy.key.clone()));
+            ours.expires_at = until;
+        }
+    }
+
+    /// Whether [`Self::install`] would take it: worth a look before signatures are verified. What is held can always be
+    /// purged.
+    #[must_use]
+    pub fn has_room(&self, lsa: &Lsa) -> bool {
+        let held = self.entries.get(&lsa.key);
+        let of_origin = self.per_origin.get(&lsa.key.origin).copied().unwrap_or_default();
+        let of_origin = match lsa.key.id {
+            LsaId::Topology(fragment) => fragment < self.limits.fragments,
+            LsaId::Prefix(..) if lsa.is_purge() => held.is_some() || of_origin.tombstones < self.limits.names,
+            LsaId::Prefix(..) => held.is_some_and(|held| !held.lsa.is_purge()) || of_origin.names < self.limits.names,
+        };
+        of_origin && (held.is_some() || self.entries.len() < self.limits.total)
+    }
+
+    /// Takes an instance whatever its age; the caller compares first. One with a grant leaves with that, by the clock of its
+    /// SPA; without a clock it is the own one, which ends with the registration. Returns the instance it replaces.
     ///
     /// # Errors
     /// [`Full`], nothing is changed then.
@@ -119,29 +202,34 @@ impl Lsdb {
         &mut self,
         now: Timestamp,
         lsa: Verified<Lsa>,
-        cap: Option<Duration>,
+        clock: Option<&SpaClock>,
     ) -> Result<Option<Verified<Lsa>>, Full> {
         let key = lsa.key.clone();
-        let of_origin = self.per_origin.get(&key.origin).copied().unwrap_or(0);
-        let is_new = !self.entries.contains_key(&key);
-        if is_new && (self.entries.len() >= self.limits.total || of_origin >= self.limits.per_origin) {
+        if !self.has_room(&lsa) {
             return Err(Full);
         }
-        let lifetime = lsa.remaining.min(lsa.lifetime).duration();
-        let expires_at = now + cap.map_or(lifetime, |cap| cap.min(lifetime));
+        let expires_at = now + lsa.remaining.min(longest_life(&lsa)).duration();
         let replaced = self.remove(&key);
         if let (LsaId::Prefix(prefix, port), LsaContent::Prefix(_)) = (&key.id, &lsa.content) {
             let advertisers = self.by_prefix.entry(prefix.clone()).or_default();
             advertisers.insert((key.origin.clone(), port.clone()));
         }
-        *self.per_origin.entry(key.origin.clone()).or_default() += 1;
+        if let (Some(clock), Some(grant)) = (clock, grant_of(&lsa)) {
+            self.grant_ends.insert(grant, &key, clock);
+        }
+        *self.per_origin.entry(key.origin.clone()).or_default().count(&lsa) += 1;
         self.expiries.insert((expires_at, key.clone()));
         self.entries.insert(key, Stored { lsa, installed_at: now, expires_at });
         Ok(replaced)
     }
 
-    /// Takes out what has no time left, oldest first.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<Verified<Lsa>> {
+    /// An SPA may have said that it is later than was known: its grants are judged again.
+    pub fn clock_moved(&mut self, spa: &NodeId, clock: &SpaClock) {
+        self.grant_ends.follow(spa, clock);
+    }
+
+    /// Takes out what has no time left, oldest first, then what has outlived its grant.
+    pub fn expire(&mut self, now: Timestamp, clock: &SpaClock) -> Vec<Verified<Lsa>> {
         let mut gone = Vec::new();
         while let Some((at, key)) = self.expiries.first().cloned().filter(|(at, _)| *at <= now) {
             match self.remove(&key) {
@@ -151,21 +239,28 @@ impl Lsdb {
                 }
             }
         }
+        while let Some(key) = self.grant_ends.due(now, clock) {
+            gone.extend(self.remove(&key));
+        }
         gone
     }
 
     /// When [`Self::expire`] has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.expiries.first().map(|(at, _)| *at)
+        let own = self.expiries.first().map(|(at, _)| *at);
+        own.into_iter().chain(self.grant_ends.next_timeout()).min()
     }
 
     fn remove(&mut self, key: &LsaKey) -> Option<Verified<Lsa>> {
         let stored = self.entries.remove(key)?;
         self.expiries.remove(&(stored.expires_at, key.clone()));
-        if let Some(count) = self.per_origin.get_mut(&key.origin) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(grant) = grant_of(&stored.lsa) {
+            self.grant_ends.remove(grant, key);
+        }
+        if let Some(of_origin) = self.per_origin.get_mut(&key.origin) {
+            *of_origin.count(&stored.lsa) -= 1;
+            if of_origin.is_empty() {
                 self.per_origin.remove(&key.origin);
             }
         }
@@ -301,6 +396,26 @@ impl Lsdb {
             digest: self.digest_text(),
             lsas: self.entries.values().map(|stored| lsa_view(stored, now)).collect(),
         }
+    }
+}
+
+/// Time an LSA has at origination, as holders count it.
+fn longest_life(lsa: &Lsa) -> Millis {
+    lsa.lifetime.min(MAX_LIFETIME)
+}
+
+/// How much, in ms, copies of one instance may differ in the time they have left and mean the same: a 64th of the
+/// lifetime, 1 s at least. An instance is prolonged 64 times at most.
+fn age_tolerance(lifetime: Millis) -> u64 {
+    (lifetime.0 / 64).max(1000)
+}
+
+/// The grant an LSA stands on.
+#[must_use]
+pub const fn grant_of(lsa: &Lsa) -> Option<&Grant> {
+    match &lsa.content {
+        LsaContent::Prefix(PrefixLsa { proof: Proof::Grant(grant), .. }) => Some(grant),
+        _ => None,
     }
 }
 

@@ -12,6 +12,8 @@ use damc_wire::lsa::{LsaContent, LsaId};
 
 /// The last sequence number is for a purge only: after it the LSA rests until its tombstones are gone, then starts anew.
 const LAST_SEQUENCE: u64 = u64::MAX;
+/// How much longer it rests than its own tombstone stands: others' may have come later.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// Fight-backs of one LSA within one hold-down that look like a second node of our identity.
 const SUSPICIOUS_FIGHTS: u32 = 4;
 
@@ -117,14 +119,24 @@ impl Originator {
         suspicious
     }
 
+    /// A purge under our name with the last number is in the database: nothing is said until it is gone.
+    pub fn rest(&mut self, id: &LsaId) {
+        let own = self.own.entry(id.clone()).or_default();
+        own.sequence = LAST_SEQUENCE;
+        own.said = Some(LsaContent::Purge);
+        own.outbid = false;
+        own.refresh_at = None;
+        self.unschedule(id);
+    }
+
     /// A tombstone of ours left the database: nobody has anything of this LSA any more.
     pub fn forget(&mut self, now: Timestamp, id: &LsaId) {
         let Some(own) = self.own.get_mut(id) else { return };
-        own.sequence = 0;
+        let rested = std::mem::take(&mut own.sequence) == LAST_SEQUENCE;
         own.said = None;
         own.outbid = false;
         if own.desired.is_some() {
-            self.schedule(now, id, now);
+            self.schedule(now, id, if rested { now + REST_AFTER } else { now });
         } else {
             self.unschedule(id);
             self.own.remove(id);
@@ -174,11 +186,13 @@ impl Originator {
             return None;
         };
         let news = own.said.as_ref() != Some(&content);
-        if own.sequence == LAST_SEQUENCE || !(news || own.outbid || refresh_due) {
+        // What has the last number already, and is no purge, only a purge outbids.
+        let resting = own.sequence == LAST_SEQUENCE && !own.outbid;
+        if resting || !(news || own.outbid || refresh_due) {
             self.schedule_refresh(id);
             return None;
         }
-        own.sequence += 1;
+        own.sequence = own.sequence.saturating_add(1);
         if own.sequence == LAST_SEQUENCE {
             content = LsaContent::Purge;
         }
@@ -333,6 +347,7 @@ mod tests {
         m.desire(at(300), &ID, Some(links(3)));
         assert!(m.take_due(at(60_000)).is_empty(), "rests while tombstones stand");
         m.forget(at(60_100), &ID);
-        assert_eq!(m.take_due(at(60_100)), [Origination { id: ID, sequence: 1, content: links(3) }]);
+        assert!(m.take_due(at(61_099)).is_empty(), "others' tombstones came later than ours");
+        assert_eq!(m.take_due(at(61_100)), [Origination { id: ID, sequence: 1, content: links(3) }]);
     }
 }

@@ -2,7 +2,7 @@
 
 use damc_wire::lsa::{Lsa, LsaContent, LsaKey};
 use damc_wire::message::{Announce, AnnounceEntry, Hello, Signed};
-use damc_wire::security::{AgreementKey, Certificate, Grant, PublicKey, Signature};
+use damc_wire::security::{AgreementKey, Certificate, CertifiedName, Grant, PublicKey, Signature};
 use damc_wire::{Millis, Name, NodeId, Role, hex};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -50,15 +50,39 @@ impl RootSecret {
         RootKey(self.0.verifying_key())
     }
 
-    /// Certifies a node.
+    /// Certifies a node. An SPA that is certified so may grant nothing.
     #[must_use]
     pub fn issue(&self, domain: &NodeId, node: &NodeId, role: Role, secrets: &NodeSecrets) -> Certificate {
+        self.certify(domain, node, role, secrets, Vec::new())
+    }
+
+    /// Certifies an SPA that may grant these names.
+    #[must_use]
+    pub fn issue_spa(
+        &self,
+        domain: &NodeId,
+        node: &NodeId,
+        secrets: &NodeSecrets,
+        names: Vec<CertifiedName>,
+    ) -> Certificate {
+        self.certify(domain, node, Role::Spa, secrets, names)
+    }
+
+    fn certify(
+        &self,
+        domain: &NodeId,
+        node: &NodeId,
+        role: Role,
+        secrets: &NodeSecrets,
+        names: Vec<CertifiedName>,
+    ) -> Certificate {
         let mut certificate = Certificate {
             domain: domain.clone(),
             node: node.clone(),
             role,
             signing_key: secrets.signing_public(),
             agreement_key: secrets.agreement_public(),
+            names,
             signature: [0; 64],
         };
         certificate.signature = self.0.sign(&certificate.signed_part()).to_bytes();

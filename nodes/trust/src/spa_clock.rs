@@ -30,6 +30,13 @@ impl SpaClock {
         Some(Millis(issued.0.saturating_add(now.since(*seen).as_millis().try_into().unwrap_or(u64::MAX))))
     }
 
+    /// When, on the own clock, the SPA's clock is at least at `time`; none where it never spoke. In the past where it is.
+    #[must_use]
+    pub fn when(&self, spa: &NodeId, time: Millis) -> Option<Timestamp> {
+        let (issued, seen) = self.latest.get(spa)?;
+        Some(*seen + Millis(time.0.saturating_sub(issued.0)).duration())
+    }
+
     /// Time left of a grant; zero once it is over.
     #[must_use]
     pub fn remaining(&self, now: Timestamp, grant: &Grant) -> Millis {

@@ -122,7 +122,8 @@ impl Verifier {
         self.check(certificate, "an announcement", &announce.signed_part(), &announce.signature)
     }
 
-    /// Checks a grant: an SPA's certificate and signature, and that it is not over.
+    /// Checks a grant: an SPA's certificate and signature, that its prefix is within the names in the certificate, and that it
+    /// is not over.
     ///
     /// # Errors
     /// See [`TrustError`].
@@ -131,6 +132,13 @@ impl Verifier {
             self.verify_certificate(&grant.certificate)?;
             require_role(&grant.certificate, &[Role::Spa], "a grant")?;
             self.check(&grant.certificate, "a grant", &grant.signed_part(), &grant.signature)?;
+            if !grant.certificate.may_grant(&grant.prefix, grant.exact) {
+                return Err(TrustError::NotAuthorised {
+                    origin: grant.certificate.node.to_string(),
+                    prefix: grant.prefix.to_string(),
+                    why: "the name is not in the certificate of the SPA",
+                });
+            }
             remember(&mut self.grants, grant.clone());
         }
         self.spa_clock.observe(now, grant);

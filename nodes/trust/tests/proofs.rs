@@ -2,7 +2,7 @@
 
 use damc_trust::{NodeKeys, NodeSecrets, RootSecret, TrustError, Verifier};
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
-use damc_wire::security::Grant;
+use damc_wire::security::{CertifiedName, Grant};
 use damc_wire::{DropReason, Millis, Name, NodeId, Role, Timestamp};
 
 const SEED: [u8; 32] = [1; 32];
@@ -17,8 +17,16 @@ fn name(s: &str) -> Name {
 
 fn keys(node: &str, role: Role) -> NodeKeys {
     let secrets = NodeSecrets::derive(&SEED, &id(node));
-    let certificate = RootSecret::from_seed(&SEED).issue(&id("example"), &id(node), role, &secrets);
+    let (root, domain) = (RootSecret::from_seed(&SEED), id("example"));
+    let certificate = match role {
+        Role::Spa => root.issue_spa(&domain, &id(node), &secrets, certified(&[("/A", false), ("/B", false)])),
+        _ => root.issue(&domain, &id(node), role, &secrets),
+    };
     NodeKeys::new(&secrets, certificate).unwrap()
+}
+
+fn certified(names: &[(&str, bool)]) -> Vec<CertifiedName> {
+    names.iter().map(|(n, exact)| CertifiedName { name: name(n), exact: *exact }).collect()
 }
 
 fn verifier() -> Verifier {
@@ -65,6 +73,44 @@ fn aut_09_only_the_granted_sg_may_advertise_the_granted_prefix() {
     assert_eq!(refusal(&mut v, prefix_lsa(&sg1, "/A", wider)), DropReason::BadSignature, "changed after signing");
     let own = grant(&sg1, "sg-1", "/A/9", 0, 1000);
     assert_eq!(refusal(&mut v, prefix_lsa(&sg1, "/A/9", own)), DropReason::WrongRole, "an SG grants itself");
+}
+
+#[test]
+fn an_spa_grants_within_the_names_in_its_certificate_and_nowhere_else() {
+    let sg = keys("sg-1", Role::Sg);
+    let secrets = NodeSecrets::derive(&SEED, &id("spa-1"));
+    let names = certified(&[("/A/1", false), ("/A", true), ("/shop", false)]);
+    let certificate = RootSecret::from_seed(&SEED).issue_spa(&id("example"), &id("spa-1"), &secrets, names);
+    let spa = NodeKeys::new(&secrets, certificate).unwrap();
+    for (prefix, exact, within) in [
+        ("/A/1", false, true),
+        ("/A/1/x", false, true),
+        ("/A", true, true),
+        ("/A", false, false),   // only as a pool
+        ("/A/4", false, false), // below a pool
+        ("/A/4", true, false),
+        ("/shop", false, true),
+        ("/shop/all", true, true),
+        ("/shopping", false, false),
+        ("/B/1", false, false),
+    ] {
+        let unsigned = Grant { exact, ..grant(&spa, "sg-1", prefix, 0, 1000) };
+        let granted = spa.sign_grant(unsigned);
+        let mut lsa = prefix_lsa(&sg, prefix, granted.clone());
+        if let LsaContent::Prefix(content) = &mut lsa.content {
+            content.exact = exact;
+        }
+        let lsa = sg.sign_lsa(lsa.key, 1, Millis(60_000), lsa.content);
+        let mut v = verifier();
+        let refused = |e: TrustError| e.drop_reason();
+        let expected = if within { Ok(()) } else { Err(DropReason::NotAuthorised) };
+        assert_eq!(v.verify_grant(Timestamp::ZERO, &granted).map_err(refused), expected, "{prefix} {exact}");
+        assert_eq!(v.verify_lsa(Timestamp::ZERO, lsa).map(|_| ()).map_err(refused), expected, "{prefix} {exact}");
+    }
+    // The root signs the names: nobody adds one.
+    let mut wider = spa.certificate().clone();
+    wider.names = certified(&[("/B", false)]);
+    assert_eq!(verifier().verify_certificate(&wider).unwrap_err().drop_reason(), DropReason::BadCertificate);
 }
 
 #[test]

@@ -66,7 +66,8 @@ pub struct LsaHeader {
     pub key: LsaKey,
     /// Sequence number; higher is newer.
     pub sequence: u64,
-    /// First eight bytes of the signature: tells two LSAs of one sequence number apart.
+    /// Tells two LSAs of one sequence number apart: the first eight bytes of the signature, but for the highest bit, which
+    /// is set for a purge. So a purge is newer than what else has its number, and a last number can be purged.
     pub digest: u64,
     /// Time left to live.
     pub remaining: Millis,
@@ -87,7 +88,7 @@ pub struct Lsa {
     pub key: LsaKey,
     /// Sequence number; higher is newer. Starts at 1.
     pub sequence: u64,
-    /// Lifetime at origination; bounds `remaining`.
+    /// Lifetime at origination; bounds `remaining`. Holders count at most [`MAX_LIFETIME`].
     pub lifetime: Millis,
     /// What it says.
     pub content: LsaContent,
@@ -108,7 +109,7 @@ impl Lsa {
         LsaHeader {
             key: self.key.clone(),
             sequence: self.sequence,
-            digest: u64::from_be_bytes(digest),
+            digest: u64::from_be_bytes(digest) & !PURGE_BIT | if self.is_purge() { PURGE_BIT } else { 0 },
             remaining: self.remaining,
         }
     }
@@ -151,6 +152,12 @@ pub struct LinkEntry {
     /// Cost of sending to it, 1 to [`MAX_COST`].
     pub cost: u32,
 }
+
+/// The digest bit that says purge.
+const PURGE_BIT: u64 = 1 << 63;
+
+/// Longest lifetime of an LSA, whatever it says of itself: so long can one that a captured key signed do harm.
+pub const MAX_LIFETIME: Millis = Millis(3_600_000);
 
 /// Highest cost of a link.
 pub const MAX_COST: u32 = 0x00ff_ffff;

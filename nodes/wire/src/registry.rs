@@ -241,6 +241,10 @@ code_points! {
         Revoked = 6, "revoked";
         /// A bound of the receiver was reached.
         Overloaded = 7, "overloaded";
+        /// The pod brings new names too fast.
+        RateLimited = 8, "rate-limited";
+        /// The name came and went too often.
+        HeldDown = 9, "held-down";
         /// No route to the name at the replying node.
         NoRoute = 16, "no-route";
         /// The egress SG does not have the instance (any more).

@@ -12,7 +12,7 @@ pub type Signature = [u8; 64];
 /// What the domain's root key says about a node: identity, role, keys.
 ///
 /// Encoded form of the signed part: `domain` (length byte + text), `node` (length byte + text), role (1), signing key
-/// (32), agreement key (32). The signature covers the ASCII context `damc certificate v1`, a zero byte and that part.
+/// (32), agreement key (32), and of an SPA the names it may grant. The signature covers the ASCII context `damc certificate v1`, a zero byte and that part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Certificate {
     /// Trust domain, 1 to 32 bytes of the node identity alphabet.
@@ -25,8 +25,44 @@ pub struct Certificate {
     pub signing_key: PublicKey,
     /// X25519 key that hop MAC keys are agreed with.
     pub agreement_key: AgreementKey,
+    /// What an SPA may grant; empty for all other roles. At most [`MAX_NAMES_LEN`] bytes encoded.
+    pub names: Vec<CertifiedName>,
     /// By the domain's root key.
     pub signature: Signature,
+}
+
+impl Certificate {
+    /// Whether an SPA with this certificate may grant `prefix`, with `exact` as a pool.
+    #[must_use]
+    pub fn may_grant(&self, prefix: &Name, exact: bool) -> bool {
+        self.names.iter().any(|certified| certified.covers(prefix, exact))
+    }
+}
+
+/// Bytes that the names in a certificate have at most, encoded: an LSA carries two certificates.
+pub const MAX_NAMES_LEN: usize = 256;
+
+/// A name in the certificate of an SPA.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertifiedName {
+    /// The name.
+    pub name: Name,
+    /// Only a pool of exactly this name may be granted; else the name and all below it, instances and pools.
+    pub exact: bool,
+}
+
+impl CertifiedName {
+    /// Whether a grant of `prefix`, with `exact` as a pool, is within it.
+    #[must_use]
+    pub fn covers(&self, prefix: &Name, exact: bool) -> bool {
+        if self.exact { exact && self.name == *prefix } else { self.name.is_prefix_of(prefix) }
+    }
+
+    /// Bytes of its encoding.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        2 + self.name.wire().len()
+    }
 }
 
 /// An SPA's statement that a pod may have a prefix at an SG.

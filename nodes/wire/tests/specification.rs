@@ -87,8 +87,10 @@ fn bounds() {
             ),
         ),
         ("Node identity", format!("{} bytes", node_id::MAX_NODE_ID)),
+        ("Names in a certificate", format!("{} bytes", damc_wire::security::MAX_NAMES_LEN)),
         ("Method", format!("{} bytes", message::MAX_METHOD_LEN)),
         ("Body of a routed message", format!("{} bytes", frame::MAX_BODY)),
+        ("LSA lifetime cap", format!("{} ms;", damc_wire::lsa::MAX_LIFETIME.0)),
         ("Link cost", format!("1 to {}", damc_wire::lsa::MAX_COST)),
     ] {
         let row = table.lines().find(|l| l.starts_with(&format!("| {what}"))).unwrap_or_default();

@@ -500,13 +500,13 @@ fn stage_key_signs_for_another() -> Lsa {
     topology_of(&keys("p0", Role::Sr, SEED), "p9", 9, &["p0"])
 }
 
-fn prefix_lsa(signer: &str, prefix: &str, grant: Grant, sequence: u64) -> Lsa {
+pub fn prefix_lsa(signer: &str, prefix: &str, grant: Grant, sequence: u64) -> Lsa {
     let key = LsaKey { origin: id(signer), id: LsaId::Prefix(prefix.parse().unwrap(), id("pod")) };
     let content = PrefixLsa { metric: 1, weight: 1, exact: false, instance: None, proof: Proof::Grant(grant) };
     keys(signer, Role::Sg, SEED).sign_lsa(key, sequence, Millis(3_600_000), LsaContent::Prefix(content))
 }
 
-fn grant(signer: (&str, Role), prefix: &str, sg: &str, valid: (u64, u64)) -> Grant {
+pub fn grant(signer: (&str, Role), prefix: &str, sg: &str, valid: (u64, u64)) -> Grant {
     let spa = keys(signer.0, signer.1, SEED);
     let pod = keys("pod", Role::Pod, SEED);
     spa.sign_grant(Grant {

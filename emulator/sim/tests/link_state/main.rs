@@ -4,6 +4,7 @@
 mod adjacency;
 mod basics;
 mod flooding;
+mod insider;
 mod oracle;
 mod puppet;
 mod repair;

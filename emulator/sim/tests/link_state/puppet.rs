@@ -6,7 +6,7 @@ use std::sync::Arc;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::view::{LsdbView, NeighborView, NeighborsView, ProtocolCounters, Shown};
 use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
-use damc_proto::adjacency::Adjacencies;
+use damc_proto::adjacency::{Adjacencies, Change};
 use damc_proto::context::Context;
 use damc_proto::io::{Input, Machine, Outbox, Output, PortId};
 use damc_sim::Network;
@@ -14,6 +14,7 @@ use damc_trust::{NodeKeys, NodeSecrets, RootSecret};
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, TopologyLsa};
 use damc_wire::message::DbSummary;
 use damc_wire::registry::{DropReason, MessageType};
+use damc_wire::security::CertifiedName;
 use damc_wire::{Message, Millis, NodeId, Role, Timestamp};
 
 pub const PORT: PortId = PortId(0);
@@ -27,8 +28,25 @@ pub fn keys(node: &str, role: Role, seed: u64) -> NodeKeys {
     let mut key_seed = [0; 32];
     key_seed[..8].copy_from_slice(&seed.to_be_bytes());
     let secrets = NodeSecrets::derive(&key_seed, &id(node));
-    let certificate = RootSecret::from_seed(&key_seed).issue(&id("example"), &id(node), role, &secrets);
+    let (root, domain) = (RootSecret::from_seed(&key_seed), id("example"));
+    let certificate = match role {
+        Role::Spa => root.issue_spa(&domain, &id(node), &secrets, certified()),
+        _ => root.issue(&domain, &id(node), role, &secrets),
+    };
     NodeKeys::new(&secrets, certificate).unwrap()
+}
+
+/// The root's public key in the networks built with [`SEED`].
+pub fn root_key() -> [u8; 32] {
+    let mut key_seed = [0; 32];
+    key_seed[..8].copy_from_slice(&SEED.to_be_bytes());
+    RootSecret::from_seed(&key_seed).public().to_bytes()
+}
+
+/// What the SPAs of these tests may grant: these names and all below them.
+fn certified() -> Vec<CertifiedName> {
+    let names = ["/A", "/B", "/damc", "/old", "/new"];
+    names.map(|name| CertifiedName { name: name.parse().unwrap(), exact: false }).to_vec()
 }
 
 pub struct Puppet {
@@ -42,6 +60,8 @@ pub struct Puppet {
     /// Sends hellos and echoes.
     pub sends_hello: bool,
     pub sends_echo: bool,
+    /// What it says its database holds.
+    pub summary: Vec<LsaHeader>,
     /// All PDUs it got.
     pub recorded: Vec<Vec<u8>>,
     exchange: u32,
@@ -203,6 +223,7 @@ impl Puppet {
             acknowledges: true,
             sends_hello: true,
             sends_echo: true,
+            summary: Vec::new(),
             recorded: Vec::new(),
             exchange: 0,
             out: Outbox::default(),
@@ -228,11 +249,12 @@ impl Puppet {
     fn receive(&mut self, now: Timestamp, pdu: &[u8]) {
         self.recorded.push(pdu.to_vec());
         let received = self.adjacencies.handle_frame(now, PORT, now, pdu, &mut self.out);
-        while self.adjacencies.poll_change().is_some() {
-            self.exchange += 1;
-            if self.adjacencies.state(PORT) == AdjacencyState::Exchange {
-                // An empty database, told in one page; the machine's own numbers are random.
-                let summary = DbSummary { exchange: self.exchange, page: 0, last: true, headers: Vec::new() };
+        while let Some(change) = self.adjacencies.poll_change() {
+            if matches!(change, Change::Up { .. }) && self.adjacencies.state(PORT) == AdjacencyState::Exchange {
+                self.exchange += 1;
+                // One page; the machine's own numbers are random.
+                let headers = self.summary.clone();
+                let summary = DbSummary { exchange: self.exchange, page: 0, last: true, headers };
                 self.adjacencies.send(now, PORT, Message::DbSummary(summary), &mut self.out);
             }
         }

@@ -44,7 +44,8 @@ fn checklist_15_prefix_changes_cost_no_shortest_path_run() {
         };
         sim.order("pod-1", order(true));
         sim.run_for(Duration::from_millis(1));
-        let prefix = "/C/2".parse().unwrap();
+        // Each name once: one that flaps is held down.
+        let prefix = format!("/C/2/{}", i / 2).parse().unwrap();
         sim.order("pod-2", Order::Service { prefix, pool: None, weight: 1, running: i % 2 == 0 });
         sim.run_for(Duration::from_millis(60));
     }

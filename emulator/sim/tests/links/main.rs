@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use damc_impair::{DirectionModel, DirectionSpec, FramePool, Loss};
+use damc_mgmt::view::ViewKind;
 use damc_sim::{Call, Network, Sim, delayed, usual};
 use damc_wire::{Role, Timestamp};
 

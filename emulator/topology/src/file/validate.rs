@@ -4,10 +4,13 @@ use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
+use damc_trust::narrowest;
 use damc_wire::registry::Role;
+use damc_wire::security::CertifiedName;
 use damc_wire::{Name, NodeId};
 
 use super::mistake::{Mistake, MistakeKind as Kind, did_you_mean};
+use crate::plan::GUEST;
 use crate::topology::{Link, Node, Qos, TimelineEvent, Topology};
 
 /// A value and its place in the file.
@@ -63,6 +66,7 @@ pub(super) fn check(draft: &Draft<'_>, mistakes: &mut Vec<Mistake>) {
     check.scscs();
     check.connection();
     check.services();
+    check.certificates();
     check.thresholds();
     mistakes.append(&mut check.mistakes);
 }
@@ -285,6 +289,25 @@ impl<'a> Check<'a> {
                     let help = format!("an instance extends the name of its pool: call it `{pool}/…`");
                     self.add(Kind::BadPool, at, message, &help);
                 }
+            }
+        }
+    }
+
+    /// What the pods of an SG are licensed for stands in the certificate of its SPA, at least by first components.
+    fn certificates(&mut self) {
+        let listed = self.draft.licences.as_ref();
+        let by_id: HashMap<_, _> = self.draft.nodes.iter().map(|node| (&node.value.id, &node.value)).collect();
+        for sg in self.draft.nodes.iter().filter(|node| node.value.kind == Role::Sg) {
+            let pods = self.neighbours(&sg.value.id, Role::Pod);
+            let services = pods.iter().filter_map(|(pod, ..)| by_id.get(pod)).flat_map(|pod| &pod.services);
+            let licences = pods.iter().filter_map(|(pod, ..)| listed?.get(*pod)).flatten();
+            let names = services.map(|s| &s.prefix).chain(licences);
+            let first: BTreeSet<&str> = names.filter_map(|name| name.components().next()).chain([GUEST]).collect();
+            let certified = first.iter().filter_map(|first| Name::from_components([*first]).ok());
+            if narrowest(certified.map(|name| CertifiedName { name, exact: false })).is_none() {
+                let message = format!("the names of `{}`'s pods begin with {} components", sg.value.id, first.len());
+                let help = "they do not fit the certificate of its SPA: let names share their first components";
+                self.add(Kind::TooLarge, sg.at, message, help);
             }
         }
     }

@@ -8,11 +8,11 @@ use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, Pace, PortCon
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
-use damc_wire::security::Certificate;
+use damc_wire::security::{Certificate, CertifiedName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Plan;
+use super::{Plan, certified_names};
 
 /// The domain's root, and the seed of every node's keys.
 pub struct Authority {
@@ -36,16 +36,19 @@ impl Authority {
         }
     }
 
-    /// A node's secrets, and its certificate in this role.
+    /// A node's secrets, and its certificate in this role. An SPA's certificate carries the names that it may grant.
     #[must_use]
-    pub fn certify(&self, node: &NodeId, role: Role) -> (NodeSecrets, Certificate) {
+    pub fn certify(&self, node: &NodeId, role: Role, names: Vec<CertifiedName>) -> (NodeSecrets, Certificate) {
         let secrets = NodeSecrets::derive(&self.node_seed, node);
-        let certificate = self.root.issue(&self.domain, node, role, &secrets);
+        let certificate = match role {
+            Role::Spa => self.root.issue_spa(&self.domain, node, &secrets, names),
+            _ => self.root.issue(&self.domain, node, role, &secrets),
+        };
         (secrets, certificate)
     }
 
-    fn identity(&self, node: &NodeId, role: Role) -> IdentityConfig {
-        let (secrets, certificate) = self.certify(node, role);
+    fn identity(&self, node: &NodeId, role: Role, config: &NodeConfig) -> IdentityConfig {
+        let (secrets, certificate) = self.certify(node, role, certified_names(&config.licences, &config.pools));
         IdentityConfig {
             root_key: to_hex(&self.root.public().to_bytes()),
             signing_secret: to_hex(&secrets.signing),
@@ -87,7 +90,7 @@ impl Plan {
                 value: config.role.clone(),
                 what: "role",
             })?;
-            Ok(config.with_keys(authority.identity(&id(&config.node, &config.node)?, role)))
+            Ok(config.with_keys(authority.identity(&id(&config.node, &config.node)?, role, config)))
         };
         self.processes.iter().map(|process| keyed(&process.config)).collect()
     }

@@ -3,7 +3,7 @@
 use damc_bench::{Report, measure};
 use damc_trust::{NodeKeys, NodeSecrets, RootSecret, Verifier};
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
-use damc_wire::security::Grant;
+use damc_wire::security::{CertifiedName, Grant};
 use damc_wire::{Millis, Name, NodeId, Role, Timestamp};
 
 const SEED: [u8; 32] = [1; 32];
@@ -40,7 +40,14 @@ pub fn run(report: &mut Report) {
 /// Certified keys of a node.
 pub fn keys(node: &str, role: Role) -> NodeKeys {
     let secrets = NodeSecrets::derive(&SEED, &id(node));
-    let certificate = RootSecret::from_seed(&SEED).issue(&id("example"), &id(node), role, &secrets);
+    let (root, domain) = (RootSecret::from_seed(&SEED), id("example"));
+    let certificate = match role {
+        Role::Spa => {
+            let names = vec![CertifiedName { name: "/A".parse().unwrap(), exact: false }];
+            root.issue_spa(&domain, &id(node), &secrets, names)
+        }
+        _ => root.issue(&domain, &id(node), role, &secrets),
+    };
     NodeKeys::new(&secrets, certificate).unwrap()
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
+use damc_wire::security::CertifiedName;
 use damc_wire::{NodeId, Role};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -79,12 +80,22 @@ pub fn configurations(
     nodes
 }
 
+/// What the SPAs of these tests may grant: these names and all below them.
+fn certified() -> Vec<CertifiedName> {
+    let names = ["/A", "/B", "/C", "/crashes", "/silent", "/absent", "/once"];
+    names.map(|name| CertifiedName { name: name.parse().unwrap(), exact: false }).to_vec()
+}
+
 /// A node without ports.
 pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
     let root = RootSecret::from_seed(&[9; 32]);
     let (id, role) = (NodeId::new(node).unwrap(), role_of(node));
     let secrets = NodeSecrets::derive(&[1; 32], &id);
-    let certificate = root.issue(&NodeId::new("example").unwrap(), &id, role, &secrets);
+    let domain = NodeId::new("example").unwrap();
+    let certificate = match role {
+        Role::Spa => root.issue_spa(&domain, &id, &secrets, certified()),
+        _ => root.issue(&domain, &id, role, &secrets),
+    };
     NodeConfig {
         node: node.to_owned(),
         role: role.label().to_owned(),

@@ -236,7 +236,13 @@ impl Announcer {
     /// Services whose refusal may pass by itself.
     fn passing(&self) -> impl Iterator<Item = &Name> {
         let passes = |s: Standing| {
-            let reasons = [RefusalReason::SpaUnreachable, RefusalReason::Conflict, RefusalReason::Overloaded];
+            let reasons = [
+                RefusalReason::SpaUnreachable,
+                RefusalReason::Conflict,
+                RefusalReason::Overloaded,
+                RefusalReason::RateLimited,
+                RefusalReason::HeldDown,
+            ];
             matches!(s, Standing::Refused(reason) if reasons.contains(&reason))
         };
         self.services

@@ -12,6 +12,7 @@ use damc_wire::message::{AuthReply, AuthRequest, AuthResult, Outcome, Revoke, Re
 use damc_wire::security::Grant;
 use damc_wire::{DropReason, Message, Millis, Name, NodeId, RefusalReason, Timestamp};
 
+use super::intake::Bucket;
 use super::licence::Licences;
 use crate::io::PortId;
 
@@ -38,10 +39,14 @@ pub enum Action {
 
 /// Depth of a grant that covers every name below its prefix.
 const ANY_DEPTH: u8 = 255;
-/// Answers remembered for retransmitted requests.
+/// Answers remembered for retransmitted requests: names in them.
 const ANSWERED_LIMIT: usize = 8192;
 /// Grants in force; over it the authority refuses.
 const ISSUED_LIMIT: usize = 65_536;
+/// Grants in force of one pod; over it the authority refuses.
+pub const GRANTS_PER_POD: usize = 4096;
+/// Judgements of one pod that are shown; the oldest names' go first.
+const DECISIONS_PER_POD: usize = 4096;
 
 /// The SPA's judgement and memory.
 #[derive(Debug)]
@@ -53,18 +58,56 @@ pub struct Authority {
     retransmit: Duration,
     retransmit_max: Duration,
     last_serial: u64,
+    answered_for: Duration,
     answered: BTreeMap<(NodeId, u64), Answered>,
     answered_order: VecDeque<(NodeId, u64)>,
-    issued: BTreeMap<(NodeId, Name, NodeId), Issued>,
-    decisions: BTreeMap<(Name, NodeId), Decision>,
+    answered_names: usize,
+    pods: BTreeMap<NodeId, PodRecord>,
     revoking: BTreeMap<(NodeId, u64), Revoking>,
     sgs: BTreeMap<NodeId, PortId>,
     counters: ProtocolCounters,
     actions: VecDeque<Action>,
 }
 
+/// What is remembered of one pod.
+#[derive(Debug, Default)]
+struct PodRecord {
+    bucket: Bucket,
+    /// Grants by name and SG.
+    issued: BTreeMap<(Name, NodeId), Issued>,
+    decisions: BTreeMap<Name, Decision>,
+    /// Names of `decisions`, in the order in which they came.
+    decided: VecDeque<Name>,
+}
+
+impl PodRecord {
+    /// Whether another grant may be issued; takes a token if so.
+    fn admit(&mut self, now: Timestamp) -> Result<(), RefusalReason> {
+        if self.issued.len() >= GRANTS_PER_POD {
+            let clock = Millis(now.millis());
+            self.issued.retain(|_, issued| issued.expires_at > clock);
+            if self.issued.len() >= GRANTS_PER_POD {
+                return Err(RefusalReason::Overloaded);
+            }
+        }
+        self.bucket.take(now).then_some(()).ok_or(RefusalReason::RateLimited)
+    }
+
+    fn decide(&mut self, name: &Name, decision: Decision) {
+        if self.decisions.insert(name.clone(), decision).is_none() {
+            self.decided.push_back(name.clone());
+        }
+        if self.decided.len() > DECISIONS_PER_POD
+            && let Some(oldest) = self.decided.pop_front()
+        {
+            self.decisions.remove(&oldest);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Answered {
+    at: Timestamp,
     pod: NodeId,
     signature: damc_wire::security::Signature,
     results: Vec<AuthResult>,
@@ -104,10 +147,12 @@ impl Authority {
             retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
             retransmit_max: Duration::from_millis(pace.retransmit_max_ms.max(1)),
             last_serial: 0,
+            // A question is repeated for the auth timeout, then it gets a new number.
+            answered_for: Duration::from_millis(pace.auth_timeout_ms) * 2,
             answered: BTreeMap::new(),
             answered_order: VecDeque::new(),
-            issued: BTreeMap::new(),
-            decisions: BTreeMap::new(),
+            answered_names: 0,
+            pods: BTreeMap::new(),
             revoking: BTreeMap::new(),
             sgs: BTreeMap::new(),
             counters: ProtocolCounters::default(),
@@ -148,8 +193,8 @@ impl Authority {
             }
             None => {
                 let results = self.judge(now, port, sg, request);
-                let answered = Answered { pod: request.announce.pod.clone(), signature, results: results.clone() };
-                self.remember(key, answered);
+                let pod = request.announce.pod.clone();
+                self.remember(key, Answered { at: now, pod, signature, results: results.clone() });
                 results
             }
         };
@@ -177,23 +222,19 @@ impl Authority {
         self.licences.remove(pod, name);
         self.forget_answers(pod);
         let clock = Millis(now.millis());
-        let void: Vec<(NodeId, Name, NodeId)> = self
-            .issued
-            .iter()
-            .filter(|((p, n, _), i)| p == pod && self.licences.judge(p, n, i.exact).is_err())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in void {
-            let Some(issued) = self.issued.remove(&key).filter(|i| i.expires_at > clock) else { continue };
-            let (pod, prefix, sg) = key;
-            self.actions
-                .push_back(Action::Event(EventKind::Revoked { pod: pod.to_string(), prefix: prefix.to_string() }));
-            self.decisions.insert(
-                (prefix.clone(), pod.clone()),
-                Decision { exact: issued.exact, result: Err(RefusalReason::Revoked) },
-            );
+        let record = self.pods.entry(pod.clone()).or_default();
+        let licensed = |name: &Name, issued: &Issued| self.licences.judge(pod, name, issued.exact).is_ok();
+        let (kept, void): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut record.issued).into_iter().partition(|((name, _), issued)| licensed(name, issued));
+        record.issued = kept;
+        let void = void.into_iter().filter(|(_, issued)| issued.expires_at > clock);
+        for ((prefix, sg), issued) in void {
+            let (of, what) = (pod.to_string(), prefix.to_string());
+            self.actions.push_back(Action::Event(EventKind::Revoked { pod: of, prefix: what }));
+            let decision = Decision { exact: issued.exact, result: Err(RefusalReason::Revoked) };
+            self.pods.entry(pod.clone()).or_default().decide(&prefix, decision);
             self.count(ProtocolCounter::GrantsRevoked);
-            let revoke = Revoke { prefix, pod, serial: issued.serial };
+            let revoke = Revoke { prefix, pod: pod.clone(), serial: issued.serial };
             let revoking = Revoking { revoke, until: issued.expires_at, next: now, interval: self.retransmit };
             self.revoking.insert((sg, issued.serial), revoking);
         }
@@ -222,21 +263,23 @@ impl Authority {
     /// `/announcements`: the newest judgement of each name and pod.
     #[must_use]
     pub fn view(&self) -> AnnouncementsView {
-        let announcements = self
-            .decisions
-            .iter()
-            .map(|((name, pod), decision)| AnnouncementView {
-                prefix: name.to_string(),
-                pod: pod.to_string(),
-                exact: decision.exact,
-                state: match decision.result {
-                    Ok(_) => AnnouncementState::Accepted,
-                    Err(_) => AnnouncementState::Refused,
-                },
-                reason: decision.result.err(),
-                grant: decision.result.ok(),
-            })
-            .collect();
+        let mut decisions: Vec<(&Name, &NodeId, &Decision)> = Vec::new();
+        for (pod, record) in &self.pods {
+            decisions.extend(record.decisions.iter().map(|(name, decision)| (name, pod, decision)));
+        }
+        decisions.sort_by_key(|(name, pod, _)| (*name, *pod));
+        let row = |(name, pod, decision): (&Name, &NodeId, &Decision)| AnnouncementView {
+            prefix: name.to_string(),
+            pod: pod.to_string(),
+            exact: decision.exact,
+            state: match decision.result {
+                Ok(_) => AnnouncementState::Accepted,
+                Err(_) => AnnouncementState::Refused,
+            },
+            reason: decision.result.err(),
+            grant: decision.result.ok(),
+        };
+        let announcements = decisions.into_iter().map(row).collect();
         AnnouncementsView { node: self.keys.certificate().node.to_string(), announcements }
     }
 
@@ -274,10 +317,17 @@ impl Authority {
                 let verdict = identity
                     .map_err(|_| RefusalReason::BadIdentity)
                     .and_then(|()| self.licences.judge(&announce.pod, name, pool))
+                    .and_then(|()| self.within_certificate(name, pool))
                     .and_then(|()| self.grant(now, sg, request, name, pool));
                 self.decided(&announce.pod, name, pool, verdict)
             })
             .collect()
+    }
+
+    /// A licence outside of what the root certified is worth nothing: every router would refuse the grant.
+    fn within_certificate(&self, name: &Name, pool: bool) -> Result<(), RefusalReason> {
+        let certified = self.keys.certificate().may_grant(name, pool);
+        certified.then_some(()).ok_or(RefusalReason::NotLicensed)
     }
 
     fn grant(
@@ -289,12 +339,12 @@ impl Authority {
         pool: bool,
     ) -> Result<Grant, RefusalReason> {
         let issued_at = Millis(now.millis());
-        let key = (request.announce.pod.clone(), name.clone(), sg.clone());
-        if self.issued.len() >= ISSUED_LIMIT && !self.issued.contains_key(&key) {
-            self.issued.retain(|_, i| i.expires_at > issued_at);
-            if self.issued.len() >= ISSUED_LIMIT {
-                return Err(RefusalReason::Overloaded);
-            }
+        let full = self.pods.values().map(|record| record.issued.len()).sum::<usize>() >= ISSUED_LIMIT;
+        let record = self.pods.entry(request.announce.pod.clone()).or_default();
+        let key = (name.clone(), sg.clone());
+        if !record.issued.contains_key(&key) {
+            let room = if full { Err(RefusalReason::Overloaded) } else { Ok(()) };
+            room.and_then(|()| record.admit(now))?;
         }
         // Rises across a restart too, as the clock does.
         self.last_serial = (self.last_serial + 1).max(now.nanos() / 1000);
@@ -312,7 +362,7 @@ impl Authority {
             certificate: self.keys.certificate().clone(),
             signature: [0; 64],
         };
-        self.issued.insert(key, Issued { serial: grant.serial, exact: pool, expires_at });
+        record.issued.insert(key, Issued { serial: grant.serial, exact: pool, expires_at });
         Ok(self.keys.sign_grant(grant))
     }
 
@@ -325,8 +375,9 @@ impl Authority {
             refusal: result.err(),
             serial: result.ok(),
         }));
-        if self.decisions.len() < ISSUED_LIMIT {
-            self.decisions.insert((name.clone(), pod.clone()), Decision { exact: pool, result });
+        // Of pods that somebody made up nothing is kept.
+        if result != Err(RefusalReason::BadIdentity) {
+            self.pods.entry(pod.clone()).or_default().decide(name, Decision { exact: pool, result });
         }
         match verdict {
             Ok(grant) => AuthResult::Granted(grant),
@@ -335,13 +386,19 @@ impl Authority {
     }
 
     fn remember(&mut self, key: (NodeId, u64), answered: Answered) {
-        if self.answered.insert(key.clone(), answered).is_none() {
-            self.answered_order.push_back(key);
+        let now = answered.at;
+        self.answered_names += answered.results.len();
+        match self.answered.insert(key.clone(), answered) {
+            Some(before) => self.answered_names -= before.results.len(),
+            None => self.answered_order.push_back(key),
         }
-        if self.answered_order.len() > ANSWERED_LIMIT
-            && let Some(oldest) = self.answered_order.pop_front()
-        {
-            self.answered.remove(&oldest);
+        while let Some(oldest) = self.answered_order.front().and_then(|key| self.answered.get(key)) {
+            let old = now.since(oldest.at) > self.answered_for;
+            if !old && self.answered_names <= ANSWERED_LIMIT {
+                break;
+            }
+            self.answered_names -= oldest.results.len();
+            self.answered_order.pop_front().map(|key| self.answered.remove(&key));
         }
     }
 
@@ -349,6 +406,7 @@ impl Authority {
     fn forget_answers(&mut self, pod: &NodeId) {
         self.answered.retain(|_, a| a.pod != *pod);
         self.answered_order.retain(|key| self.answered.contains_key(key));
+        self.answered_names = self.answered.values().map(|a| a.results.len()).sum();
     }
 
     fn count(&mut self, counter: ProtocolCounter) {

@@ -5,6 +5,7 @@
 
 pub mod announcer;
 pub mod authority;
+pub mod intake;
 pub mod licence;
 pub mod registrar;
 

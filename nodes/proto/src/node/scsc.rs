@@ -14,14 +14,14 @@ use damc_mgmt::view::{PoliciesView, ProtocolCounters, View, ViewKind};
 use damc_mgmt::words::{AdjacencyState, ProtocolCounter};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::frame::HeaderView;
-use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
+use damc_wire::lsa::{Lsa, LsaHeader};
 use damc_wire::message::{PathQuery, PathReply, QosAck, Signed, SignedBody};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
 
 use crate::adjacency::{Adjacencies, Change, Received};
 use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Outbox, Output, PortId};
-use crate::lsdb::Lsdb;
+use crate::lsdb::{Lsdb, grant_of};
 use crate::qos::director::{Director, Ground};
 use crate::qos::threshold::ThresholdTable;
 use crate::qos::topology::{Catalogue, Topology};
@@ -121,24 +121,24 @@ impl Scsc {
     fn take_lsa(&mut self, now: Timestamp, port: PortId, lsa: Lsa) -> Option<LsaHeader> {
         let header = lsa.header();
         if self.replica.compare(&header) != Ordering::Greater {
+            if self.replica.compare_age(now, &header) == Ordering::Greater {
+                self.replica.prolong(now, &header);
+            }
             return Some(header);
         }
-        let grant = match &lsa.content {
-            LsaContent::Prefix(body) => match &body.proof {
-                Proof::Grant(grant) => Some(grant.clone()),
-                Proof::Attached(_) => None,
-            },
-            LsaContent::Topology(_) | LsaContent::Purge => None,
-        };
-        let verified = match self.verifier.verify_lsa(now, lsa) {
+        let spa = grant_of(&lsa).map(|grant| grant.certificate.node.clone());
+        let verified = self.verifier.verify_lsa(now, lsa);
+        if let Some(spa) = spa {
+            self.replica.clock_moved(&spa, self.verifier.spa_clock());
+        }
+        let verified = match verified {
             Ok(verified) => verified,
             Err(error) => {
                 self.drop(Some(port), error.drop_reason(), &error.to_string());
                 return None;
             }
         };
-        let cap = grant.map(|g| self.verifier.spa_clock().remaining(now, &g).duration());
-        if self.replica.install(now, verified, cap).is_err() {
+        if self.replica.install(now, verified, Some(self.verifier.spa_clock())).is_err() {
             self.drop(Some(port), DropReason::ResourceLimit, "replica");
             return None;
         }
@@ -296,7 +296,7 @@ impl Machine for Scsc {
             }
             Input::Tick => {
                 self.adjacencies.handle_timeout(now, &mut self.out);
-                self.outdated |= !self.replica.expire(now).is_empty();
+                self.outdated |= !self.replica.expire(now, self.verifier.spa_clock()).is_empty();
             }
             Input::Undeliverable { .. } | Input::PortCounts(_) | Input::Command { .. } | Input::Order(_) => {}
         }

@@ -21,8 +21,8 @@ pub(super) struct Computation {
     delay: SpfDelay,
     graph: LiveGraph,
     tree: Tree,
-    /// Nodes that may say something else than the graph has of them.
-    touched: BTreeSet<NodeId>,
+    /// Fragments of nodes that may say something else than the graph has of them.
+    touched: BTreeSet<(NodeId, u16)>,
     /// Something changed since the last look.
     changed: bool,
     alternates: Alternates,
@@ -43,10 +43,15 @@ impl Computation {
         }
     }
 
-    /// Links of a node came, went or changed.
-    pub(super) fn topology_changed(&mut self, node: &NodeId) {
-        self.touched.insert(node.clone());
+    /// A topology fragment of a node came, went or changed.
+    pub(super) fn topology_changed(&mut self, node: &NodeId, fragment: u16) {
+        self.touched.insert((node.clone(), fragment));
         self.changed = true;
+    }
+
+    /// Links compared to follow what others say.
+    pub(super) const fn links_compared(&self) -> u64 {
+        self.graph.compared()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Timestamp> {
@@ -146,14 +151,14 @@ impl Router {
     /// Lets the graph have what the touched nodes say now. The node itself is believed what it uses right now, whatever its
     /// LSA still says.
     fn follow_topology(&mut self) {
-        for node in std::mem::take(&mut self.computation.touched) {
-            let said = if node == self.context.node {
+        for (node, fragment) in std::mem::take(&mut self.computation.touched) {
+            if node == self.context.node {
                 let links = self.links().map(|(_, link)| (link.neighbour, link.cost)).collect();
-                Some(NodeLinks { transit: true, links })
+                self.computation.graph.set(&node, Some(NodeLinks { transit: true, links }));
             } else {
-                NodeLinks::of(&self.lsdb, &node)
-            };
-            self.computation.graph.set(&node, said);
+                let said = NodeLinks::of_fragment(&self.lsdb, &node, fragment);
+                self.computation.graph.set_fragment(&node, fragment, said);
+            }
         }
     }
 

@@ -22,6 +22,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use self::compute::Computation;
+pub use self::own::PORTS_PER_FRAGMENT;
 use crate::adjacency::{Adjacencies, Change, Received, roles};
 use crate::context::Context;
 use crate::flood::{Flood, Kind, Session};
@@ -116,6 +117,7 @@ struct Counters {
     lsa_accepted: u64,
     lsa_duplicate: u64,
     lsa_refused: u64,
+    lsa_prolonged: u64,
     lsa_expired: u64,
 }
 
@@ -419,7 +421,7 @@ impl Router {
 
     fn links_changed(&mut self, now: Timestamp, role: Role, not_before: Timestamp) {
         if roles::exchanges_lsas(self.context.role, role) {
-            self.computation.topology_changed(&self.context.node);
+            self.computation.topology_changed(&self.context.node, 0);
             self.state_topology(now, not_before);
         }
     }
@@ -435,7 +437,7 @@ impl Router {
         let Some(known) = self.costs.get_mut(usize::from(port.0)) else { return };
         let before = std::mem::replace(known, cost.clamp(1, MAX_COST));
         let after = *known;
-        self.computation.topology_changed(&self.context.node);
+        self.computation.topology_changed(&self.context.node, 0);
         self.state_topology(now, now);
         let Some(neighbour) = self.context.port(port).map(|p| p.name.clone()) else { return };
         let behind = |id: &&LsaId| matches!(id, LsaId::Prefix(_, at) if *at == neighbour);
@@ -472,10 +474,11 @@ impl Router {
             return;
         }
         match &key.id {
-            LsaId::Topology(_) => {
-                self.computation.topology_changed(&key.origin);
-                let Ok(name) = Name::of_node(self.context.domain.as_str(), &key.origin) else { return };
-                if self.lsdb.topology_of(&key.origin).next().is_some() {
+            LsaId::Topology(fragment) => {
+                self.computation.topology_changed(&key.origin, *fragment);
+                let name = Name::of_node(self.context.domain.as_str(), &key.origin);
+                let Some(name) = name.ok().filter(|_| *fragment == 0) else { return };
+                if matches!(after, Some(LsaContent::Topology(_))) {
                     self.rib.advertise(&name, &key.origin, &key.origin, Advert { metric: 0, weight: 1, exact: false });
                 } else {
                     self.rib.withdraw(&name, &key.origin, &key.origin);

@@ -3,7 +3,7 @@
 use damc_mgmt::event::EventKind;
 use damc_wire::Millis;
 use damc_wire::frame::HOP_LOCAL_ROOM;
-use damc_wire::lsa::{LinkEntry, LsaContent, LsaId, LsaKey, Proof, TopologyLsa};
+use damc_wire::lsa::{LinkEntry, LsaContent, LsaId, LsaKey, MAX_LIFETIME, Proof, TopologyLsa};
 use damc_wire::registry::DropReason;
 use damc_wire::{Name, Role, Timestamp};
 
@@ -15,7 +15,7 @@ use crate::origination::Origination;
 
 /// Ports whose links share a fragment: with the longest names they fit one frame. A port keeps its fragment, so that a
 /// link event changes one of them.
-const PORTS_PER_FRAGMENT: usize = 24;
+pub const PORTS_PER_FRAGMENT: usize = 24;
 /// How long a tombstone stands at most: late copies of what it purged are recognised as older meanwhile.
 const TOMBSTONE: Millis = Millis(60_000);
 
@@ -64,7 +64,7 @@ impl Router {
         for Origination { id, sequence, content } in self.own.take_due(now) {
             let key = LsaKey { origin: self.context.node.clone(), id };
             let purge = content == LsaContent::Purge;
-            let lifetime = Millis(self.context.pace.lsa_lifetime_ms);
+            let lifetime = Millis(self.context.pace.lsa_lifetime_ms).min(MAX_LIFETIME);
             let lifetime = if purge { TOMBSTONE.min(lifetime) } else { lifetime };
             let lsa = self.context.keys.sign_lsa(key.clone(), sequence, lifetime, content);
             if lsa.encoded_len() > HOP_LOCAL_ROOM {
@@ -73,13 +73,10 @@ impl Router {
             }
             // Like anybody's: nothing is said that the others would refuse.
             let header = lsa.header();
-            let installed = match self.verifier.verify_lsa(now, lsa) {
-                Ok(lsa) => {
-                    let content = lsa.content.clone();
-                    self.lsdb.install(now, lsa, None).map(|old| (old, content)).map_err(|_| DropReason::ResourceLimit)
-                }
-                Err(e) => Err(e.drop_reason()),
-            };
+            let installed = self.verify(now, lsa).and_then(|lsa| {
+                let content = lsa.content.clone();
+                self.lsdb.install(now, lsa, None).map(|old| (old, content)).map_err(|_| DropReason::ResourceLimit)
+            });
             match installed {
                 Ok((before, after)) => {
                     self.counters.lsa_originated += 1;
@@ -95,7 +92,7 @@ impl Router {
 
     /// Lets LSAs go whose time is over.
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
-        for lsa in self.lsdb.expire(now) {
+        for lsa in self.lsdb.expire(now, self.verifier.spa_clock()) {
             let key = lsa.key.clone();
             self.apply(&key, Some(&lsa.content), None);
             if key.origin == self.context.node {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use damc_mgmt::event::EventKind;
 use damc_trust::Verified;
-use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, Proof};
+use damc_wire::lsa::{Lsa, LsaHeader};
 use damc_wire::message::DbSummary;
 use damc_wire::registry::DropReason;
 use damc_wire::{Message, Millis, Timestamp};
@@ -13,7 +13,7 @@ use damc_wire::{Message, Millis, Timestamp};
 use super::{Router, RouterEvent};
 use crate::adjacency::Received;
 use crate::io::{Outbox, PortId};
-use crate::lsdb::id_text;
+use crate::lsdb::{grant_of, id_text};
 
 impl Router {
     /// Takes a message of an adjacent neighbour; what is not class 2 is the role's.
@@ -44,15 +44,7 @@ impl Router {
             Ordering::Greater => self.receive_newer(now, port, lsa, out),
             // Step 7: the same. An implied acknowledgement of ours, or to be acknowledged.
             Ordering::Equal => {
-                self.counters.lsa_duplicate += 1;
-                if let Some(session) = self.flood.session(port) {
-                    if let Some(sync) = &mut session.sync {
-                        sync.answered(&header.key);
-                    }
-                    if !session.outgoing.acknowledged(now, &header) {
-                        session.acknowledge(header.clone());
-                    }
-                }
+                self.receive_same(now, port, &header);
                 Ok(())
             }
             // Step 8: older than ours. The neighbour gets ours and no acknowledgement.
@@ -63,6 +55,30 @@ impl Router {
         };
         if let Err(reason) = outcome {
             self.refuse(port, &header, reason, out);
+        }
+    }
+
+    /// Step 7. Nobody signs the time left: a forwarder that shortens it would have the LSA die behind it. So a copy that has
+    /// much more time than ours prolongs ours, here and at those who have it from us, and the bearer of one that has much
+    /// less gets ours.
+    fn receive_same(&mut self, now: Timestamp, port: PortId, header: &LsaHeader) {
+        self.counters.lsa_duplicate += 1;
+        if let Some(session) = self.flood.session(port) {
+            if let Some(sync) = &mut session.sync {
+                sync.answered(&header.key);
+            }
+            if !session.outgoing.acknowledged(now, header) {
+                session.acknowledge(header.clone());
+            }
+        }
+        match self.lsdb.compare_age(now, header) {
+            Ordering::Greater => {
+                self.lsdb.prolong(now, header);
+                self.counters.lsa_prolonged += 1;
+                self.flood.spread(now, header, Some(port));
+            }
+            Ordering::Less => self.send_back(port, header),
+            Ordering::Equal => {}
         }
     }
 
@@ -77,19 +93,26 @@ impl Router {
         if too_soon && !own {
             return Err(DropReason::MinArrival);
         }
+        if !self.lsdb.has_room(&lsa) {
+            return Err(DropReason::ResourceLimit);
+        }
         // Step 1: origin's certificate and signature, proof of a prefix.
-        let lsa = self.verifier.verify_lsa(now, lsa).map_err(|e| e.drop_reason())?;
-        // Step 5f, before installation: our own word of an earlier life is never taken as truth. At the very end of the
-        // number space it is, because there is nothing to outbid it with.
-        if own && header.sequence < u64::MAX {
+        let lsa = self.verify(now, lsa)?;
+        let purge = lsa.is_purge();
+        // Step 5f, before installation: our own word of an earlier life is never taken as truth. A purge with the last number
+        // is, because there is nothing to outbid it with.
+        let last_word = purge && header.sequence == u64::MAX;
+        if own && !last_word {
             self.hear_own(now, port, &header, out);
             return Ok(());
         }
-        let purge = lsa.is_purge();
         let after = lsa.content.clone();
-        let cap = self.grant_left(now, &lsa);
         // Steps 5b to 5d: flood, take older instances off all lists, install.
-        let before = self.lsdb.install(now, lsa, cap).map_err(|_| DropReason::ResourceLimit)?;
+        let clock = Some(self.verifier.spa_clock());
+        let before = self.lsdb.install(now, lsa, clock).map_err(|_| DropReason::ResourceLimit)?;
+        if own {
+            self.own.rest(&header.key.id);
+        }
         self.flood.spread(now, &header, Some(port));
         self.apply(&header.key, before.as_ref().map(|l| &l.content), Some(&after));
         // Step 5e: acknowledge.
@@ -107,15 +130,14 @@ impl Router {
         Ok(())
     }
 
-    /// An LSA lives no longer than the grant in it (GAP-07).
-    fn grant_left(&self, now: Timestamp, lsa: &Verified<Lsa>) -> Option<Duration> {
-        match &lsa.content {
-            LsaContent::Prefix(prefix) => match &prefix.proof {
-                Proof::Grant(grant) => Some(self.verifier.spa_clock().remaining(now, grant).duration()),
-                Proof::Attached(_) => None,
-            },
-            _ => None,
+    /// Checks an LSA. What its SPA says of the time counts for all grants of that SPA (GAP-07).
+    pub(super) fn verify(&mut self, now: Timestamp, lsa: Lsa) -> Result<Verified<Lsa>, DropReason> {
+        let spa = grant_of(&lsa).map(|grant| grant.certificate.node.clone());
+        let verified = self.verifier.verify_lsa(now, lsa).map_err(|e| e.drop_reason());
+        if let Some(spa) = spa {
+            self.lsdb.clock_moved(&spa, self.verifier.spa_clock());
         }
+        verified
     }
 
     /// A newer instance under our name: outbid or purge it (check-list 10). While its bearer still exchanges databases with
@@ -184,7 +206,10 @@ impl Router {
         if let Some(sync) = &mut session.sync
             && sync.page_received(summary)
         {
-            let newer = |h: &&LsaHeader| h.remaining > Millis(0) && self.lsdb.compare(h) == Ordering::Greater;
+            let newer = |h: &&LsaHeader| {
+                let fresher = || self.lsdb.compare_age(now, h) == Ordering::Greater;
+                h.remaining > Millis(0) && (self.lsdb.compare(h) == Ordering::Greater || fresher())
+            };
             for header in summary.headers.iter().filter(newer) {
                 sync.request(header);
             }

@@ -1,6 +1,6 @@
 //! The graph of the domain as it changes: who claims which links, and which of them both ends claim.
 //!
-//! Nothing is built anew when an LSA comes: one node's claims are replaced, and what that does to edges is written down for
+//! Nothing is built anew when an LSA comes: what one fragment of one node said is compared with what it says now, and what that does to edges is written down for
 //! the [`super::Tree`] that stands on the graph.
 
 use std::collections::BTreeMap;
@@ -23,10 +23,21 @@ struct Vertex {
     name: NodeId,
     /// Paths may pass through it (neither stub nor overloaded).
     transit: bool,
-    /// Has an LSA; others are only spoken of.
+    /// Has a fragment 0; others are only spoken of, or have said nothing that counts.
     present: bool,
-    /// Sorted by far end.
+    /// What its fragments say, by far end and fragment: costs.
+    said: BTreeMap<(u32, u16), u32>,
+    /// Far ends in each fragment.
+    fragments: BTreeMap<u16, Vec<u32>>,
+    /// What counts of it: the lowest cost to each far end, sorted by that.
     claims: Vec<Claim>,
+}
+
+impl Vertex {
+    /// What is claimed of a link: the lowest cost that a fragment says.
+    fn said_of(&self, to: u32) -> Option<u32> {
+        self.said.range((to, 0)..=(to, u16::MAX)).map(|(_, cost)| *cost).min().filter(|_| self.present)
+    }
 }
 
 /// One direction of a link that is not what it was when a tree was last brought up to date.
@@ -47,6 +58,7 @@ pub struct LiveGraph {
     by_name: BTreeMap<NodeId, u32>,
     changes: Vec<Change>,
     present: usize,
+    compared: u64,
 }
 
 /// Names that are only spoken of may be this many before it is worth looking for some that nobody speaks of any more.
@@ -55,47 +67,92 @@ const SPARE_NAMES: usize = 1024;
 impl LiveGraph {
     // ===== changes =====
 
-    /// What a node says now; none where it has no LSA any more.
+    /// What a node says now, all in one fragment; none where it says nothing any more.
     pub fn set(&mut self, node: &NodeId, links: Option<NodeLinks>) {
+        self.set_fragment(node, 0, links);
+    }
+
+    /// What a fragment of a node says now; none where it is not there any more. Flags of other fragments than 0 do not
+    /// count, and nothing does without fragment 0. The work is that of the links in this fragment, before and after; of
+    /// all links where fragment 0 comes or goes, or its flags change.
+    pub fn set_fragment(&mut self, node: &NodeId, fragment: u16, links: Option<NodeLinks>) {
         if links.is_none() && !self.by_name.contains_key(node) {
             return;
         }
         let from = self.intern(node);
-        let present = links.is_some();
-        let NodeLinks { transit, links } = links.unwrap_or_default();
-        let mut claims: Vec<Claim> = Vec::with_capacity(links.len());
-        for (to, cost) in &links {
-            let to = self.intern(to);
-            if to != from {
-                claims.push(Claim { to, cost: (*cost).max(1), back: 0 });
-            }
+        let flags = links.as_ref().map(|links| links.transit);
+        let mut said: Vec<(u32, u32)> = Vec::new();
+        for (to, cost) in links.into_iter().flat_map(|links| links.links) {
+            said.push((self.intern(&to), cost.max(1)));
         }
-        claims.sort_unstable_by_key(|c| (c.to, c.cost));
-        claims.dedup_by_key(|c| c.to);
+        said.retain(|(to, _)| *to != from);
+        said.sort_unstable();
+        said.dedup_by_key(|(to, _)| *to);
         let vertex = &mut self.vertices[from as usize];
-        self.present = self.present + usize::from(present) - usize::from(vertex.present);
-        vertex.present = present;
-        let was_transit = std::mem::replace(&mut vertex.transit, transit);
-        let old = std::mem::take(&mut vertex.claims);
-        for claim in &mut claims {
-            let known = old.binary_search_by_key(&claim.to, |c| c.to).ok().map(|i| old[i]);
-            claim.back = self.confirm(claim.to, from, claim.cost).unwrap_or(0);
-            let before = known.filter(|k| k.back != 0).map(|k| k.cost);
-            let after = (claim.back != 0).then_some(claim.cost);
-            self.note(from, claim.to, before, after, was_transit != transit);
-            // The way back counts only while we claim the link: it has just come where we claimed nothing before.
-            if known.is_none() && claim.back != 0 {
-                self.changes.push(Change { from: claim.to, to: from, before: None });
+        let mut concerned = vertex.fragments.remove(&fragment).unwrap_or_default();
+        for to in &concerned {
+            vertex.said.remove(&(*to, fragment));
+        }
+        if flags.is_some() {
+            vertex.said.extend(said.iter().map(|(to, cost)| ((*to, fragment), *cost)));
+            vertex.fragments.insert(fragment, said.iter().map(|(to, _)| *to).collect());
+        }
+        concerned.extend(said.iter().map(|(to, _)| *to));
+        if fragment == 0 {
+            let before = (vertex.present, vertex.transit);
+            (vertex.present, vertex.transit) = (flags.is_some(), flags.unwrap_or(false));
+            self.present = self.present + usize::from(vertex.present) - usize::from(before.0);
+            if before != (vertex.present, vertex.transit) {
+                concerned.extend(vertex.said.keys().map(|(to, _)| *to));
+            }
+            let transit_changed = before.1 != vertex.transit;
+            self.compare(from, concerned, transit_changed);
+        } else {
+            self.compare(from, concerned, false);
+        }
+    }
+
+    /// Brings the claims of a node on these links in line with what its fragments say.
+    fn compare(&mut self, from: u32, mut concerned: Vec<u32>, transit_changed: bool) {
+        concerned.sort_unstable();
+        concerned.dedup();
+        self.compared += concerned.len() as u64;
+        for to in concerned {
+            let vertex = &self.vertices[from as usize];
+            let place = vertex.claims.binary_search_by_key(&to, |c| c.to);
+            let old = place.ok().map(|i| vertex.claims[i]);
+            match (vertex.said_of(to), place) {
+                (None, Err(_)) => {}
+                (None, Ok(i)) => {
+                    let gone = self.vertices[from as usize].claims.remove(i);
+                    if gone.back != 0 {
+                        self.confirm(to, from, 0);
+                        self.changes.push(Change { from, to, before: Some(gone.cost) });
+                        self.changes.push(Change { from: to, to: from, before: Some(gone.back) });
+                    }
+                }
+                (Some(cost), place) => {
+                    let claim = Claim { to, cost, back: self.confirm(to, from, cost).unwrap_or(0) };
+                    let claims = &mut self.vertices[from as usize].claims;
+                    match place {
+                        Ok(i) => claims[i] = claim,
+                        Err(i) => claims.insert(i, claim),
+                    }
+                    let before = old.filter(|old| old.back != 0).map(|old| old.cost);
+                    self.note(from, to, before, (claim.back != 0).then_some(cost), transit_changed);
+                    // The way back counts only while we claim the link: it has just come where we claimed nothing before.
+                    if old.is_none() && claim.back != 0 {
+                        self.changes.push(Change { from: to, to: from, before: None });
+                    }
+                }
             }
         }
-        for gone in old.iter().filter(|o| claims.binary_search_by_key(&o.to, |c| c.to).is_err()) {
-            if gone.back != 0 {
-                self.confirm(gone.to, from, 0);
-                self.changes.push(Change { from, to: gone.to, before: Some(gone.cost) });
-                self.changes.push(Change { from: gone.to, to: from, before: Some(gone.back) });
-            }
-        }
-        self.vertices[from as usize].claims = claims;
+    }
+
+    /// Links compared so far: the cost of following the database.
+    #[must_use]
+    pub const fn compared(&self) -> u64 {
+        self.compared
     }
 
     /// Tells `at` what the claim of `from` costs (0: there is none any more); gives the cost of the way back, if claimed.
@@ -117,7 +174,14 @@ impl LiveGraph {
             return *index;
         }
         let index = u32::try_from(self.vertices.len()).unwrap_or(u32::MAX);
-        self.vertices.push(Vertex { name: node.clone(), transit: false, present: false, claims: Vec::new() });
+        self.vertices.push(Vertex {
+            name: node.clone(),
+            transit: false,
+            present: false,
+            said: BTreeMap::new(),
+            fragments: BTreeMap::new(),
+            claims: Vec::new(),
+        });
         self.by_name.insert(node.clone(), index);
         index
     }
@@ -140,11 +204,15 @@ impl LiveGraph {
             return false;
         }
         let old = std::mem::take(self);
+        self.compared = old.compared;
         let names: Vec<NodeId> = old.vertices.iter().map(|v| v.name.clone()).collect();
         let mut kept = false;
-        for vertex in old.vertices.into_iter().filter(|v| v.present) {
-            let links = vertex.claims.iter().map(|c| (names[c.to as usize].clone(), c.cost)).collect();
-            self.set(&vertex.name, Some(NodeLinks { transit: vertex.transit, links }));
+        for vertex in old.vertices.iter().filter(|v| !v.fragments.is_empty()) {
+            for (fragment, far_ends) in &vertex.fragments {
+                let link = |to: &u32| (names[*to as usize].clone(), vertex.said[&(*to, *fragment)]);
+                let links = far_ends.iter().map(link).collect();
+                self.set_fragment(&vertex.name, *fragment, Some(NodeLinks { transit: vertex.transit, links }));
+            }
             kept = true;
         }
         self.changes.clear();

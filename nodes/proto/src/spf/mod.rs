@@ -11,6 +11,7 @@ mod tree;
 use std::collections::BTreeMap;
 
 use damc_wire::NodeId;
+use damc_wire::lsa::{LsaContent, LsaId, LsaKey};
 
 pub use self::live::{Change, LiveGraph};
 pub use self::tree::{Tree, Update};
@@ -108,14 +109,24 @@ impl Graph {
 }
 
 impl NodeLinks {
-    /// What the fragments of one node say together; none where it has none.
+    /// What the fragments of one node say together; none where it has no fragment 0. Flags are those of fragment 0.
     #[must_use]
     pub fn of(lsdb: &Lsdb, node: &NodeId) -> Option<Self> {
-        lsdb.topology_of(node).fold(None, |known, (_, lsa)| {
-            let mut known = known.unwrap_or(Self { transit: true, links: Vec::new() });
-            known.transit &= !(lsa.overload || lsa.stub);
-            known.links.extend(lsa.links.iter().map(|l| (l.neighbour.clone(), l.cost)));
-            Some(known)
-        })
+        let mut known = Self::of_fragment(lsdb, node, 0)?;
+        let links = lsdb.topology_of(node).flat_map(|(_, lsa)| &lsa.links);
+        known.links = links.map(|l| (l.neighbour.clone(), l.cost)).collect();
+        Some(known)
+    }
+
+    /// What one fragment says.
+    #[must_use]
+    pub fn of_fragment(lsdb: &Lsdb, node: &NodeId, fragment: u16) -> Option<Self> {
+        match &lsdb.get(&LsaKey { origin: node.clone(), id: LsaId::Topology(fragment) })?.content {
+            LsaContent::Topology(lsa) => Some(Self {
+                transit: !(lsa.overload || lsa.stub),
+                links: lsa.links.iter().map(|l| (l.neighbour.clone(), l.cost)).collect(),
+            }),
+            _ => None,
+        }
     }
 }

@@ -15,6 +15,7 @@ use damc_proto::io::PortId;
 use damc_proto::router::PrefixClaim;
 use damc_trust::{NodeKeys, NodeSecrets, RootSecret, Verifier};
 use damc_wire::message::AnnounceReply;
+use damc_wire::security::CertifiedName;
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,8 +38,18 @@ pub fn root() -> RootSecret {
 
 pub fn keys(id: &str, role: Role) -> NodeKeys {
     let secrets = NodeSecrets::derive(&[9; 32], &node(id));
-    let certificate = root().issue(&node("example"), &node(id), role, &secrets);
+    let certificate = match role {
+        Role::Spa => root().issue_spa(&node("example"), &node(id), &secrets, certified()),
+        _ => root().issue(&node("example"), &node(id), role, &secrets),
+    };
     NodeKeys::new(&secrets, certificate).unwrap()
+}
+
+/// What the SPAs of these tests may grant: these names and all below them.
+fn certified() -> Vec<CertifiedName> {
+    let longest = format!("/{}", "x".repeat(62));
+    let names = ["/A", "/B", "/C", "/load", "/shop", "/shopping", &longest];
+    names.map(|name| CertifiedName { name: name.parse().unwrap(), exact: false }).to_vec()
 }
 
 pub fn verifier() -> Verifier {

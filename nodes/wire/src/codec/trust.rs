@@ -3,7 +3,7 @@
 use super::signing;
 use crate::cursor::{Fields, Reader, Writer};
 use crate::error::DecodeError;
-use crate::security::{Certificate, Grant};
+use crate::security::{Certificate, CertifiedName, Grant, MAX_NAMES_LEN};
 use crate::{Millis, Role};
 
 impl Certificate {
@@ -16,6 +16,37 @@ impl Certificate {
         w.u8(self.role.code());
         w.bytes(&self.signing_key);
         w.bytes(&self.agreement_key);
+        if self.role == Role::Spa {
+            self.put_names(w);
+        } else {
+            w.check(self.names.is_empty(), "names in a certificate of another role", self.names.len() as u64);
+        }
+    }
+
+    fn put_names(&self, w: &mut Writer) {
+        let len: usize = self.names.iter().map(CertifiedName::encoded_len).sum();
+        w.check(len <= MAX_NAMES_LEN, "bytes of names in a certificate", len as u64);
+        w.u8(u8::try_from(self.names.len()).unwrap_or(u8::MAX));
+        for certified in &self.names {
+            w.u8(if certified.exact { EXACT } else { 0 });
+            w.name(&certified.name);
+        }
+    }
+
+    fn take_names(r: &mut Reader<'_>) -> Result<Vec<CertifiedName>, DecodeError> {
+        let at = r.clone();
+        let count = r.u8("names in a certificate")?;
+        let (mut names, mut len) = (Vec::new(), 0);
+        for _ in 0..count {
+            let exact = r.flags(EXACT, "certified name flags")? != 0;
+            let certified = CertifiedName { name: r.name()?, exact };
+            len += certified.encoded_len();
+            names.push(certified);
+        }
+        if len > MAX_NAMES_LEN {
+            return Err(at.bad_value("bytes of names in a certificate", len as u64));
+        }
+        Ok(names)
     }
 
     /// The bytes the root's signature covers.
@@ -52,18 +83,21 @@ impl Fields for Certificate {
     }
 
     fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (domain, node) = (r.node_id()?, r.node_id()?);
+        let role = r.code(Role::from_code, "role")?;
         Ok(Self {
-            domain: r.node_id()?,
-            node: r.node_id()?,
-            role: r.code(Role::from_code, "role")?,
+            domain,
+            node,
+            role,
             signing_key: r.array("signing key")?,
             agreement_key: r.array("agreement key")?,
+            names: if role == Role::Spa { Self::take_names(r)? } else { Vec::new() },
             signature: r.array("signature")?,
         })
     }
 }
 
-/// Grant flag: the prefix is a pool name.
+/// Flag of grants and certified names: the prefix is a pool name.
 const EXACT: u8 = 0x01;
 
 impl Grant {

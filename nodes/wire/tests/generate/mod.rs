@@ -2,7 +2,7 @@
 
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
-use damc_wire::security::{Certificate, Grant, Signature};
+use damc_wire::security::{Certificate, CertifiedName, Grant, MAX_NAMES_LEN, Signature};
 use damc_wire::{DropReason, Frame, Header, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role};
 use proptest::collection::vec;
 use proptest::option;
@@ -33,14 +33,25 @@ fn reason() -> impl Strategy<Value = RefusalReason> {
     select(RefusalReason::ALL)
 }
 
+fn certified_names() -> impl Strategy<Value = Vec<CertifiedName>> {
+    let certified = (name(), any::<bool>()).prop_map(|(name, exact)| CertifiedName { name, exact });
+    vec(certified, 0..4).prop_map(|mut names| {
+        while names.iter().map(CertifiedName::encoded_len).sum::<usize>() > MAX_NAMES_LEN {
+            names.pop();
+        }
+        names
+    })
+}
+
 pub fn certificate() -> impl Strategy<Value = Certificate> {
-    (node(), node(), select(Role::ALL), key(), key(), signature()).prop_map(
-        |(domain, node, role, signing_key, agreement_key, signature)| Certificate {
+    (node(), node(), select(Role::ALL), key(), key(), certified_names(), signature()).prop_map(
+        |(domain, node, role, signing_key, agreement_key, names, signature)| Certificate {
             domain,
             node,
             role,
             signing_key,
             agreement_key,
+            names: if role == Role::Spa { names } else { Vec::new() },
             signature,
         },
     )

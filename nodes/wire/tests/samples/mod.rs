@@ -3,7 +3,7 @@
 use damc_wire::frame::HopSecurity;
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
-use damc_wire::security::{Certificate, Grant};
+use damc_wire::security::{Certificate, CertifiedName, Grant};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role};
 
 fn name(s: &str) -> Name {
@@ -15,12 +15,15 @@ fn node(s: &str) -> NodeId {
 }
 
 fn certificate(who: &str, role: Role) -> Certificate {
+    let certified = |s: &str, exact| CertifiedName { name: name(s), exact };
+    let names = vec![certified("/A", true), certified("/A/1", false)];
     Certificate {
         domain: node("example"),
         node: node(who),
         role,
         signing_key: [0x51; 32],
         agreement_key: [0xa6; 32],
+        names: if role == Role::Spa { names } else { Vec::new() },
         signature: [0xc5; 64],
     }
 }

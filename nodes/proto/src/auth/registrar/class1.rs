@@ -53,11 +53,11 @@ impl Registrar {
         let request = announce.request;
         let mut fixed = BTreeMap::new();
         for name in &announce.withdraw {
-            self.withdraw(pod, request, name);
+            self.withdraw(now, pod, request, name);
             fixed.insert(name.clone(), None);
         }
         for entry in &announce.add {
-            self.add(pod, &announce, entry, &mut fixed, lsdb);
+            self.add(now, pod, &announce, entry, &mut fixed, lsdb);
         }
         let names: Vec<Name> = names_of(&announce).into_iter().cloned().collect();
         if let Some(record) = self.pods.get_mut(pod) {
@@ -70,13 +70,16 @@ impl Registrar {
         self.send_due(now);
     }
 
-    fn withdraw(&mut self, pod: &NodeId, request: u64, name: &Name) {
+    fn withdraw(&mut self, now: Timestamp, pod: &NodeId, request: u64, name: &Name) {
         let Some(record) = self.pods.get_mut(pod) else { return };
         if record.last_request.get(name).is_some_and(|last| *last > request) {
             return;
         }
         record.last_request.insert(name.clone(), request);
         let Some(claim) = record.claims.remove(name) else { return };
+        if claim.held().is_some() {
+            self.intakes.entry(pod.clone()).or_default().withdrawn(now, name);
+        }
         if claim.is_pool() {
             for member in record.claims.values_mut() {
                 if let ClaimKind::Instance { pool, .. } = &mut member.kind
@@ -94,6 +97,7 @@ impl Registrar {
 
     fn add(
         &mut self,
+        now: Timestamp,
         pod: &NodeId,
         announce: &Arc<Announce>,
         entry: &AnnounceEntry,
@@ -111,14 +115,14 @@ impl Registrar {
         let pool = entry.pool.clone().filter(|pool| *pool != entry.prefix);
         let instance = ClaimKind::Instance { pool: pool.clone(), weight: entry.weight };
         if pool != entry.pool {
-            self.claim(pod, announce, &entry.prefix, instance, fixed, Some(RefusalReason::BadPrefix));
+            self.claim(now, (pod, announce), &entry.prefix, instance, fixed, Some(RefusalReason::BadPrefix));
             return;
         }
         let refusal = self.local_refusal(pod, &entry.prefix, false, lsdb);
-        self.claim(pod, announce, &entry.prefix, instance, fixed, refusal);
+        self.claim(now, (pod, announce), &entry.prefix, instance, fixed, refusal);
         if let Some(pool) = pool {
             let refusal = self.local_refusal(pod, &pool, true, lsdb);
-            self.claim(pod, announce, &pool, ClaimKind::Pool, fixed, refusal);
+            self.claim(now, (pod, announce), &pool, ClaimKind::Pool, fixed, refusal);
         }
     }
 
@@ -133,14 +137,16 @@ impl Registrar {
     /// Makes or changes the claim of one name.
     fn claim(
         &mut self,
-        pod: &NodeId,
-        announce: &Arc<Announce>,
+        now: Timestamp,
+        (pod, announce): (&NodeId, &Arc<Announce>),
         name: &Name,
         kind: ClaimKind,
         fixed: &mut BTreeMap<Name, Option<RefusalReason>>,
         refusal: Option<RefusalReason>,
     ) {
+        let names: usize = self.pods.values().map(|record| record.claims.len()).sum();
         let Some(record) = self.pods.get_mut(pod) else { return };
+        let intake = self.intakes.entry(pod.clone()).or_default();
         if let Some(claim) = record.claims.get_mut(name) {
             if claim.is_pool() != (kind == ClaimKind::Pool) {
                 fixed.insert(name.clone(), Some(RefusalReason::BadPrefix));
@@ -150,7 +156,13 @@ impl Registrar {
             match (&claim.state, refusal) {
                 // Held, or being asked for: what is new is only its place in a pool.
                 (ClaimState::Granted(_) | ClaimState::Pending, None) => {}
-                (_, None) => {
+                (state, None) => {
+                    // Who was refused asks the SPA anew.
+                    let refused = matches!(state, ClaimState::Refused(_));
+                    if let Some(reason) = refused.then(|| intake.admit(now, name).err()).flatten() {
+                        claim.state = ClaimState::Refused(reason);
+                        return;
+                    }
                     claim.state = ClaimState::Pending;
                     claim.announce = announce.clone();
                     if let Some(ask) = claim.ask.take().and_then(|id| self.asks.get_mut(&id)) {
@@ -161,8 +173,10 @@ impl Registrar {
             }
             return;
         }
-        if record.claims.len() >= self.limits.names_per_pod {
-            fixed.insert(name.clone(), Some(RefusalReason::Overloaded));
+        let room = record.claims.len() < self.limits.names_per_pod && names < self.limits.names;
+        let admitted = if room { intake.admit(now, name) } else { Err(RefusalReason::Overloaded) };
+        if let Err(reason) = admitted {
+            fixed.insert(name.clone(), Some(reason));
             return;
         }
         let state = refusal.map_or(ClaimState::Pending, ClaimState::Refused);

@@ -31,7 +31,9 @@ use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Timestamp};
 
 use self::claims::{ClaimState, PodRecord};
 use self::class3::Ask;
+use super::intake::Intake;
 use crate::io::PortId;
+use crate::lsdb::NAMES_PER_ORIGIN;
 use crate::router::PrefixClaim;
 
 /// What the registrar wants done.
@@ -93,13 +95,15 @@ pub trait Directory {
 pub struct Limits {
     /// Names (instances and pools) of one pod.
     pub names_per_pod: usize,
+    /// Names of all pods: more of one origin no router keeps.
+    pub names: usize,
     /// Transactions of one pod that are remembered.
     pub transactions_per_pod: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { names_per_pod: 1024, transactions_per_pod: 256 }
+        Self { names_per_pod: 1024, names: NAMES_PER_ORIGIN, transactions_per_pod: 256 }
     }
 }
 
@@ -127,6 +131,8 @@ pub struct Registrar {
     auth_timeout: Duration,
     grant_lifetime: Duration,
     pods: BTreeMap<NodeId, PodRecord>,
+    /// Stays when a pod goes: else it might come back with a full bucket.
+    intakes: BTreeMap<NodeId, Intake>,
     asks: BTreeMap<u64, Ask>,
     next_ask: u64,
     spas: BTreeMap<NodeId, PortId>,
@@ -156,6 +162,7 @@ impl Registrar {
             auth_timeout: Duration::from_millis(pace.auth_timeout_ms.max(1)),
             grant_lifetime: Duration::from_millis(pace.grant_lifetime_ms),
             pods: BTreeMap::new(),
+            intakes: BTreeMap::new(),
             asks: BTreeMap::new(),
             next_ask: first_ask,
             spas: BTreeMap::new(),
@@ -189,6 +196,11 @@ impl Registrar {
     pub fn pod_down(&mut self, now: Timestamp, pod: &NodeId) {
         let Some(record) = self.pods.remove(pod) else { return };
         self.asks.retain(|_, ask| ask.pod != *pod);
+        self.intakes.retain(|other, intake| other == pod || self.pods.contains_key(other) || !intake.is_idle(now));
+        let intake = self.intakes.entry(pod.clone()).or_default();
+        for (name, _) in record.claims.iter().filter(|(_, claim)| claim.held().is_some()) {
+            intake.withdrawn(now, name);
+        }
         for prefix in record.advertised.into_keys() {
             self.depart(now, prefix.clone());
             self.actions.push_back(Action::Withdraw { prefix, pod: pod.clone() });

@@ -1,0 +1,235 @@
+//! Attacks with valid keys: a captured node, a router that changes what no signature covers.
+
+use damc_proto::lsdb::{Limits, Lsdb};
+use damc_trust::{RootKey, Verifier};
+use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, TopologyLsa};
+use damc_wire::{DropReason, Message, Millis, Role, Timestamp};
+
+use crate::flooding::{grant, prefix_lsa};
+use crate::puppet::{SEED, Stage, id, keys, root_key, topology_of};
+
+const LONGEST: Millis = Millis(u32::MAX as u64);
+
+/// What a captured key of `node` can sign: the last number there is, and the longest life.
+fn last_word(node: &str, content: LsaContent) -> Lsa {
+    let key = LsaKey { origin: id(node), id: LsaId::Topology(0) };
+    keys(node, Role::Sr, SEED).sign_lsa(key, u64::MAX, LONGEST, content)
+}
+
+fn remaining(stage: &Stage, origin: &str, id: &str) -> Option<u64> {
+    let view = stage.view("lsdb");
+    let lsa = view["lsas"].as_array().unwrap().iter().find(|l| l["origin"] == origin && l["id"] == id)?.clone();
+    lsa["remaining_ms"].as_u64()
+}
+
+fn left(lsa: &Lsa, ms: u64) -> Lsa {
+    Lsa { remaining: Millis(ms), ..lsa.clone() }
+}
+
+// ===== the last sequence number =====
+
+#[test]
+fn nothing_lives_longer_than_the_cap_whatever_it_says_of_itself() {
+    let mut stage = Stage::sr(2);
+    let key = LsaKey { origin: id("p9"), id: LsaId::Topology(0) };
+    let lsa = keys("p9", Role::Sr, SEED).sign_lsa(key, 1, LONGEST, LsaContent::Topology(TopologyLsa::default()));
+    stage.flood(0, &lsa);
+    assert_eq!(remaining(&stage, "p9", "0"), Some(MAX_LIFETIME.0));
+    let copies = stage.puppets[1].updates();
+    assert_eq!((copies.len(), copies[0].lifetime), (1, LONGEST), "it is signed");
+    assert!(copies[0].remaining < MAX_LIFETIME);
+}
+
+#[test]
+fn a_last_number_under_our_name_is_purged_and_we_start_again() {
+    // The first bytes of the signature decide between two LSAs of one number: many instances, so that both cases occur.
+    for links in 0..8 {
+        let mut stage = Stage::sr(2);
+        let link = |n| LinkEntry { neighbour: id("nobody"), cost: n };
+        let links = (1..=links).map(link).collect();
+        let forged = last_word("sr", LsaContent::Topology(TopologyLsa { links, ..TopologyLsa::default() }));
+        stage.flood(0, &forged);
+        for puppet in &stage.puppets {
+            let said = puppet.updates();
+            assert_eq!((said.len(), said[0].sequence, said[0].is_purge()), (1, u64::MAX, true));
+            assert!(said[0].header().version() > forged.header().version(), "the purge wins everywhere");
+        }
+        stage.advance(60_900);
+        assert_eq!(stage.puppets[0].updates().iter().filter(|l| l.key.origin == id("sr")).count(), 1, "it rests");
+        stage.advance(200);
+        let said = stage.puppets[0].updates();
+        let again = said.iter().rfind(|l| l.key.origin == id("sr")).unwrap();
+        let LsaContent::Topology(t) = &again.content else { panic!("{again:?}") };
+        assert_eq!((again.sequence, t.links.len()), (1, 2), "what is true now, from the beginning");
+    }
+}
+
+#[test]
+fn a_last_purge_under_our_name_is_waited_for_and_no_longer() {
+    let mut stage = Stage::sr(2);
+    stage.flood(0, &left(&last_word("sr", LsaContent::Purge), 3000));
+    assert_eq!(stage.puppets[1].updates().len(), 1, "nothing outbids it: it is passed on");
+    stage.clear();
+    // Meanwhile there is news, and a refresh would be due at some time: nothing is said under lower numbers.
+    stage.input(damc_proto::io::Input::Order(damc_proto::io::Order::Overload(true)));
+    stage.advance(3900);
+    assert_eq!(stage.puppets[0].updates(), []);
+    stage.advance(200);
+    let said = stage.puppets[0].updates();
+    let LsaContent::Topology(t) = &said[0].content else { panic!("{said:?}") };
+    assert_eq!((said[0].sequence, t.overload, t.links.len()), (1, true, 2));
+}
+
+// ===== grants at a router that has just started =====
+
+#[test]
+fn an_old_grant_is_judged_again_when_its_spa_is_heard() {
+    let mut stage = Stage::sr(2);
+    let granted = |prefix: &str, valid| prefix_lsa("p0", prefix, grant(("spa", Role::Spa), prefix, "p0", valid), 1);
+    let (over, ending) = (granted("/old/1", (0, 600_000)), granted("/old/2", (1000, 905_000)));
+    // A router that knows nothing of the SPA's time takes what a neighbour kept.
+    stage.flood(1, &over);
+    stage.flood(1, &ending);
+    assert_eq!((stage.sequence("p0", "/old/1"), stage.sequence("p0", "/old/2")), (Some(1), Some(1)));
+    stage.flood(0, &granted("/new/1", (900_000, 1_500_000)));
+    assert_eq!(stage.sequence("p0", "/old/1"), None, "over for five minutes, as its SPA says");
+    stage.advance(4990);
+    assert_eq!(stage.sequence("p0", "/old/2"), Some(1));
+    stage.advance(20);
+    assert_eq!(stage.sequence("p0", "/old/2"), None, "at its end");
+    assert_eq!(stage.sequence("p0", "/new/1"), Some(1));
+    stage.clear();
+    stage.flood(1, &over);
+    assert_eq!(stage.dropped, [DropReason::GrantExpired], "nor does it come back");
+}
+
+// ===== the time left, which no signature covers =====
+
+#[test]
+fn a_forwarder_that_shortens_the_time_left_kills_nothing() {
+    let mut stage = Stage::sr(3);
+    let lsa = topology_of(&keys("p9", Role::Sr, SEED), "p9", 3, &["p1"]);
+    stage.flood(0, &left(&lsa, 5000));
+    stage.clear();
+    // Another neighbour has had it from elsewhere, and answers our copy of five seconds with its own.
+    stage.flood(1, &left(&lsa, 3_590_000));
+    let passed_on = stage.puppets[2].updates();
+    assert_eq!(passed_on.len(), 1, "those who have the short one from us hear of it");
+    assert!(passed_on[0].remaining > Millis(3_589_000));
+    stage.advance(6000);
+    assert_eq!(stage.sequence("p9", "0"), Some(3));
+}
+
+#[test]
+fn the_bearer_of_a_short_copy_gets_ours() {
+    let mut stage = Stage::sr(2);
+    let lsa = topology_of(&keys("p9", Role::Sr, SEED), "p9", 3, &["p1"]);
+    stage.flood(0, &left(&lsa, 3_590_000));
+    stage.clear();
+    stage.flood(1, &left(&lsa, 5000));
+    let answer = stage.puppets[1].updates();
+    assert_eq!(answer.len(), 1);
+    assert!(answer[0].remaining > Millis(3_589_000));
+    assert!(remaining(&stage, "p9", "0").unwrap() > 3_589_000, "ours stays");
+    stage.clear();
+    stage.flood(1, &left(&lsa, 3_589_500));
+    assert_eq!((stage.puppets[0].updates(), stage.puppets[1].updates()), (vec![], vec![]), "about the same: no news");
+}
+
+#[test]
+fn a_summary_that_knows_more_time_is_asked_for_the_lsa() {
+    let mut stage = Stage::sr(1);
+    let lsa = topology_of(&keys("p9", Role::Sr, SEED), "p9", 3, &["p0"]);
+    stage.flood(0, &left(&lsa, 5000));
+    stage.clear();
+    // The neighbour starts anew, with a copy that has its time.
+    stage.puppets[0].summary = vec![LsaHeader { remaining: Millis(3_590_000), ..lsa.header() }];
+    stage.input(damc_proto::io::Input::PortDown(crate::puppet::PORT));
+    stage.input(damc_proto::io::Input::PortUp(crate::puppet::PORT));
+    stage.advance(200);
+    let asked = stage.puppets[0].heard.iter().any(|m| matches!(m, Message::LsRequest(h) if h[0].key == lsa.key));
+    assert!(asked, "{:?}", stage.puppets[0].heard);
+}
+
+#[test]
+fn no_copy_prolongs_beyond_a_lifetime_from_when_it_came() {
+    let mut stage = Stage::sr(2);
+    let key = LsaKey { origin: id("p9"), id: LsaId::Topology(0) };
+    let content = LsaContent::Topology(TopologyLsa::default());
+    let lsa = keys("p9", Role::Sr, SEED).sign_lsa(key, 1, Millis(10_000), content);
+    stage.flood(0, &lsa);
+    for _ in 0..5 {
+        stage.advance(1900);
+        stage.flood(1, &left(&lsa, 10_000));
+    }
+    assert_eq!(stage.sequence("p9", "0"), Some(1));
+    stage.advance(600);
+    assert_eq!(stage.sequence("p9", "0"), None);
+}
+
+// ===== what one origin can make others do and keep =====
+
+fn fragment(number: u16, sequence: u64, cost: u32) -> Lsa {
+    let key = LsaKey { origin: id("p9"), id: LsaId::Topology(number) };
+    let link = |i| LinkEntry { neighbour: id(&format!("n{number}-{i}")), cost };
+    let content = TopologyLsa { overload: false, stub: false, links: (0..24).map(link).collect() };
+    keys("p9", Role::Sr, SEED).sign_lsa(key, sequence, Millis(3_600_000), LsaContent::Topology(content))
+}
+
+/// Operations, not time: with one, ten and all fragments that may be.
+#[test]
+fn a_change_of_one_fragment_costs_the_same_however_many_there_are() {
+    let work = |fragments: u16| {
+        let mut stage = Stage::sr(1);
+        for number in 0..fragments {
+            stage.flood(0, &fragment(number, 1, 1));
+        }
+        stage.advance(500);
+        let before = stage.counter("links_compared");
+        for sequence in 2..12 {
+            stage.flood(0, &fragment(0, sequence, u32::try_from(sequence).unwrap()));
+            stage.advance(500);
+        }
+        stage.counter("links_compared") - before
+    };
+    assert_eq!([1, 10, 64].map(work), [10 * 24; 3]);
+}
+
+#[test]
+fn fragments_of_one_origin_are_64() {
+    let mut stage = Stage::sr(1);
+    stage.flood(0, &fragment(63, 1, 1));
+    stage.flood(0, &fragment(64, 1, 1));
+    assert_eq!(stage.dropped, [DropReason::ResourceLimit]);
+    assert_eq!((stage.sequence("p9", "63"), stage.sequence("p9", "64")), (Some(1), None));
+}
+
+#[test]
+fn names_of_one_origin_are_bounded_and_one_that_goes_makes_room() {
+    assert_eq!((Limits::default().names, Limits::default().fragments), (4096, 64));
+    let mut lsdb = Lsdb::new(Limits { names: 4, ..Limits::default() });
+    let mut verifier = Verifier::new(RootKey::from_bytes(&root_key()).unwrap(), id("example"));
+    let mut install = |lsa: Lsa| {
+        let room = lsdb.has_room(&lsa);
+        let verified = verifier.verify_lsa(Timestamp::ZERO, lsa).unwrap();
+        let installed = lsdb.install(Timestamp::ZERO, verified, Some(verifier.spa_clock()));
+        assert_eq!(installed.is_ok(), room, "what is looked at first says the same");
+        room
+    };
+    let named = |i: usize, sequence| {
+        let prefix = format!("/A/{i}");
+        prefix_lsa("p0", &prefix, grant(("spa", Role::Spa), &prefix, "p0", (1000, 600_000)), sequence)
+    };
+    let purge = |i: usize, sequence| {
+        let key = LsaKey { origin: id("p0"), id: LsaId::Prefix(format!("/A/{i}").parse().unwrap(), id("pod")) };
+        keys("p0", Role::Sg, SEED).sign_lsa(key, sequence, Millis(60_000), LsaContent::Purge)
+    };
+    assert!((0..4).all(|i| install(named(i, 1))));
+    assert!(!install(named(4, 1)));
+    assert!(install(named(2, 2)), "what is held may change");
+    assert!(install(purge(3, 2)) && install(named(4, 1)), "one that goes makes room");
+    assert!(!install(named(3, 3)), "as one that returns takes it");
+    // Tombstones of what was never there are bounded too, but what is there can always be purged.
+    assert!((5..8).all(|i| install(purge(i, 1))) && !install(purge(8, 1)));
+    assert!(install(purge(0, 2)) && install(purge(1, 2)));
+}
