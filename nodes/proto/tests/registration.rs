@@ -4,6 +4,7 @@ mod registration_bench;
 
 use std::collections::BTreeSet;
 
+use damc_mgmt::words::ProtocolCounter;
 use damc_proto::auth::announcer::Standing;
 use damc_proto::auth::registrar::{Holder, Limits, Registrar};
 use damc_wire::lsa::Proof;
@@ -702,7 +703,7 @@ fn new_names_without_end_end_with_bounded_grants_and_memory() {
     }
     // A burst, eight each second, and what its last round still waits for.
     let most = 2048 + 61 * 8;
-    let issued = b.authority.counters()["grants_issued"];
+    let issued = b.authority.counters().get(ProtocolCounter::GrantsIssued);
     assert!((2048..=most).contains(&issued), "{issued} grants");
     assert!(b.originations.len() as u64 <= most, "{} LSAs", b.originations.len());
     assert_eq!(standing(&b, greedy, &last[38]), Standing::Refused(RefusalReason::RateLimited));
@@ -773,5 +774,11 @@ fn an_spa_bounds_the_grants_of_a_pod_by_itself() {
         let certificate = keys.certificate().clone();
         b.inject(To::Spa, Message::AuthRequest(AuthRequest { request, certificate, announce }));
     }
-    assert_eq!((b.authority.counters()["grants_issued"], b.authority.counters()["refusals"]), (2048, 952));
+    assert_eq!(
+        (
+            b.authority.counters().get(ProtocolCounter::GrantsIssued),
+            b.authority.counters().get(ProtocolCounter::Refusals)
+        ),
+        (2048, 952)
+    );
 }

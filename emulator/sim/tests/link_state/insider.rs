@@ -1,5 +1,8 @@
 //! Attacks with valid keys: a captured node, a router that changes what no signature covers.
 
+use damc_mgmt::command::Command;
+use damc_mgmt::view::LsdbView;
+use damc_mgmt::words::ProtocolCounter;
 use damc_proto::lsdb::{Limits, Lsdb};
 use damc_trust::{RootKey, Verifier};
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, TopologyLsa};
@@ -17,9 +20,8 @@ fn last_word(node: &str, content: LsaContent) -> Lsa {
 }
 
 fn remaining(stage: &Stage, origin: &str, id: &str) -> Option<u64> {
-    let view = stage.view("lsdb");
-    let lsa = view["lsas"].as_array().unwrap().iter().find(|l| l["origin"] == origin && l["id"] == id)?.clone();
-    lsa["remaining_ms"].as_u64()
+    let view: LsdbView = stage.show();
+    view.lsas.iter().find(|l| l.origin == origin && l.id == id).map(|l| l.remaining_ms)
 }
 
 fn left(lsa: &Lsa, ms: u64) -> Lsa {
@@ -71,7 +73,7 @@ fn a_last_purge_under_our_name_is_waited_for_and_no_longer() {
     assert_eq!(stage.puppets[1].updates().len(), 1, "nothing outbids it: it is passed on");
     stage.clear();
     // Meanwhile there is news, and a refresh would be due at some time: nothing is said under lower numbers.
-    stage.input(damc_proto::io::Input::Order(damc_proto::io::Order::Overload(true)));
+    stage.input(damc_proto::io::Input::Command { handle: 0, command: &Command::Overload { on: true } });
     stage.advance(3900);
     assert_eq!(stage.puppets[0].updates(), []);
     stage.advance(200);
@@ -185,12 +187,12 @@ fn a_change_of_one_fragment_costs_the_same_however_many_there_are() {
             stage.flood(0, &fragment(number, 1, 1));
         }
         stage.advance(500);
-        let before = stage.counter("links_compared");
+        let before = stage.counter(ProtocolCounter::LinksCompared);
         for sequence in 2..12 {
             stage.flood(0, &fragment(0, sequence, u32::try_from(sequence).unwrap()));
             stage.advance(500);
         }
-        stage.counter("links_compared") - before
+        stage.counter(ProtocolCounter::LinksCompared) - before
     };
     assert_eq!([1, 10, 64].map(work), [10 * 24; 3]);
 }
