@@ -1,4 +1,5 @@
-//! What a run leaves beside its report: tables of the converged lab, a drawing, the environment, logs, captures.
+//! What a run leaves in addition to its report: tables and a drawing of the converged lab, its environment, logs and
+//! captures.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,14 +18,13 @@ use crate::report::RunFolder;
 use crate::runner::RunOptions;
 use crate::verdict::CaseResult;
 
-/// How much of the recording before a case belongs to its capture.
+/// Span of the recording before a case that its capture includes, ns.
 const BEFORE_NS: u64 = 200_000_000;
 
 /// Environment variable that tells a run in a guest what kernel its host has.
 pub const HOST_KERNEL: &str = "DAMC_HOST_KERNEL";
 
-/// Measures what a link of this host does with the chosen backend; none where that cannot be measured, which the
-/// report then says.
+/// Calibrates a link of this host with the chosen backend; `None` where that is not possible, which the report says.
 pub async fn calibrate(options: &RunOptions) -> Option<Calibration> {
     let bench = damc_lab::bench::Bench::up(options.links).await.ok()?;
     let calibration = bench.calibrate(Depth::Short).await.ok();
@@ -32,7 +32,7 @@ pub async fn calibrate(options: &RunOptions) -> Option<Calibration> {
     calibration
 }
 
-/// FIBs as text, LSDBs as JSON, and the picture with converged paths.
+/// Writes FIBs as text, LSDBs as JSON, and the drawing with the converged paths.
 pub async fn tables(bench: &Bench, folder: &mut RunFolder) {
     for node in bench.routers() {
         if let Ok(fib) = bench.lab.fib(&node).await {
@@ -46,7 +46,7 @@ pub async fn tables(bench: &Bench, folder: &mut RunFolder) {
     folder.write("topology.svg", picture(bench).await);
 }
 
-/// A FIB as people read it; free of what changes from run to run, so that two runs can be compared.
+/// A FIB as a table for people. It omits what changes from run to run, so that two runs can be compared.
 #[must_use]
 pub fn fib_text(fib: &FibView) -> String {
     let mut table = Builder::new();
@@ -58,7 +58,7 @@ pub fn fib_text(fib: &FibView) -> String {
     }
     let mut text = format!("FIB of {}\n", fib.node);
     let _ = writeln!(text, "{}", table.build().with(Style::psql()));
-    // Trailing blanks say nothing and trip comparisons.
+    // Trailing blanks would disturb comparisons.
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
 }
 
@@ -79,7 +79,7 @@ async fn picture(bench: &Bench) -> String {
     svg(&bench.topology, &Drawing { title, paths, labels: Labels::default() })
 }
 
-/// `env.json`: what the run stood on.
+/// Writes `env.json`: the environment of the run.
 pub fn environment(
     bench: &Bench,
     status: &Status,
@@ -107,14 +107,14 @@ pub fn environment(
     folder.write("env.json", serde_json::to_string_pretty(&env).unwrap_or_default());
 }
 
-/// The running kernel, as `uname -sr` says it.
+/// The running kernel, as `uname -sr` prints it.
 #[must_use]
 pub fn kernel() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("Linux {}", release.trim())
 }
 
-/// The log of every node, of the relay and of the lab.
+/// Copies the logs of all nodes, of the relay and of the lab.
 pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
     let directory = bench.lab.directory();
     for node in &status.nodes {
@@ -133,7 +133,7 @@ pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
     }
 }
 
-/// The frames around a case, as pcapng.
+/// Writes the frames around a case as pcapng.
 pub async fn capture(bench: &Bench, case: &str, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
     if let Ok(bytes) = bench.pcapng(from_ns.saturating_sub(BEFORE_NS), case).await {
         let name = format!("captures/{case}.pcapng");

@@ -31,10 +31,10 @@ impl Suite {
     }
 }
 
-/// How a case judges: told by the order cases run in, calm ones first.
+/// How much a case disturbs the lab. Cases run in this order, calm ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impact {
-    /// Looks and calls only.
+    /// Only observes and makes calls.
     Calm,
     /// Injects hostile frames or changes registrations; leaves links and nodes alone.
     Guest,
@@ -60,20 +60,20 @@ pub struct Case {
     pub suite: Suite,
     /// What it does to the lab.
     pub impact: Impact,
-    /// The longest it may take.
+    /// Longest time it may take.
     pub limit: Duration,
     /// The case.
     pub run: for<'a> fn(&'a Bench, &'a mut Findings) -> CaseFuture<'a>,
 }
 
-/// Why a case ended before its end.
+/// Why a case ended early.
 #[derive(Debug)]
 pub enum Stop {
-    /// What was found is decisive: the requirement is not met.
+    /// The requirement is not met.
     Failed(String),
-    /// The environment did not allow to judge.
+    /// The environment did not allow a judgement.
     Inconclusive(String),
-    /// The topology has nothing to judge this by (for example no pool).
+    /// The topology lacks what the case needs, for example a pool.
     NotApplicable(String),
 }
 
@@ -86,7 +86,7 @@ impl Display for Stop {
 }
 
 impl From<damc_lab::LabError> for Stop {
-    /// The harness could not do what the case asked for: never the node's fault by itself, so no verdict.
+    /// The harness could not do what the case asked for. That alone is not the node's fault: inconclusive.
     fn from(e: damc_lab::LabError) -> Self {
         Self::Inconclusive(format!("the lab could not serve the case: {e}"))
     }
@@ -103,27 +103,41 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Notes what was seen.
+    /// Records an observation.
     pub fn note(&mut self, line: impl Display) {
         self.evidence.push(line.to_string());
     }
 
-    /// Notes what was checked; a check that does not hold fails the case, which goes on to find more.
-    pub fn check(&mut self, holds: bool, what: impl Display) {
-        let line = format!("{} {what}", if holds { "✓" } else { "✗" });
-        if !holds {
-            self.failures.push(what.to_string());
+    /// Records a check of what is expected. A check that does not hold fails the case, which goes on to find more.
+    pub fn check(&mut self, holds: bool, expected: impl Display) {
+        if holds {
+            self.evidence.push(format!("✓ {expected}"));
+        } else {
+            self.failed(format!("expected: {expected}"));
         }
-        self.evidence.push(line);
     }
 
-    /// Checks that two values are equal and shows both where not.
+    /// Records a check with what was seen; a failed line says `expected: …; saw: …`.
+    pub fn check_saw(&mut self, holds: bool, expected: impl Display, saw: impl Display) {
+        if holds {
+            self.evidence.push(format!("✓ {expected}: {saw}"));
+        } else {
+            self.failed(format!("expected: {expected}; saw: {saw}"));
+        }
+    }
+
+    /// Checks that two values are equal; a failed line shows both.
     pub fn check_eq<T: PartialEq + std::fmt::Debug>(&mut self, seen: &T, expected: &T, what: impl Display) {
         if seen == expected {
-            self.check(true, what);
+            self.evidence.push(format!("✓ {what}"));
         } else {
-            self.check(false, format!("{what}: expected {expected:?}, saw {seen:?}"));
+            self.failed(format!("{what}: expected {expected:?}, saw {seen:?}"));
         }
+    }
+
+    fn failed(&mut self, line: String) {
+        self.evidence.push(format!("✗ {line}"));
+        self.failures.push(line);
     }
 
     /// Records a figure.
@@ -131,7 +145,7 @@ impl Findings {
         self.figures.push(Figure { name: name.into(), value, unit: unit.into() });
     }
 
-    /// What does not hold.
+    /// The checks that did not hold.
     #[must_use]
     pub fn failures(&self) -> &[String] {
         &self.failures
@@ -141,4 +155,27 @@ impl Findings {
 /// Fails the case at once.
 pub fn fail<T>(why: impl Display) -> Result<T, Stop> {
     Err(Stop::Failed(why.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_lines_say_what_was_expected_and_what_was_seen() {
+        let mut findings = Findings::default();
+        findings.check_saw(true, "a cheapest path back", "sg-2 → sr-left → sg-1");
+        assert!(findings.failures().is_empty());
+        findings.check_saw(false, "a cheapest path back", "sg-2 → sg-1");
+        findings.check(false, "no adjacency goes down");
+        findings.check_eq(&1, &0, "no LSA advertises /A/9");
+        let failed = [
+            "expected: a cheapest path back; saw: sg-2 → sg-1",
+            "expected: no adjacency goes down",
+            "no LSA advertises /A/9: expected 0, saw 1",
+        ];
+        assert_eq!(findings.failures(), failed);
+        assert_eq!(findings.evidence[0], "✓ a cheapest path back: sg-2 → sr-left → sg-1");
+        assert_eq!(findings.evidence[1..], failed.map(|line| format!("✗ {line}")));
+    }
 }

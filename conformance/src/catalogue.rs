@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-/// Rows that a verdict is owed on: sections A to K.
+/// Number of rows that need a verdict: sections A to K.
 pub const STATED_ROWS: usize = 111;
 
 /// The files, by section letter.
@@ -26,11 +26,11 @@ const FILES: [(char, &str); 13] = [
     ('M', include_str!("../requirements/m-silences.toml")),
 ];
 
-/// How firmly the drafts say it.
+/// How firmly the drafts state a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strength {
-    /// Said as behaviour of an entity.
+    /// Stated as behaviour of an entity.
     Stated,
     /// Follows from what is said.
     Implied,
@@ -50,12 +50,12 @@ pub struct Requirement {
     pub id: String,
     /// `00`, `01` or both.
     pub drafts: Vec<String>,
-    /// Where, in those drafts' own numbering; empty for silences.
+    /// Where, in the numbering of those drafts; empty where they are silent.
     #[serde(default)]
     pub section: String,
-    /// How firmly.
+    /// How firmly it is stated.
     pub strength: Strength,
-    /// A few words.
+    /// Title, a few words.
     pub title: String,
     /// What is required.
     pub statement: String,
@@ -85,7 +85,7 @@ impl Catalogue {
     /// The catalogue of the drafts.
     ///
     /// # Panics
-    /// The compiled-in files are not well-formed; a test of this crate sees to it that they are.
+    /// The compiled-in files are malformed, which a test of this crate rules out.
     #[must_use]
     pub fn get() -> &'static Self {
         static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
@@ -109,7 +109,7 @@ impl Catalogue {
         self.sections.iter().flat_map(|s| s.requirement.iter().map(|r| (s.section, r)))
     }
 
-    /// The rows a verdict is owed on: sections A to K.
+    /// The rows that need a verdict: sections A to K.
     pub fn stated(&self) -> impl Iterator<Item = &Requirement> {
         self.rows().filter(|(section, _)| *section <= 'K').map(|(_, row)| row)
     }

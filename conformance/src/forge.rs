@@ -1,8 +1,8 @@
-//! Frames a conforming node would never send: the suites' own pen.
+//! Forged frames, which a conforming node would never send.
 //!
 //! The suite knows the run's seed, so it can sign as any node and can compute the hop key of any adjacency from the
-//! sessions it recorded. That makes the difference between "refused because a stranger sent it" and "refused although
-//! a proper neighbour sent it", which is what the authorisation rows are about.
+//! sessions it recorded. So a case can tell "refused because a stranger sent it" from "refused although a proper
+//! neighbour sent it", which the authorisation rows need.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -15,24 +15,24 @@ use damc_wire::{Message, NodeId, Role};
 
 use crate::trace::Seen;
 
-/// Signs in any node's name.
+/// Signs and seals frames in the name of any node.
 pub struct Forge {
     topology: Topology,
     seed: u64,
-    /// Counters used so far, by sender and receiver: the true sender's own count shows between them.
+    /// Counters of forged frames, by sender and receiver; all other counters are the true sender's.
     used: Mutex<BTreeSet<(NodeId, NodeId, u64)>>,
 }
 
-/// How far above the true sender's last counter a forged frame counts at least: above what the true sender uses
-/// meanwhile. With [`COUNTER_RANGE`] it stays within the receiver's window of 64, so that the true sender is not shut out.
+/// Least distance of a forged counter from the true sender's last one, which the true sender does not cover meanwhile.
+/// Together with [`COUNTER_RANGE`] it stays within the receiver's window of 64, so that true frames are still accepted.
 const COUNTER_LEAD: u64 = 20;
-/// How many forged frames fit in front of one frame of the true sender.
+/// Number of forged frames that fit ahead of one frame of the true sender.
 const COUNTER_RANGE: u64 = 40;
-/// Frames looked back at for one that is the true sender's.
+/// Number of recorded frames that are searched for one of the true sender's.
 const SEEN_BACK: usize = 200;
 
 impl Forge {
-    /// For a run with this seed.
+    /// A forge for a run with this seed.
     #[must_use]
     pub const fn new(topology: Topology, seed: u64) -> Self {
         Self { topology, seed, used: Mutex::new(BTreeSet::new()) }
@@ -49,8 +49,8 @@ impl Forge {
         NodeKeys::new(&secrets, certificate).expect("invariant: issued for these secrets")
     }
 
-    /// A hop-local message from `from` to `to` as `to` would accept it by its MAC, given what was recorded between them.
-    /// None where no adjacency was recorded.
+    /// A hop-local message from `from` to `to` with a MAC that `to` accepts, from what was recorded between them.
+    /// `None` where no adjacency was recorded.
     #[must_use]
     pub fn hop_local(
         &self,
@@ -63,7 +63,7 @@ impl Forge {
         self.sealed(seen, from, to, pdu)
     }
 
-    /// Any bytes from `from` to `to` under the hop MAC of their adjacency. None where no adjacency was recorded.
+    /// Any bytes from `from` to `to` under the hop MAC of their adjacency. `None` where no adjacency was recorded.
     #[must_use]
     pub fn sealed(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role), pdu: Vec<u8>) -> Option<Vec<u8>> {
         let (key, counter) = self.hop(seen, from, to)?;
@@ -82,7 +82,7 @@ impl Forge {
         let mark = |counter: u64| (from.0.clone(), to.0.clone(), counter);
         let of_sender = seen.iter().rev().filter(|s| s.is_sent_by(from.0.as_str(), to.0.as_str()));
         let key = self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()?;
-        // What cases injected byte for byte came out of this port too: other sessions' frames fail the MAC, and this one's
+        // Frames that cases replayed left this port too. Those of other sessions fail the MAC; those of this session
         // have lower counters than the true sender's newest.
         let genuine = of_sender.take(SEEN_BACK).filter_map(|s| {
             let (covered, security) = open(&s.pdu)?;

@@ -1,9 +1,9 @@
-//! Was the host able to emulate faithfully while a case ran?
+//! Whether the host could emulate faithfully while a case ran.
 //!
 //! A watcher thread asks to be woken every few milliseconds and notes how late it was. A node process suffers the same
 //! lateness, so a case that failed while wake-ups were late by more than the protocol's own tolerance says nothing
-//! about the protocol. The watcher itself hardly ever runs, and schedulers favour such threads; so the kernel's own
-//! account counts too: the share of time in which some runnable thread waited for a processor (pressure stall
+//! about the protocol. The watcher itself hardly ever runs, and schedulers favour such threads. So the kernel's
+//! accounting counts too: the share of time in which some runnable thread waited for a processor (pressure stall
 //! information), and the share that a hypervisor gave to others (steal).
 
 use std::collections::VecDeque;
@@ -26,18 +26,18 @@ pub struct Lateness {
     total: Duration,
     /// Wake-ups that were late by more than [`LATE`].
     pub late: u64,
-    /// How long a silent failure goes unnoticed at the run's pace: what lateness is judged by.
+    /// Time until a silent failure is detected with the timers of the run; lateness is compared with it.
     pub detection: Duration,
-    /// What the kernel accounts; none where it does not.
+    /// The kernel's accounting; `None` where it has none.
     pub account: Option<Account>,
 }
 
-/// From here on a wake-up counts as late: a tenth of the default detection time of 150 ms. It does not stretch with the
-/// pace: the thresholds of a topology do not either.
+/// Lateness from which a wake-up counts as late: a tenth of the default detection time of 150 ms. It does not stretch
+/// on a slow host, because the thresholds of a topology do not either.
 pub const LATE: Duration = Duration::from_millis(15);
 
-/// From here on wake-ups are late on average: a path of four nodes has some eight of them there and back, which is a
-/// fifth of the tightest delay that Figure 2 asks for. A quiet host shows a tenth of it.
+/// Mean lateness from which the host counts as overloaded. A round trip over four nodes has some eight wake-ups, which
+/// then add a fifth of the tightest delay limit of Figure 2. A quiet host shows a tenth of it.
 pub const LATE_ON_AVERAGE: Duration = Duration::from_micros(500);
 
 /// Shares of an interval, 0 to 1.
@@ -49,10 +49,10 @@ pub struct Account {
     pub stolen: f64,
 }
 
-/// From here on threads of this host wait for a processor so often that those of the lab do too. A lab on two quiet
-/// processors shows 0.2 to 0.5, one beside two busy loops 0.9 and more.
+/// Share from which threads of this host, and so those of the lab, wait for a processor too often. A lab on two quiet
+/// processors shows 0.2 to 0.5, one next to two busy loops 0.9 and more.
 const WAITING_TOO_OFTEN: f64 = 0.75;
-/// From here on too much is stolen.
+/// Share from which too much processor time is stolen.
 const STOLEN_TOO_OFTEN: f64 = 0.1;
 
 impl Lateness {
@@ -62,7 +62,7 @@ impl Lateness {
         self.total.checked_div(u32::try_from(self.wakeups).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 
-    /// Of this interval and another one.
+    /// The lateness over this interval and another one.
     fn with(self, other: &Self) -> Self {
         Self {
             wakeups: self.wakeups + other.wakeups,
@@ -73,8 +73,8 @@ impl Lateness {
         }
     }
 
-    /// Whether the host was too busy to judge by: some wake-up was late by a third of a detection time, one in fifty was
-    /// late at all, all were on average, or processors were wanting for most of the time.
+    /// Whether the host was too busy for a judgement: a wake-up was late by a third of the detection time, more than
+    /// one in fifty was late, wake-ups were late on average, or threads lacked a processor most of the time.
     #[must_use]
     pub fn overloaded(&self) -> bool {
         let wanting = self.account.is_some_and(|a| a.waiting > WAITING_TOO_OFTEN || a.stolen > STOLEN_TOO_OFTEN);
@@ -104,7 +104,7 @@ impl std::fmt::Display for Lateness {
     }
 }
 
-/// Watches for as long as it lives.
+/// Watches the load of the host until it is dropped.
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
     history: Mutex<VecDeque<Moment>>,
@@ -112,8 +112,8 @@ pub struct LoadWatch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The least span that is looked at: the kernel brings the totals of pressure up to date every two seconds only, and what
-/// a lab went through a moment ago shapes what the next case finds.
+/// Shortest span that is judged. The kernel updates its pressure totals only every two seconds, and load just before a
+/// case affects what the case finds.
 const ACCOUNTED: Duration = Duration::from_secs(4);
 
 /// The end of an interval.
@@ -200,7 +200,7 @@ impl LoadWatch {
         Ok(Self { current, history, stop, thread: Some(thread) })
     }
 
-    /// Lateness since the last call, or of the last four seconds where that is longer.
+    /// The lateness since the last call, or over the last four seconds where that is longer.
     pub fn take(&self) -> Lateness {
         let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fresh = Lateness { detection: current.detection, ..Lateness::default() };
@@ -208,7 +208,7 @@ impl LoadWatch {
         drop(current);
         let totals = Totals::now();
         let mut history = self.history.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // From the last call, or further back where that is too short a span. There always is an entry.
+        // The span begins at the last call, or earlier where it would be too short. There is always an entry.
         while history.len() > 1 && history[1].totals.at + ACCOUNTED <= totals.at {
             history.pop_front();
         }

@@ -1,7 +1,7 @@
 //! What every FIB should hold, computed from the topology file alone.
 //!
-//! It shares nothing with the nodes: no code, no data structure, not even the algorithm (all pairs by Floyd and
-//! Warshall instead of one source by Dijkstra), so that a mistake would have to be made twice to go unseen.
+//! It shares no code, no data structure and no algorithm with the nodes: it computes all pairs by Floyd–Warshall, the
+//! nodes run Dijkstra from one source. A mistake goes unseen only if it is made twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use damc_mgmt::words::RouteSource;
 use damc_topology::Topology;
 use damc_wire::Role;
 
-/// What is different from the topology file just now.
+/// How the present state of the lab differs from the topology file.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     links: BTreeSet<(String, String)>,
@@ -19,7 +19,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// This link is cut.
+    /// Adds a cut link.
     #[must_use]
     pub fn link(mut self, a: &str, b: &str) -> Self {
         self.links.insert((a.into(), b.into()));
@@ -27,14 +27,14 @@ impl Failures {
         self
     }
 
-    /// This node is dead.
+    /// Adds a dead node.
     #[must_use]
     pub fn node(mut self, node: &str) -> Self {
         self.nodes.insert(node.into());
         self
     }
 
-    /// What `near` sends to `far` costs this.
+    /// Sets the cost of the direction from `near` to `far`.
     #[must_use]
     pub fn cost(mut self, near: &str, far: &str, cost: u32) -> Self {
         self.costs.insert((near.into(), far.into()), u64::from(cost));
@@ -63,11 +63,11 @@ pub struct Expected {
 pub struct Oracle {
     routers: Vec<String>,
     index: BTreeMap<String, usize>,
-    /// Whether others' traffic may pass.
+    /// Whether a router carries transit.
     transit: Vec<bool>,
     /// Cost of one hop, where there is a link.
     hop: Vec<Vec<Option<u64>>>,
-    /// Cost of the best path whose inner nodes may all be passed.
+    /// Cost of the best path on which every inner node carries transit.
     distance: Vec<Vec<Option<u64>>>,
     /// Prefix → origin → nodes behind the origin and the cost of the last hop to them.
     origins: BTreeMap<String, BTreeMap<usize, BTreeMap<String, u64>>>,
@@ -172,7 +172,7 @@ impl Oracle {
         self.distance[*self.index.get(from)?][*self.index.get(to)?]
     }
 
-    /// Cost of a hop chain; none where two of its nodes are not joined, or one that is passed must not be.
+    /// Cost of a hop chain; `None` where two successive nodes share no link, or where an inner node carries no transit.
     #[must_use]
     pub fn path_cost(&self, path: &[String]) -> Option<u64> {
         let nodes: Vec<usize> = path.iter().map(|n| self.index.get(n).copied()).collect::<Option<_>>()?;
@@ -185,7 +185,7 @@ impl Oracle {
     /// The FIB that `node` should have, by prefix; prefixes it cannot reach are absent.
     ///
     /// # Panics
-    /// `node` is no SG or SR that is up.
+    /// `node` is not an SG or SR that is up.
     #[must_use]
     pub fn expected(&self, node: &str) -> BTreeMap<String, Expected> {
         let i = self.index[node];
@@ -219,8 +219,8 @@ impl Oracle {
         next != i && through.is_some() && through == self.distance[i][origin]
     }
 
-    /// The first way in which these FIBs are not as expected, in words; none where they are. Entries for labelled
-    /// traffic are not judged here.
+    /// The first difference between these FIBs and the expected ones, in words; `None` where they are equal. Entries
+    /// for labelled traffic are not judged here.
     #[must_use]
     pub fn first_difference(&self, fibs: &BTreeMap<String, FibView>) -> Option<String> {
         fibs.iter().find_map(|(node, fib)| {
@@ -231,7 +231,10 @@ impl Oracle {
                     continue;
                 }
                 let Some(want) = expected.remove(&entry.prefix) else {
-                    return Some(format!("{node} has {}, which nobody serves or reaches", entry.prefix));
+                    return Some(format!(
+                        "{node}: expected no entry for {}, which is not served or not reachable, saw one",
+                        entry.prefix
+                    ));
                 };
                 let seen = Expected {
                     cost: entry.cost,
@@ -239,10 +242,10 @@ impl Oracle {
                     next_hops: entry.next_hops.iter().map(|h| h.node.clone()).collect(),
                 };
                 if seen != want {
-                    return Some(format!("{node} has {} by {seen:?}, expected {want:?}", entry.prefix));
+                    return Some(format!("{node}, {}: expected {want:?}, saw {seen:?}", entry.prefix));
                 }
             }
-            expected.keys().next().map(|prefix| format!("{node} lacks {prefix}"))
+            expected.keys().next().map(|prefix| format!("{node}: expected an entry for {prefix}, saw none"))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A run: lab up, converged, calibrated, judged, reported, gone.
+//! A run: calibrate, bring the lab up, wait for convergence, judge, report, take the lab down.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::{artefacts, suite};
 /// Choices of a run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// One suite only.
+    /// Only this suite.
     pub suite: Option<Suite>,
     /// Only cases whose id matches this pattern (`*` any characters, `?` one).
     pub case: Option<String>,
@@ -37,9 +37,9 @@ pub struct RunOptions {
     pub results: PathBuf,
     /// Leave the lab up when a case failed.
     pub keep_on_failure: bool,
-    /// How much slower than on a quiet host the run is to go; measured where absent.
+    /// Factor by which timers and limits are stretched for a slow host; measured where absent.
     pub stretch: Option<f64>,
-    /// Period of the echo, ms, where it is not the pace's: three without an answer make a silent failure.
+    /// Echo period, ms, in place of the derived one. Three echoes without an answer make a silent failure.
     pub echo_ms: Option<u64>,
     /// The command line, for the report.
     pub command: Vec<String>,
@@ -47,7 +47,7 @@ pub struct RunOptions {
     pub source: PathBuf,
 }
 
-/// What a run tells while it works.
+/// Receives the progress of a run.
 pub trait Watcher {
     /// A phase began.
     fn phase(&mut self, text: &str);
@@ -61,28 +61,28 @@ pub trait Watcher {
 
 /// A finished run.
 pub struct Finished {
-    /// The report, with what could not be written.
+    /// The report, including what could not be written.
     pub report: Report,
-    /// Where it is.
+    /// Its folder; `None` where it could not be created.
     pub folder: Option<PathBuf>,
-    /// The lab was left up under this name.
+    /// Name of the lab, where it was left up.
     pub kept: Option<String>,
 }
 
-/// How long a lab may take to converge for the first time, in budgets of a change.
+/// Time a lab may take to converge for the first time, as a multiple of the convergence budget.
 const FIRST_CONVERGENCE: u32 = 4;
-/// … and at least this long, for large labs whose processes start one another late.
+/// Lower bound of that time, for large labs whose last processes start late.
 const FIRST_CONVERGENCE_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// Runs the suites on a topology.
 ///
 /// # Errors
-/// The lab could not be brought up. Whatever happens later is part of the report.
+/// The lab could not be brought up. Later errors are part of the report.
 pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Watcher) -> Result<Finished, LabError> {
     let started = Timestamp::now();
     let clock = Instant::now();
     let cases = chosen(options);
-    watcher.phase("measuring what links of this host do");
+    watcher.phase("calibrating the links of this host");
     let calibration = artefacts::calibrate(options).await;
     watcher.phase("bringing the lab up");
     let reaction =
@@ -124,7 +124,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
         let judging = Judging { bench: &bench, unfaithful: unfaithful(calibration.as_ref()) };
         aborted = judging.all(&cases, &mut folder, &mut results, watcher).await;
     }
-    watcher.phase("writing results and clearing up");
+    watcher.phase("writing results and taking the lab down");
     artefacts::environment(&bench, &status, calibration.as_ref(), options, &mut folder);
     artefacts::logs(&bench, &status, &mut folder);
     let bypassed = bypassed(&bench).await;
@@ -148,7 +148,7 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
 }
 
-/// The cases to run, calm ones first. None is a mistake of the caller: a run without cases would pass.
+/// The cases to run, calm ones first. An empty list is the caller's mistake: a run without cases would pass.
 #[must_use]
 pub fn chosen(options: &RunOptions) -> Vec<Case> {
     let wanted = |c: &Case| {
@@ -159,19 +159,19 @@ pub fn chosen(options: &RunOptions) -> Vec<Case> {
     cases
 }
 
-/// Why the links were not what was asked for; none where they were, or where that could not be measured.
+/// How the links differ from what was asked; `None` where they do not, or where that could not be measured.
 fn unfaithful(calibration: Option<&damc_lab::relay::calibrate::Calibration>) -> Option<String> {
     calibration.filter(|c| !c.faithful).map(|c| c.reasons.join("; "))
 }
 
-/// What cases are judged with.
+/// Context in which cases are judged.
 struct Judging<'a> {
     bench: &'a Bench,
     unfaithful: Option<String>,
 }
 
 impl Judging<'_> {
-    /// Judges case after case; tells why it had to give up, if it had to.
+    /// Judges all cases in turn; returns why it ended early, or `None`.
     async fn all(
         &self,
         cases: &[Case],
@@ -190,7 +190,7 @@ impl Judging<'_> {
             }
             let from = self.bench.now_ns();
             let mut result = self.one(case, &watch).await;
-            // A process that ended unasked is a failure whatever the case was about, and nothing after it means much.
+            // A process that ended by itself fails any case, and later results would mean little.
             let ended = self.bench.lab.check().await.err().map(|e| e.to_string());
             if let Some(why) = &ended {
                 result.verdict = Verdict::Fail(why.clone());
@@ -206,15 +206,15 @@ impl Judging<'_> {
             if case.impact != Impact::Calm
                 && let Err(e) = self.bench.restore().await
             {
-                return Some(format!("after {} the lab did not come back to its topology: {e}", case.id));
+                return Some(format!("after {}: the lab did not return to its topology: {e}", case.id));
             }
         }
         None
     }
 
-    /// Judges one case. A case that fails while the host is overloaded gets a second chance; what fails again under
-    /// overload is inconclusive, because late wake-ups look the same as late nodes. So is a case about quality on links
-    /// that calibration found not to be what was asked for.
+    /// Judges one case. A case that fails while the host is overloaded is tried once more. A second failure under
+    /// overload is inconclusive, because late wake-ups look the same as late nodes. A failure of the QoS suite is
+    /// inconclusive too where calibration found that the links differ from what was asked.
     async fn one(&self, case: &Case, watch: &LoadWatch) -> CaseResult {
         let began = Instant::now();
         let mut evidence = Vec::new();
@@ -260,13 +260,13 @@ impl Judging<'_> {
         let verdict = verdict(limit, outcome, &findings);
         let overload = match lost {
             0 => lateness.overloaded().then(|| lateness.to_string()),
-            // The first witness was not there all the time.
+            // The recording, the first witness, has gaps.
             lost => Some(format!("{lost} frames were not recorded; {lateness}")),
         };
         Attempt { verdict, overload, findings }
     }
 
-    /// Frames that the recording lacks so far, at least.
+    /// Lower bound of the number of frames that the recording lacks so far.
     async fn frames_lost(&self) -> u64 {
         let complete = self.bench.recording_is_complete();
         let lost = self.bench.lab.status().await.map_or(0, |s| s.recording.lost + u64::from(s.recording.stopped));
@@ -277,7 +277,7 @@ impl Judging<'_> {
 /// One attempt at a case.
 struct Attempt {
     verdict: Verdict,
-    /// How the host was overloaded meanwhile, if it was.
+    /// How the host was overloaded during the attempt; `None` where it was not.
     overload: Option<String>,
     findings: Findings,
 }
@@ -308,12 +308,12 @@ async fn finish_lab(bench: Bench, options: &RunOptions, results: &[CaseResult]) 
         lab.detach();
         return Some(name);
     }
-    // A lab that does not end in order is ended by its supervisor's death; there is nothing to judge any more.
+    // A lab that does not end in order ends with its supervisor; no verdict depends on it any more.
     let _ = lab.down().await;
     None
 }
 
-/// Links with senders that slipped past what shapes them.
+/// Links whose shaping some frames went around, with direction and number.
 async fn bypassed(bench: &Bench) -> Vec<String> {
     let mut found = Vec::new();
     for link in bench.topology.links() {

@@ -13,7 +13,7 @@ pub struct Seen {
     pub node: String,
     /// The port, named after the neighbour.
     pub port: String,
-    /// Leaving the node, in contrast to arriving.
+    /// Whether it left the node; otherwise it arrived.
     pub sent: bool,
     /// The frame.
     pub frame: Frame,
@@ -22,7 +22,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Decodes a record; none for bytes that are no DAMC frame (hostile ones of the suite itself, corrupted ones).
+    /// Decodes a record; `None` for bytes that are not a DAMC frame, such as corrupted or hostile ones.
     #[must_use]
     pub fn decode(entry: &Entry<'_>, at: &RecordedPort) -> Option<Self> {
         let pdu = entry.pdu();
@@ -31,7 +31,7 @@ impl Seen {
         Some(Self { at_ns: entry.at_ns, node, port, sent: entry.sent, frame, pdu: pdu.to_vec() })
     }
 
-    /// Seen where `sender` put it on its link to `receiver`.
+    /// Whether it was recorded where `sender` put it on its link to `receiver`.
     #[must_use]
     pub fn is_sent_by(&self, sender: &str, receiver: &str) -> bool {
         self.sent && self.node == sender && self.port == receiver

@@ -2,23 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A verdict. The order is the one in which verdicts of several cases on one requirement outweigh each other.
+/// A verdict. Variants are in order of weight: of several cases on one requirement, the first verdict here counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "reason", rename_all = "snake_case")]
 pub enum Verdict {
     /// Not met.
     Fail(String),
-    /// The environment did not allow to judge.
+    /// The environment did not allow a judgement.
     Inconclusive(String),
     /// Met.
     Pass,
     /// Deliberately not judged here.
     Exception(String),
-    /// Nobody judges it yet.
+    /// No case judges it yet.
     Todo,
 }
 
-/// A verdict without its reason: what is counted.
+/// A verdict without its reason, for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -38,7 +38,7 @@ impl Kind {
     /// Every kind, in the order people want to read them.
     pub const ALL: [Self; 5] = [Self::Pass, Self::Fail, Self::Inconclusive, Self::Exception, Self::Todo];
 
-    /// As in reports.
+    /// Its name in reports.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Kind {
 }
 
 impl Verdict {
-    /// Without the reason.
+    /// The verdict without its reason.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
@@ -64,7 +64,7 @@ impl Verdict {
         }
     }
 
-    /// Why; empty where there is nothing to say.
+    /// The reason; empty for verdicts without one.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
@@ -73,7 +73,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict on a requirement from those of the cases that judge it; none for no cases.
+    /// The verdict on a requirement from the verdicts of the cases that judge it; `None` without cases.
     pub fn combined(verdicts: impl IntoIterator<Item = Self>) -> Option<Self> {
         verdicts.into_iter().min()
     }
@@ -82,15 +82,15 @@ impl Verdict {
 /// A measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// What.
+    /// What was measured.
     pub name: String,
-    /// How much.
+    /// The value.
     pub value: f64,
-    /// Of what.
+    /// Its unit.
     pub unit: String,
 }
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseResult {
     /// Short identifier.

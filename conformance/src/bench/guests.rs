@@ -1,4 +1,4 @@
-//! Services that suites bring and take away again, and traffic they throw.
+//! Services that suites start and stop, and traffic that they inject.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::Bench;
 use super::witness::parse;
 use crate::case::Stop;
 
-/// Frames of a flood that are handed over at once.
+/// Frames of a flood that the lab gets at once.
 const FLOOD_BURST: usize = 500;
 
 impl Bench {
-    /// Gives a node an order beside the wire.
+    /// Gives a node an order through its management.
     ///
     /// # Errors
     /// The node refuses or does not answer.
@@ -28,7 +28,7 @@ impl Bench {
     /// Licenses `prefix` for `pod` at the SPA of its SG.
     ///
     /// # Errors
-    /// The pod has no SPA, or it refuses.
+    /// The pod's SG has no SPA, or the SPA refuses.
     pub async fn licence(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
         let spa = self.spa_of(&self.sg_of(pod)?)?;
         let (pod, _) = self.role(pod)?;
@@ -37,7 +37,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts a new, licensed service in `pod`; its registration goes its way from here.
+    /// Starts a new, licensed service in `pod`, whose registration then follows.
     ///
     /// # Errors
     /// An order is refused.
@@ -80,10 +80,10 @@ impl Bench {
         Ok(names)
     }
 
-    /// Ends services that a suite brought and waits until they are gone from every FIB.
+    /// Stops services that a suite started and waits until they are gone from every FIB.
     ///
     /// # Errors
-    /// They stay.
+    /// An order is refused, or a FIB still has one of them at the deadline.
     pub async fn unregister(&self, names: &[String]) -> Result<(), Stop> {
         for name in names {
             let pod = name.split('/').nth(2).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Bench {
     /// Waits until every SG and SR has all of `names` in its FIB.
     ///
     /// # Errors
-    /// [`Stop::Failed`] at the deadline, with who lacks what.
+    /// [`Stop::Failed`] at the deadline, with a node and a name it lacks.
     pub async fn wait_everywhere(&self, names: &[String], within: Duration) -> Result<(), Stop> {
         self.wait_presence(names, true, within).await
     }
@@ -105,7 +105,7 @@ impl Bench {
     /// Waits until no SG or SR has any of `names` in its FIB.
     ///
     /// # Errors
-    /// [`Stop::Failed`] at the deadline, with who has what.
+    /// [`Stop::Failed`] at the deadline, with a node and a name it still has.
     pub async fn wait_nowhere(&self, names: &[String], within: Duration) -> Result<(), Stop> {
         self.wait_presence(names, false, within).await
     }
@@ -116,7 +116,7 @@ impl Bench {
             for (node, fib) in self.fibs().await? {
                 for name in names {
                     if fib.entries.iter().any(|e| e.prefix == *name) != present {
-                        return Ok(Err(format!("not so at {node}: {name}")));
+                        return Ok(Err(format!("{node} {} {name}", if present { "lacks" } else { "still has" })));
                     }
                 }
             }
@@ -125,7 +125,7 @@ impl Bench {
         .await
     }
 
-    /// Throws `count` data frames of a pod at its SG, to the farthest service, and tells how many were thrown.
+    /// Injects `count` data frames from a pod to the farthest service at its SG; returns their number.
     ///
     /// # Errors
     /// The lab refuses.

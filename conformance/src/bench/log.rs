@@ -1,4 +1,4 @@
-//! Frames in memory, many of them: side by side in chunks, which go as a whole when nobody wants them any more.
+//! Many frames in memory, in chunks that are freed as a whole once no case needs them.
 
 use damc_lab::recording::Entry;
 
@@ -51,13 +51,13 @@ impl Log {
         Place { chunk: last, entry: self.chunks.get(last).map_or(0, |chunk| chunk.heads.len()) }
     }
 
-    /// What came after a place, unless something was forgotten since.
+    /// Everything after a place. A place is valid only until frames are forgotten.
     pub(super) fn after(&self, place: Place) -> impl Iterator<Item = Entry<'_>> {
         let chunks = self.chunks.iter().enumerate().skip(place.chunk);
         chunks.flat_map(move |(i, chunk)| chunk.entries().skip(if i == place.chunk { place.entry } else { 0 }))
     }
 
-    /// Forgets frames older than this, as far as a whole chunk of them is.
+    /// Forgets the chunks in which every frame is older than `at_ns`.
     pub(super) fn forget_before(&mut self, at_ns: u64) {
         self.chunks.retain(|chunk| chunk.newest_ns >= at_ns);
     }

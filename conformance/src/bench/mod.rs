@@ -1,4 +1,4 @@
-//! The bench every case stands on: a converged lab, its recording, its oracle, and ways to wait without sleeping.
+//! The testbed of every case: a converged lab, its recording, and means to act on it and to wait for conditions.
 
 mod guests;
 mod log;
@@ -40,17 +40,17 @@ pub struct Bench {
     pub lab: Lab,
     /// What it was built from.
     pub topology: Topology,
-    /// Periods of this run; every deadline of a case derives from it.
+    /// Timers of this run; every deadline of a case derives from them.
     pub pace: Pace,
-    /// What calibration found about the host; what is no period of the protocol stretches by it.
+    /// What calibration found about the host. Times that are not protocol timers stretch by it.
     pub host: Calibration,
-    /// The suites' own pen.
+    /// Forges frames in the name of any node.
     pub forge: Forge,
     tail: Mutex<Tail>,
-    /// The interpreter that `python3` starts. On some machines that word is a script that looks for it, which where
-    /// processes are dear takes longer than the program.
+    /// The interpreter that `python3` starts. On some machines `python3` is a script that searches for it, which can
+    /// take longer than the program itself.
     pub(crate) python: OnceCell<String>,
-    /// Orders that take back what cases did beside links and processes, for cases that end early.
+    /// Orders that undo what cases changed other than links and processes, for cases that end early.
     undo: Mutex<Vec<(String, Command)>>,
 }
 
@@ -59,23 +59,23 @@ const POLL: Duration = Duration::from_millis(4);
 /// Longest pause.
 const POLL_AT_LAST: Duration = Duration::from_millis(100);
 
-/// The pause after a look that began then.
+/// The pause after a look at the state that began at `looked`.
 fn pause(looked: Instant) -> Duration {
     converge::pause(looked.elapsed(), POLL, POLL_AT_LAST)
 }
 
-/// How long a lab may take to come back between cases: no verdict hangs on it, so a busy host gets its time.
+/// Time a lab may take to recover between cases. No verdict depends on it, so it is generous.
 const RESTORE_WITHIN: Duration = Duration::from_secs(20);
 
 impl Bench {
-    /// Around a lab that has converged.
+    /// A testbed around a lab that has converged.
     #[must_use]
     pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
         let (tail, host) = (Mutex::new(Tail::new(recording)), Calibration::default());
         Self { lab, topology, pace, host, forge, tail, python: OnceCell::new(), undo: Mutex::default() }
     }
 
-    /// The same on a host of which calibration found this.
+    /// The same, with what calibration found about the host.
     #[must_use]
     pub fn on_host(mut self, host: Calibration) -> Self {
         self.host = host;
@@ -84,7 +84,7 @@ impl Bench {
 
     // ===== time =====
 
-    /// How long a silent failure goes unnoticed.
+    /// Time until a silent failure is detected.
     #[must_use]
     pub fn detection(&self) -> Duration {
         Duration::from_millis(self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier))
@@ -97,14 +97,14 @@ impl Bench {
     }
 
     /// The convergence budget T_conv: detection of a silent failure, flooding and SPF pacing with ample room. It bounds
-    /// waiting; how long it really took is a figure of the case.
+    /// waiting; the time really taken is a figure of the case.
     #[must_use]
     pub fn t_conv(&self) -> Duration {
         let detect = self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier);
         Duration::from_millis(8 * (detect + self.pace.retransmit_ms) + 2 * self.pace.spf_long_ms)
     }
 
-    /// Time from one frame of a stream to the next; the lab sends none further apart than 10 ms.
+    /// Time between two frames of a stream on this host, at most the 10 ms that the lab allows.
     #[must_use]
     pub fn spacing(&self, quiet: Duration) -> Duration {
         self.host.stretched(quiet).min(Duration::from_millis(10))
@@ -116,7 +116,7 @@ impl Bench {
         u64::try_from(self.host.stretched(Duration::from_secs(2)).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until `probe` gives a value, at most `within`; fails with the last state it described.
+    /// Waits until `probe` returns a value, at most `within`; fails with the last state it described.
     ///
     /// # Errors
     /// [`Stop::Failed`] at the deadline.
@@ -133,7 +133,7 @@ impl Bench {
                 Err(e) => e.to_string(),
             };
             if Instant::now() >= deadline {
-                return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
+                return Err(Stop::Failed(format!("expected within {} ms: {what}; saw: {last}", within.as_millis())));
             }
             tokio::time::sleep(pause(looked)).await;
         }
@@ -141,7 +141,7 @@ impl Bench {
 
     // ===== the second witness: management =====
 
-    /// Nodes of a kind, by name.
+    /// Names of the nodes of these kinds.
     #[must_use]
     pub fn of_kind(&self, kinds: &[Role]) -> Vec<String> {
         self.topology.nodes().values().filter(|n| kinds.contains(&n.kind)).map(|n| n.id.to_string()).collect()
@@ -213,7 +213,7 @@ impl Bench {
 
     // ===== acting =====
 
-    /// One call, traced.
+    /// Makes a traced call.
     ///
     /// # Errors
     /// The pod's agent does not answer.
@@ -221,7 +221,7 @@ impl Bench {
         self.call_with(pod, name, method, args, |_| ()).await
     }
 
-    /// One call, traced, with its request adjusted.
+    /// Makes a traced call with an adjusted request.
     ///
     /// # Errors
     /// The pod's agent does not answer.
@@ -274,7 +274,7 @@ impl Bench {
         Ok(self.lab.inject(from.as_str(), to.as_str(), &sealed).await?)
     }
 
-    /// Takes the carrier of a link.
+    /// Cuts a link: both ends lose carrier.
     ///
     /// # Errors
     /// The lab refuses.
@@ -282,7 +282,7 @@ impl Bench {
         self.lab.link(a, b, LinkChange::Down).await
     }
 
-    /// Puts a link back to what the topology says.
+    /// Restores a link to what the topology says.
     ///
     /// # Errors
     /// The lab refuses.
@@ -290,10 +290,10 @@ impl Bench {
         self.lab.link(a, b, LinkChange::Clear).await
     }
 
-    /// Puts everything back to what the topology says and waits until the lab has converged again.
+    /// Restores everything to what the topology says and waits until the lab has converged again.
     ///
     /// # Errors
-    /// It does not.
+    /// The lab refuses, or it does not converge in time.
     pub async fn restore(&self) -> Result<(), LabError> {
         let status = self.lab.status().await?;
         for node in &status.nodes {
@@ -308,7 +308,7 @@ impl Bench {
         }
         let undo = std::mem::take(&mut *self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for (node, order) in undo {
-            // A node that was restarted has forgotten the order, and what is gone needs no taking back.
+            // A refusal does not matter: a restarted node has forgotten the order, and what is gone needs no undoing.
             let _ = self.order(&node, &order).await;
         }
         self.lab.wait_converged(self.host.stretched(RESTORE_WITHIN).max(self.t_conv() * 2)).await.map(drop)

@@ -1,5 +1,5 @@
-//! Paths and their quality: which ones a case can make better or worse by one link each, what the SCSC knows of them,
-//! and where it sends their traffic.
+//! Paths and their quality: which ones a case can impair by a single link, what the SCSC knows of them, and where it
+//! sends their traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::case::Stop;
 use crate::oracle::{Failures, Oracle};
 use crate::trace::Seen;
 
-/// A path of one SG to a service of another, its only shortest one, and the first link of it: impairing that link
-/// impairs this path, and there is a way around it.
+/// The only shortest path from an SG to a service of another SG, with its first link. Impairing that link impairs the
+/// path, and another path avoids it.
 #[derive(Clone, Debug)]
 pub struct Leg {
     /// Source SG; near end of the link.
@@ -73,11 +73,11 @@ impl Bench {
         qos.default.ok_or_else(|| Stop::NotApplicable(format!("no thresholds for {name}")))
     }
 
-    /// As many legs as there are, up to `count`, whose links lie on no other's plain path, and which all have a way
-    /// left when all these links are bad. Legs to tight delay limits come first.
+    /// Up to `count` legs. No leg's first link lies on the plain path of another SG's leg. Every leg has a path left
+    /// when all these links are bad. Legs with tight delay limits come first.
     ///
     /// # Errors
-    /// There is none.
+    /// The topology has none.
     pub fn legs(&self, count: usize) -> Result<Vec<Leg>, Stop> {
         let oracle = Oracle::new(&self.topology, &Failures::default());
         let mut legs: Vec<Leg> = Vec::new();
@@ -106,7 +106,7 @@ impl Bench {
             }
         }
         if legs.is_empty() {
-            Err(Stop::NotApplicable("no path with a way around its first link".into()))
+            Err(Stop::NotApplicable("no path whose first link can be avoided".into()))
         } else {
             Ok(legs)
         }
@@ -126,7 +126,7 @@ impl Bench {
         })
     }
 
-    /// Sets properties of a link; forward is what `a` sends.
+    /// Sets properties of a link; forward is the direction from `a` to `b`.
     ///
     /// # Errors
     /// The lab refuses.
@@ -163,13 +163,13 @@ impl Bench {
         self.wait(&format!("{sg} → {target}: {what} at the SCSC"), within, || async {
             Ok(match self.quality(sg, target).await? {
                 Some(view) if holds(&view) => Ok(view),
-                other => Err(format!("it has {other:?}")),
+                other => Err(format!("the SCSC has {other:?}")),
             })
         })
         .await
     }
 
-    /// Times and metrics of the violations that the SCSC raised for a path since `from_ns`; no metrics: it ended.
+    /// Times, ns, and metrics of the violations that the SCSC raised for a path since `from_ns`. No metrics: it ended.
     ///
     /// # Errors
     /// The SCSC does not answer.
@@ -243,18 +243,18 @@ impl Bench {
         .await
     }
 
-    /// How long it may take until a path of changed quality is steered: the estimates follow, the reports that must
-    /// agree, measured over two probe periods each, the trains a bandwidth needs, and the rollout.
+    /// Longest time until a path of changed quality is steered: the estimates settle, the reports that must agree come
+    /// in (two probe periods each), the trains that a bandwidth needs run, and the policy is rolled out.
     #[must_use]
     pub fn t_policy(&self) -> Duration {
         let (probe, report) = (self.pace.probe_interval_ms, self.pace.telemetry_interval_ms);
         let trains = probe * u64::from(self.pace.train_every) * 3;
-        // RFC 3550's jitter takes in a sixteenth of the news with each probe.
+        // RFC 3550 jitter moves by a sixteenth of the difference with each probe.
         let settle = 32 * probe;
         Duration::from_millis(settle + 4 * (probe + report) + trains + 8 * self.pace.retransmit_ms + 1000)
     }
 
-    /// How long it may take until traffic is back after its plain path has healed: estimates settle, the hold time and
+    /// Longest time until traffic is back after its plain path has healed: the estimates settle, then the hold time and
     /// the reports that must agree pass.
     #[must_use]
     pub fn t_return(&self) -> Duration {
@@ -263,7 +263,7 @@ impl Bench {
     }
 }
 
-/// Policies for the traffic of an SG to a name, among recorded frames that reached their recipient.
+/// Policies for the traffic of an SG to a name, from recorded frames that reached their recipient.
 pub fn policies_at_recipients<'a>(
     frames: &'a [Seen],
     sg: &'a str,
@@ -278,7 +278,7 @@ pub fn policies_at_recipients<'a>(
         .filter(move |p| p.source.as_str() == sg && p.prefix.to_string() == prefix)
 }
 
-/// Recipients with what they were told first, by label in the order of their versions.
+/// For each label, in order of appearance, its recipients and the first action that each was told.
 pub fn recipients(frames: &[Seen], sg: &str, prefix: &str) -> Vec<(u32, BTreeMap<String, PolicyAction>)> {
     let mut labels: Vec<(u32, BTreeMap<String, PolicyAction>)> = Vec::new();
     for p in policies_at_recipients(frames, sg, prefix).filter(|p| p.action != PolicyAction::Withdrawn) {
@@ -297,7 +297,7 @@ pub fn nodes_of<'a>(paths: impl IntoIterator<Item = &'a [String]>) -> BTreeSet<S
     paths.into_iter().flatten().cloned().collect()
 }
 
-/// The one shortest path from an SG to a service; none where there are several or the service is its own.
+/// The only shortest path from an SG to a service; `None` where there are several. To its own service it is one node.
 fn only_chain(oracle: &Oracle, sg: &str, target: &str) -> Option<Vec<String>> {
     let mut chain = vec![sg.to_owned()];
     loop {

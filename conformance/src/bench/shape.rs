@@ -1,4 +1,4 @@
-//! What the topology offers a case: who is attached to whom, who is far from whom.
+//! What the topology offers a case: neighbours by role, and pairs that are far apart.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::oracle::Failures;
 /// Link properties as the command line writes them.
 ///
 /// # Errors
-/// One of them is no link property.
+/// One of them is not a link property.
 pub fn properties(pairs: &[(&str, &str)]) -> Result<DirectionChange, Stop> {
     let mut change = DirectionChange::default();
     for (key, value) in pairs {
@@ -34,7 +34,7 @@ impl Bench {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Nodes of a kind beside a node, in file order.
+    /// Neighbours of a node that have this role, in file order.
     ///
     /// # Errors
     /// The topology has no such node.
@@ -45,7 +45,7 @@ impl Bench {
     }
 
     fn first_beside(&self, node: &str, kind: Role) -> Result<String, Stop> {
-        let nothing = || Stop::NotApplicable(format!("{node} has no {kind} beside it"));
+        let nothing = || Stop::NotApplicable(format!("{node} has no {kind} as a neighbour"));
         self.beside(node, kind)?.into_iter().next().ok_or_else(nothing)
     }
 
@@ -93,7 +93,7 @@ impl Bench {
         service.map(|s| s.prefix.to_string()).ok_or_else(|| Stop::NotApplicable(format!("{pod} has no service")))
     }
 
-    /// Services in the caller's pod, behind its SG where there is another pod with one, and far away.
+    /// A service in the caller's pod, one in another pod of its SG where there is one, and one far away.
     ///
     /// # Errors
     /// The caller has no SG or no service.
@@ -136,7 +136,7 @@ impl Bench {
         Ok(fibs)
     }
 
-    /// Times adjacencies of these nodes went down so far.
+    /// Number of times that adjacencies of these nodes went down so far.
     ///
     /// # Errors
     /// A node does not answer.
@@ -148,7 +148,7 @@ impl Bench {
         Ok(sum)
     }
 
-    /// Sets the cost of what `near` sends to `far`.
+    /// Sets the cost of the direction from `near` to `far`.
     ///
     /// # Errors
     /// The node refuses.
@@ -159,7 +159,7 @@ impl Bench {
         self.order(near, &Command::Cost { port, cost }).await.map(drop)
     }
 
-    /// The cost the topology file gives that direction; 1 where it joins no such nodes.
+    /// Cost of that direction in the topology file; 1 where no link joins the nodes.
     #[must_use]
     pub fn configured_cost(&self, near: &str, far: &str) -> u32 {
         let (Ok(near), Ok(far)) = (NodeId::new(near), NodeId::new(far)) else { return 1 };

@@ -1,4 +1,4 @@
-//! The first witness: recorded frames, in memory, because cases look back at them again and again.
+//! The first witness: recorded frames, kept in memory because cases search them again and again.
 
 use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
@@ -12,31 +12,31 @@ use super::{Bench, pause};
 use crate::case::Stop;
 use crate::trace::Seen;
 
-/// Frames that come by the thousand each second and that cases have to ask for by their type.
+/// Types of which thousands of frames come each second; cases see them only when they ask for the type.
 const INCESSANT: [MessageType; 3] = [MessageType::Echo, MessageType::Probe, MessageType::ProbeReply];
 
-/// How much is kept of what is forgotten after a case: the counters of hop MACs go on from the newest frame of a port,
-/// which may be an echo.
+/// Span of passing frames that is kept after a case, ns. Forged frames need the hop MAC counter of a port's newest
+/// frame, which may be an echo.
 const KEPT_NS: u64 = 1_000_000_000;
 
-/// Where the message type is in a frame: behind the Ethernet header and the version.
+/// Offset of the message type in a frame: after the Ethernet header and the version.
 const TYPE_AT: usize = 15;
 
-/// What was recorded so far and still matters, in the order it was read. That is the order of the stamps only roughly:
-/// ports are drained one after the other.
+/// What was recorded so far and still matters, in the order it was read. That is only roughly the order of the time
+/// stamps, because ports are drained one after the other.
 pub(super) struct Tail {
     recording: Recording,
     frames: Frames,
 }
 
-/// Control frames are kept for all of a run, and the first frame of every type at every port each way; the other calls,
-/// packets, echoes and probes are forgotten after their case, because they are most of what there is.
+/// Control frames are kept for the whole run, and so is the first frame of every type at every port in each direction.
+/// Other calls, packets, echoes and probes are forgotten after their case, because they are the bulk.
 #[derive(Default)]
 struct Frames {
     control: Log,
     calls: Log,
     incessant: Log,
-    /// The first of their kind among what is forgotten.
+    /// The first frame of each kind that is otherwise forgotten.
     first: Log,
     kinds: HashSet<(u16, bool, u8)>,
 }
@@ -62,13 +62,13 @@ impl Frames {
         self.incessant.forget_before(at_ns);
     }
 
-    /// Everything since then.
+    /// All frames since `from_ns`.
     fn since(&self, from_ns: u64) -> impl Iterator<Item = Entry<'_>> {
         let logs = [&self.control, &self.calls, &self.incessant, &self.first];
         logs.into_iter().flat_map(move |log| log.since(from_ns))
     }
 
-    /// Everything since then that cases see unasked.
+    /// All frames since `from_ns` that cases see without asking for their type.
     fn events(&self, from_ns: u64) -> impl Iterator<Item = Entry<'_>> {
         let logs = [&self.control, &self.calls, &self.first];
         logs.into_iter().flat_map(move |log| log.since(from_ns)).filter(|e| !is_incessant(e))
@@ -84,8 +84,8 @@ impl Tail {
         self.recording.header().ports.get(usize::from(entry.port))
     }
 
-    /// Decodes frames and puts them in the order of their stamps. A clock may be coarser than a link is fast (a guest's
-    /// counts in 256 ns): of two at the same moment the one that was sent comes first.
+    /// Decodes frames and sorts them by time stamp. A clock may be too coarse to tell the ends of a link apart (a
+    /// guest's counts in 256 ns): of two frames with the same stamp the one that was sent comes first.
     fn decoded<'a>(&self, entries: impl Iterator<Item = Entry<'a>>) -> Vec<Seen> {
         let mut seen: Vec<_> = entries.filter_map(|e| Seen::decode(&e, self.port(&e)?)).collect();
         seen.sort_by_key(|s| (s.at_ns, !s.sent));
@@ -111,8 +111,8 @@ impl Bench {
         Ok(tail)
     }
 
-    /// Decoded frames since `from_ns` at every port of every node unless narrowed: control frames back to the lab's
-    /// first, calls as far as they are not forgotten, no echoes, probes and their answers.
+    /// Decoded frames since `from_ns`, at every port of every node unless `wanted` narrows it: all control frames, and
+    /// calls that are not forgotten yet. Echoes, probes and their answers are left out.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -131,7 +131,7 @@ impl Bench {
         self.seen(from_ns, Wanted::default()).await
     }
 
-    /// All frames since the lab's first of the types that are wanted; calls as far as they are not forgotten.
+    /// All frames of the wanted types since the lab began; calls only as far as they are not forgotten yet.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -141,7 +141,7 @@ impl Bench {
         Ok(tail.decoded(tail.frames.since(0).filter(wanted)))
     }
 
-    /// All frames of every type at the ports of `node` since `from_ns`, as far as they are not forgotten.
+    /// Frames of every type at the ports of `node` since `from_ns` that are not forgotten yet.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -150,7 +150,7 @@ impl Bench {
         Ok(tail.decoded(tail.frames.since(from_ns).filter(|e| tail.port(e).is_some_and(|p| p.node == node))))
     }
 
-    /// All frames since `from_ns` of every type: of what is forgotten after its case, the first at every port at least.
+    /// Frames of every type since `from_ns`; of types forgotten after their case, at least the first at every port.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -178,7 +178,7 @@ impl Bench {
         Ok(tail.decoded(tail.sent(from_ns, sender, receiver).filter(|e| is_of(e, t))))
     }
 
-    /// Everything that `sender` put on its link to `receiver` since `from_ns`, as far as it is not forgotten.
+    /// Every frame that `sender` put on its link to `receiver` since `from_ns` and that is not forgotten yet.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -187,7 +187,7 @@ impl Bench {
         Ok(tail.decoded(tail.sent(from_ns, sender, receiver)))
     }
 
-    /// Waits for a recorded frame since `from_ns` that `pick` wants; echoes, probes and their answers are not looked at.
+    /// Waits for a recorded frame since `from_ns` that `pick` accepts; echoes, probes and their answers are left out.
     ///
     /// # Errors
     /// [`Stop::Failed`] at the deadline.
@@ -216,13 +216,15 @@ impl Bench {
             }
             if Instant::now() >= deadline {
                 let within = within.as_millis();
-                return Err(Stop::Failed(format!("{what}: no such frame within {within} ms among {count}")));
+                return Err(Stop::Failed(format!(
+                    "expected within {within} ms: {what}; saw: no such frame among {count}"
+                )));
             }
             tokio::time::sleep(pause(looked)).await;
         }
     }
 
-    /// Forgets what no later case can want.
+    /// Forgets the frames that no later case needs.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -232,7 +234,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Whether everything recorded was read before the recording let go of it.
+    /// Whether every recorded frame was read before the recording dropped it.
     #[must_use]
     pub fn recording_is_complete(&self) -> bool {
         !self.tail.lock().unwrap_or_else(PoisonError::into_inner).recording.missed()

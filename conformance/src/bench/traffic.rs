@@ -1,4 +1,4 @@
-//! Requests that suites put on a pod's link themselves: a thousand a second, with any correlation, flow and hop limit.
+//! Requests that suites inject on a pod's link: a thousand a second, with any correlation number, flow and hop limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::Bench;
 use crate::case::Stop;
 use crate::trace::Seen;
 
-/// A request as a suite writes it.
+/// A request that a suite composes and injects.
 #[derive(Clone, Debug)]
 pub struct Thrown {
-    /// Whom it calls.
+    /// Name that is called.
     pub destination: Name,
-    /// Who seems to call; the SG admits it only as a name of the pod.
+    /// Name that seems to call; the SG accepts only names of the pod.
     pub source: Name,
     /// Correlation number.
     pub correlation: u64,
@@ -38,7 +38,7 @@ impl Thrown {
     /// A call of `echo`.
     ///
     /// # Errors
-    /// A name is none.
+    /// A name is malformed.
     pub fn echo(destination: &str, source: &str, correlation: u64) -> Result<Self, Stop> {
         let name = |s: &str| s.parse::<Name>().map_err(|e| Stop::Inconclusive(format!("{s}: {e}")));
         Ok(Self {
@@ -74,7 +74,7 @@ impl Thrown {
 }
 
 impl Seen {
-    /// The data in it.
+    /// Its data message, where it is one.
     #[must_use]
     pub const fn data(&self) -> Option<&Data> {
         match &self.frame.message {
@@ -119,7 +119,7 @@ impl Bench {
         Ok(sent?)
     }
 
-    /// Puts requests on the link of `pod` to its SG, one each `spacing`, while the caller goes on.
+    /// Puts requests on the link of `pod` to its SG, one every `spacing`, while the caller goes on.
     ///
     /// # Errors
     /// One cannot be encoded, or the lab refuses.
@@ -128,7 +128,7 @@ impl Bench {
         Ok(self.lab.inject_stream(pod, sg, &pdus, spacing).await?)
     }
 
-    /// When each request of `pod` left it since `from_ns`, by correlation number.
+    /// Times at which requests left `pod` since `from_ns`, ns, by correlation number.
     ///
     /// # Errors
     /// The recording cannot be read.
@@ -149,11 +149,11 @@ impl Bench {
     /// The pod of the topology that has this service.
     ///
     /// # Errors
-    /// None has.
+    /// No pod has it.
     pub fn owner_of(&self, service: &str) -> Result<String, Stop> {
         let has = |p: &&damc_topology::Node| p.services.iter().any(|s| s.prefix.to_string() == service);
         let pod = self.topology.of_kind(damc_wire::Role::Pod).find(has);
-        pod.map(|p| p.id.to_string()).ok_or_else(|| Stop::NotApplicable(format!("nobody has {service}")))
+        pod.map(|p| p.id.to_string()).ok_or_else(|| Stop::NotApplicable(format!("no pod serves {service}")))
     }
 
     /// Waits until every FIB is what the oracle expects with these failures.

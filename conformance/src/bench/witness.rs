@@ -1,4 +1,4 @@
-//! What cases of several parts look for: LSAs about a name, drops by reason, services kept from an SPA's licence.
+//! What cases of several sections look for: LSAs about a name, drops by reason, services without a licence.
 
 use std::time::Duration;
 
@@ -27,22 +27,22 @@ pub fn advertises(lsa: &Lsa, name: &Name) -> bool {
     !lsa.is_purge() && matches!(&lsa.key.id, LsaId::Prefix(prefix, _) if prefix == name)
 }
 
-/// A name of the suite's own.
+/// Parses a name that the suite chose.
 ///
 /// # Errors
-/// It is none.
+/// It is malformed.
 pub fn parse(name: &str) -> Result<Name, Stop> {
     name.parse().map_err(|e| Stop::Inconclusive(format!("{name}: {e}")))
 }
 
 impl Bench {
-    /// A name below the suite's own that nobody used before.
+    /// A name below the suite's own prefix that was not used before.
     #[must_use]
     pub fn fresh_name(&self, pod: &str) -> String {
         format!("/{}/{pod}/{}", damc_topology::plan::GUEST, self.unique())
     }
 
-    /// Starts a service in `pod` without asking its SPA's operator for a licence.
+    /// Starts a service in `pod` without adding a licence for it.
     ///
     /// # Errors
     /// The order is refused.
@@ -53,7 +53,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Ends a service that a case started, without waiting for what follows.
+    /// Stops a service that a case started; does not wait for its withdrawal.
     ///
     /// # Errors
     /// The order is refused.
@@ -64,7 +64,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Takes a licence back.
+    /// Revokes a licence.
     ///
     /// # Errors
     /// The SPA refuses.
@@ -99,7 +99,7 @@ impl Bench {
         .await
     }
 
-    /// Waits until `node` has dropped at least `count` frames for `reason` since it had dropped `before`.
+    /// Waits until `node` has dropped at least `count` frames for `reason` in addition to `before`.
     ///
     /// # Errors
     /// [`Stop::Failed`] at the deadline.
@@ -123,7 +123,7 @@ impl Bench {
         Ok(updates.filter(|s| lsas_in(s).iter().any(|l| advertises(l, &name))).count())
     }
 
-    /// Whether any SG or SR has `name` in its FIB or, not purged, in its LSDB.
+    /// The SGs and SRs that have `name` in their FIB or, not purged, in their LSDB.
     ///
     /// # Errors
     /// A node does not answer.

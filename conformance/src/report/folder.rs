@@ -1,4 +1,4 @@
-//! The folder of a run. A folder that cannot be written never stops a run: what went wrong is kept and told at the end.
+//! The folder of a run. A folder that cannot be written never stops a run: errors are kept and listed at the end.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a new folder; an existing one is never reused, so a second run with the same id gets a number.
+    /// Creates a new folder. An existing one is never reused: a second run with the same id gets a number.
     #[must_use]
     pub fn create(results: &Path, topology: &str, started: Timestamp, id: &str) -> Self {
         let time = started.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
@@ -46,7 +46,7 @@ impl RunFolder {
         folder
     }
 
-    /// Where it is; none where it could not be made.
+    /// Its path; `None` where it could not be created.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -85,8 +85,8 @@ impl RunFolder {
         }
     }
 
-    /// Writes the report in every form and points `latest` here. The report is given everything that could not be
-    /// written so far; what fails while it is written itself is added to it for the caller.
+    /// Writes the report in every form and points `latest` here. The written report lists what could not be written
+    /// before it; errors of writing the report itself are added to `report` for the caller.
     pub fn finish(&mut self, report: &mut Report, results: &Path) {
         report.write_errors.clone_from(&self.errors);
         match junit(report) {
@@ -102,7 +102,7 @@ impl RunFolder {
         report.write_errors.clone_from(&self.errors);
     }
 
-    /// Replaces `results/latest`. Made under another name and renamed: there is always one.
+    /// Replaces `results/latest`. The link is made under another name and renamed, so that there is always one.
     fn point_latest(&mut self, results: &Path) {
         let Some(path) = &self.path else { return };
         let target = path.strip_prefix(results).unwrap_or(path).to_path_buf();

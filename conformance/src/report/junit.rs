@@ -7,11 +7,11 @@ use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, Tes
 use super::Report;
 use crate::verdict::{CaseResult, Verdict};
 
-/// `junit.xml`. Inconclusive cases and exceptions are skips with their reason: a build server must not call a node
-/// wrong because the host was busy; the exit code tells these apart.
+/// The text of `junit.xml`. Inconclusive cases and exceptions are skips with their reason: a build server must not
+/// blame a node because the host was busy. The exit code tells them apart.
 ///
 /// # Errors
-/// The XML writer's, which has no reason to fail on a string.
+/// The XML writer fails, which it does not do on a string.
 pub fn junit(report: &Report) -> Result<String, quick_junit::SerializeError> {
     let mut junit = JUnit::new(format!("damc {}", report.lab.topology));
     let mut suites: Vec<&str> = Vec::new();

@@ -26,12 +26,12 @@ pub fn markdown(report: &Report) -> String {
 const HOW_TO_READ: &str = "\
 ## How to read this
 
-A case is judged by the frames recorded on both ends of every link; what nodes say about themselves comes second. A
-line with ✓ or ✗ is a check, other lines are what was seen on the way.
+A case is judged first by the frames recorded at both ends of every link, and second by what nodes say about themselves.
+A line with ✓ or ✗ is a check, other lines are observations. A failed check says what was expected and what was seen.
 
 * **pass**: every check of every case on the row held.
-* **fail**: a check did not hold. The capture named beside the case shows the frames around it.
-* **inconclusive**: the environment could not carry the case (calibration off, host overloaded, a tool of the bench
+* **fail**: a check did not hold. The capture named with the case shows the frames around it.
+* **inconclusive**: the environment could not carry the case (calibration off, host overloaded, a tool of the testbed
   failed). It says nothing about the nodes. Run it again on a quieter host.
 * **exception**: deliberately not judged here, with the reason.
 * **todo**: no case judges the row yet.
@@ -113,10 +113,11 @@ fn short(digest: &str) -> &str {
 fn calibration(out: &mut String, calibration: Option<&Calibration>) {
     out.push_str("## Calibration\n\n");
     let Some(calibration) = calibration else {
-        out.push_str("None was made.\n\n");
+        out.push_str("Not calibrated.\n\n");
         return;
     };
-    let verdict = if calibration.faithful { "The links do what they are told." } else { "**The links are off:**" };
+    let verdict =
+        if calibration.faithful { "The links behave as asked." } else { "**The links differ from what was asked:**" };
     line(out, format_args!("{verdict} Measured on a private link in {} ms.\n", calibration.took_ms));
     for reason in &calibration.reasons {
         line(out, format_args!("* {}", cell(reason)));
@@ -226,7 +227,7 @@ fn verdict(verdict: &Verdict) -> String {
     }
 }
 
-/// Text that may stand in a table: one line, and no column of its own.
+/// Text for a table cell: one line, with column separators escaped.
 fn cell(text: &str) -> String {
     text.lines().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

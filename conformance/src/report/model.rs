@@ -18,7 +18,7 @@ pub struct Report {
     pub schema: u32,
     /// What ran.
     pub run: RunInfo,
-    /// On what.
+    /// The lab it ran on.
     pub lab: LabInfo,
     /// How faithful the links were; absent where none were impaired or the run ended before.
     pub calibration: Option<Calibration>,
@@ -74,7 +74,7 @@ pub struct LabInfo {
     pub ready_ms: Option<f64>,
     /// From ready to converged, ms.
     pub converged_ms: Option<f64>,
-    /// Where frames went around the shaping of a link, and how many: what was measured there is not what was asked.
+    /// Links whose shaping some frames went around, and how many: measurements there are not of the link as asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bypassed: Vec<String>,
 }
@@ -98,7 +98,7 @@ pub enum Headline {
     Passed,
     /// A case failed.
     Failed,
-    /// No case failed, but the environment did not allow to judge all of them.
+    /// No case failed, but the environment did not allow a judgement of all of them.
     Inconclusive,
 }
 
@@ -120,7 +120,7 @@ pub struct RowResult {
     pub id: String,
     /// Letter of its section.
     pub section: char,
-    /// A few words.
+    /// Its title.
     pub title: String,
     /// How firmly the drafts say it.
     pub strength: Strength,
@@ -198,7 +198,7 @@ fn count(kinds: impl Iterator<Item = Kind>) -> BTreeMap<Kind, usize> {
     counts
 }
 
-/// What the cases say about every row of the catalogue. A row no case judged shows its exception or as to do: never
+/// The verdict on every row of the catalogue. A row that no case judged shows its exception, or `todo`; no row is
 /// absent.
 #[must_use]
 pub fn coverage(cases: &[CaseResult]) -> Vec<RowResult> {

@@ -56,7 +56,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The cases that did not pass, each with its whole reason: what a reader of a long log looks for at its end.
+/// The cases that did not pass, each with its whole reason, for the end of a long log.
 #[must_use]
 pub fn unmet(cases: &[CaseResult]) -> String {
     let unmet = cases.iter().filter(|c| matches!(c.verdict.kind(), Kind::Fail | Kind::Inconclusive));
@@ -96,7 +96,7 @@ pub fn figures_table(cases: &[CaseResult]) -> String {
     finish(table, 0)
 }
 
-/// Three significant decimals at most, none where there are none.
+/// A number with at most three decimals and without trailing zeros.
 pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

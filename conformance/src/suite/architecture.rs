@@ -1,4 +1,4 @@
-//! Section A: who there is, what each says, and what a name means.
+//! Section A: the roles, what each of them sends, and what a name means.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Cases of section A.
 pub const CASES: &[Case] = &[
-    case!("arc-01", "Every role says what is its own to say, and nothing else", ["ARC-01", "POL-12"], Calm, own_words),
-    case!("arc-03", "A pod hangs off one SG", ["ARC-03", "CON-13"], Guest, one_gateway),
+    case!("arc-01", "Every role sends its own message types and no others", ["ARC-01", "POL-12"], Calm, own_words),
+    case!("arc-03", "A pod is attached to one SG", ["ARC-03", "CON-13"], Guest, one_gateway),
     case!(
         "arc-05",
         "A service moves to another pod and keeps its name and its callers",
@@ -28,24 +28,24 @@ pub const CASES: &[Case] = &[
         moving_service
     ),
     case!("arc-06", "A pool is reached at its nearest instance, an instance only at itself", ["ARC-06"], Calm, pools),
-    case!("arc-07", "No pod at a router's port", ["ARC-07"], Guest, pod_at_a_router),
+    case!("arc-07", "An SR refuses a pod at its port", ["ARC-07"], Guest, pod_at_a_router),
     case!(
         "arc-08",
-        "A pod is a group of services with one fate and own names",
+        "A pod groups services that share its fate and have names of their own",
         ["ARC-08", "CON-12"],
         Nodes,
         pod_as_group
     ),
     case!(
         "arc-09",
-        "An SR without pods synchronises and forwards, and serves nothing",
+        "An SR without pods synchronises and forwards, but serves nothing",
         ["ARC-09"],
         Guest,
         router_without_pods
     ),
 ];
 
-/// Whether a role puts frames of this type on its links as its own; routed ones only where it is their source.
+/// Whether a role originates messages of this type. A routed message counts for its source only.
 fn is_own(role: Role, t: MessageType) -> bool {
     use MessageType as T;
     let routing = matches!(
@@ -87,7 +87,7 @@ async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for s in bench.frames_of_every_type(0).await?.iter().filter(|s| s.sent) {
         let speaker = match &s.frame.names {
             None => Some(bench.role(&s.node)?.1),
-            // A routed message is its source's, whoever passes it on. Calls come from services, below their prefixes.
+            // A routed message counts for its source, not for the sender. Calls come from below service prefixes.
             Some((_, source)) => {
                 let above = std::iter::successors(Some(source.clone()), damc_wire::Name::parent);
                 above.map(|n| names.get(&n.to_string()).copied()).find(Option::is_some).flatten()
@@ -102,15 +102,22 @@ async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             }
         }
     }
-    findings.check(strangers.is_empty(), format!("every routed message is from a name of the topology {strangers:?}"));
+    findings.check_saw(
+        strangers.is_empty(),
+        "every routed message comes from a name of the topology",
+        format!("{} other sources {strangers:?}", strangers.len()),
+    );
     for (role, types) in &said {
         let foreign: Vec<_> = types.iter().filter(|t| !is_own(*role, **t)).map(|t| t.label()).collect();
-        findings.check(foreign.is_empty(), format!("{role}: {} types, all its own {foreign:?}", types.len()));
+        findings.check_saw(
+            foreign.is_empty(),
+            format!("{role} sends only its own message types"),
+            format!("{} types, {} of them foreign {foreign:?}", types.len(), foreign.len()),
+        );
     }
     let kinds: BTreeSet<Role> = bench.topology.nodes().values().map(|n| n.kind).collect();
-    findings.check_eq(&said.keys().copied().collect(), &kinds, "every role of the topology spoke");
-    findings
-        .note("that any one process can be replaced by another implementation is judged by running one in its place");
+    findings.check_eq(&said.keys().copied().collect(), &kinds, "every role of the topology sent something");
+    findings.note("to judge whether another implementation can replace a process, run one in its place");
     Ok(())
 }
 
@@ -125,11 +132,14 @@ async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let before = bench.dropped(&other, DropReason::ParameterMismatch).await?;
     bench.lab.inject(&second, &other, &hello.pdu).await?;
     bench.wait_dropped(&other, DropReason::ParameterMismatch, before, 1).await?;
-    findings.check(true, format!("{other} refuses {pod} of {sg} on another pod's port and counts it"));
+    findings.check(
+        true,
+        format!("{other} refuses and counts a hello of {pod}, which belongs to {sg}, on another pod's port"),
+    );
     let rows = bench.lab.neighbors(&other).await?.neighbors;
     let full = rows.iter().any(|n| n.port == second && n.state == AdjacencyState::Full);
     findings.check(full, format!("{other} and {second} stay adjacent"));
-    // In all that was recorded, names behind one pod have one origin.
+    // In the whole recording, the names behind one pod have one origin.
     let mut origins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for lsa in all.iter().flat_map(lsas_in).filter(|l| !l.is_purge()) {
         if let LsaId::Prefix(_, port) = &lsa.key.id {
@@ -144,7 +154,7 @@ async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
         );
     }
     let crowd = bench.of_kind(&[Role::Sg]).into_iter().map(|sg| bench.beside(&sg, Role::Pod).map_or(0, |p| p.len()));
-    findings.note(format!("the SG with most pods has {} here", crowd.max().unwrap_or(0)));
+    findings.note(format!("most pods at one SG in this topology: {}", crowd.max().unwrap_or(0)));
     Ok(())
 }
 
@@ -160,13 +170,21 @@ async fn moving_service(bench: &Bench, findings: &mut Findings) -> Result<(), St
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let before = bench.call(&caller, &name, "whoami", &[]).await?;
     let there = before.error.is_none() && before.path.last() == Some(&sg);
-    findings.check(there, format!("{caller} calls {name} at {old} ({:?})", before.error));
+    findings.check_saw(
+        there,
+        format!("{caller} reaches {name} at {old}"),
+        format!("path {:?}, error {:?}", before.path, before.error),
+    );
     bench.unregister(std::slice::from_ref(&name)).await?;
     bench.register(&new, &name).await?;
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let after = bench.call(&caller, &name, "whoami", &[]).await?;
     let there = after.error.is_none() && after.path.last() == Some(&bench.sg_of(&new)?);
-    findings.check(there, format!("moved to {new}, it is called by the same name ({:?})", after.error));
+    findings.check_saw(
+        there,
+        format!("after its move to {new}, {caller} reaches it there by the same name"),
+        format!("path {:?}, error {:?}", after.path, after.error),
+    );
     bench.stop_service(&new, &name).await?;
     bench.wait_nowhere(&[name], bench.t_conv()).await
 }
@@ -193,15 +211,19 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             let reply = bench.call(caller, pool, "whoami", &[]).await?;
             let end = members.iter().find(|(instance, _)| reply.result.as_ref() == Some(instance)).map(|(_, sg)| sg);
             let nearest = end.is_some_and(|sg| cost(sg) == least);
-            findings.check(
+            findings.check_saw(
                 nearest,
-                format!("{caller} calls {pool}: {:?} at {end:?} answers {:?}", reply.result, reply.error),
+                format!("{caller}'s call of {pool} ends at a nearest instance"),
+                format!("{:?} at {end:?}, error {:?}", reply.result, reply.error),
             );
             for (instance, _) in members {
                 let reply = bench.call(caller, instance, "whoami", &[]).await?;
                 let itself = reply.result.as_ref() == Some(instance);
-                findings
-                    .check(itself, format!("{caller} calls {instance}: {:?} answers {:?}", reply.result, reply.error));
+                findings.check_saw(
+                    itself,
+                    format!("{caller}'s call of {instance} ends there"),
+                    format!("{:?}, error {:?}", reply.result, reply.error),
+                );
                 calls += 1;
             }
         }
@@ -231,8 +253,8 @@ async fn pod_at_a_router(bench: &Bench, findings: &mut Findings) -> Result<(), S
     bench.lab.inject_all(&sg, &sr, &[hello.pdu.clone(), announce]).await?;
     bench.wait_dropped(&sr, DropReason::WrongRole, before, 2).await?;
     findings.check(true, format!("{sr} drops and counts {pod}'s hello and announcement at its port"));
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA says {name}"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name}"));
+    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
+    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
     let answered = bench.frames(from).await?;
     let answered = answered.iter().any(|s| s.sent && s.node == sr && s.message_type() == MessageType::AnnounceReply);
     findings.check(!answered, format!("{sr} answers no announcement"));
@@ -250,7 +272,11 @@ async fn pod_as_group(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     bench.wait_everywhere(&names, bench.t_conv()).await?;
     for name in &names {
         let reply = bench.call(&caller, name, "whoami", &[]).await?;
-        findings.check(reply.error.is_none(), format!("{name} is addressable by itself ({:?})", reply.error));
+        findings.check_saw(
+            reply.error.is_none(),
+            format!("{name} can be called by itself"),
+            format!("error {:?}", reply.error),
+        );
     }
     bench.unregister(&names[..1]).await?;
     bench.wait_everywhere(&names[1..], bench.t_conv()).await?;
@@ -279,7 +305,7 @@ async fn router_without_pods(bench: &Bench, findings: &mut Findings) -> Result<(
         }
         digests
     };
-    findings.check_eq(&digests.len(), &1, "the LSDB of every SR is that of every SG");
+    findings.check_eq(&digests.len(), &1, "all SGs and SRs have the same LSDB");
     let srs = bench.of_kind(&[Role::Sr]);
     let mut before = BTreeMap::new();
     for sr in &srs {
@@ -290,11 +316,22 @@ async fn router_without_pods(bench: &Bench, findings: &mut Findings) -> Result<(
     let sr = sr.or_else(|| srs.iter().find(|sr| reply.path.contains(sr))).cloned();
     let sr = sr.ok_or_else(|| Stop::NotApplicable("no SR on the path".into()))?;
     let forwarded = bench.lab.counters(&sr).await?.forwarded;
-    findings
-        .check(forwarded > before[&sr] && reply.error.is_none(), format!("{sr} forwards {caller}'s call of {target}"));
+    findings.check_saw(
+        forwarded > before[&sr] && reply.error.is_none(),
+        format!("{sr} forwards {caller}'s call of {target}"),
+        format!("{} → {forwarded} frames forwarded, error {:?}", before[&sr], reply.error),
+    );
     let name = format!("/damc/{}/{sr}", bench.topology.domain());
     let reply = bench.call_with(&caller, &name, "whoami", &[], |r| r.deadline_ms = 500).await?;
-    findings.check(reply.result.is_none(), format!("{name} is no service: {:?} ({:?})", reply.error, reply.detail));
-    findings.check(reply.error.as_deref() != Some("timeout"), "and the caller is told so");
+    findings.check_saw(
+        reply.result.is_none(),
+        format!("{name} is not a service"),
+        format!("result {:?}, error {:?} ({:?})", reply.result, reply.error, reply.detail),
+    );
+    findings.check_saw(
+        reply.error.as_deref() != Some("timeout"),
+        "the caller is told so before its deadline",
+        format!("error {:?}", reply.error),
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Section D: prefix authentication. Who may have which name, who says so, and what follows from a refusal.
+//! Section D: prefix authentication. Which pod may have which name, who decides it, and what follows from a refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,26 +16,38 @@ use crate::bench::witness::{advertises, lsas_in, parse};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Bound of AUT-05: from the positive answer to the LSA on each SR link, half of the times.
+/// Bound of AUT-05 on the median time from the positive answer to the LSA on an SR link.
 const ANSWER_TO_LSA: Duration = Duration::from_millis(5);
 
 /// Cases of section D.
 pub const CASES: &[Case] = &[
-    case!("aut-01", "Announcement, question, answer, LSA: in this order", ["AUT-01", "CON-03"], Guest, order_of_events),
+    case!(
+        "aut-01",
+        "Announcement, request to the SPA, answer and LSA come in this order",
+        ["AUT-01", "CON-03"],
+        Guest,
+        order_of_events
+    ),
     case!(
         "aut-01-blackhole",
-        "With the SPA's link dead a new prefix appears nowhere, and the pod is told",
+        "With the SPA's link down, a new prefix appears nowhere, and the pod is told",
         ["AUT-01", "GAP-09"],
         Links,
         blackhole
     ),
-    case!("aut-02", "SPAs judge pods and prefixes as the licences say", ["AUT-02"], Guest, licence_matrix),
+    case!("aut-02", "SPAs decide on pods and prefixes as their licences say", ["AUT-02"], Guest, licence_matrix),
     case!("aut-03", "A refusal is an explicit answer with a reason", ["AUT-03"], Guest, explicit_refusal),
-    case!("aut-04", "A refused pod gets no LSA, no route and no frame through", ["AUT-04"], Guest, refused_pod),
+    case!(
+        "aut-04",
+        "A refused pod gets no LSA and no route, and no frame of it passes",
+        ["AUT-04"],
+        Guest,
+        refused_pod
+    ),
     case!("aut-05", "A positive answer leads directly to the LSA", ["AUT-05"], Guest, answer_leads_to_lsa),
     case!(
         "aut-06",
-        "Class 3 is between SG and SPA alone, and SPAs agree",
+        "Class 3 is spoken only between SG and SPA, and SPAs agree",
         ["AUT-06", "CON-01"],
         Guest,
         only_the_gateway_asks
@@ -49,7 +61,7 @@ pub const CASES: &[Case] = &[
         Guest,
         rogue_gateway
     ),
-    case!("aut-10", "The loss of one SPA is local, visible and passes", ["AUT-10"], Nodes, lost_spa),
+    case!("aut-10", "The loss of an SPA is local and visible, and ends when it is back", ["AUT-10"], Nodes, lost_spa),
 ];
 
 async fn order_of_events(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -77,13 +89,15 @@ async fn order_of_events(bench: &Bench, findings: &mut Findings) -> Result<(), S
     })?;
     let advertised = first("the LSA", &|s| lsas_in(s).iter().any(|l| advertises(l, &wanted)))?;
     let in_order = announced < asked && asked < answered && answered < advertised;
-    findings.check(
+    let after_us = |at: u64| (i128::from(at) - i128::from(announced)) / 1000;
+    findings.check_saw(
         in_order,
+        format!("{sg} gets the announcement, asks, gets the answer, and only then an LSA appears anywhere"),
         format!(
-            "at {sg}: announcement, question {} µs, answer {} µs, first LSA anywhere {} µs later",
-            asked.saturating_sub(announced) / 1000,
-            answered.saturating_sub(announced) / 1000,
-            advertised.saturating_sub(announced) / 1000
+            "request {} µs, answer {} µs, first LSA {} µs after the announcement",
+            after_us(asked),
+            after_us(answered),
+            after_us(advertised)
         ),
     );
     bench.unregister(&[name]).await
@@ -103,15 +117,15 @@ async fn blackhole(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.start_unlicensed(&pod, &name, None).await?;
     let told = wait_told(bench, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), "the pod is told that no SPA answered");
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA says {name}"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name} in LSDB or FIB"));
+    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
+    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
     bench.mend(&sg, &spa).await?;
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    findings.check(true, "with the link back the SG asks again by itself and the prefix is everywhere");
+    findings.check(true, "once the link is back, the SG asks again by itself and the prefix appears everywhere");
     bench.unregister(&[name]).await
 }
 
-/// Waits for the SG's answer about `name` to the pod: the refusal, none where it was accepted.
+/// Waits for the SG's answer about `name` to the pod; returns the refusal, or `None` where it was accepted.
 async fn wait_told(bench: &Bench, sg: &str, pod: &str, name: &str, from: u64) -> Result<Option<RefusalReason>, Stop> {
     let wanted = parse(name)?;
     let within = bench.t_conv() + Duration::from_millis(bench.pace.auth_timeout_ms);
@@ -124,8 +138,8 @@ async fn wait_told(bench: &Bench, sg: &str, pod: &str, name: &str, from: u64) ->
     Ok(outcome(&seen).flatten())
 }
 
-/// What the SPA answers when `sg` shows it an announcement of `pod` with these names. The question is the suite's, under
-/// the SG's hop MAC and the pod's signature.
+/// The SPA's answers, by name, to an announcement of `pod` that `sg` passes on. The suite forges the request, with the
+/// SG's hop MAC and the pod's signature.
 async fn ask(
     bench: &Bench,
     (sg, spa): (&str, &str),
@@ -194,12 +208,12 @@ async fn licence_matrix(bench: &Bench, findings: &mut Findings) -> Result<(), St
         let answers = ask(bench, (&sg, &spa), pod.id.as_str(), &names).await?;
         cells += names.len();
         refused += expected.values().flatten().count();
-        findings.check_eq(&answers, &expected, format!("{spa} judges {} as its licences say", pod.id));
+        findings.check_eq(&answers, &expected, format!("{spa} decides on names of {} as its licences say", pod.id));
     }
     if cells == 0 {
         return Err(Stop::NotApplicable("no pod with a service".into()));
     }
-    findings.check(true, format!("{cells} judgements, {refused} of them refusals"));
+    findings.check(true, format!("{cells} decisions, {refused} of them refusals"));
     Ok(())
 }
 
@@ -220,12 +234,16 @@ async fn explicit_refusal(bench: &Bench, findings: &mut Findings) -> Result<(), 
         };
         s.is_sent_by(&spa, &sg) && matches!(s.message(), Message::AuthReply(r) if refused(&r.result))
     });
-    findings.check(refusal.is_some(), format!("{spa} itself sent a negative answer with a reason"));
+    findings.check(refusal.is_some(), format!("{spa} itself sends a negative answer with the reason"));
     if let (Some(asked), Some(refusal)) = (asked, refusal) {
         let took = Duration::from_nanos(refusal.at_ns.saturating_sub(asked.at_ns));
         findings.figure("question to refusal", took.as_secs_f64() * 1e3, "ms");
         let timer = Duration::from_millis(bench.pace.auth_timeout_ms);
-        findings.check(took < timer, format!("nobody waited for a timer ({} µs)", took.as_micros()));
+        findings.check_saw(
+            took < timer,
+            format!("the refusal comes before the timer of {} ms", timer.as_millis()),
+            format!("{} µs", took.as_micros()),
+        );
     }
     bench.stop_service(&pod, &name).await
 }
@@ -245,12 +263,12 @@ async fn refused_pod(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let pdu = frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
     bench.lab.inject(&pod, &sg, &pdu).await?;
     bench.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, 1).await?;
-    findings.check(true, format!("{sg} dropped the data frame of {pod} from {name} and counted it"));
+    findings.check(true, format!("{sg} drops and counts the data frame that {pod} sends from {name}"));
     let went = |s: &&crate::trace::Seen| s.sent && s.node != pod && is_data(s, correlation);
     let frames = bench.frames(from).await?;
-    findings.check_eq(&frames.iter().filter(went).count(), &0, "no node passed that frame on");
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA says {name}"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name} in LSDB or FIB"));
+    findings.check_eq(&frames.iter().filter(went).count(), &0, "no node passes that frame on");
+    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
+    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
     bench.stop_service(&pod, &name).await
 }
 
@@ -277,14 +295,14 @@ async fn answer_leads_to_lsa(bench: &Bench, findings: &mut Findings) -> Result<(
                 && matches!(s.message(), Message::AuthReply(r) if granted(&r.result))
         });
         let Some(answered) = answered else {
-            findings.check(false, format!("the positive answer about {name} was recorded"));
+            findings.check(false, format!("the positive answer about {name} is recorded"));
             continue;
         };
         for sr in &srs {
             let lsa = frames.iter().find(|s| s.is_sent_by(&sg, sr) && lsas_in(s).iter().any(|l| advertises(l, &name)));
             match lsa {
                 Some(lsa) => took.push(Duration::from_nanos(lsa.at_ns.saturating_sub(answered.at_ns))),
-                None => findings.check(false, format!("{sg} sent the LSA of {name} to {sr}")),
+                None => findings.check(false, format!("{sg} sends the LSA of {name} to {sr}")),
             }
         }
     }
@@ -292,9 +310,14 @@ async fn answer_leads_to_lsa(bench: &Bench, findings: &mut Findings) -> Result<(
     if let (Some(half), Some(worst)) = (took.get(took.len() / 2), took.last()) {
         findings.figure("positive answer to LSA on an SR link, median", half.as_secs_f64() * 1e3, "ms");
         findings.figure("positive answer to LSA on an SR link, worst", worst.as_secs_f64() * 1e3, "ms");
-        findings.check(
+        findings.check_saw(
             *half < bench.host.stretched(ANSWER_TO_LSA),
-            format!("{pod}: {} LSAs followed, half within {half:?}", took.len()),
+            format!(
+                "{pod}: half of {} LSAs follow the answer within {:?}",
+                took.len(),
+                bench.host.stretched(ANSWER_TO_LSA)
+            ),
+            format!("median {half:?}"),
         );
     }
     bench.unregister(&names).await
@@ -304,7 +327,7 @@ async fn only_the_gateway_asks(bench: &Bench, findings: &mut Findings) -> Result
     let (sg, pod) = bench.sg_with_pod()?;
     let spa = bench.spa_of(&sg)?;
     class_3_stays(bench, findings).await?;
-    // A pod asks the SPA itself, by class 3 on its own link.
+    // A pod itself asks the SPA, with class 3 on its own link.
     let (pod_id, _) = bench.role(&pod)?;
     let (sg_id, _) = bench.role(&sg)?;
     let keys = bench.forge.keys(&pod_id, Role::Pod);
@@ -320,28 +343,34 @@ async fn only_the_gateway_asks(bench: &Bench, findings: &mut Findings) -> Result
         s.node == spa && matches!(s.message(), Message::AuthRequest(r) if r.request == request)
     };
     let frames = bench.frames(from).await?;
-    findings
-        .check(!frames.iter().any(passed), format!("{sg} drops and counts {pod}'s own question, {spa} never sees it"));
-    // By name: there is no route to an SPA for anybody.
+    findings.check(
+        !frames.iter().any(passed),
+        format!("{sg} drops and counts {pod}'s own request, and {spa} never sees it"),
+    );
+    // By name: no node has a route to an SPA.
     let reply = bench.call(&pod, &format!("/damc/{}/{spa}", bench.topology.domain()), "echo", &["x"]).await?;
     findings.check_eq(&reply.error.as_deref(), &Some("no-route"), format!("{pod} cannot reach {spa} by name"));
     spas_agree(bench, findings, &pod).await
 }
 
-/// In all that was recorded, class 3 crossed links of SG and SPA only.
+/// In the whole recording, class 3 crossed only links between SG and SPA.
 async fn class_3_stays(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let (mut there, mut elsewhere) = (0, BTreeSet::new());
     for s in bench.history(|t| t.class() == Some(Class::Authentication)).await? {
         let roles = (bench.role(&s.node)?.1, bench.role(&s.port)?.1);
-        // What this suite itself threw at SGs is no node's word; an SR's or a pod's own frame would leave them.
+        // The suite itself injects class 3 at a pod's port, so frames of pods do not count.
         if matches!(roles, (Role::Sg, Role::Spa) | (Role::Spa, Role::Sg)) {
             there += 1;
         } else if s.sent && roles.0 != Role::Pod {
             elsewhere.insert(format!("{} to {}: {}", s.node, s.port, s.message_type()));
         }
     }
-    findings.check(there > 0, format!("{there} class-3 frames between SGs and SPAs"));
-    findings.check(elsewhere.is_empty(), format!("no SR, SCSC or SG sent one elsewhere {elsewhere:?}"));
+    findings.check_saw(there > 0, "class 3 crosses links between SGs and SPAs", format!("{there} frames"));
+    findings.check_saw(
+        elsewhere.is_empty(),
+        "no SG, SR, SPA or SCSC sends class 3 elsewhere",
+        format!("{elsewhere:?}"),
+    );
     Ok(())
 }
 
@@ -362,7 +391,7 @@ async fn spas_agree(bench: &Bench, findings: &mut Findings, pod: &str) -> Result
         bench.order(&spa, &licence(false)).await?;
     }
     if let [(a, first), (b, second)] = answers.as_slice() {
-        findings.check_eq(first, second, format!("{a} and {b} answer alike from one licence"));
+        findings.check_eq(first, second, format!("{a} and {b} answer alike from the same licence"));
     }
     Ok(())
 }
@@ -385,23 +414,27 @@ async fn stolen_announcement(bench: &Bench, findings: &mut Findings) -> Result<(
     let before = bench.dropped(&other, DropReason::BadMac).await?;
     bench.lab.inject(&thief, &other, &recorded.pdu).await?;
     bench.wait_dropped(&other, DropReason::BadMac, before, 1).await?;
-    findings.check(true, format!("{thief} replays {pod}'s frame byte for byte: {other} drops it by its MAC"));
+    findings.check(true, format!("{thief} replays {pod}'s frame byte for byte: {other} drops it for its MAC"));
 
     let before = bench.dropped(&other, DropReason::NotAuthorised).await?;
     bench.inject_as(&thief, &other, recorded.message().clone()).await?;
     bench.wait_dropped(&other, DropReason::NotAuthorised, before, 1).await?;
     let told = wait_told(bench, &other, &thief, &name, from).await?;
-    findings.check_eq(&told, &Some(RefusalReason::BadIdentity), format!("under {thief}'s own MAC it is refused"));
+    findings.check_eq(
+        &told,
+        &Some(RefusalReason::BadIdentity),
+        format!("{other} refuses the announcement under {thief}'s own MAC"),
+    );
 
     let before = bench.dropped(&sg, DropReason::Replayed).await?;
     bench.lab.inject(&pod, &sg, &recorded.pdu).await?;
     bench.wait_dropped(&sg, DropReason::Replayed, before, 1).await?;
-    findings.check(true, format!("replayed where it came from, {sg} has seen it already"));
+    findings.check(true, format!("replayed on {pod}'s own link: {sg} drops it as already seen"));
 
     let (other_id, _) = bench.role(&other)?;
     let frames = bench.frames(from).await?;
     let stolen = frames.iter().flat_map(lsas_in).filter(|l| l.key.origin == other_id && advertises(l, &wanted)).count();
-    findings.check_eq(&stolen, &0, format!("{other} never advertised {name}"));
+    findings.check_eq(&stolen, &0, format!("{other} never advertises {name}"));
     bench.unregister(&[name]).await
 }
 
@@ -420,7 +453,7 @@ async fn false_answers(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     let answer = bench.wait_frame("the positive answer", begin, bench.t_conv(), granted).await?;
     bench.revoke_licence(&pod, &name).await?;
     bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    findings.check(true, format!("the licence is taken away: {name} leaves every FIB"));
+    findings.check(true, format!("the licence is revoked: {name} leaves every FIB"));
     let from = bench.now_ns();
     let mut flipped = answer.pdu.clone();
     let middle = flipped.len() / 2;
@@ -430,7 +463,7 @@ async fn false_answers(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     let stranger = damc_wire::frame::seal(unsigned.clone(), u64::MAX / 2, |_| [0x5a; 16]);
     let throws: [(&str, Vec<u8>, &[DropReason]); 4] = [
         ("the old answer, byte for byte", answer.pdu.clone(), &[DropReason::Replayed]),
-        // A flipped bit may hit a length or a name before the MAC is looked at.
+        // A flipped bit may damage a length or a name, which is found before the MAC is checked.
         ("with one bit flipped", flipped, &[DropReason::BadMac, DropReason::Malformed, DropReason::BadName]),
         ("without a MAC", unsigned, &[DropReason::MissingMac]),
         ("under a stranger's MAC", stranger, &[DropReason::BadMac]),
@@ -450,9 +483,9 @@ async fn false_answers(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     let before = bench.dropped(&sg, DropReason::Unsolicited).await?;
     bench.inject_as(&spa, &sg, answer.message().clone()).await?;
     bench.wait_dropped(&sg, DropReason::Unsolicited, before, 1).await?;
-    findings.check(true, "in the SPA's own name, long after the question: unsolicited");
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA says {name} again"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name}"));
+    findings.check(true, "an answer in the SPA's own name, long after the request, is dropped as unsolicited");
+    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name} again"));
+    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
     bench.stop_service(&pod, &name).await
 }
 
@@ -494,12 +527,16 @@ async fn rogue_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         findings.check(true, format!("{sr} refuses {sg}'s LSA of {prefix} with {what}: {reason}"));
         let spread = bench.frames(from).await?;
         let spread = spread.iter().filter(|s| s.sent && s.node != sg && lsas_in(s).iter().any(|l| l == &lsa)).count();
-        findings.check_eq(&spread, &0, "and spreads it to nobody");
+        findings.check_eq(&spread, &0, format!("no node but {sg} spreads it"));
         for node in bench.routers() {
             let lsdb = bench.lab.lsdb(&node).await?;
             let held = lsdb.lsas.iter().any(|l| l.origin == sg && l.id == prefix.to_string() && !l.purged);
             if held {
-                findings.check(false, format!("{node} installed it"));
+                findings.check_saw(
+                    false,
+                    format!("no node installs {sg}'s LSA of {prefix}"),
+                    format!("{node} holds it"),
+                );
             }
         }
     }
@@ -509,7 +546,7 @@ async fn rogue_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     Ok(())
 }
 
-/// Grants for a name that LSAs carried.
+/// The grants for a name in recorded LSAs.
 async fn grants_of(bench: &Bench, name: &str) -> Result<Vec<Grant>, Stop> {
     let name = parse(name)?;
     let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
@@ -524,7 +561,7 @@ fn grant_in(lsa: &damc_wire::lsa::Lsa) -> Option<Grant> {
     }
 }
 
-/// A grant that an SG other than this one carried.
+/// A grant for another SG than this one, from a recorded LSA.
 async fn foreign_grant(bench: &Bench, not: &damc_wire::NodeId) -> Result<Option<Grant>, Stop> {
     let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     Ok(frames.iter().flat_map(lsas_in).filter_map(grant_in).find(|g| g.sg != *not && !g.exact))
@@ -536,23 +573,27 @@ async fn lost_spa(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let approved = bench.service_of(&pod)?;
     let other = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|o| o != sg));
     let other = other.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
-    // Below an own service: the licence for it is in the SPA's configuration and survives its death.
+    // A name below a configured service: its licence is in the SPA's configuration and survives a restart.
     let (name, elsewhere) = (format!("{approved}/late-{}", bench.unique()), bench.fresh_name(&other));
     bench.lab.node(&spa, NodeAction::Kill).await?;
     let from = bench.now_ns();
     bench.start_unlicensed(&pod, &name, None).await?;
     bench.register(&other, &elsewhere).await?;
     bench.wait_everywhere(std::slice::from_ref(&elsewhere), bench.t_conv()).await?;
-    findings.check(true, format!("with {spa} dead, {other} registers {elsewhere} as ever"));
+    findings.check(true, format!("with {spa} dead, {other} still registers {elsewhere}"));
     let reply = bench.call(&other, &approved, "echo", &["on"]).await?;
-    findings.check(reply.error.is_none(), format!("{approved}, approved before, is served ({:?})", reply.error));
+    findings.check_saw(
+        reply.error.is_none(),
+        format!("{approved}, approved before, is still served"),
+        format!("error {:?}", reply.error),
+    );
     let told = wait_told(bench, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), format!("{pod} is told that no SPA answered"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("nobody has {name}"));
+    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
     bench.lab.node(&spa, NodeAction::Start).await?;
     bench.wait_announcement(&pod, &name, AnnouncementState::Accepted, bench.t_conv()).await?;
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    findings.check(true, format!("with {spa} back, {name} is everywhere"));
+    findings.check(true, format!("with {spa} back, {name} appears everywhere"));
     bench.stop_service(&pod, &name).await?;
     bench.wait_nowhere(&[name], bench.t_conv()).await?;
     bench.unregister(&[elsewhere]).await

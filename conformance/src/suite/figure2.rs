@@ -17,7 +17,7 @@ macro_rules! drawn {
     ($($id:literal, $a:literal, $b:literal, $row:literal;)*) => {
         &[$(Case {
             id: $id,
-            title: concat!("Figure 2 draws ", $a, " – ", $b, ": both ends are adjacent and frames cross both ways"),
+            title: concat!("Figure 2 draws ", $a, " – ", $b, ": both ends are adjacent, frames cross in either direction"),
             rows: &[$row],
             suite: Suite::Conformance,
             impact: Impact::Calm,
@@ -52,11 +52,11 @@ pub const LINKS: &[Case] = drawn! {
     "fig-14-4", "pod-4", "sg-4", "FIG-14";
 };
 
-/// What follows from the shape.
+/// Cases about what follows from the shape.
 pub const CASES: &[Case] = &[
     Case {
         id: "fig-15",
-        title: "Nothing is adjacent that the topology does not join",
+        title: "Only nodes that the topology joins are adjacent",
         rows: &["FIG-15"],
         suite: Suite::Conformance,
         impact: Impact::Calm,
@@ -111,12 +111,15 @@ async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str)
             damc_wire::Message::Hello(h) => h.heard.as_ref().is_some_and(|(node, _)| node.as_str() == far),
             _ => false,
         });
-        findings
-            .check(fresh, format!("{near} sent a hello on the link that names {far} as heard ({} hellos)", sent.len()));
+        findings.check_saw(
+            fresh,
+            format!("{near} sends a hello on the link that names {far} as heard"),
+            format!("{} hellos", sent.len()),
+        );
         let row = bench.lab.neighbors(near).await?.neighbors.into_iter().find(|n| n.port == far);
         let state = row.map(|n| n.state);
         let text = state.map_or("no such port", AdjacencyState::label);
-        findings.check(state == Some(AdjacencyState::Full), format!("{near} shows port {far} as {text}"));
+        findings.check_saw(state == Some(AdjacencyState::Full), format!("{near} shows port {far} as full"), text);
     }
     Ok(())
 }
@@ -131,15 +134,19 @@ async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Resul
     let mut crossed = BTreeSet::new();
     for s in bench.history(|t| t == MessageType::Hello).await? {
         if let damc_wire::Message::Hello(h) = s.message() {
-            // The pair as its two ends name themselves, whatever the port is called.
+            // The pair as the two ends name themselves; the name of the port does not matter.
             if !s.sent {
                 crossed.insert((h.certificate.node.to_string(), s.node.clone()));
             }
         }
     }
     let strangers: Vec<_> = crossed.difference(&drawn).collect();
-    findings.check(strangers.is_empty(), format!("hellos crossed only drawn links (others: {strangers:?})"));
-    findings.check(crossed == drawn, format!("hellos crossed all {} directions that are drawn", drawn.len()));
+    findings.check_saw(strangers.is_empty(), "hellos cross only drawn links", format!("others {strangers:?}"));
+    findings.check_saw(
+        crossed == drawn,
+        format!("hellos cross all {} drawn directions", drawn.len()),
+        format!("{} directions", crossed.len()),
+    );
     if bench.topology.name().as_str() == "fig2" {
         findings.check_eq(&bench.topology.links().len(), &21, "Figure 2 has 21 links");
     }
@@ -149,7 +156,7 @@ async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Resul
             (ra, rb),
             (Role::Sg, Role::Sg) | (Role::Spa, Role::Spa | Role::Sr | Role::Scsc) | (Role::Pod, Role::Sr)
         );
-        findings.check(!forbidden, format!("{a} – {b} is a kind of link the figure knows"));
+        findings.check(!forbidden, format!("{a} – {b} is a kind of link that the figure has"));
     }
     Ok(())
 }
@@ -186,13 +193,13 @@ async fn link_cuts(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         slowest = slowest.max(converge(bench, &failures, &format!("FIBs of the oracle without {a} – {b}")).await?);
         bench.mend(a, b).await?;
     }
-    findings.check(true, format!("after each of {} single cuts every FIB equals the oracle's", core.len()));
+    findings.check(true, format!("after each of {} single cuts, every FIB equals the oracle's", core.len()));
     findings.figure("slowest convergence after one cut, seen from outside", slowest.as_secs_f64() * 1e3, "ms");
     converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
     two_cuts(bench, findings, &core).await
 }
 
-/// Pairs of cuts. In a big graph only pairs that share a node, which are the ones that isolate something.
+/// Cuts pairs of links that share a node, 32 at most: such pairs can isolate a node.
 async fn two_cuts(bench: &Bench, findings: &mut Findings, core: &[(String, String)]) -> Result<(), Stop> {
     let pairs: Vec<_> = core
         .iter()
@@ -211,7 +218,7 @@ async fn two_cuts(bench: &Bench, findings: &mut Findings, core: &[(String, Strin
         bench.mend(&y.0, &y.1).await?;
     }
     findings
-        .check(true, format!("after each of {} double cuts at one node every FIB equals the oracle's", pairs.len()));
+        .check(true, format!("after each of {} double cuts at one node, every FIB equals the oracle's", pairs.len()));
     converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
     Ok(())
 }
@@ -254,7 +261,11 @@ async fn telemetry_around_a_dead_router(bench: &Bench, findings: &mut Findings) 
                     && s.frame.names.as_ref().is_some_and(|(_, source)| source.to_string() == name)
             })
             .await?;
-        findings.check(seen.port == *alive, format!("telemetry of {sg} arrives by {} with {dead} dead", seen.port));
+        findings.check_saw(
+            seen.port == *alive,
+            format!("with {dead} dead, telemetry of {sg} arrives through {alive}"),
+            format!("through {}", seen.port),
+        );
     }
     bench.lab.node(dead, NodeAction::Start).await?;
     Ok(())
@@ -262,7 +273,7 @@ async fn telemetry_around_a_dead_router(bench: &Bench, findings: &mut Findings) 
 
 async fn shortest_chain(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     if bench.topology.name().as_str() != "fig2" {
-        return Err(Stop::NotApplicable("the chains are those of Figure 2".into()));
+        return Err(Stop::NotApplicable("the expected chains are those of Figure 2".into()));
     }
     let reply = bench.call("pod-1", "/B/4", "whoami", &[]).await?;
     findings.check_eq(&reply.path, &["sg-1", "sr-right", "sg-4"].map(String::from).to_vec(), "A/1 calls B/4");
@@ -270,9 +281,10 @@ async fn shortest_chain(bench: &Bench, findings: &mut Findings) -> Result<(), St
     converge(bench, &Failures::default().link("sg-1", "sr-right"), "FIBs without sg-1 – sr-right").await?;
     let reply = bench.call("pod-1", "/B/4", "whoami", &[]).await?;
     let allowed = [vec!["sg-1", "sr-left", "sr-right", "sg-4"], vec!["sg-1", "sr-left", "sr-bottom", "sg-4"]];
-    findings.check(
+    findings.check_saw(
         allowed.iter().any(|path| *path == reply.path),
-        format!("with sg-1 – sr-right cut it goes {}", reply.path.join(" → ")),
+        "with sg-1 – sr-right cut, the call takes a next shortest chain through sr-left",
+        reply.path.join(" → "),
     );
     bench.mend("sg-1", "sr-right").await?;
     Ok(())

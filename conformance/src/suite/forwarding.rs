@@ -20,24 +20,30 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Cases of section G.
 pub const CASES: &[Case] = &[
     case!("fwd-01", "Whatever a pod sends goes to its SG first", ["FWD-01"], Calm, gateway_first),
-    case!("fwd-02", "A call inside a pod crosses the pod's link twice each way", ["FWD-02"], Guest, hairpin),
+    case!(
+        "fwd-02",
+        "A call inside a pod goes through its SG: request and response each leave and reach the pod",
+        ["FWD-02"],
+        Guest,
+        hairpin
+    ),
     case!("fwd-03", "Requests carry canonical names; frames without are dropped and counted", ["FWD-03"], Guest, named),
     case!("fwd-04", "A longer prefix elsewhere redirects the next request", ["FWD-04"], Guest, longer_prefix),
     case!(
         "fwd-05",
-        "Requests advance hop by hop to the owner SG, each hop costs one of the hop limit",
+        "Requests advance hop by hop to the owner SG, and each hop lowers the hop limit by one",
         ["FWD-05", "FWD-06"],
         Calm,
         step_by_step
     ),
     case!(
         "fwd-07",
-        "The egress SG hands a request to the right pod only, and refuses what has left",
+        "The egress SG hands a request to the right pod only, and refuses names that have left",
         ["FWD-07"],
         Guest,
         egress
     ),
-    case!("fwd-08", "Responses are looked up by name themselves", ["FWD-08"], Links, way_back),
+    case!("fwd-08", "Responses are routed by name, apart from their requests", ["FWD-08"], Links, way_back),
     case!("fwd-10", "Of 1000 concurrent calls each answer reaches its caller", ["FWD-10"], Calm, concurrent),
 ];
 
@@ -55,13 +61,17 @@ async fn gateway_first(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         requests.sort_by_key(|s| s.at_ns);
         let ends: Vec<_> = requests.iter().take(2).map(|s| (s.node.as_str(), s.port.as_str(), s.sent)).collect();
         let expected = [(pod.as_str(), sg.as_str(), true), (sg.as_str(), pod.as_str(), false)];
-        findings.check(ends == expected, format!("{what} name {target}: seen on {pod} – {sg} first ({ends:?})"));
+        findings.check_saw(
+            ends == expected,
+            format!("the request for the {what} name {target} crosses {pod} – {sg} first"),
+            format!("{ends:?}"),
+        );
         if target == &unknown {
             findings.check_eq(&reply.error.as_deref(), &Some("no-route"), format!("{sg} answers with a reason"));
             findings.check_eq(&reply.detail.as_deref(), &Some(sg.as_str()), "in its own name");
-            findings.check_eq(&requests.len(), &2, "and the request went nowhere else");
+            findings.check_eq(&requests.len(), &2, "the request goes nowhere else");
             let now = bench.dropped(&sg, DropReason::NoRoute).await?;
-            findings.check(now > drops, format!("{sg} counts the drop ({drops} → {now})"));
+            findings.check_saw(now > drops, format!("{sg} counts the drop"), format!("{drops} → {now}"));
         } else {
             findings.check_eq(&reply.error, &None, format!("{sg} forwards it"));
         }
@@ -70,7 +80,11 @@ async fn gateway_first(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         let frames = bench.frames_at(&pod, 0).await?;
         let ports: BTreeSet<_> = frames.iter().map(|s| s.port.as_str()).collect();
         let sg = bench.sg_of(&pod)?;
-        findings.check(ports.iter().all(|p| *p == sg), format!("all frames of {pod} so far are on its link to {sg}"));
+        findings.check_saw(
+            ports.iter().all(|p| *p == sg),
+            format!("all frames of {pod} are on its link to {sg}"),
+            format!("{ports:?}"),
+        );
     }
     Ok(())
 }
@@ -84,8 +98,8 @@ async fn hairpin(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let from = bench.now_ns();
         let reply = bench.call_with(&pod, target, "whoami", &[], |r| r.source = Some(source.clone())).await?;
         findings.check_eq(&reply.result.as_deref(), &Some(target.as_str()), format!("{source} calls {target}"));
-        findings.check_eq(&reply.path, &vec![sg.clone()], "there by way of the SG");
-        findings.check_eq(&reply.return_path, &vec![sg.clone()], "and back by way of the SG");
+        findings.check_eq(&reply.path, &vec![sg.clone()], "the request goes through the SG");
+        findings.check_eq(&reply.return_path, &vec![sg.clone()], "the response goes through the SG");
         let frames = bench.frames(from).await?;
         let at = |sent: bool, request: bool, name: &str| {
             let here = frames.iter().filter(|s| s.node == pod && s.sent == sent && s.is_for(name));
@@ -93,10 +107,10 @@ async fn hairpin(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         };
         let request = (at(true, true, target), at(false, true, target));
         let response = (at(true, false, source), at(false, false, source));
-        findings.check_eq(&request, &(1, 1), "the request left the pod once and came back once");
-        findings.check_eq(&response, &(1, 1), "so did the response");
+        findings.check_eq(&request, &(1, 1), "the request leaves the pod once and arrives once");
+        findings.check_eq(&response, &(1, 1), "the response leaves the pod once and arrives once");
     }
-    findings.note("names outside the mesh: no egress adapter exists, so that part of the row is not judged");
+    findings.note("not judged: names outside the mesh, because no egress adapter exists");
     bench.unregister(&names).await
 }
 
@@ -107,7 +121,11 @@ async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let requests = frames.iter().filter(|s| s.request().is_some());
     let (count, nameless) =
         requests.fold((0, 0), |(all, bad), s| (all + 1, bad + usize::from(s.frame.names.is_none())));
-    findings.check(count > 0 && nameless == 0, format!("{count} recorded requests decode, target name and all"));
+    findings.check_saw(
+        count > 0 && nameless == 0,
+        "all recorded requests carry a target name",
+        format!("{nameless} of {count} do not"),
+    );
     let good = Thrown::echo(&target, &bench.service_of(&pod)?, bench.correlations())?.pdu()?;
     let name_at = HEADER_LEN + 3;
     let mut without = good.clone();
@@ -115,7 +133,7 @@ async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     without.drain(HEADER_LEN..name_at + first);
     let length = u16::try_from(without.len()).unwrap_or(0).to_be_bytes();
     without[4..6].copy_from_slice(&length);
-    // A component of a character that names have not, and one that is longer than the name.
+    // A component with a character that names must not have, and one that is longer than the name.
     let mut slash = good.clone();
     slash[name_at + 1] = b'/';
     let mut overlong = good.clone();
@@ -153,7 +171,11 @@ async fn longer_prefix(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     let Some(other) = other else { return Err(Stop::NotApplicable("fewer than three pods".into())) };
     let name = format!("{target}/moved-{}", bench.unique());
     let before = bench.call(&caller, &name, "whoami", &[]).await?;
-    findings.check_eq(&before.result.as_deref(), &Some(target.as_str()), format!("{name} goes to {target} at first"));
+    findings.check_eq(
+        &before.result.as_deref(),
+        &Some(target.as_str()),
+        format!("a call of {name} goes to {target} at first"),
+    );
     let plain = |fibs: BTreeMap<String, damc_mgmt::view::FibView>| -> BTreeMap<String, Vec<_>> {
         let rest = |e: &damc_mgmt::view::FibEntryView| e.prefix != name && e.label.is_none();
         fibs.into_iter().map(|(node, fib)| (node, fib.entries.into_iter().filter(rest).collect())).collect()
@@ -163,12 +185,16 @@ async fn longer_prefix(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let after = bench.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(&after.result.as_deref(), &Some(name.as_str()), format!("the next request goes to {other}"));
-    findings.check_eq(&after.path.last(), &Some(&bench.sg_of(&other)?), "to its SG");
-    findings.check(plain(bench.fibs().await?) == tables, "no other FIB entry changed anywhere");
+    findings.check_eq(&after.path.last(), &Some(&bench.sg_of(&other)?), format!("it reaches the SG of {other}"));
+    findings.check(plain(bench.fibs().await?) == tables, "no other FIB entry changes anywhere");
     bench.order(&other, &Command::StopService { prefix: parse(&name)? }).await?;
     bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let again = bench.call(&caller, &name, "whoami", &[]).await?;
-    findings.check_eq(&again.result.as_deref(), &Some(target.as_str()), "and back when the longer prefix is gone");
+    findings.check_eq(
+        &again.result.as_deref(),
+        &Some(target.as_str()),
+        format!("calls go to {target} again when the longer prefix is gone"),
+    );
     Ok(())
 }
 
@@ -213,14 +239,20 @@ async fn step_by_step(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
                 && nodes.get(1..) == Some(&reply.path[..])
                 && (srs > 0 || !needs_sr);
             if !right {
-                let what = format!("{} → {target}: {chain:?}, delivered {delivered}, told {:?}", caller.id, reply.path);
-                findings.check(false, what);
+                findings.check_saw(
+                    false,
+                    format!("{} → {target}: a chain to {owner} that loses one of the hop limit per hop", caller.id),
+                    format!("{chain:?}, delivered {delivered}, reported path {:?}", reply.path),
+                );
             }
             judged += 1;
         }
     }
-    let what = "advanced strictly, lost one of the hop limit a hop, ended at the owner SG";
-    findings.check(judged > 0, format!("{judged} requests {what}; those between SGs of Figure 2 crossed an SR"));
+    findings.check_saw(
+        judged > 0,
+        "requests were followed: advance, hop limit, owner SG, and between SGs of Figure 2 an SR on the path",
+        format!("{judged} requests"),
+    );
     Ok(())
 }
 
@@ -238,9 +270,9 @@ async fn egress(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check_eq(
         &ports,
         &vec![owner.as_str()],
-        format!("of {} pods behind {sg} only {owner} gets it", pods.len()),
+        format!("of {} pods behind {sg}, only {owner} gets it", pods.len()),
     );
-    // A name that has left, asked for by a node that has not heard of it yet.
+    // A request for a name that has left, from a node that has not heard of it yet.
     let gone = bench.register_behind(&sg, 1).await?;
     bench.wait_everywhere(&gone, bench.t_conv()).await?;
     bench.unregister(&gone).await?;
@@ -253,14 +285,18 @@ async fn egress(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     let reason = if let Message::Nack(nack) = nack.message() { Some(nack.reason) } else { None };
-    findings.check_eq(&reason, &Some(RefusalReason::NoSuchInstance), format!("{sg} says of {}", gone[0]));
+    findings.check_eq(
+        &reason,
+        &Some(RefusalReason::NoSuchInstance),
+        format!("{sg} refuses {} with the reason", gone[0]),
+    );
     let frames = bench.frames(from).await?;
     let elsewhere = frames.iter().filter(|s| s.sent && s.node == sg && s.request() == Some(late.correlation)).count();
-    findings.check_eq(&elsewhere, &0, "and delivers it nowhere else");
+    findings.check_eq(&elsewhere, &0, format!("{sg} delivers it nowhere else"));
     Ok(())
 }
 
-/// One flow, so that requests keep to one of several equal ways.
+/// One flow, so that requests keep to one of several equal paths.
 const FLOW: u32 = 88;
 
 async fn way_back(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -270,7 +306,7 @@ async fn way_back(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let next = chain[chain.len() - 2].clone();
     let without = Oracle::new(&bench.topology, &Failures::default().link(&egress, &next));
     if without.distance(&egress, &ingress).is_none() {
-        return Err(Stop::NotApplicable("there is one way only".into()));
+        return Err(Stop::NotApplicable("there is only one path".into()));
     }
     let dear = 1000;
     bench.set_cost(&egress, &next, dear).await?;
@@ -295,15 +331,19 @@ async fn asymmetric(
     findings.check_eq(&reply.error, &None, format!("{caller} calls {target} with asymmetric costs"));
     let (path, back) = (&reply.path, &reply.return_path);
     let egress = chain.last().cloned().unwrap_or_default();
-    findings.check_eq(&path.last(), &Some(&egress), format!("request by {}", path.join(" → ")));
+    findings.check_eq(&path.last(), &Some(&egress), format!("the request takes {}", path.join(" → ")));
     let cheap = oracle.path_cost(back) == oracle.distance(&egress, &chain[0]) && oracle.path_cost(back).is_some();
-    findings.check(cheap, format!("response by {}, the cheapest way back", back.join(" → ")));
+    findings.check_saw(cheap, "the response takes a cheapest path back", back.join(" → "));
     let mirrored: Vec<_> = path.iter().rev().cloned().collect();
-    findings.check(*back != mirrored && back.get(1).is_some_and(|n| n != next), "which is not the request's way");
+    findings.check_saw(
+        *back != mirrored && back.get(1).is_some_and(|n| n != next),
+        format!("the response avoids {egress} – {next}, which the request took"),
+        format!("{} after the request took {}", back.join(" → "), path.join(" → ")),
+    );
     Ok(())
 }
 
-/// The caller's name is withdrawn while its call is worked on.
+/// Withdraws the caller's name while its call is being worked on.
 async fn caller_leaves(
     bench: &Bench,
     findings: &mut Findings,
@@ -332,17 +372,21 @@ async fn caller_leaves(
         .await?;
     let frames = bench.frames(from).await?;
     let moved: Vec<_> = frames.iter().filter(|s| s.sent && s.answer() == Some(sleeper.correlation)).collect();
-    findings.check_eq(&moved.len(), &1, "with the caller gone the response ends at the egress SG, counted, no loop");
+    findings.check_eq(
+        &moved.len(),
+        &1,
+        "with the caller gone, only the target sends the response: it ends at the egress SG, counted",
+    );
     let told = frames
         .iter()
         .any(|s| s.sent && matches!(s.message(), Message::Nack(n) if n.call() == Some(sleeper.correlation)));
-    findings.check(!told, "and nobody is told about a response");
+    findings.check(!told, "no negative reply is sent about a response");
     Ok(())
 }
 
-/// Calls at one time.
+/// Concurrent calls.
 const CALLS: usize = 1000;
-/// Of these, sleeping in one service: below the 256 that the built-in service works on at one time.
+/// Calls that sleep in one service: fewer than the 256 that the built-in service works on at a time.
 const SLEEPERS: usize = 240;
 
 async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -356,19 +400,19 @@ async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
     let calls = (0..CALLS).map(|i| {
         let (service, turn) = (i % targets.len(), i / targets.len());
         let (caller, target) = (&caller, &targets[service]);
-        // Most calls sleep, so that they are under way together. Each result is its own: the number tells it from others
-        // of its service, the blanks tell the service.
+        // Most calls sleep, so that they are under way together. Each result is unique: the number tells the call, the
+        // blanks tell the service.
         let method = if turn < SLEEPERS { "sleep" } else { "echo" };
         let argument = format!("{}{}", 400 + turn, " ".repeat(service));
         async move {
-            // Four times what one call gets: they wait for one another.
+            // Four times the deadline of one call, because they wait for one another.
             let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 4 * bench.call_deadline_ms());
             let reply = bench.call_with(caller, target, method, &[argument.as_str()], adjust).await?;
             Ok::<_, damc_lab::LabError>(reply.result.as_deref() == Some(argument.as_str()))
         }
     });
     let right = futures::future::try_join_all(calls).await?.into_iter().filter(|right| *right).count();
-    findings.check_eq(&right, &CALLS, "calls that got their own result");
+    findings.check_eq(&right, &CALLS, "every call gets its own result");
     let frames = bench.frames(from).await?;
     let mut pending = BTreeSet::new();
     let mut peak = 0;
@@ -382,7 +426,11 @@ async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         }
         peak = peak.max(pending.len());
     }
-    findings.check(asked.len() >= CALLS, format!("{} distinct correlation numbers on the wire", asked.len()));
+    findings.check_saw(
+        asked.len() >= CALLS,
+        "every call has its own correlation number on the wire",
+        format!("{} distinct numbers for {CALLS} calls", asked.len()),
+    );
     findings.figure("calls under way at one time", peak as f64, "calls");
     Ok(())
 }

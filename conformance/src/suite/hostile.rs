@@ -1,4 +1,5 @@
-//! Frames no conforming node would send, at every kind of port: counted by reason, nothing installed, nobody dies.
+//! Frames that no conforming node sends, at every kind of port: each is counted by its reason, nothing is installed,
+//! and no node dies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::oracle::Failures;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Sequence number that no node reaches by itself in a run, and far from the end of the number space.
+/// A sequence number that no node reaches by itself in a run, and that is far from the end of the number space.
 const HIGH_SEQUENCE: u64 = 1 << 32;
 
 macro_rules! case {
@@ -62,7 +63,7 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// The state of an undisturbed lab.
+/// The state of an undisturbed lab, to compare with the state after hostile frames.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Peace {
     lsdbs: BTreeMap<String, BTreeSet<String>>,
@@ -78,7 +79,7 @@ impl Peace {
             let lsdb = bench.lab.lsdb(&node).await?;
             let held = lsdb.lsas.iter().filter(|l| !l.purged).map(|l| format!("{} {} {:?}", l.origin, l.id, l.links));
             lsdbs.insert(node.clone(), held.collect());
-            // Steered or not: what a policy does to a prefix meanwhile is nobody's harm.
+            // Prefixes only: a policy may change how a prefix is forwarded meanwhile, which is no damage.
             fibs.insert(node, fib.entries.iter().map(|e| e.prefix.clone()).collect());
         }
         let nodes: Vec<String> = bench.topology.nodes().keys().map(ToString::to_string).collect();
@@ -89,21 +90,21 @@ impl Peace {
         Ok(Self { lsdbs, fibs, flaps, starts })
     }
 
-    /// The lab at rest: what earlier cases did has worn off.
+    /// The state of the lab once the effects of earlier cases are over.
     pub(super) async fn reached(bench: &Bench) -> Result<Self, Stop> {
         bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
         Self::of(bench).await
     }
 
-    /// Checks that nothing has become different, and that calls go through.
+    /// Checks that the state is the same as before, and that calls go through.
     pub(super) async fn still(&self, bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let now = Self::of(bench).await?;
         let lsdbs = difference(&self.lsdbs, &now.lsdbs);
-        findings.check(lsdbs.is_empty(), format!("every LSDB says what it said before{lsdbs}"));
+        findings.check_saw(lsdbs.is_empty(), "every LSDB is the same as before", or_same(&lsdbs));
         let fibs = difference(&self.fibs, &now.fibs);
-        findings.check(fibs.is_empty(), format!("every FIB has the prefixes it had before{fibs}"));
-        findings.check_eq(&now.flaps, &self.flaps, "no adjacency went down");
-        findings.check_eq(&now.starts, &self.starts, "all nodes are alive, none was started again");
+        findings.check_saw(fibs.is_empty(), "every FIB has the same prefixes as before", or_same(&fibs));
+        findings.check_eq(&now.flaps, &self.flaps, "no adjacency goes down");
+        findings.check_eq(&now.starts, &self.starts, "all nodes are alive and none was restarted");
         let (caller, target, _) = bench.far_pair().await?;
         let reply = bench.call(&caller, &target, "echo", &["whole"]).await?;
         findings.check_eq(&reply.result.as_deref(), &Some("whole"), format!("{caller} still calls {target}"));
@@ -111,7 +112,7 @@ impl Peace {
     }
 }
 
-/// What differs, as `: node lacks …, node has …`; empty where nothing does.
+/// What differs, as `node lacks …, node has …`; empty where nothing does.
 fn difference(before: &BTreeMap<String, BTreeSet<String>>, now: &BTreeMap<String, BTreeSet<String>>) -> String {
     let empty = BTreeSet::new();
     let nodes: BTreeSet<_> = before.keys().chain(now.keys()).collect();
@@ -120,8 +121,11 @@ fn difference(before: &BTreeMap<String, BTreeSet<String>>, now: &BTreeMap<String
         let lacks = before.difference(now).map(move |what| format!("{node} lacks {what}"));
         lacks.chain(now.difference(before).map(move |what| format!("{node} has {what}")))
     });
-    let lines: Vec<_> = lines.collect();
-    if lines.is_empty() { String::new() } else { format!(": {}", lines.join(", ")) }
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+const fn or_same(difference: &str) -> &str {
+    if difference.is_empty() { "no difference" } else { difference }
 }
 
 /// One direction of a link for every pair of roles that the topology joins.
@@ -156,11 +160,11 @@ async fn every_port_kind(bench: &Bench, findings: &mut Findings) -> Result<(), S
         let reasons = expected.iter().map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>();
         findings.check(true, format!("{role} to {at} ({from} to {to}): {}", reasons.join(", ")));
     }
-    findings.check(thrown > 0, format!("{thrown} hostile frames thrown, each counted by its reason"));
+    findings.check(thrown > 0, format!("{thrown} hostile frames injected, each counted by its reason"));
     before.still(bench, findings).await
 }
 
-/// Each with the reason it is to be dropped for.
+/// Hostile frames, each with the reason for which it must be dropped.
 async fn hostile_frames(
     bench: &Bench,
     role: Role,
@@ -172,7 +176,7 @@ async fn hostile_frames(
     let echo = echo.ok_or_else(|| Stop::Inconclusive(format!("no echo from {from} to {to} was recorded")))?;
     let sealed = echo.pdu;
     let mut damaged = sealed.clone();
-    // The sender's clock in the body: any value decodes, only the MAC tells.
+    // The sender's clock in the body: any value decodes, only the MAC shows the damage.
     let clock = sealed.len() - HOP_MAC_LEN - 1;
     damaged[clock] ^= 1;
     let unsigned = Frame::hop_local(echo.frame.message).encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
@@ -221,7 +225,7 @@ async fn data_frames(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let tries = [
         ("truncated", DropReason::Truncated, short),
         ("oversized", DropReason::Oversized, long),
-        ("with a name that is none", DropReason::BadName, bad_name),
+        ("with a malformed name", DropReason::BadName, bad_name),
         ("at the end of its hop limit", DropReason::HopLimitExceeded, worn),
     ];
     let from = bench.now_ns();
@@ -234,17 +238,17 @@ async fn data_frames(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     let passed =
         |s: &Seen| s.sent && s.node != pod && matches!(s.message(), Message::Data(d) if d.correlation == correlation);
     let frames = bench.frames(from).await?;
-    findings.check(!frames.iter().any(passed), "none of them was passed on");
-    // A damaged payload keeps its header: it arrives, and the end that it is for refuses it.
+    findings.check(!frames.iter().any(passed), "no node passes any of them on");
+    // A frame with a damaged payload has a sound header: it arrives, and its target refuses it.
     let mut worm = pdu.clone();
     let at = worm.windows(7).position(|w| w == b"hostile").unwrap_or(at_name);
     worm[at] ^= 1;
     let end = bench.of_kind(&[Role::Pod]).into_iter().find(|p| serves(bench, p, &target));
-    let end = end.ok_or_else(|| Stop::Inconclusive(format!("nobody has {target}")))?;
+    let end = end.ok_or_else(|| Stop::Inconclusive(format!("no pod serves {target}")))?;
     let known = bench.dropped(&end, DropReason::BadChecksum).await?;
     bench.lab.inject(&pod, &sg, &worm).await?;
     bench.wait_dropped(&end, DropReason::BadChecksum, known, 1).await?;
-    findings.check(true, format!("{end} refuses a damaged payload by its end-to-end checksum"));
+    findings.check(true, format!("{end} refuses a damaged payload for its end-to-end checksum"));
     before.still(bench, findings).await
 }
 
@@ -279,7 +283,9 @@ async fn unknown_tlvs(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
         s.is_sent_by(&spa, &sg)
             && matches!(s.message(), Message::AuthReply(r) if r.request == request && granted(&r.result))
     };
-    bench.wait_frame("the answer to the skipped one", from, bench.t_conv(), |s| answers(s, skipped)).await?;
+    bench
+        .wait_frame("the answer to the request whose TLV is skipped", from, bench.t_conv(), |s| answers(s, skipped))
+        .await?;
     findings.check(true, format!("{spa} skips an unknown TLV without the critical bit and answers"));
     bench.wait_dropped(&spa, DropReason::UnknownCriticalTlv, known, 1).await?;
     let frames = bench.frames(from).await?;
@@ -309,13 +315,15 @@ async fn forged_lsas(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     versions.sort_by_key(|l| l.sequence);
     let old = versions.first().cloned().filter(|l| versions.last().is_some_and(|n| n.sequence > l.sequence));
     let mut tries = vec![
-        ("signed by a neighbour of its own", by_neighbour, DropReason::NotAuthorised),
+        ("signed by a neighbour of the SR", by_neighbour, DropReason::NotAuthorised),
         ("with a damaged signature", damaged, DropReason::BadSignature),
         ("under a certificate of another role", by_pod_role, DropReason::WrongRole),
     ];
     match old {
-        Some(old) => tries.push(("that is a recorded older one", old, DropReason::StaleLsa)),
-        None => findings.note(format!("{victim} originated its topology once only: nothing stale to replay")),
+        Some(old) => tries.push(("that is older than the installed one", old, DropReason::StaleLsa)),
+        None => {
+            findings.note(format!("not judged: stale LSAs, because {victim} originated its topology LSA only once"))
+        }
     }
     for (what, lsa, reason) in tries {
         let known = bench.dropped(&sr, reason).await?;
@@ -337,7 +345,7 @@ async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         all.iter().rfind(hello).map(|s| s.pdu.clone())
     };
     let missing = || Stop::Inconclusive("no hello was recorded".into());
-    // A pod's hello at a router's port: another role. Another SR's: not the node the port is named after.
+    // A pod's hello on the port of an SR comes from the wrong role.
     let pods = hello_of(&pod, &sg).ok_or_else(missing)?;
     let known = bench.dropped(&sg, DropReason::WrongRole).await?;
     bench.lab.inject(&sr, &sg, &pods).await?;
@@ -356,14 +364,14 @@ async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         .await?;
     findings.check(true, format!("{sg} refuses its own hello when it comes back"));
     let mut damaged = hello_of(&sr, &sg).ok_or_else(missing)?;
-    // The signature is the last thing in a hello.
+    // A hello ends with its signature.
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
     let known = bench.dropped(&sg, DropReason::BadSignature).await?;
     bench.lab.inject(&sr, &sg, &damaged).await?;
     bench.wait_dropped(&sg, DropReason::BadSignature, known, 1).await?;
     findings.check(true, format!("{sg} refuses a hello of {sr} with a damaged signature"));
-    // The first hello of the run is not fresh any more; however often it comes, nothing changes.
+    // The first hello of the run is not fresh any more: even many copies must change nothing.
     let first = all.iter().find(|s| s.is_sent_by(&sr, &sg) && s.message_type() == MessageType::Hello);
     let first = first.ok_or_else(missing)?.pdu.clone();
     let received = bench.lab.counters(&sg).await?.received.get(MessageType::Hello);
@@ -371,9 +379,9 @@ async fn hellos(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench
         .wait(&format!("{sg} has received the replayed hellos"), bench.t_conv(), || async {
             let now = bench.lab.counters(&sg).await?.received.get(MessageType::Hello);
-            Ok(if now >= received + 20 { Ok(()) } else { Err(format!("{}", now - received)) })
+            Ok(if now >= received + 20 { Ok(()) } else { Err(format!("{} of 20", now - received)) })
         })
         .await?;
-    findings.check(true, "twenty replays of the first hello of the run came in");
+    findings.check(true, format!("{sg} received twenty replays of the first hello of the run"));
     before.still(bench, findings).await
 }

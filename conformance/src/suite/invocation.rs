@@ -20,15 +20,15 @@ pub const CASES: &[Case] = &[
     case!("rmi-03", "The first frame to a target is the request itself", ["RMI-03"], Guest, no_set_up),
     case!(
         "gap-10",
-        "A name without route is refused within a round trip to the deciding node",
+        "A name without a route is refused within a round trip to the deciding node",
         ["GAP-10"],
         Calm,
         refused
     ),
-    case!("gap-29", "A repeated request runs once, an expired one never", ["GAP-29"], Guest, at_most_once),
+    case!("gap-29", "A repeated request is executed once, an expired one never", ["GAP-29"], Guest, at_most_once),
 ];
 
-/// Frames of the call that `pod` made to `target` since `from`: requests sent, answers received.
+/// Frames at `pod` of its calls to `target` since `from`: requests sent, answers received.
 async fn exchange(bench: &Bench, from: u64, pod: &str, target: &str) -> Result<(Vec<Seen>, Vec<Seen>), Stop> {
     let frames = bench.frames(from).await?;
     let asked: Vec<Seen> = frames
@@ -62,7 +62,7 @@ async fn call_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
         let (_, answered) = exchange(bench, from, &caller, &target).await?;
         let kinds: Vec<_> = answered.iter().filter_map(Seen::data).map(|d| d.kind.clone()).collect();
         let right = matches!(&kinds[..], [DataKind::Error { reason: r }] if r.label() == reason);
-        findings.check(right, format!("which the target sent: {kinds:?}"));
+        findings.check_saw(right, format!("the target sends the error {reason}"), format!("{kinds:?}"));
     }
     Ok(())
 }
@@ -87,11 +87,11 @@ async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         findings.check_eq(
             seen,
             &outcomes[0],
-            format!("{target}, {place}: {} calls with the same outcomes", calls.len()),
+            format!("{target}, {place}: {} calls have the same outcomes as in the first place", calls.len()),
         );
     }
     if places.len() < 3 {
-        findings.note("no second pod behind one SG here: that place is judged on other topologies");
+        findings.note("not judged here: a second pod behind the same SG, which this topology lacks");
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 async fn no_set_up(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let (caller, far, chain) = bench.far_pair().await?;
     let sg = chain.last().cloned().unwrap_or_default();
-    // A service nobody has ever called.
+    // A service that was never called.
     let names = bench.register_behind(&sg, 1).await?;
     bench.wait_everywhere(&names, bench.t_conv()).await?;
     let reply = bench.call(&caller, &names[0], "whoami", &[]).await?;
@@ -107,12 +107,12 @@ async fn no_set_up(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let frames = bench.frames_at(&caller, 0).await?;
     let mine: Vec<_> = frames.iter().filter(|s| s.sent && s.is_for(&names[0])).collect();
     let types: Vec<_> = mine.iter().map(|s| s.message_type()).collect();
-    findings.check_eq(&types, &vec![MessageType::Data], "the only frame the caller ever sent there is the request");
+    findings.check_eq(&types, &vec![MessageType::Data], "the request is the only frame that the caller sends there");
     let owner = bench.owner_of(&far)?;
     let about =
         |s: &&Seen| matches!(s.data(), Some(d) if mine.first().and_then(|m| m.request()) == Some(d.correlation));
     let at_owner = bench.frames_at(&owner, 0).await?.iter().filter(about).count();
-    findings.check_eq(&at_owner, &2, "the target's pod saw the request and sent the response, nothing else");
+    findings.check_eq(&at_owner, &2, "the target's pod receives the request and sends the response, nothing else");
     bench.unregister(&names).await
 }
 
@@ -137,14 +137,22 @@ async fn refused(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
                 && matches!(s.message(), Message::Nack(n) if n.destination.to_string() == name && n.reason == RefusalReason::NoRoute)
         });
         let ([request], Some(nack)) = (&asked[..], told) else {
-            return fail(format!("{} requests for {name}, negative reply {}", asked.len(), told.is_some()));
+            return fail(format!(
+                "expected: 1 request for {name} and a negative reply; saw: {} requests, negative reply {}",
+                asked.len(),
+                told.is_some()
+            ));
         };
         least = least.min(Duration::from_nanos(nack.at_ns.saturating_sub(request.at_ns)));
     }
     findings.figure("negative reply after", least.as_secs_f64() * 1e3, "ms");
     findings.figure("round trip to the deciding node", rtt.as_secs_f64() * 1e3, "ms");
-    let what = format!("refused by one frame each way, in {least:?} at best; a round trip is {rtt:?}");
-    findings.check(least < rtt * 2 + bench.host.stretched(Duration::from_millis(1)), what);
+    let bound = rtt * 2 + bench.host.stretched(Duration::from_millis(1));
+    findings.check_saw(
+        least < bound,
+        format!("one request, one negative reply, at best within {bound:?} (a round trip is {rtt:?})"),
+        format!("{least:?}"),
+    );
     Ok(())
 }
 
@@ -166,19 +174,23 @@ async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
         let deadline = tokio::time::Instant::now() + bench.t_conv();
         while answers(&bench.frames(from).await?, request.correlation).len() < copy {
             if tokio::time::Instant::now() > deadline {
-                return fail(format!("copy {copy} of the request was not answered"));
+                return fail(format!("expected: an answer to copy {copy} of the request; saw: none"));
             }
             tokio::task::yield_now().await;
         }
     }
     let seen = answers(&bench.frames(from).await?, request.correlation);
     let alike = seen.windows(2).all(|w| w[0].frame == w[1].frame);
-    findings.check(alike, format!("three copies of one request, {} equal responses", seen.len()));
-    findings.check_eq(&(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran), &1, "one execution");
+    findings.check_saw(alike, "three copies of one request get equal responses", format!("{} responses", seen.len()));
+    findings.check_eq(
+        &(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran),
+        &1,
+        "the request is executed once",
+    );
     findings.check_eq(
         &(bench.protocol(&owner, ProtocolCounter::RequestsRepeated).await? - repeated),
         &2,
-        "two repetitions counted",
+        "two repetitions are counted",
     );
     let expired = Thrown { deadline_ms: 0, correlation: bench.correlations(), ..request };
     bench.throw(&caller, &sg, &expired).await?;
@@ -187,6 +199,10 @@ async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     let kind = answer.data().map(|d| d.kind.clone());
     let exceeded = DataKind::Error { reason: RefusalReason::DeadlineExceeded };
     findings.check_eq(&kind, &Some(exceeded), "a request whose deadline has passed is refused");
-    findings.check_eq(&(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran), &1, "and not executed");
+    findings.check_eq(
+        &(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran),
+        &1,
+        "the expired request is not executed",
+    );
     Ok(())
 }

@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     case!("lsa-01", "LSAs cross links between SGs and SRs only", ["LSA-01"], Calm, only_between_routers),
     case!(
         "lsa-02",
-        "An SG's LSAs tell its adjacencies with cost, and its prefixes by the port they lie behind",
+        "An SG's LSAs list its adjacencies with costs, and its prefixes by port",
         ["LSA-02"],
         Calm,
         adjacencies_and_prefixes
@@ -36,42 +36,36 @@ pub const CASES: &[Case] = &[
     ),
     case!(
         "lsa-04",
-        "An SR that comes late and hangs on one SG only learns the whole mesh",
+        "An SR that joins late, attached to one SG only, learns the whole mesh",
         ["LSA-04"],
         Nodes,
         late_joiner
     ),
     case!(
         "lsa-05",
-        "Registrations reach every node soon, and a node whose links lose 30 % of frames gets all of them",
+        "Registrations reach every node soon, also one whose links lose 30 % of frames",
         ["LSA-05", "REG-07"],
         Links,
         distribution_under_loss
     ),
-    case!(
-        "lsa-06",
-        "All LSDBs are equal in the end, after nodes died and came back",
-        ["LSA-06"],
-        Nodes,
-        equal_after_deaths
-    ),
+    case!("lsa-06", "All LSDBs become equal after nodes died and came back", ["LSA-06"], Nodes, equal_after_deaths),
     case!(
         "lsa-07",
-        "Damaged and reordered LSAs are never installed, and all is whole when the damage ends",
+        "Damaged LSAs are never installed, and all tables recover when damage and reordering end",
         ["LSA-07"],
         Links,
         damage
     ),
     case!(
         "lsa-08",
-        "With a link's data plane filled, its adjacency stays and LSAs get through",
+        "While data fills a link, its adjacency stays up and LSAs get through",
         ["LSA-08", "ARC-04"],
         Guest,
         saturation
     ),
     case!(
         "lsa-09",
-        "An LSA from elsewhere changes a FIB without a local event",
+        "An LSA of another node changes a FIB without a local event",
         ["LSA-09", "FWD-04"],
         Guest,
         remote_change
@@ -90,10 +84,10 @@ pub const CASES: &[Case] = &[
         Calm,
         oracle_equality
     ),
-    case!("rib-03", "Every FIB entry has a chosen RIB parent and goes with it", ["RIB-03"], Guest, parents),
+    case!("rib-03", "Every FIB entry has a chosen RIB parent and disappears with it", ["RIB-03"], Guest, parents),
     case!(
         "rib-05",
-        "Hop chains of requests cost what the oracle says is least, for every pair",
+        "Hop chains of calls have the oracle's least cost, for every pair of pods",
         ["RIB-05"],
         Calm,
         optimal_chains
@@ -126,12 +120,16 @@ async fn only_between_routers(bench: &Bench, findings: &mut Findings) -> Result<
             elsewhere.insert((s.node, s.port));
         }
     }
-    findings.check(between > 0, format!("{between} class-2 frames were recorded between SGs and SRs"));
-    findings.check(elsewhere.is_empty(), format!("none on links of pods, SPAs and the SCSC (seen on {elsewhere:?})"));
+    findings.check_saw(between > 0, "class 2 crosses links between SGs and SRs", format!("{between} frames"));
+    findings.check_saw(
+        elsewhere.is_empty(),
+        "class 2 crosses no link of a pod, an SPA or the SCSC",
+        format!("elsewhere on {elsewhere:?}"),
+    );
     Ok(())
 }
 
-/// The newest LSA of each key that anybody sent.
+/// The newest LSA of each key among all that were sent.
 fn newest(frames: &[Seen]) -> BTreeMap<LsaKey, &Lsa> {
     let mut newest: BTreeMap<LsaKey, &Lsa> = BTreeMap::new();
     for lsa in frames.iter().filter(|s| s.sent).flat_map(lsas) {
@@ -198,12 +196,15 @@ async fn routers_advertise_themselves(bench: &Bench, findings: &mut Findings) ->
                 .map(ToString::to_string)
                 .collect();
             if neighbours != expected {
-                findings
-                    .check(false, format!("{node} holds {sr} with neighbours {neighbours:?}, expected {expected:?}"));
+                findings.check_saw(
+                    false,
+                    format!("{node} holds {sr} with neighbours {expected:?}"),
+                    format!("{neighbours:?}"),
+                );
             }
         }
     }
-    findings.check(true, format!("every SG and SR was asked for {} SRs", srs.len()));
+    findings.check(true, format!("every SG and SR was asked for its LSAs of {} SRs", srs.len()));
     Ok(())
 }
 
@@ -213,14 +214,14 @@ fn topology_links(lsdb: &LsdbView, origin: &str) -> BTreeSet<String> {
 }
 
 async fn late_joiner(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    // An SR with an SG neighbour: it loses its state and all links but the one to that SG.
+    // An SR with an SG as neighbour: it loses its state, and all its links except the one to that SG.
     let found = bench.topology.of_kind(Role::Sr).find_map(|sr| {
         let near =
             |r: Role| bench.topology.links_of(&sr.id).filter(move |(_, far)| bench.topology.nodes()[*far].kind == r);
         let sg = near(Role::Sg).next()?.1.to_string();
         (near(Role::Scsc).count() == 0).then(|| (sr.id.to_string(), sg))
     });
-    let (sr, sg) = found.ok_or_else(|| Stop::NotApplicable("no SR with an SG beside it".into()))?;
+    let (sr, sg) = found.ok_or_else(|| Stop::NotApplicable("no SR without an SCSC has an SG as neighbour".into()))?;
     let (sr_id, _) = bench.role(&sr)?;
     bench.lab.node(&sr, NodeAction::Kill).await?;
     for (_, far) in bench.topology.links_of(&sr_id).filter(|(_, far)| far.as_str() != sg) {
@@ -248,14 +249,14 @@ async fn distribution_under_loss(bench: &Bench, findings: &mut Findings) -> Resu
     let victim = bench.of_kind(&[Role::Sr]).pop().ok_or_else(|| Stop::NotApplicable("no SR".into()))?;
     let (victim_id, _) = bench.role(&victim)?;
     let lossy: damc_impair::DirectionChange = crate::bench::properties(&[("loss", "30%")])?;
-    // Echo loss at 30 % would take the adjacency down now and then, which is right but not what is judged here; with
-    // retransmission after it comes back the outcome is the same, only later.
+    // Losing 30 % of echoes takes the adjacency down now and then, which is right but not judged here. When it is back,
+    // retransmission leads to the same outcome, only later.
     for (_, far) in bench.topology.links_of(&victim_id) {
         let change = LinkChange::Set { direction: damc_lab::control::Direction::Both, properties: lossy };
         bench.lab.link(&victim, far.as_str(), change).await?;
     }
     let names = bench.register_many(8).await?;
-    let what = format!("{} new prefixes in every FIB, {victim} behind lossy links included", names.len());
+    let what = format!("{} new prefixes in every FIB, including that of {victim} behind lossy links", names.len());
     bench
         .wait(&what, bench.t_conv() * 3, || async {
             for node in &routers {
@@ -298,9 +299,9 @@ async fn equal_after_deaths(bench: &Bench, findings: &mut Findings) -> Result<()
             Ok(if distinct.len() == 1 { Ok(distinct) } else { Err(format!("{digests:?}")) })
         })
         .await?;
-    findings.check(true, format!("after {} died and came back: {what} ({digest:?})", victims.join(", ")));
+    findings.check(true, format!("after {} died and came back, there is {what} ({digest:?})", victims.join(", ")));
     bench.lab.wait_converged(bench.t_conv()).await?;
-    findings.check(true, "and every FIB is complete again");
+    findings.check(true, "every FIB is complete again");
     Ok(())
 }
 
@@ -335,8 +336,8 @@ async fn damage(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check(true, format!("{what}: {counted}"));
     bench.mend(&sr, &far).await?;
     bench.lab.wait_converged(bench.t_conv() * 2).await?;
-    findings.check(true, "with the damage over all LSDBs are equal and all FIBs complete without anybody's help");
-    // Nothing damaged was ever installed: what a node holds is byte for byte what its origin signed.
+    findings.check(true, "once the damage ends, all LSDBs become equal and all FIBs complete by themselves");
+    // Nothing damaged was installed: every LSA that a node floods has the signature that its origin sent.
     let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
     let genuine: BTreeSet<_> = frames
         .iter()
@@ -346,12 +347,16 @@ async fn damage(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         .collect();
     let foreign = frames
         .iter()
-        // Frames that earlier cases forged are on record too.
+        // The recording also holds frames that earlier cases forged.
         .filter(|s| s.sent && s.at_ns >= from && s.node != sr && s.node != far)
         .flat_map(lsas)
         .filter(|l| !genuine.contains(&(l.key.clone(), l.sequence, l.signature)))
         .count();
-    findings.check(foreign == 0, format!("no node flooded an LSA that its origin had not sent ({foreign} found)"));
+    findings.check_saw(
+        foreign == 0,
+        "no node floods an LSA that its origin did not send",
+        format!("{foreign} such LSAs"),
+    );
     bench.unregister(&names).await
 }
 
@@ -363,14 +368,14 @@ async fn saturation(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         .links_of(&sg_id)
         .find(|(_, far)| bench.topology.nodes()[*far].kind == Role::Sr)
         .map(|(_, far)| far.to_string())
-        .ok_or_else(|| Stop::NotApplicable("no SR beside the SG".into()))?;
+        .ok_or_else(|| Stop::NotApplicable("the SG has no SR as neighbour".into()))?;
     let flaps_before = bench.flaps(&[&sg, &sr]).await?;
     let sent = bench.flood_data(&pod, &sg, 4000).await?;
     let names = bench.register_many(1).await?;
     bench.wait_everywhere(&names, bench.t_conv()).await?;
-    findings.check(true, format!("with {sent} data frames thrown at {sg}, a new prefix reached every node"));
+    findings.check(true, format!("while {sent} data frames are injected at {sg}, a new prefix reaches every node"));
     let flaps = bench.flaps(&[&sg, &sr]).await?;
-    findings.check_eq(&flaps, &flaps_before, "no adjacency went down meanwhile");
+    findings.check_eq(&flaps, &flaps_before, "no adjacency goes down meanwhile");
     bench.unregister(&names).await
 }
 
@@ -390,12 +395,12 @@ async fn remote_change(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     let local = recent.iter().any(|e| {
         matches!(&e.kind, EventKind::LsaOriginated { .. } | EventKind::Announced { .. } | EventKind::Adjacency { .. })
     });
-    findings.check(accepted, format!("{observer} accepted the LSA of {}", names.join(", ")));
-    findings.check(!local, format!("{observer} had no event of its own meanwhile"));
+    findings.check(accepted, format!("{observer} accepts the LSA of {}", names.join(", ")));
+    findings.check(!local, format!("{observer} has no local event meanwhile"));
     findings
-        .check(recent.iter().any(|e| matches!(e.kind, EventKind::Fib { .. })), format!("{observer} published a FIB"));
+        .check(recent.iter().any(|e| matches!(e.kind, EventKind::Fib { .. })), format!("{observer} publishes a FIB"));
     let full = recent.iter().any(|e| matches!(&e.kind, EventKind::Computed { full: true, .. }));
-    findings.check(!full, "and ran no SPF for a prefix (check-list 15)");
+    findings.check(!full, format!("{observer} runs no SPF for a prefix (check-list 15)"));
     bench.unregister(&names).await
 }
 
@@ -437,9 +442,10 @@ async fn oracle_equality(bench: &Bench, findings: &mut Findings) -> Result<(), S
     let fibs = bench.fibs().await?;
     let difference = oracle.first_difference(&fibs);
     let entries: usize = fibs.values().map(|f| f.entries.len()).sum();
-    findings.check(
+    findings.check_saw(
         difference.is_none(),
-        format!("{entries} FIB entries at {} nodes equal the oracle's{}", fibs.len(), difference.unwrap_or_default()),
+        format!("{entries} FIB entries at {} nodes equal the oracle's", fibs.len()),
+        difference.as_deref().unwrap_or("no difference"),
     );
     Ok(())
 }
@@ -466,13 +472,15 @@ async fn parents(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for node in bench.routers() {
         let (fib, rib) = (bench.lab.fib(&node).await?, bench.rib(&node).await?);
         let orphans = orphans(&fib, &rib);
-        findings.check(
+        findings.check_saw(
             orphans.is_empty(),
-            format!("{node}: each of {} FIB entries has a chosen RIB parent {orphans:?}", fib.entries.len()),
+            format!("{node}: each of {} FIB entries has a chosen RIB parent", fib.entries.len()),
+            format!("{} without one {orphans:?}", orphans.len()),
         );
-        findings.check(
+        findings.check_saw(
             rib.routes.len() >= fib.entries.len(),
-            format!("{node}: the RIB lists {} candidates", rib.routes.len()),
+            format!("{node}: the RIB lists at least as many candidates as the FIB has entries"),
+            format!("{} candidates, {} entries", rib.routes.len(), fib.entries.len()),
         );
     }
     bench.unregister(&names).await?;
@@ -485,7 +493,11 @@ async fn parents(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             .chain(rib.routes.iter().map(|r| &r.prefix))
             .filter(|p| names.contains(p))
             .count();
-        findings.check(left == 0, format!("{node}: withdrawn from the RIB, gone from the FIB"));
+        findings.check_saw(
+            left == 0,
+            format!("{node}: withdrawn prefixes leave RIB and FIB"),
+            format!("{left} entries left"),
+        );
     }
     Ok(())
 }
@@ -498,26 +510,28 @@ async fn optimal_chains(bench: &Bench, findings: &mut Findings) -> Result<(), St
         for target in others.flat_map(|p| p.services.iter().take(1)) {
             let reply = bench.call(caller.id.as_str(), &target.prefix.to_string(), "whoami", &[]).await?;
             if let Some(error) = &reply.error {
-                findings.check(false, format!("{} → {}: {error}", caller.id, target.prefix));
+                findings.check_saw(false, format!("{} reaches {}", caller.id, target.prefix), error);
                 continue;
             }
             for (what, path) in [("request", &reply.path), ("response", &reply.return_path)] {
                 let cost = oracle.path_cost(path);
                 let least = path.first().zip(path.last()).and_then(|(a, b)| oracle.distance(a, b));
                 if cost != least || cost.is_none() {
-                    findings.check(
+                    findings.check_saw(
                         false,
-                        format!(
-                            "{} → {}: {what} went {path:?} at cost {cost:?}, least {least:?}",
-                            caller.id, target.prefix
-                        ),
+                        format!("{} → {}: the {what} takes a path of cost {least:?}", caller.id, target.prefix),
+                        format!("{path:?} at cost {cost:?}"),
                     );
                 }
             }
             pairs += 1;
         }
     }
-    findings.check(pairs > 0, format!("requests and responses of {pairs} ordered pairs took chains of least cost"));
+    findings.check_saw(
+        pairs > 0,
+        "paths of requests and responses were compared with the oracle",
+        format!("{pairs} ordered pairs"),
+    );
     Ok(())
 }
 
@@ -541,10 +555,14 @@ async fn raised_cost(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
         calls += 1;
         lost += u32::from(reply.error.is_some());
     }
-    findings.check(lost == 0, format!("{calls} calls during and after the change, {lost} lost"));
+    findings.check_saw(
+        lost == 0,
+        format!("none of {calls} calls during and after the change is lost"),
+        format!("{lost} lost"),
+    );
     let frames = bench.frames(from).await?;
     let told = frames.iter().filter(|s| s.message_type() == MessageType::LsUpdate).count();
-    findings.check(told > 0, format!("the change was flooded ({told} frames seen at ports)"));
+    findings.check_saw(told > 0, "the change is flooded", format!("{told} frames at ports"));
     bench.set_cost(&near, &far, bench.configured_cost(&near, &far)).await?;
     Ok(())
 }
@@ -553,9 +571,10 @@ async fn lookup_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), St
     let (caller, target, chain) = bench.far_pair().await?;
     let owner = chain.last().cloned().unwrap_or_default();
     let below = bench.call(&caller, &format!("{target}/cart/add"), "whoami", &[]).await?;
-    findings.check(
+    findings.check_saw(
         below.error.is_none() && below.path.last() == Some(&owner),
-        format!("{target}/cart/add, below {target}, reaches {owner} ({:?})", below.error),
+        format!("{target}/cart/add, below {target}, reaches {owner}"),
+        format!("path {:?}, error {:?}", below.path, below.error),
     );
     let beside = bench.call(&caller, &format!("{target}x"), "whoami", &[]).await?;
     findings.check_eq(

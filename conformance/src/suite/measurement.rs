@@ -1,4 +1,4 @@
-//! Section I: who measures what, how often, how exactly.
+//! Section I: which role measures what, how often and how exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub const CASES: &[Case] = &[
     Case {
         id: "qos-01",
-        title: "Every SG probes every service at the period, by itself, new ones too, and at once when told",
+        title: "Every SG probes every service periodically and by itself, new ones too, and at once on demand",
         rows: &["QOS-01"],
         suite: Suite::Qos,
         impact: Impact::Guest,
@@ -31,7 +31,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "qos-02",
-        title: "Targets get tasks and report to the SG that asked; one that hangs is unavailable, and back when it works",
+        title: "Targets get tasks and report to the SG that asked; one that hangs is unavailable until it works again",
         rows: &["QOS-02", "QOS-03"],
         suite: Suite::Qos,
         impact: Impact::Guest,
@@ -40,7 +40,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "qos-05",
-        title: "Delay, jitter and bandwidth at the SCSC are what the wire shows, and follow a step at once",
+        title: "Delay, jitter and bandwidth at the SCSC match the wire and follow a step at once",
         rows: &["QOS-05", "QOS-08"],
         suite: Suite::Qos,
         impact: Impact::Links,
@@ -49,7 +49,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "qos-07",
-        title: "A bad link between SRs is reported by an SR, by name, and no other link is",
+        title: "An SR reports a bad link between SRs by name, and no other link",
         rows: &["QOS-07"],
         suite: Suite::Qos,
         impact: Impact::Links,
@@ -63,7 +63,7 @@ fn millis(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
-/// First frames of plain probes that SGs sent: SG, target, time.
+/// Times, ns, at which SGs sent the first frame of each plain probe, by SG and target.
 fn departures(bench: &Bench, frames: &[Seen]) -> BTreeMap<(String, String), Vec<u64>> {
     let mut times: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     for s in frames.iter().filter(|s| s.sent && s.frame.header.label == 0) {
@@ -106,12 +106,10 @@ async fn regular_probes(bench: &Bench, findings: &mut Findings) -> Result<(), St
         (least, most) = (least.min(mean), most.max(mean));
     }
     let period = millis(u64::try_from(interval.as_nanos()).unwrap_or(0));
-    findings.check(
+    findings.check_saw(
         least >= 0.9 * period && most <= 1.1 * period,
-        format!(
-            "{} SG–service pairs: a probe each {least:.1} to {most:.1} ms on average, {period} ms asked",
-            seen.len()
-        ),
+        format!("the mean probe period of {} SG–service pairs is {period} ms ± 10 %", seen.len()),
+        format!("{least:.1} to {most:.1} ms"),
     );
     findings.figure("longest mean probe period", most, "ms");
     new_target(bench, findings, &sgs).await?;
@@ -132,7 +130,7 @@ async fn new_target(bench: &Bench, findings: &mut Findings, sgs: &[String]) -> R
             Ok(last.filter(|_| firsts.len() == sgs.len()).ok_or_else(|| format!("{} of {}", firsts.len(), sgs.len())))
         })
         .await?;
-    findings.check(true, "a new service is probed by every SG without anybody's order");
+    findings.check(true, "every SG probes a new service without an order");
     findings.figure("registration to the last SG's first probe", millis(at - from), "ms");
     bench.unregister(&names).await
 }
@@ -151,16 +149,17 @@ async fn probe_now(bench: &Bench, findings: &mut Findings, sg: &str, targets: &[
         })
         .await?;
     let bound = bench.pace.probe_interval_ms / 2;
-    findings.check(
+    findings.check_saw(
         lag < bound * 1_000_000,
-        format!("told to probe now, {sg} probed all {} services within {:.1} ms", targets.len(), millis(lag)),
+        format!("told to probe now, {sg} probes all {} services within {bound} ms", targets.len()),
+        format!("{:.1} ms", millis(lag)),
     );
     Ok(())
 }
 
 // ===== tasks =====
 
-/// A service process of a pod of this lab, as the host numbers it.
+/// Process id, on the host, of the process that serves `prefix` in this lab.
 fn service_process(bench: &Bench, prefix: &str) -> Result<u32, Stop> {
     let directory = bench.lab.directory().path().to_string_lossy().into_owned();
     let words = |pid: &str| -> Vec<String> {
@@ -189,7 +188,7 @@ async fn signal(pid: u32, name: &str) -> Result<(), Stop> {
     }
 }
 
-/// An SG, a service of another SG that is in no pool, the pod and the SG of that service.
+/// An SG, a service of another SG that belongs to no pool, and the pod and the SG of that service.
 fn lone_target(bench: &Bench) -> Result<(String, String, String, String), Stop> {
     for pod in bench.topology.of_kind(Role::Pod) {
         let Some(service) = pod.services.iter().find(|s| s.pool.is_none() && s.run.is_none()) else { continue };
@@ -224,23 +223,24 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let names = report.frame.names.clone();
     findings.check(
         names.is_some_and(|(to, by)| to.to_string() == own && by.to_string() == target),
-        format!("{sg} gave {target} task {:x}, which reported to {sg} under that number", task.task),
+        format!("{sg} gives {target} task {:x}, and {target} reports to {sg} under that number", task.task),
     );
     signal(pid, "-STOP").await?;
     let stopped = bench.now_ns();
     let silent = until_available(bench, (&sg, &target), stopped, false).await;
-    // Where programs are slow to start, the service works again before the one that resumes it has ended.
+    // Taken before: where programs start slowly, the service works again before `kill` has ended.
     let resumed = bench.now_ns();
     signal(pid, "-CONT").await?;
     let after = silent? - stopped;
     let bound = period * (bench.pace.miss_limit + 1) + bench.t_conv() / 4;
-    findings.check(
+    findings.check_saw(
         u128::from(after) <= bound.as_nanos(),
-        format!("hung but alive, {target} is unavailable at {sg} after {:.0} ms", millis(after)),
+        format!("{target}, alive but hung, is unavailable at {sg} within {} ms", bound.as_millis()),
+        format!("{:.0} ms", millis(after)),
     );
     findings.figure("SIGSTOP of a service to its unavailability at a far SG", millis(after), "ms");
     let back = until_available(bench, (&sg, &target), resumed, true).await? - resumed;
-    findings.check(true, format!("working again, it is available after {:.0} ms", millis(back)));
+    findings.check(true, format!("when it works again, it is available after {:.0} ms", millis(back)));
     let killed = bench.now_ns();
     bench.order(&pod, &Command::KillService { prefix: parse(&target)? }).await?;
     let noticed = bench
@@ -253,12 +253,16 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             Ok(gone.map(|e| e.at_ns - killed).ok_or_else(|| "no withdrawal".to_owned()))
         })
         .await?;
-    findings.check(noticed < after, format!("a crash is known sooner: withdrawn after {:.1} ms", millis(noticed)));
+    findings.check_saw(
+        noticed < after,
+        format!("a crash is noticed sooner than a hang, within {:.1} ms", millis(after)),
+        format!("withdrawn after {:.1} ms", millis(noticed)),
+    );
     findings.figure("crash of a service to its withdrawal at its SG", millis(noticed), "ms");
     bench.wait_everywhere(&[target], bench.t_conv()).await
 }
 
-/// Waits until an SG finds a target (un)available and tells when it did.
+/// Waits until an SG finds a target (un)available; returns when it did, ns.
 async fn until_available(bench: &Bench, (sg, name): (&str, &str), from: u64, up: bool) -> Result<u64, Stop> {
     let within = Duration::from_millis(bench.pace.task_interval_ms) * (bench.pace.miss_limit + 2) + bench.t_conv();
     bench
@@ -274,14 +278,14 @@ async fn until_available(bench: &Bench, (sg, name): (&str, &str), from: u64, up:
 
 // ===== exactness =====
 
-/// What the wire shows of one probe, ns: back, and half of the round trip without the reflector's time.
+/// Times of one probe on the wire, ns: the way back, and half the round trip without the reflector's time.
 struct Transit {
     back: u64,
     half: u64,
 }
 
-/// Single plain probes of a leg by their sequence, from four recorded frames each. `behind`: sent frames were recorded
-/// behind what delays them.
+/// Plain single probes of a leg in sequence, from four recorded frames each. `behind`: sent frames were recorded after
+/// what delays them.
 fn transits(bench: &Bench, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Transit> {
     let own = format!("/damc/{}/{}", bench.topology.domain(), leg.sg);
     let mut stamps: BTreeMap<u32, [Option<u64>; 4]> = BTreeMap::new();
@@ -301,7 +305,7 @@ fn transits(bench: &Bench, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Tran
             (true, false, true, _) => 3,
             _ => continue,
         };
-        // netem delays frames before anybody can see them leave: there the moment of sending is what the probe says.
+        // netem delays frames before the recorder sees them: there the time of sending is the one in the probe.
         let said = [p.t1, 0, p.t3, 0][slot];
         let at_ns = if behind && s.sent { s.at_ns.min(said) } else { s.at_ns };
         if p.train_length == 1 {
@@ -315,7 +319,7 @@ fn transits(bench: &Bench, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Tran
     complete.collect()
 }
 
-/// RFC 3550, section 6.4.1, over these transits, going on from `before`.
+/// Jitter of RFC 3550, section 6.4.1, ms, over these transits and continued from `before`.
 fn interarrival_jitter(before: f64, transits: &[Transit]) -> f64 {
     transits.windows(2).fold(before, |j, w| j + (millis(w[0].back.abs_diff(w[1].back)) - j) / 16.0)
 }
@@ -329,8 +333,8 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let calm = |v: &damc_mgmt::view::PathView| v.violated.is_empty() && v.delay_ns.is_some();
     let before = bench.wait_quality((&leg.sg, &leg.target), "no violation", bench.t_policy(), calm).await?;
     let from = bench.now_ns();
-    // Trains measure the way there, so the jitter is on the way back: it would outweigh the 6 ms of a train.
-    // The slower the nodes, the longer the train has to be for their stalls to matter little.
+    // Trains measure the forward direction, so the jitter is backward: it would outweigh the 6 ms of a train.
+    // The slower the nodes, the longer a train must last so that their stalls matter little.
     let rate_bps = bench.host.fewer(50) * 1_000_000;
     let there = DirectionChange { delay_ns: Some(20_000_000), rate_bps: Some(rate_bps), ..DirectionChange::default() };
     let back = DirectionChange { delay_ns: Some(24_000_000), jitter_ns: Some(4_000_000), ..DirectionChange::default() };
@@ -341,7 +345,7 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             && v.delay_ns.is_some_and(|d| d > 15_000_000)
     };
     let within = bench.t_policy() * 2;
-    // The estimate rests on 16 samples: all of them, and some that settle the jitter, must be of these links.
+    // The estimate rests on 16 samples: all of them, and some more that settle the jitter, must be of the new links.
     let settled = from + 24 * bench.pace.probe_interval_ms * 1_000_000;
     let late =
         |s: &Seen| s.at_ns >= settled && !s.sent && s.node == leg.sg && matches!(s.message(), Message::ProbeReply(_));
@@ -362,23 +366,25 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let count = u64::try_from(middle.len()).unwrap_or(1).max(1);
     let truth = middle.iter().sum::<u64>() / count;
     let delay = seen.delay_ns.unwrap_or(0);
-    // One sample more or less between the view and the recording moves the mean by this.
+    // View and recording may differ by one sample, which moves the mean by this.
     let spread = last.last().zip(last.first()).map_or(0, |(a, b)| a - b) / count;
     let bound = (truth / 50).max(200_000) + spread;
-    findings.check(
+    findings.check_saw(
         delay.abs_diff(truth) <= bound,
-        format!("delay {:.2} ms, on the wire {:.2} ms ({} probes)", millis(delay), millis(truth), transits.len()),
+        format!("delay {:.2} ± {:.2} ms, as on the wire ({} probes)", millis(truth), millis(bound), transits.len()),
+        format!("{:.2} ms", millis(delay)),
     );
     let jitter = seen.jitter_ns.map_or(0.0, millis);
     let wire = interarrival_jitter(before.jitter_ns.map_or(0.0, millis), &transits);
-    // One sample more or less between the view and the recording moves it by a sixteenth of that sample's difference.
+    // View and recording may differ by one sample, which moves the jitter by a sixteenth of that sample's difference.
     let one_more = transits.windows(2).map(|w| w[0].back.abs_diff(w[1].back)).max().map_or(0.0, millis) / 16.0;
-    findings.check(
+    findings.check_saw(
         (jitter - wire).abs() <= 0.2 * wire.max(1.0) + one_more,
-        format!("jitter {jitter:.2} ms, RFC 3550 over the recorded probes {wire:.2} ms"),
+        format!("jitter {wire:.2} ± {:.2} ms, as RFC 3550 over the recorded probes", 0.2 * wire.max(1.0) + one_more),
+        format!("{jitter:.2} ms"),
     );
     let rate = millis(seen.bandwidth_bps.unwrap_or(0));
-    findings.check(true, format!("bandwidth {rate:.1} Mbit/s, the link's rate is {}", rate_bps / 1_000_000));
+    findings.check(true, format!("bandwidth {rate:.1} Mbit/s on a link of {} Mbit/s", rate_bps / 1_000_000));
     findings.figure("error of the delay", millis(delay.abs_diff(truth)), "ms");
     findings.figure("error of the jitter", (jitter - wire).abs(), "ms");
     findings.figure(format!("measured bandwidth of {} Mbit/s", rate_bps / 1_000_000), rate, "Mbit/s");
@@ -398,16 +404,13 @@ async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), S
     let crossed = |v: &damc_mgmt::view::PathView| v.delay_ns.is_some_and(|d| d >= high / 100 * 95);
     bench.wait_quality(path, "the step", bench.t_policy(), crossed).await?;
     let took = bench.now_ns() - from;
-    // Two probes must show it, a train may take the place of one, the second one's answer needs a round trip, and then
-    // it waits for the next report.
+    // Two probes must show the step, a train may take the place of one, the answer to the second needs a round trip,
+    // and the result waits for the next report.
     let bound = 3 * bench.pace.probe_interval_ms + bench.pace.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
-    findings.check(
+    findings.check_saw(
         took <= bound * 1_000_000,
-        format!(
-            "a step of the delay to {:.0} ms shows after {:.0} ms ({bound} ms allowed)",
-            millis(high),
-            millis(took)
-        ),
+        format!("a step of the delay to {:.0} ms shows within {bound} ms", millis(high)),
+        format!("{:.0} ms", millis(took)),
     );
     findings.figure("step of the delay to its report at the SCSC", millis(took), "ms");
     let scsc = bench.scsc()?;
@@ -417,7 +420,11 @@ async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), S
         ages.max().unwrap_or(0).max(oldest)
     });
     let allowed = bench.pace.probe_interval_ms * 3 / 2 + 2 * high / 1_000_000;
-    findings.check(oldest <= allowed, format!("no reported sample is older than {oldest} ms ({allowed} ms allowed)"));
+    findings.check_saw(
+        oldest <= allowed,
+        format!("no reported sample is older than {allowed} ms"),
+        format!("the oldest is {oldest} ms old"),
+    );
     Ok(())
 }
 
@@ -457,13 +464,18 @@ async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         .await?;
     findings.figure("link gone bad to its report at the SCSC", millis(seen.at_ns - from), "ms");
     let Message::Telemetry(t) = seen.message() else { return Err(Stop::Inconclusive("no telemetry".into())) };
-    findings.check(
+    findings.check_saw(
         t.certificate.role == Role::Sr,
-        format!("the report comes from {}, an SR, and names the link", t.certificate.node),
+        "the report that names the link comes from an SR",
+        format!("{}, {}", t.certificate.node, t.certificate.role),
     );
     let blamed: BTreeSet<_> = bench.frames(from).await?.iter().filter(|s| at_scsc(s)).flat_map(telling).collect();
     let ends = [(a.clone(), b.clone()), (b.clone(), a.clone())];
-    findings.check(blamed.iter().all(|pair| ends.contains(pair)), format!("no other link is blamed: {blamed:?}"));
+    findings.check_saw(
+        blamed.iter().all(|pair| ends.contains(pair)),
+        format!("reports blame only {a} – {b}"),
+        format!("{blamed:?}"),
+    );
     bench.mend(&a, &b).await?;
     bench.wait_unsteered(bench.t_return()).await
 }

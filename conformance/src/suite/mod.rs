@@ -33,7 +33,7 @@ mod thresholds;
 
 use crate::case::Case;
 
-/// Every case of all suites, in the order they are listed; the runner orders them by impact.
+/// Every case of all suites, in the order listed; the runner sorts them by impact.
 #[must_use]
 pub fn all() -> Vec<Case> {
     [

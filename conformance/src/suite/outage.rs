@@ -1,5 +1,5 @@
-//! How long traffic is lost when a link that it uses fails, with and without loss of carrier. Figures; what is asserted is
-//! the convergence budget only.
+//! How long traffic is lost when a link on its path fails, with and without loss of carrier. The cases record figures
+//! and check only the convergence budget.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -37,7 +37,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "gap-02-one-way",
-        title: "A link that carries frames one way only is no adjacency, and is one again when mended",
+        title: "A link that carries frames in one direction only is not an adjacency until it is mended",
         rows: &["GAP-02"],
         suite: Suite::Conformance,
         impact: Impact::Links,
@@ -46,18 +46,18 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// How often a request is thrown.
+/// Time between two requests.
 const SPACING: Duration = Duration::from_millis(1);
-/// Requests thrown at once, and looked at before more are.
+/// Requests injected at a time, before their arrival is checked.
 const BURST: u64 = 400;
-/// Requests before the cut: the traffic must be seen to arrive.
+/// Requests before the cut, which must arrive.
 const BEFORE: u64 = 50;
-/// So many requests in a row must arrive for the outage to be over.
+/// Number of successive requests that must arrive for the outage to be over.
 const AGAIN: usize = 60;
-/// The flow of all of them: it takes one path.
+/// Flow of all requests, so that they take one path.
 const FLOW: u32 = 4242;
 
-/// A stream of requests and where it goes.
+/// A stream of requests and its path.
 struct Stream {
     pod: String,
     source: String,
@@ -74,7 +74,7 @@ impl Stream {
         Ok(Self { pod, source, target, owner, path: reply.path })
     }
 
-    /// Links of its path without which there still is a way.
+    /// Links of its path that can fail while another path is left.
     fn links(&self, bench: &Bench) -> Vec<(String, String)> {
         let (first, last) = (&self.path[0], &self.path[self.path.len() - 1]);
         let spare = |a: &str, b: &str| {
@@ -83,8 +83,8 @@ impl Stream {
         self.path.windows(2).map(|w| (w[0].clone(), w[1].clone())).filter(|(a, b)| spare(a, b)).collect()
     }
 
-    /// Waits until the SPF back-off of every router is over: after one change the next is computed late on purpose
-    /// (RFC 8405), and what is measured is a cut that comes out of the blue.
+    /// Waits until the SPF back-off of every router is over. After one change the next is computed late on purpose
+    /// (RFC 8405), and the cases measure an isolated cut.
     async fn calm(&self, bench: &Bench) -> Result<(), Stop> {
         let hold_ns = bench.pace.spf_holddown_ms * 1_000_000;
         bench
@@ -101,8 +101,8 @@ impl Stream {
             .await
     }
 
-    /// Throws a request a millisecond, has `fault` happen after some of them, and goes on until they arrive again. For how
-    /// long those were thrown that were lost, and when the fault began.
+    /// Injects a request every millisecond, runs `fault` after some of them, and goes on until requests arrive again.
+    /// Returns the span of time in which requests were lost, and when the fault began, ns.
     async fn through(
         &self,
         bench: &Bench,
@@ -127,7 +127,10 @@ impl Stream {
                 return Ok((lost, begun_ns));
             }
             if bench.now_ns() > deadline {
-                return fail(format!("requests of {} for {} do not arrive again", self.pod, self.target));
+                return fail(format!(
+                    "expected: requests of {} for {} arrive again within the convergence budget; saw: none",
+                    self.pod, self.target
+                ));
             }
             if sent.len() as u64 >= thrown {
                 self.burst(bench, first + thrown).await?;
@@ -139,7 +142,7 @@ impl Stream {
     async fn burst(&self, bench: &Bench, first: u64) -> Result<(), Stop> {
         let mut requests = Vec::new();
         for correlation in first..first + BURST {
-            // Refused on arrival: the answer is not needed, and the target's memory of calls is left alone.
+            // Deadline 0: the target refuses it on arrival and remembers no call.
             let request = Thrown::echo(&self.target, &self.source, correlation)?.flow(FLOW);
             requests.push(Thrown { deadline_ms: 0, ..request });
         }
@@ -147,15 +150,15 @@ impl Stream {
     }
 }
 
-/// When a cut was through with each step of convergence everywhere, ns after it.
+/// Time from a cut until each step of convergence was done everywhere, ns.
 #[derive(Clone, Copy, Default)]
 struct Steps([u64; 5]);
 
-/// The steps.
+/// Names of the steps.
 const STEPS: [&str; 5] = ["detected", "originated", "flooded", "computed", "installed"];
 
 impl Steps {
-    /// Of a cut of the link between two nodes: both see it and say so, all routers hear it, compute, and change their FIBs.
+    /// The steps after a cut of the link between `ends`, from the events of all routers.
     async fn of(bench: &Bench, ends: [&String; 2], begun_ns: u64) -> Result<Self, Stop> {
         let mut steps = [0; 5];
         for node in bench.routers() {
@@ -189,11 +192,11 @@ impl Steps {
     }
 }
 
-/// Requests sent so long before the cut may have been on their way when it came, ns.
+/// Requests sent at most this long before the cut may still have been under way, ns.
 const UNDER_WAY_NS: u64 = 20_000_000;
 
-/// For how long requests were lost, once it is over: `AGAIN` in a row that were sent after the cut have arrived. The
-/// newest may still be on their way and are not looked at.
+/// The span of time in which requests were lost; `None` until `AGAIN` successive requests sent after the cut have
+/// arrived. Requests after the newest that arrived may still be under way and do not count.
 fn lost(cut: &Range<u64>, sent: &[(u64, u64)], arrived: &BTreeSet<u64>) -> Option<Duration> {
     let newest = sent.iter().rposition(|(c, _)| arrived.contains(c))?;
     let run = sent[..=newest].iter().rev().take_while(|(c, _)| arrived.contains(c));
@@ -210,12 +213,16 @@ async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let stream = Stream::new(bench).await?;
     let links = stream.links(bench);
     if links.is_empty() {
-        return Err(Stop::NotApplicable("no link of the path has a way round".into()));
+        return Err(Stop::NotApplicable("no link of the path can be avoided".into()));
     }
     let mut slowest = Steps::default();
     for (near, far) in links.iter().take(3) {
         let (lost, begun_ns) = stream.through(bench, bench.cut(near, far)).await?;
-        findings.check(lost <= bench.t_conv(), format!("{near} – {far} cut: requests lost for {} ms", millis(lost)));
+        findings.check_saw(
+            lost <= bench.t_conv(),
+            format!("{near} – {far} cut: requests are lost for at most {} ms", millis(bench.t_conv())),
+            format!("{} ms", millis(lost)),
+        );
         findings.figure(format!("loss at a cut of {near} – {far} with carrier"), lost.as_secs_f64() * 1e3, "ms");
         bench.settled(&Failures::default().link(near, far), "FIBs without the link").await?;
         slowest = slowest.or_later(Steps::of(bench, [near, far], begun_ns).await?);
@@ -226,13 +233,13 @@ async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Silent cuts of one link.
+/// Number of silent cuts of one link.
 const CUTS: usize = 5;
 
 async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let stream = Stream::new(bench).await?;
     let Some((near, far)) = stream.links(bench).pop() else {
-        return Err(Stop::NotApplicable("no link of the path has a way round".into()));
+        return Err(Stop::NotApplicable("no link of the path can be avoided".into()));
     };
     let (mut losses, mut slowest) = (Vec::new(), Steps::default());
     for _ in 0..CUTS {
@@ -246,9 +253,13 @@ async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     losses.sort_unstable();
     let worst = losses.last().copied().unwrap_or_default();
     let list: Vec<_> = losses.iter().map(|l| millis(*l)).collect();
-    findings.check(worst <= bench.t_conv(), format!("{near} – {far} silent: requests lost for {} ms", list.join(", ")));
+    findings.check_saw(
+        worst <= bench.t_conv(),
+        format!("{near} – {far} silent: requests are lost for at most {} ms", millis(bench.t_conv())),
+        format!("{} ms", list.join(", ")),
+    );
     findings.figure("loss at a silent cut, median", losses[losses.len() / 2].as_secs_f64() * 1e3, "ms");
-    // Of so few cuts the 99th percentile is the largest.
+    // With so few cuts, the 99th percentile is the largest value.
     findings.figure("loss at a silent cut, p99", worst.as_secs_f64() * 1e3, "ms");
     slowest.tell(findings, "silent cut");
     let detect = bench.pace.echo_interval_ms * u64::from(bench.pace.echo_multiplier);
@@ -259,7 +270,7 @@ async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let stream = Stream::new(bench).await?;
     let Some((near, far)) = stream.links(bench).pop() else {
-        return Err(Stop::NotApplicable("no link of the path has a way round".into()));
+        return Err(Stop::NotApplicable("no link of the path can be avoided".into()));
     };
     let state = |node: String, port: String| async move {
         let row = bench.lab.neighbors(&node).await?.neighbors.into_iter().find(|n| n.port == port);
@@ -270,8 +281,8 @@ async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     };
     bench.lab.silence(&near, &far, Direction::Forward, true).await?;
     bench.settled(&Failures::default().link(&near, &far), "FIBs without the one-way link").await?;
-    findings.check(true, format!("frames from {near} to {far} vanish: no table uses the link, either way"));
-    // Hellos of the working direction go on arriving; they must not be enough.
+    findings.check(true, format!("frames from {near} to {far} vanish: no table uses the link in either direction"));
+    // Hellos still arrive in the working direction; they must not be enough for an adjacency.
     let (from, hellos) = (bench.now_ns(), 3);
     bench
         .wait(&format!("{hellos} hellos of {far} at {near}"), bench.t_conv() * 2, || async {
@@ -281,16 +292,17 @@ async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     let (here, there) = both().await?;
-    findings.check(
+    findings.check_saw(
         here != AdjacencyState::Full && there != AdjacencyState::Full,
-        format!("{hellos} hellos later {near} is {here}, {far} {there}"),
+        format!("after {hellos} more hellos, neither end is full"),
+        format!("{near} {here}, {far} {there}"),
     );
     bench.mend(&near, &far).await?;
     bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
     findings.check_eq(
         &both().await?,
         &(AdjacencyState::Full, AdjacencyState::Full),
-        "mended, both ends are full again",
+        "once mended, both ends are full again",
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Section J: pools, versions, path queries; section K: what a dead SCSC or SPA must not disturb.
+//! Section J: pools, versions, path queries. Section K: what must go on while the SCSC or an SPA is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,7 @@ const CALL_RATE: u64 = 200;
 pub const CASES: &[Case] = &[
     Case {
         id: "pol-05-versions",
-        title: "A policy shows as the reason in FIB and RIB; a stale one is refused; withdrawn, the plain route is back",
+        title: "FIB and RIB name a policy as reason, a stale one is refused, a withdrawal restores the plain route",
         rows: &["POL-05", "RIB-04", "FWD-09"],
         suite: Suite::Qos,
         impact: Impact::Guest,
@@ -48,7 +48,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "pol-09",
-        title: "The SCSC knows the topology and answers path queries by shortest paths, also after a cut",
+        title: "The SCSC knows the topology and answers path queries with shortest paths, also after a cut",
         rows: &["POL-09", "POL-10"],
         suite: Suite::Qos,
         impact: Impact::Links,
@@ -57,7 +57,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "pol-03",
-        title: "Each SG's requests to a pool go to the best instance, whatever an instance says of itself",
+        title: "Each SG's requests to a pool go to the best instance, whatever an instance reports about itself",
         rows: &["POL-03", "POL-04", "POL-06", "FWD-12", "CON-04"],
         suite: Suite::Qos,
         impact: Impact::Links,
@@ -66,7 +66,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "goal-03-scsc",
-        title: "The SCSC dies under 200 calls/s: none is lost, registration and routing go on",
+        title: "The SCSC dies under 200 calls/s: no call is lost, registration and routing go on",
         rows: &["GOAL-03"],
         suite: Suite::Qos,
         impact: Impact::Nodes,
@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "goal-03-spa",
-        title: "An SPA dies under 200 calls/s: none is lost",
+        title: "An SPA dies under 200 calls/s: no call is lost",
         rows: &["GOAL-03"],
         suite: Suite::Qos,
         impact: Impact::Nodes,
@@ -134,14 +134,14 @@ fn id(node: &str) -> Result<NodeId, Stop> {
     NodeId::new(node).map_err(bad)
 }
 
-/// The way around a leg's first link.
+/// A shortest path to a leg's target that avoids its first link.
 fn detour(bench: &Bench, leg: &Leg) -> Result<Vec<String>, Stop> {
     let oracle = Oracle::new(&bench.topology, &Failures::default().link(&leg.sg, &leg.far));
     let mut path = vec![leg.sg.clone()];
     while let Some(at) = path.last().filter(|at| leg.plain.last() != Some(*at)) {
         let entry = oracle.expected(at).remove(&leg.target);
         let next = entry.and_then(|e| e.next_hops.first().cloned()).filter(|n| !path.contains(n));
-        path.push(next.ok_or_else(|| Stop::NotApplicable(format!("no way around {} – {}", leg.sg, leg.far)))?);
+        path.push(next.ok_or_else(|| Stop::NotApplicable(format!("no path avoids {} – {}", leg.sg, leg.far)))?);
     }
     Ok(path)
 }
@@ -175,23 +175,23 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let other = bench.lab.fib(&leg.plain[1]).await?;
     findings.check(
         other.entries.iter().filter(|e| e.prefix == target).all(|e| e.source == RouteSource::Spf),
-        format!("{}, which got no policy, forwards {target} as before", leg.plain[1]),
+        format!("{}, which gets no policy, forwards {target} as before", leg.plain[1]),
     );
     let steered = bench.call(&leg.pod, target, "whoami", &[]).await?;
     findings.check_eq(&steered.path, &path, "with the policy calls take its path");
-    // Signed by the SCSC's own key, but older than what is in force.
+    // Signed with the SCSC's own key, but older than the policy in force.
     let plain_hop = PolicyAction::Ingress { next_hop: id(&leg.far)? };
     let ack = bench.tell(policy(sg, version - 1, plain_hop)?).await?;
     findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "an older version is refused");
     let ack = bench.tell(policy(sg, version - 1, PolicyAction::Withdrawn)?).await?;
-    findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "so is an older withdrawal");
+    findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "an older withdrawal is refused");
     tables_show(bench, findings, sg, target, path.get(1)).await?;
     for node in path.iter().take(path.len() - 1) {
         let ack = bench.tell(policy(node, version + 1, PolicyAction::Withdrawn)?).await?;
         findings.check_eq(&ack.refusal, &None, format!("{node} accepts the newer withdrawal"));
     }
     let after = bench.call(&leg.pod, target, "whoami", &[]).await?;
-    findings.check_eq(&after.path, &leg.plain, "withdrawn, calls take the plain path again");
+    findings.check_eq(&after.path, &leg.plain, "after the withdrawal calls take the plain path again");
     let fib = bench.lab.fib(sg).await?;
     let entry = fib.entries.iter().find(|e| e.prefix == target);
     findings.check(
@@ -211,7 +211,7 @@ async fn wrong_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let report = Telemetry { sequence: from, paths: Vec::new(), links: Vec::new() };
     bench.send_signed((&scsc, &sr), sg, report, Message::Telemetry).await?;
     refused(bench, sg, before).await?;
-    findings.check(true, format!("{sg} refuses telemetry sent by the SCSC"));
+    findings.check(true, format!("{sg} refuses telemetry from the SCSC"));
     let before = bench.dropped(sg, DropReason::WrongRole).await?;
     let via = bench.beside(other, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SG has no SR"))?;
     let policy = Policy {
@@ -225,9 +225,9 @@ async fn wrong_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     };
     bench.send_signed((other, &via), sg, policy, Message::Policy).await?;
     refused(bench, sg, before).await?;
-    findings.check(true, format!("{sg} refuses a policy sent and truly signed by {other}"));
+    findings.check(true, format!("{sg} refuses a policy that {other} sent and signed correctly"));
     let held = bench.lab.policies(sg).await?.policies;
-    findings.check(held.iter().all(|p| p.label != LABEL + 1), "and holds none of it");
+    findings.check(held.iter().all(|p| p.label != LABEL + 1), format!("{sg} does not hold that policy"));
     Ok(())
 }
 
@@ -235,7 +235,7 @@ async fn refused(bench: &Bench, node: &str, before: u64) -> Result<(), Stop> {
     bench
         .wait(&format!("{node} counts a message of the wrong role"), bench.t_conv(), || async {
             let now = bench.dropped(node, DropReason::WrongRole).await?;
-            Ok(if now > before { Ok(()) } else { Err(format!("{now}")) })
+            Ok(if now > before { Ok(()) } else { Err(format!("still {now}")) })
         })
         .await
 }
@@ -289,7 +289,7 @@ async fn queries(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.check(true, "after the cut the SCSC's replica equals the LSDB of every SG and SR");
     bench.mend(&leg.sg, &leg.far).await?;
     same_topology(bench, &scsc).await?;
-    findings.check(true, "after mending too");
+    findings.check(true, "after mending, the replica equals them again");
     bench.wait_unsteered(bench.t_return()).await
 }
 
@@ -298,9 +298,10 @@ fn answered_as(findings: &mut Findings, oracle: &Oracle, (sg, target): (&str, &s
     let length = oracle.path_cost(&answer.path);
     let ends = expected.as_ref().is_some_and(|e| answer.path.last().is_some_and(|l| e.origins.contains(l)));
     let least = answer.path.last().and_then(|to| oracle.distance(sg, to));
-    findings.check(
+    findings.check_saw(
         ends && length.is_some() && length == least && length == Some(answer.cost),
-        format!("{sg} asks for {target}: {} at cost {}, as the oracle says", answer.path.join(" → "), answer.cost),
+        format!("the SCSC answers {sg} with a path of the oracle's least cost to {target}"),
+        format!("{} at cost {}, where the oracle has {least:?}", answer.path.join(" → "), answer.cost),
     );
 }
 
@@ -356,7 +357,7 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         bench.mend(&good_one.sg, &good_one.pod).await?;
         let mut ways = BTreeMap::new();
         for sg in bench.of_kind(&[Role::Sg]) {
-            // A pod that has an instance itself asks nobody.
+            // A pod with an instance of its own does not call the pool.
             let Ok(pod) = bench.pod_of(&sg) else { continue };
             if [&one.pod, &two.pod].contains(&&pod) {
                 continue;
@@ -370,7 +371,10 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             (bench.now_ns() - from) as f64 / 1e6,
             "ms",
         );
-        findings.check(true, format!("{} slow: {pool} of every SG lands at {}: {ways:?}", bad_one.prefix, good_one.sg));
+        findings.check(
+            true,
+            format!("{} slow: calls of {pool} from every SG end at {}: {ways:?}", bad_one.prefix, good_one.sg),
+        );
         customised(bench, findings, &pool).await?;
         liar(bench, findings, (&bad_one.sg, &bad_one.prefix), from).await?;
     }
@@ -379,8 +383,8 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.wait_unsteered(bench.t_return()).await
 }
 
-/// Waits until calls of `pod` to `pool` end at the SG `at`, because its SG's FIB leaves no choice: instances that are
-/// equally near share calls until a policy comes, and a few in a row at one of them are chance.
+/// Waits until calls of `pod` to `pool` end at the SG `at` because the FIB of the pod's SG leaves no choice. Until a
+/// policy comes, equally near instances share the calls, and a few in a row at one of them can be chance.
 pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
     let sg = bench.sg_of(pod)?;
     bench
@@ -388,7 +392,7 @@ pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) ->
             let fib = bench.lab.fib(&sg).await?;
             let shared = |e: &&FibEntryView| e.prefix == pool && e.source == RouteSource::Spf && e.origin.len() > 1;
             if let Some(entry) = fib.entries.iter().find(shared) {
-                return Ok(Err(format!("{sg} shares it out: {entry:?}")));
+                return Ok(Err(format!("{sg} shares the calls: {entry:?}")));
             }
             let mut path = Vec::new();
             for _ in 0..3 {
@@ -403,7 +407,7 @@ pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) ->
         .await
 }
 
-/// One violation, different SGs: each has a policy of its own.
+/// Checks that after one violation each SG has a policy of its own.
 async fn customised(bench: &Bench, findings: &mut Findings, pool: &str) -> Result<(), Stop> {
     let policies = bench.lab.policies(&bench.scsc()?).await?.policies;
     let ingress: Vec<_> =
@@ -413,12 +417,15 @@ async fn customised(bench: &Bench, findings: &mut Findings, pool: &str) -> Resul
         .iter()
         .map(|p| format!("{} to {} (label {})", p.source, p.next_hop.as_deref().unwrap_or("-"), p.label))
         .collect();
-    findings
-        .check(labels.len() == ingress.len(), format!("policies for {pool} are each SG's own: {}", text.join(", ")));
+    findings.check_saw(
+        labels.len() == ingress.len(),
+        format!("each SG has its own policy for {pool}"),
+        text.join(", "),
+    );
     Ok(())
 }
 
-/// What the target says of itself does not hide its path (CON-04).
+/// Checks that a target's report about itself does not hide its bad path (CON-04).
 async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &str), from: u64) -> Result<(), Stop> {
     let frames = bench.frames(from).await?;
     let reports = frames.iter().filter_map(|s| match s.message() {
@@ -432,18 +439,18 @@ async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &st
     let view = bench.quality(near, target).await?;
     let delay = view.as_ref().and_then(|v| v.delay_ns).unwrap_or(0);
     let raised = bench.violations(from, near, target).await?;
-    findings.check(
+    findings.check_saw(
         raised.iter().any(|(_, m)| m.contains(&Metric::Delay)) && worst < delay,
-        format!(
-            "{target} reports self-tests of {worst} ns at most ({count} reports), yet its delay of {delay} ns is raised"
-        ),
+        format!("the delay of {target} is raised although its self-tests are faster"),
+        format!("self-tests of at most {worst} ns in {count} reports, a delay of {delay} ns, raised {raised:?}"),
     );
     Ok(())
 }
 
 // ===== central outages =====
 
-/// Calls at [`CALL_RATE`], fewer on a slow host, for as long as `during` takes, and a little longer; returns how many were made and which failed.
+/// Makes calls at [`CALL_RATE`], fewer on a slow host, while `during` runs and a little longer. Returns its value, the
+/// number of calls, and the errors of those that failed.
 async fn under_load<T>(
     bench: &Bench,
     (pod, target): (&str, &str),
@@ -500,9 +507,13 @@ async fn scsc_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         Ok(names.len())
     };
     let (registered, made, lost) = under_load(bench, (&leg.pod, &leg.target), during).await?;
-    findings.check(lost.is_empty(), format!("{made} calls around the death of {scsc}: {} lost {lost:?}", lost.len()));
+    findings.check_saw(
+        lost.is_empty(),
+        format!("none of {made} calls around the death of {scsc} is lost"),
+        format!("{} lost {lost:?}", lost.len()),
+    );
     findings
-        .check(true, format!("{registered} services registered, authenticated and reached every FIB without {scsc}"));
+        .check(true, format!("{registered} services register, are authenticated and reach every FIB without {scsc}"));
     #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
     {
         findings.figure("calls around the death of the SCSC", made as f64, "");
@@ -521,7 +532,7 @@ async fn scsc_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.mend(&leg.sg, &leg.far).await?;
     let frames = bench.frames(from).await?;
     let users = frames.iter().filter(|s| s.node == scsc && s.message_type() == damc_wire::MessageType::Data).count();
-    findings.check(users == 0, format!("no user's frame was ever at {scsc} ({users})"));
+    findings.check_saw(users == 0, format!("no user frame reaches {scsc}"), format!("{users} frames"));
     bench.lab.node(&scsc, NodeAction::Start).await?;
     bench.lab.wait_converged(bench.t_conv() * 2).await?;
     same_topology(bench, &scsc).await?;
@@ -544,13 +555,17 @@ async fn spa_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             .await
     };
     let ((), made, lost) = under_load(bench, (&leg.pod, &leg.target), during).await?;
-    findings.check(lost.is_empty(), format!("{made} calls around the death of {spa}: {} lost {lost:?}", lost.len()));
+    findings.check_saw(
+        lost.is_empty(),
+        format!("none of {made} calls around the death of {spa} is lost"),
+        format!("{} lost {lost:?}", lost.len()),
+    );
     #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
     findings.figure("calls around the death of an SPA", made as f64, "");
     let announced = bench.lab.show::<AnnouncementsView>(&sg).await?.announcements;
     findings.check(
         !announced.is_empty() && announced.iter().all(|a| a.state == AnnouncementState::Accepted),
-        format!("what {spa} had granted stays accepted at {sg}"),
+        format!("announcements that {spa} granted stay accepted at {sg}"),
     );
     bench.lab.node(&spa, NodeAction::Start).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Section C: registration. What pods announce, who learns of it, and how long that takes.
+//! Section C: registration. What pods announce, which nodes learn of it, and how long that takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,36 +14,42 @@ use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Registrations that the figures are taken over on a host that is not slow.
+/// Number of registrations that the figures are taken from on a host that is not slow.
 const TIMED: u64 = 200;
-/// Registrations that are under way at once while they are timed.
+/// Number of registrations that are under way at once while they are timed.
 const ROUND: u64 = 20;
-/// Registrations after which the nodes' events are read: nodes remember only so many.
+/// Number of registrations after which events are read, because nodes remember a limited number of events.
 const BATCH: u64 = 100;
 
 /// Cases of section C.
 pub const CASES: &[Case] = &[
-    case!("reg-01", "Pods announce their prefixes to their SG, and class 1 is nowhere else", ["REG-01"], Calm, class_1),
+    case!(
+        "reg-01",
+        "Pods announce their prefixes to their SG, and class 1 crosses no other links",
+        ["REG-01"],
+        Calm,
+        class_1
+    ),
     case!(
         "reg-02",
-        "Each service makes its own prefix known and takes it away alone",
+        "Each service announces and withdraws its own prefix alone",
         ["REG-02", "CON-09"],
         Guest,
         one_by_one
     ),
-    case!("reg-03", "A prefix is a namespace, component by component", ["REG-03"], Guest, namespace),
+    case!("reg-03", "A prefix covers all names below it, component by component", ["REG-03"], Guest, namespace),
     case!(
         "reg-05",
-        "The SG announces onward, unchanged, to nodes that never spoke with the pod",
+        "The SG passes announcements on, unchanged, to nodes that never met the pod",
         ["REG-05"],
         Calm,
         proxy_registration
     ),
     case!("reg-06", "An instance name has one holder, a pool has many", ["REG-06"], Guest, identities),
-    case!("reg-08", "Discovery follows from announcements alone", ["REG-08"], Guest, discovery),
+    case!("reg-08", "Announcements alone make services known", ["REG-08"], Guest, discovery),
     case!(
         "reg-07-time",
-        "How long a registration and a withdrawal take to be everywhere",
+        "Time until a registration and a withdrawal have reached every node",
         ["REG-07", "LSA-05", "GAP-06"],
         Guest,
         times
@@ -69,7 +75,11 @@ async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             _ => {}
         }
     }
-    findings.check(elsewhere.is_empty(), format!("no class-1 frame beside links of pod and SG {elsewhere:?}"));
+    findings.check_saw(
+        elsewhere.is_empty(),
+        "class 1 crosses only links between pod and SG",
+        format!("elsewhere on {elsewhere:?}"),
+    );
     let pods = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty());
     let mut count = 0;
     for pod in pods {
@@ -77,7 +87,7 @@ async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         for service in &pod.services {
             let name = service.prefix.to_string();
             let both = said.contains(&name) && answered.contains(&(pod.id.to_string(), name.clone()));
-            findings.check(both, format!("{} announced {name} and its SG accepted it", pod.id));
+            findings.check(both, format!("{} announces {name} and its SG accepts it", pod.id));
             count += 1;
         }
     }
@@ -120,10 +130,18 @@ async fn namespace(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for below in [name.clone(), format!("{name}/cart"), format!("{name}/cart/add")] {
         let reply = bench.call(&caller, &below, "whoami", &[]).await?;
         let arrived = reply.error.is_none() && reply.path.last() == Some(&serving);
-        findings.check(arrived, format!("{below} reaches the pod at {serving} ({:?}), as {target} does", reply.error));
+        findings.check_saw(
+            arrived,
+            format!("{below} reaches the pod at {serving}, as {target} does"),
+            format!("path {:?}, error {:?}", reply.path, reply.error),
+        );
     }
     let beside = bench.call(&caller, &format!("{name}ping"), "whoami", &[]).await?;
-    findings.check_eq(&beside.error.as_deref(), &Some("no-route"), format!("{name}ping is not below it"));
+    findings.check_eq(
+        &beside.error.as_deref(),
+        &Some("no-route"),
+        format!("{name}ping is not below {name} and has no route"),
+    );
     bench.unregister(&names).await
 }
 
@@ -148,14 +166,18 @@ async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<()
                     let instance = content.instance.as_ref().is_some_and(|i| joined.iter().any(|s| s.prefix == *i));
                     let right = content.weight == weight && instance && content.exact;
                     if !right && lsa.sequence == 1 {
-                        // While a pod's services start one after the other, the first LSA speaks of fewer.
+                        // A pod's services start one after the other, so the first LSA may count fewer of them.
                         continue;
                     }
-                    findings.check(right, format!("{name} of {}: weight {weight} and instance as announced", pod.id));
+                    findings.check_saw(
+                        right,
+                        format!("{name} of {}: exact, with weight {weight} and an announced instance", pod.id),
+                        format!("exact {}, weight {}, {:?}", content.exact, content.weight, content.instance),
+                    );
                 }
             }
             let sequences: BTreeSet<u64> = words.iter().map(|(sequence, _)| *sequence).collect();
-            findings.check_eq(&sequences.len(), &words.len(), format!("{sg_id}'s words on {name} travel unchanged"));
+            findings.check_eq(&sequences.len(), &words.len(), format!("{sg_id}'s LSAs of {name} travel unchanged"));
             judged += 1;
             for node in bench.routers() {
                 let lsdb = bench.lab.lsdb(&node).await?;
@@ -170,7 +192,7 @@ async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<()
     if judged == 0 {
         return Err(Stop::NotApplicable("no pod with a service".into()));
     }
-    findings.check(true, format!("{judged} names are known at all of {} SGs and SRs", bench.routers().len()));
+    findings.check(true, format!("{judged} names were looked for at {} SGs and SRs", bench.routers().len()));
     Ok(())
 }
 
@@ -209,7 +231,7 @@ async fn identities(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         bench.start_unlicensed(pod, instance, Some(&pool)).await?;
     }
     let both = BTreeSet::from([own, other]);
-    let what = format!("{pool} has the origins {both:?} at every node");
+    let what = format!("{pool} has origins {both:?} at every node");
     bench
         .wait(&what, bench.t_conv(), || async {
             for node in bench.routers() {
@@ -235,7 +257,7 @@ async fn identities(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
     bench.wait_nowhere(&[pool], bench.t_conv()).await
 }
 
-/// Origins of a prefix over the LSDBs of all SGs and SRs.
+/// Origins of a prefix in the LSDBs of all SGs and SRs.
 async fn origins(bench: &Bench, name: &str) -> Result<BTreeSet<String>, Stop> {
     let mut origins = BTreeSet::new();
     for node in bench.routers() {
@@ -259,22 +281,34 @@ async fn discovery(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.register(&pod, &name).await?;
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let during = bench.call(&caller, &name, "whoami", &[]).await?;
-    findings.check(during.error.is_none(), format!("after it, {caller} reaches it at {serving} ({:?})", during.error));
+    findings.check_saw(
+        during.error.is_none(),
+        format!("after its announcement {caller} reaches {name} at {serving}"),
+        format!("error {:?}", during.error),
+    );
     bench.unregister(std::slice::from_ref(&name)).await?;
     let after = bench.call(&caller, &name, "whoami", &[]).await?;
-    findings.check(after.error.is_some(), format!("after its withdrawal it is unknown again ({:?})", after.error));
-    // Nothing in a FIB comes from anything but an LSA or the node itself.
+    findings.check_saw(
+        after.error.is_some(),
+        format!("after its withdrawal {name} is unknown again"),
+        format!("error {:?}", after.error),
+    );
+    // Every FIB entry comes from an LSA or from the node itself.
     for (node, fib) in bench.fibs().await? {
         let lsdb = bench.lab.lsdb(&node).await?;
         let told: BTreeSet<String> = lsdb.lsas.iter().filter(|l| !l.purged).map(|l| l.origin.clone()).collect();
         let strange = fib.entries.iter().filter(|e| e.label.is_none() && !e.origin.iter().all(|o| told.contains(o)));
         let strange: Vec<&String> = strange.map(|e| &e.prefix).collect();
-        findings.check(strange.is_empty(), format!("every entry of {node} has an LSA as its origin {strange:?}"));
+        findings.check_saw(
+            strange.is_empty(),
+            format!("the origin of every FIB entry of {node} has an LSA"),
+            format!("without one {strange:?}"),
+        );
     }
     Ok(())
 }
 
-/// Few at a time: every service is probed by every SG as long as it lives, and it is registration that is timed.
+/// Registers few services at a time: every SG probes every service, and that load must not affect the times.
 async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let pods = bench.of_kind(&[Role::Pod]);
     if pods.is_empty() {
@@ -298,7 +332,7 @@ async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Registers a round of services, waits until they are everywhere, withdraws them, waits until they are nowhere.
+/// Registers a round of services, waits until they are everywhere, withdraws them, and waits until they are nowhere.
 async fn come_and_go(bench: &Bench, pods: &[String]) -> Result<Vec<String>, Stop> {
     let mut round = Vec::new();
     for (_, pod) in (0..ROUND).zip(pods.iter().cycle()) {
@@ -318,7 +352,7 @@ async fn come_and_go(bench: &Bench, pods: &[String]) -> Result<Vec<String>, Stop
     Ok(names)
 }
 
-/// From the pod's first announce frame to the last node's FIB event after it heard of the name, by name.
+/// For each name, the time from the pod's first announce frame to the last node's FIB event after it learnt the name.
 async fn measure(bench: &Bench, names: &[String], from: u64, withdrawn: bool) -> Result<Vec<Duration>, Stop> {
     let mut announced: BTreeMap<String, u64> = BTreeMap::new();
     for s in bench.frames(from).await? {
@@ -375,8 +409,9 @@ fn report(bench: &Bench, findings: &mut Findings, what: &str, took: &[Duration])
     for (label, value) in [("median", at(50)), ("p99", at(99)), ("worst", at(100))] {
         findings.figure(format!("{what} at pod to last FIB, {label}"), value.as_secs_f64() * 1e3, "ms");
     }
-    findings.check(
+    findings.check_saw(
         at(99) <= bench.t_conv(),
-        format!("{} times a {what} is everywhere: median {:?}, p99 {:?}", sorted.len(), at(50), at(99)),
+        format!("99 % of {} cases of {what} are everywhere within {:?}", sorted.len(), bench.t_conv()),
+        format!("median {:?}, p99 {:?}", at(50), at(99)),
     );
 }

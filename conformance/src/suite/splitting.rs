@@ -1,4 +1,4 @@
-//! Equal ways, and what keeps frames from going in circles: GAP-11, GAP-12.
+//! Equal paths, and what keeps frames from looping: GAP-11, GAP-12.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub const CASES: &[Case] = &[
     Case {
         id: "gap-12-split",
-        title: "Flows split evenly over equal ways, and each keeps to its own",
+        title: "Flows split evenly over equal paths, and each flow keeps its path",
         rows: &["GAP-12"],
         suite: Suite::Conformance,
         impact: Impact::Guest,
@@ -31,7 +31,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "gap-11-limit",
-        title: "The hop limit ends a frame where it says, with a negative reply from there",
+        title: "A frame ends at the node that its hop limit allows, which sends a negative reply",
         rows: &["GAP-11", "GAP-10"],
         suite: Suite::Conformance,
         impact: Impact::Guest,
@@ -40,7 +40,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "gap-11-churn",
-        title: "While costs change at random no frame passes a node more than twice",
+        title: "While costs change at random, no frame passes a node more than twice",
         rows: &["GAP-11", "RIB-06"],
         suite: Suite::Conformance,
         impact: Impact::Links,
@@ -49,12 +49,12 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// Flows thrown: of two ways, shares outside 45 to 55 % are then 4.5 standard deviations off.
+/// Number of flows. With two paths, shares outside 45 to 55 % are then 4.5 standard deviations off.
 const FLOWS: u32 = 2000;
-/// Frames of the one flow that is looked at.
+/// Number of frames of the single flow whose path is checked.
 const STEADY: u64 = 50;
 
-/// A pod, its SG, and a service with several equal next hops there.
+/// A pod, its SG, a service to which that SG has several equal next hops, and their number.
 async fn equal_ways(bench: &Bench) -> Result<(String, String, String, usize), Stop> {
     for (sg, fib) in bench.fibs().await? {
         let Some(pod) = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| bench.service_of(p).is_ok()) else {
@@ -67,10 +67,10 @@ async fn equal_ways(bench: &Bench) -> Result<(String, String, String, usize), St
             return Ok((pod, sg, entry.prefix.clone(), entry.next_hops.len()));
         }
     }
-    Err(Stop::NotApplicable("no SG has equal ways to a service".into()))
+    Err(Stop::NotApplicable("no SG has equal paths to a service".into()))
 }
 
-/// Which port each thrown request left `sg` by.
+/// The port through which each request left `sg`, by correlation number.
 async fn exits(bench: &Bench, from: u64, sg: &str, target: &str) -> Result<BTreeMap<u64, String>, Stop> {
     let wanted = Wanted { node: Some(sg.into()), sent: Some(true), ..Wanted::default() };
     let seen = bench.seen(from, wanted).await?;
@@ -79,31 +79,31 @@ async fn exits(bench: &Bench, from: u64, sg: &str, target: &str) -> Result<BTree
 }
 
 async fn split(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    // After a second chance the network may still be on its way back to its equal ways.
+    // At a second attempt the network may still be on its way back to its equal paths.
     let found =
-        bench.wait("equal ways", bench.t_conv(), || async { Ok(equal_ways(bench).await.map_err(|e| e.to_string())) });
+        bench.wait("equal paths", bench.t_conv(), || async { Ok(equal_ways(bench).await.map_err(|e| e.to_string())) });
     let Ok((pod, sg, target, ways)) = found.await else {
-        return Err(Stop::NotApplicable("no SG has equal ways to a service".into()));
+        return Err(Stop::NotApplicable("no SG has equal paths to a service".into()));
     };
     let source = bench.service_of(&pod)?;
     let (from, first) = (bench.now_ns(), bench.correlations());
     let total = u64::from(FLOWS) + STEADY;
     let mut thrown = Vec::new();
     for (correlation, flow) in (first..).zip((0..FLOWS).chain(std::iter::repeat_n(7, 50))) {
-        // Nobody waits for the answers.
+        // Deadline 0: the answers are not needed.
         thrown.push(Thrown { deadline_ms: 0, ..Thrown::echo(&target, &source, correlation)?.flow(flow) });
     }
     bench.stream(&pod, &sg, &thrown, bench.spacing(Duration::from_micros(700))).await?;
     let ours = |exits: BTreeMap<u64, String>| -> BTreeMap<u64, String> {
         exits.into_iter().filter(|(c, _)| (first..first + total).contains(c)).collect()
     };
-    // A few may be lost on a busy host; shares do not suffer.
-    let what = format!("{total} frames of {pod} leave {sg}, or all but 10");
+    // A busy host may lose a few, which does not matter for the shares.
+    let what = format!("of {total} frames of {pod}, all but 10 at most leave {sg}");
     let left = bench
         .wait(&what, bench.t_conv(), || async {
             let left = exits(bench, from, &sg, &target).await.map(&ours);
             let left = left.map_err(|e| LabError::Lab(e.to_string()))?;
-            Ok(if left.len() as u64 >= total - 10 { Ok(left) } else { Err(format!("{} have", left.len())) })
+            Ok(if left.len() as u64 >= total - 10 { Ok(left) } else { Err(format!("{} left", left.len())) })
         })
         .await?;
     findings.check(true, what);
@@ -112,18 +112,22 @@ async fn split(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for (_, port) in left.range(..steady_from) {
         *shares.entry(port).or_default() += 1;
     }
-    findings.check_eq(&shares.len(), &ways, format!("{target} has {ways} equal ways at {sg}, all are used"));
+    findings.check_eq(&shares.len(), &ways, format!("all {ways} equal paths from {sg} to {target} are used"));
     let flows: u32 = shares.values().sum();
     for (port, count) in &shares {
         let share = f64::from(*count) / f64::from(flows.max(1));
         let even = 1.0 / ways as f64;
-        findings.check((share - even).abs() <= 0.05, format!("{:.1} % of {flows} flows go by {port}", share * 100.0));
+        findings.check_saw(
+            (share - even).abs() <= 0.05,
+            format!("{:.1} ± 5 % of {flows} flows leave through {port}", even * 100.0),
+            format!("{:.1} %", share * 100.0),
+        );
         findings.figure(format!("share of flows by {port}"), share * 100.0, "%");
     }
     let steady: BTreeSet<_> = left.range(steady_from..).map(|(_, port)| port).collect();
-    findings.check_eq(&steady.len(), &1, format!("{STEADY} frames of one flow keep to one way"));
+    findings.check_eq(&steady.len(), &1, format!("{STEADY} frames of one flow take one path"));
     let same = left.get(&(first + 7)).zip(steady.first()).map(|(a, b)| a == *b);
-    findings.check_eq(&same, &Some(true), "the one this flow had among the others");
+    findings.check_eq(&same, &Some(true), "that path is the one this flow took before");
     Ok(())
 }
 
@@ -145,22 +149,26 @@ async fn hop_limit(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let nack = bench.wait_frame(&format!("the negative reply to {hops} hops"), from, bench.t_conv(), told).await?;
         let Message::Nack(nack) = nack.message() else { continue };
         let said = (nack.reason, nack.node.to_string());
-        findings.check_eq(&said, &(RefusalReason::HopLimitExceeded, decider.clone()), format!("hop limit {hops}"));
+        findings.check_eq(
+            &said,
+            &(RefusalReason::HopLimitExceeded, decider.clone()),
+            format!("a frame with hop limit {hops} ends with a negative reply from {decider}"),
+        );
         let frames = bench.frames(from).await?;
         let sent = frames.iter().filter(|s| s.sent && s.request() == Some(thrown.correlation)).count();
-        findings.check_eq(&sent, &usize::from(hops), format!("the frame crossed {hops} links"));
+        findings.check_eq(&sent, &usize::from(hops), format!("the frame crosses {hops} links"));
         let now = bench.dropped(decider, DropReason::HopLimitExceeded).await?;
-        findings.check(now > drops, format!("{decider} counts it"));
+        findings.check_saw(now > drops, format!("{decider} counts the drop"), format!("{drops} → {now}"));
     }
     Ok(())
 }
 
-/// Flows that take different ways.
+/// Flow label of the `i`-th request; different labels take different paths.
 const fn flow_of(i: u64) -> u32 {
     (i as u32).wrapping_mul(0x9e37_79b9)
 }
 
-/// Random changes of costs.
+/// Number of random cost changes.
 const CHANGES: usize = 250;
 
 async fn churn(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -185,7 +193,7 @@ async fn churn(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         bench.set_cost(near, far, bench.configured_cost(near, far)).await?;
     }
     bench.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
-    // A node that ends a frame because it goes in circles (WIRE.md 14) has not let it pass.
+    // A node that drops a looping frame (WIRE.md 14) has not let it pass.
     let mut passes: BTreeMap<(u64, String), u32> = BTreeMap::new();
     let mut arrivals: BTreeMap<(u64, String), u32> = BTreeMap::new();
     let mut arrived = BTreeSet::new();
@@ -199,8 +207,11 @@ async fn churn(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         }
     }
     let most = passes.values().copied().max().unwrap_or(0);
-    let what = format!("{thrown} frames during {CHANGES} changes: one passed a node {most} times, none oftener");
-    findings.check(most > 0 && most <= 2, what);
+    findings.check_saw(
+        most > 0 && most <= 2,
+        format!("none of {thrown} frames during {CHANGES} cost changes passes a node more than twice"),
+        format!("at most {most} times"),
+    );
     let looped: BTreeSet<u64> = arrivals.iter().filter(|(_, n)| **n > 1).map(|((c, _), _)| *c).collect();
     findings.figure("frames that came to a node twice", looped.len() as f64, "frames");
     findings.figure("frames lost during the changes", (thrown - arrived.len() as u64) as f64, "frames");

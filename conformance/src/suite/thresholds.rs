@@ -1,4 +1,4 @@
-//! Sections I and J: preset conditions crossed from both sides, and what follows from it.
+//! Sections I and J: quality crosses its thresholds in both directions, and what follows.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use crate::case::{Case, Findings, Impact, Stop, Suite};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What nodes and host add to the delay of a calm path at most.
+/// Most that nodes and host add to the delay of a calm path, ns.
 const SLACK_NS: u64 = 2_000_000;
 
 /// Cases that move link quality across the thresholds.
@@ -34,7 +34,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "qos-06-outside",
-        title: "Delay, jitter, rate, each alone and all together, beyond their thresholds: raised, policed, healed, back",
+        title: "Delay, jitter and rate, alone and together, beyond their thresholds: violation, policy, return",
         rows: &["QOS-06", "QOS-09", "POL-01", "POL-02", "POL-05", "POL-06", "RIB-04"],
         suite: Suite::Qos,
         impact: Impact::Links,
@@ -43,7 +43,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "pol-06-wobble",
-        title: "A delay that wobbles by 5 % around its threshold moves traffic at most once",
+        title: "A delay that varies by 5 % around its threshold moves traffic at most once",
         rows: &["POL-06"],
         suite: Suite::Qos,
         impact: Impact::Links,
@@ -64,7 +64,7 @@ enum Fault {
 impl Fault {
     const EACH: [Self; 4] = [Self::Jitter, Self::Delay, Self::Rate, Self::All];
 
-    /// The conditions it breaks.
+    /// The metrics that it takes beyond their thresholds.
     const fn metrics(self) -> &'static [Metric] {
         match self {
             Self::Jitter => &[Metric::Jitter],
@@ -83,8 +83,8 @@ struct Trial {
 }
 
 impl Trial {
-    /// The legs of the topology with faults dealt out: jitter, which cannot come without some delay, where the delay
-    /// limit is widest.
+    /// The legs of the topology, each with a fault. Jitter needs some delay, so it goes to the leg with the widest
+    /// delay limit.
     async fn deal(bench: &Bench) -> Result<Vec<Self>, Stop> {
         let mut legs = bench.legs(Fault::EACH.len())?;
         legs.sort_by_key(|leg| std::cmp::Reverse(leg.limits.delay_ns));
@@ -97,18 +97,18 @@ impl Trial {
         (&self.leg.sg, &self.leg.target)
     }
 
-    /// Delay of the link, both ways, that gives the path `percent` of its limit.
+    /// Delay of the link in both directions with which the path has `percent` of its limit.
     const fn delay(&self, percent: u64) -> DirectionChange {
         self.path_delay(self.leg.limits.delay_ns / 100 * percent)
     }
 
-    /// Delay of the link, both ways, that gives the path this one, ns.
+    /// Delay of the link in both directions with which the path has a delay of `ns`.
     const fn path_delay(&self, ns: u64) -> DirectionChange {
         delay_of(ns.saturating_sub(self.beyond_ns))
     }
 
-    /// Corrects the part beyond the first link by what is measured when the path is near its limit: nodes take a little
-    /// longer for probes that come together, and on a short path more of them do.
+    /// Corrects the part beyond the first link by a measurement with the path near its limit: nodes take a little
+    /// longer for probes that arrive together, and on a short path more of them do.
     async fn tune(&mut self, bench: &Bench) -> Result<(), Stop> {
         let (near, limit) = (self.delay(80), self.leg.limits.delay_ns);
         bench.impair((&self.leg.sg, &self.leg.far), Direction::Both, near).await?;
@@ -118,14 +118,14 @@ impl Trial {
         Ok(())
     }
 
-    /// Forward jitter of the link that gives the path `percent` of its limit. RFC 3550 jitter of a uniform deviation of
-    /// ±d is 2d/3. The delay makes room for the deviation.
+    /// Forward jitter of the link with which the path has `percent` of its limit. A uniform deviation of ±d has an
+    /// RFC 3550 jitter of 2d/3. The delay makes room for the deviation.
     const fn jitter(&self, percent: u64) -> DirectionChange {
         let deviation = self.leg.limits.jitter_ns / 100 * percent * 3 / 2;
         DirectionChange { jitter_ns: Some(deviation), delay_ns: Some(deviation), ..NOTHING }
     }
 
-    /// Forward rate of the link in per cent of the path's limit.
+    /// Forward rate of the link, `percent` of the path's limit.
     const fn rate(&self, percent: u64) -> DirectionChange {
         DirectionChange { rate_bps: Some(self.leg.limits.bandwidth_bps / 100 * percent), ..NOTHING }
     }
@@ -135,7 +135,7 @@ impl Trial {
         let (limit, margin) = (self.leg.limits.delay_ns, margin(bench, &self.leg));
         let delay = self.path_delay(if inside { limit - margin } else { limit + margin });
         let jitter = self.jitter(if inside { 55 } else { 160 });
-        // A train is a short measurement: a moment's stall of a node costs it a fifth, and nodes of a slow host stall.
+        // A train is a short measurement: a brief stall of a node costs it a fifth, and nodes of a slow host do stall.
         let headroom = bench.host.more(25).min(75);
         let rate = self.rate(if inside { 100 + headroom } else { 60 });
         if matches!(self.fault, Fault::Delay | Fault::All) {
@@ -172,7 +172,7 @@ impl Trial {
     }
 }
 
-/// How far from its threshold a delay is surely on its side, ns: nodes of a slow host add to it, now more, now less.
+/// Distance from its threshold at which a delay is surely on its side, ns: nodes of a slow host add a varying delay.
 fn margin(bench: &Bench, leg: &Leg) -> u64 {
     let limit = leg.limits.delay_ns;
     let margin = bench.host.stretched(Duration::from_nanos(limit / 100 * 8));
@@ -197,7 +197,7 @@ const fn delay_of(ns: u64) -> DirectionChange {
 }
 
 impl Bench {
-    /// Delay of a leg's plain path without its first link, as measured once all estimates are calm.
+    /// Delay of a leg's plain path without its first link, ns, measured once all estimates are calm.
     async fn rest(&self, leg: &Leg) -> Result<u64, Stop> {
         let first = self.lab.link_status(&leg.sg, &leg.far).await?.forward.delay_ns;
         let mut configured = 0;
@@ -206,7 +206,7 @@ impl Bench {
         }
         let home = leg.plain.last().map_or("", String::as_str);
         configured += self.lab.link_status(home, &self.pod_of(home)?).await?.forward.delay_ns;
-        // What earlier cases did wears off: trains and the jitter's memory take longest.
+        // The effects of earlier cases must fade first; those on trains and jitter last longest.
         let limits = leg.limits;
         let calm = |v: &PathView| {
             v.violated.is_empty()
@@ -217,7 +217,7 @@ impl Bench {
         Ok(self.steady(leg, "a calm measurement", calm).await?.saturating_sub(first))
     }
 
-    /// The measured delay of a leg once `holds` and some more probes change nothing.
+    /// The measured delay of a leg, ns, once `holds` is true and some more probes do not change it.
     async fn steady(&self, leg: &Leg, what: &str, holds: impl Fn(&PathView) -> bool) -> Result<u64, Stop> {
         let span_ms = 4 * self.pace.probe_interval_ms + 2 * self.pace.telemetry_interval_ms;
         let lasting = Cell::new(None);
@@ -245,7 +245,7 @@ async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         let view =
             bench.wait_quality(trial.path(), &what, bench.t_policy(), |v| trial.arrived_inside(bench, v)).await?;
         findings.note(format!(
-            "{} → {}, {what}: delay {} jitter {} bandwidth {}",
+            "{} → {}, {what}: delay {}, jitter {}, bandwidth {}",
             trial.leg.sg,
             trial.leg.target,
             ms(view.delay_ns),
@@ -256,14 +256,22 @@ async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for trial in &trials {
         let (sg, target) = trial.path();
         let raised = bench.violations(from, sg, target).await?;
-        findings.check(raised.is_empty(), format!("{sg} → {target}: nothing is raised inside the limits {raised:?}"));
+        findings.check_saw(
+            raised.is_empty(),
+            format!("{sg} → {target}: no violation is raised inside the limits"),
+            format!("raised {raised:?}"),
+        );
         let frames = bench.frames(from).await?;
         let policies = policies_at_recipients(&frames, sg, target).count();
-        findings.check(policies == 0, format!("{sg} → {target}: no policy frame ({policies} recorded)"));
+        findings.check_saw(
+            policies == 0,
+            format!("{sg} → {target}: no policy is issued"),
+            format!("{policies} policy frames"),
+        );
     }
     let frames = bench.frames(from).await?;
     let all = frames.iter().filter(|s| s.message_type() == MessageType::Policy).count();
-    findings.note(format!("{all} policy frames for other paths, {} frames in all", frames.len()));
+    findings.note(format!("{all} policy frames in total among {} frames", frames.len()));
     heal(bench, &trials).await?;
     bench.wait_unsteered(bench.t_return()).await
 }
@@ -289,7 +297,11 @@ async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     }
     let frames = bench.frames(from).await?;
     let users = frames.iter().filter(|s| s.message_type() == MessageType::Data).count();
-    findings.check(users == 0, format!("all that without any user's frame ({users} recorded): found before it hurts"));
+    findings.check_saw(
+        users == 0,
+        "the violations are found before user traffic meets them",
+        format!("{users} frames of users until then"),
+    );
     for trial in &trials {
         moved(bench, findings, trial, from).await?;
     }
@@ -300,13 +312,13 @@ async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for trial in &trials {
         returned(bench, findings, trial, (from, healed)).await?;
     }
-    findings.note("equality at each threshold is pinned with exact values by unit tests of the nodes");
+    findings.note("not judged here: values exactly at a threshold, which unit tests of the nodes pin");
     Ok(())
 }
 
-/// The violation names the conditions broken, and no others where one alone is. Where a link has just become slow, trains
-/// that were timed for a fast one stand in its queue, and probes behind them: for a moment jitter and delay are beyond
-/// their limits indeed. There the violation has to come down to the one condition.
+/// Checks that the violation names the metrics beyond their limits, and no others where there is only one. On a link
+/// that has just become slow, trains timed for a fast link queue up, and probes behind them: for a moment jitter and
+/// delay really are beyond their limits. There the violation has to come down to the one metric.
 async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
     let (sg, target) = trial.path();
     let expected: BTreeSet<Metric> = trial.fault.metrics().iter().copied().collect();
@@ -325,7 +337,11 @@ async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64
     let (at, metrics) = first.map_or((0, Vec::new()), |(at, m)| (*at, m.clone()));
     let text = metrics.iter().map(|m| m.label()).collect::<Vec<_>>().join(", ");
     let alone = matches!(trial.fault, Fault::All | Fault::Rate) || metrics == trial.fault.metrics();
-    findings.check(alone, format!("{sg} → {target}: {:?} beyond its limit raises [{text}]", trial.fault));
+    findings.check_saw(
+        alone,
+        format!("{sg} → {target}: {:?} beyond its limit raises {expected:?}", trial.fault),
+        format!("[{text}]"),
+    );
     findings.figure(
         format!("{:?} of {sg} → {target} beyond its limit to the violation", trial.fault),
         millis(at.saturating_sub(from)),
@@ -334,12 +350,12 @@ async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64
     Ok(())
 }
 
-/// The policy's recipients, as recorded at them, and where traffic goes now.
+/// Checks the recipients of the policy, from frames recorded at them, and the path of the traffic.
 async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
     let (sg, target) = trial.path();
     let leg = &trial.leg;
     let (steering, taken) = bench
-        .wait(&format!("calls of {} to {target} off {sg} – {}", leg.pod, leg.far), bench.t_policy(), || async {
+        .wait(&format!("calls of {} to {target} avoid {sg} – {}", leg.pod, leg.far), bench.t_policy(), || async {
             let Some(steering) = bench.steering(sg, target).await? else {
                 return Ok(Err("no policy in force".into()));
             };
@@ -348,7 +364,8 @@ async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64)
             Ok(if good { Ok((steering, reply.path)) } else { Err(format!("{steering:?}; call {reply:?}")) })
         })
         .await?;
-    findings.check(true, format!("{sg} → {target}: calls go {} and not {}", taken.join(" → "), leg.plain.join(" → ")));
+    findings
+        .check(true, format!("{sg} → {target}: calls take {} and not {}", taken.join(" → "), leg.plain.join(" → ")));
     let frames = bench.frames(from).await?;
     let labels = recipients(&frames, sg, target);
     let mut before = vec![leg.plain.clone()];
@@ -359,13 +376,13 @@ async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64)
         findings.check_eq(
             &seen,
             &expected,
-            format!("{sg} → {target}, label {label}: told exactly the nodes of {before:?} and {path:?}"),
+            format!("{sg} → {target}, label {label}: the recipients are exactly the nodes of {before:?} and {path:?}"),
         );
         before.push(path);
     }
     let ingress = policies_at_recipients(&frames, sg, target)
         .find(|p| matches!(p.action, PolicyAction::Ingress { .. }) && p.label == steering.label);
-    findings.check(ingress.is_some(), format!("the ingress policy of label {} was recorded at {sg}", steering.label));
+    findings.check(ingress.is_some(), format!("the ingress policy with label {} is recorded at {sg}", steering.label));
     let acks: BTreeSet<String> = frames
         .iter()
         .filter_map(|s| match s.message() {
@@ -376,11 +393,15 @@ async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64)
         })
         .collect();
     let on_path: BTreeSet<String> = steering.path.iter().cloned().collect();
-    findings.check(on_path.is_subset(&acks), format!("every node of its path acknowledged it ({acks:?})"));
+    findings.check_saw(
+        on_path.is_subset(&acks),
+        format!("every node of the path acknowledges label {}", steering.label),
+        format!("acknowledged by {acks:?}"),
+    );
     tables_show(bench, findings, sg, target, steering.path.get(1)).await
 }
 
-/// FIB and RIB of the ingress give the policy as the reason of the next hop (RIB-04).
+/// Checks that FIB and RIB of the ingress name the policy as the reason for the next hop (RIB-04).
 pub(super) async fn tables_show(
     bench: &Bench,
     findings: &mut Findings,
@@ -391,7 +412,11 @@ pub(super) async fn tables_show(
     let fib = bench.lab.fib(sg).await?;
     let in_fib = fib.entries.iter().find(|e| e.prefix == target && e.source == RouteSource::Policy);
     let hop = in_fib.and_then(|e| e.next_hops.first()).map(|h| &h.node);
-    findings.check(hop.is_some() && hop == next, format!("{sg}'s FIB sends {target} to {hop:?} by policy"));
+    findings.check_saw(
+        hop.is_some() && hop == next,
+        format!("{sg}'s FIB sends {target} to {next:?} by policy"),
+        format!("{hop:?}"),
+    );
     let rib = bench.rib(sg).await?;
     let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == RouteSource::Policy && r.chosen);
     findings.check(chosen, format!("{sg}'s RIB has the policy as the chosen candidate for {target}"));
@@ -412,7 +437,7 @@ fn path_of(sg: &str, told: &std::collections::BTreeMap<String, PolicyAction>) ->
     path
 }
 
-/// After healing: the violation ended, the hold time was kept, calls and tables are as before.
+/// Checks after healing that the violation ended, that the hold time was kept, and that calls take the plain path.
 async fn returned(
     bench: &Bench,
     findings: &mut Findings,
@@ -422,7 +447,7 @@ async fn returned(
     let (sg, target) = trial.path();
     let raised = bench.violations(from, sg, target).await?;
     let ended = raised.last().is_some_and(|(at, m)| m.is_empty() && *at >= healed);
-    findings.check(ended, format!("{sg} → {target}: the violation ended after the links healed"));
+    findings.check(ended, format!("{sg} → {target}: the violation ends after the links have healed"));
     let reply = bench.call(&trial.leg.pod, target, "whoami", &[]).await?;
     findings.check_eq(&reply.path, &trial.leg.plain, format!("{sg} → {target}: calls take the plain path again"));
     let frames = bench.frames(from).await?;
@@ -446,13 +471,10 @@ async fn returned(
     let (_, withdrawn) = at(|a| *a == PolicyAction::Withdrawn);
     let held = withdrawn.zip(installed).map_or(0, |(w, i)| w.saturating_sub(i));
     let hold_ns = bench.pace.policy_hold_ms * 1_000_000;
-    findings.check(
+    findings.check_saw(
         held >= hold_ns,
-        format!(
-            "{sg} → {target}: in force for {:.0} ms, the hold time of {} ms at least",
-            millis(held),
-            bench.pace.policy_hold_ms
-        ),
+        format!("{sg} → {target}: in force for at least the hold time of {} ms", bench.pace.policy_hold_ms),
+        format!("{:.0} ms", millis(held)),
     );
     Ok(())
 }
@@ -486,15 +508,20 @@ async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     let frames = bench.frames(from).await?;
     let moves = recipients(&frames, sg, target).len();
     let withdrawn = policies_at_recipients(&frames, sg, target).filter(|p| p.action == PolicyAction::Withdrawn).count();
-    findings.check(
+    findings.check_saw(
         moves <= 1,
-        format!("{swings} swings of ±5 % around {} ms moved traffic {moves} times", limit / 1_000_000),
+        format!("{swings} swings of ±5 % around {} ms move traffic at most once", limit / 1_000_000),
+        format!("{moves} times"),
     );
-    findings.check(withdrawn == 0, "and it did not come back while the delay kept near the threshold");
+    findings.check_saw(
+        withdrawn == 0,
+        "traffic does not return while the delay stays near the threshold",
+        format!("{withdrawn} withdrawals"),
+    );
     findings.figure("swings around the threshold", f64::from(swings), "");
     bench.mend(sg, &trial.leg.far).await?;
     bench.wait_unsteered(bench.t_return()).await?;
-    findings.check(true, "it came back when the path was clear of the threshold");
+    findings.check(true, "traffic returns when the delay is clear of the threshold");
     Ok(())
 }
 

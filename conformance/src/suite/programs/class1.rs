@@ -16,8 +16,11 @@ pub(super) async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<
     let said = json!({"pod": pod, "add": [{"prefix": name}]});
     let status = ["--write-out", "\n%{http_code} %{content_type}"];
     let ran = bench.curl(&pod, &[&status[..], &["--data", &said.to_string(), &prefixes]].concat()).await?;
-    findings
-        .check(ran.text().ends_with("401 application/problem+json"), "unsigned words are answered with a challenge");
+    findings.check_saw(
+        ran.text().ends_with("401 application/problem+json"),
+        "an unsigned announcement is answered with a challenge",
+        ran.text(),
+    );
     let answer = signed_announce(bench, &pod, &prefixes, &said).await?;
     findings.check_eq(
         &answer["outcomes"][0]["accepted"],
@@ -32,25 +35,30 @@ pub(super) async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<
     let another = bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != pod && bench.sg_of(p).is_ok());
     let unlicensed = json!({"pod": pod, "add": [{"prefix": format!("/not-licensed/{}", bench.unique())}]});
     let refused = signed_announce(bench, &pod, &prefixes, &unlicensed).await?;
-    findings.check_eq(&refused["reason"], &json!("not-licensed"), "a name without licence is refused with the reason");
+    findings.check_eq(
+        &refused["reason"],
+        &json!("not-licensed"),
+        "a name without a licence is refused with the reason",
+    );
     if let Some(stranger) = another {
         let forged = signed_with(bench, &pod, &stranger, &prefixes, &said).await?;
         findings.check_eq(
             &forged["reason"],
             &json!("bad-identity"),
-            format!("words of {pod} signed by {stranger} are refused"),
+            format!("an announcement of {pod} signed by {stranger} is refused"),
         );
     }
-    // Query of the gRPC service, by hand: an empty message in a frame of five bytes.
+    // The query of the gRPC service, made by hand: an empty message in a frame of five bytes.
     let grpc = format!(
         "printf '\\0\\0\\0\\0\\0' | curl -sS --max-time 8 --http2-prior-knowledge -H 'content-type: application/grpc' \
                         -H 'te: trailers' --data-binary @- '{gateway}/damc.class1.v1.Class1/Query'"
     );
     let ran = bench.run_inside(&pod, &["sh", "-c", &grpc]).await?;
     let holds = |name: &str| ran.out.windows(name.len()).any(|window| window == name.as_bytes());
-    findings.check(
+    findings.check_saw(
         holds(&name) && holds(&target),
-        format!("the gRPC service lists {target} and {name}: {} bytes", ran.out.len()),
+        format!("the gRPC service lists {target} and {name}"),
+        format!("{} bytes", ran.out.len()),
     );
 
     let withdrawn = signed_announce(bench, &pod, &prefixes, &json!({"pod": pod, "withdraw": [name]})).await?;
@@ -63,11 +71,11 @@ async fn signed_announce(bench: &Bench, pod: &str, prefixes: &str, said: &Value)
     signed_with(bench, pod, pod, prefixes, said).await
 }
 
-/// Says something in a pod, signed with the key of `signer`: asks what is to be signed, signs it with `openssl`.
+/// Posts `said` from a pod, signed with the key of `signer`: asks for the challenge and signs it with `openssl`.
 async fn signed_with(bench: &Bench, pod: &str, signer: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
     let challenge = bench.curl(pod, &["--data", &said.to_string(), prefixes]).await?.json();
     let (Some(request), Some(sign)) = (challenge["request"].as_str(), challenge["sign"].as_str()) else {
-        return Err(Stop::Failed(format!("no challenge: {challenge}")));
+        return Err(Stop::Failed(format!("expected: a challenge with request and sign; saw: {challenge}")));
     };
     let folder = bench.lab.directory().path().display().to_string();
     let words = format!(
@@ -81,7 +89,7 @@ async fn signed_with(bench: &Bench, pod: &str, signer: &str, prefixes: &str, sai
     Ok(bench.curl(pod, &["--data", &signed.to_string(), prefixes]).await?.json())
 }
 
-/// A stub of a mainstream gRPC library, in a pod: announces, looks up, withdraws, and asks for health and services.
+/// A stub of a mainstream gRPC library in a pod announces, looks up, withdraws, and asks for health and services.
 pub(super) async fn over_grpc(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["curl", "python3"]).await?;
     let (caller, target, _) = bench.far_pair().await?;
@@ -95,36 +103,38 @@ pub(super) async fn over_grpc(bench: &Bench, findings: &mut Findings) -> Result<
         Ok::<_, Stop>((ran.code, ran.text()))
     };
     let (code, said) = say(&key, &["announce", &name]).await?;
-    findings.check(code == Some(0) && said.contains(&name), format!("{pod} announces {name}: {said}"));
+    findings.check_saw(code == Some(0) && said.contains(&name), format!("{pod} announces {name}"), &said);
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
     let _web = bench.serve_web(&pod, &name).await?;
     let ran = bench.curl(&caller, &[&bench.url(&name, "/")?]).await?;
     findings.check_eq(&ran.json()["name"].as_str(), &Some(name.as_str()), format!("{caller} reaches it"));
     let (code, said) = say(&key, &["query", &target]).await?;
     let listed = said.lines().filter(|line| line.starts_with(&target)).count();
-    findings.check(
+    findings.check_saw(
         code == Some(0) && listed >= 2 && listed == said.lines().count(),
-        format!("below {target} are {listed} names"),
+        format!("the query of {target} lists at least two names, all below it"),
+        said.replace('\n', ", "),
     );
 
     let unlicensed = format!("/not-licensed/{}", bench.unique());
     let (code, said) = say(&key, &["announce", &unlicensed]).await?;
-    findings
-        .check(code == Some(1) && said.contains("not-licensed"), format!("a name without licence is refused: {said}"));
+    findings.check_saw(code == Some(1) && said.contains("not-licensed"), "a name without a licence is refused", &said);
     let stranger = bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != pod && bench.sg_of(p).is_ok());
     if let Some(stranger) = stranger {
         let (code, said) = say(&key_of(&stranger), &["announce", &name]).await?;
-        findings.check(
+        findings.check_saw(
             code == Some(1) && said.starts_with("PermissionDenied"),
-            format!("with the key of {stranger}: {said}"),
+            format!("{name} is refused with the key of {stranger}"),
+            &said,
         );
     }
     findings.check_eq(&say(&key, &["health"]).await?, &(Some(0), "serving".to_owned()), "the service is healthy");
     let (code, said) = say(&key, &["services"]).await?;
     let has = |service: &str| said.lines().any(|line| line == service);
-    findings.check(
+    findings.check_saw(
         code == Some(0) && has("damc.class1.v1.Class1"),
-        format!("reflection lists {}", said.replace('\n', ", ")),
+        "reflection lists damc.class1.v1.Class1",
+        said.replace('\n', ", "),
     );
 
     let (code, _) = say(&key, &["withdraw", &name]).await?;

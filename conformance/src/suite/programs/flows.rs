@@ -1,4 +1,4 @@
-//! What becomes of running flows: an SG that is started again, a policy that changes, packets that do not fit.
+//! Running flows while an SG restarts or a policy changes, and packets that do not fit.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::bench::witness::parse;
 use crate::case::{Findings, Stop};
 use crate::suite::policy::{lands, pool_of};
 
-/// Time a connection has to show that it goes on, once the network is whole again: a segment that was lost is sent again
-/// after twice the time the outage took.
+/// Time a connection has to show that it goes on, once the network is whole again: TCP may retransmit a lost segment
+/// only after twice the length of the outage.
 const DECIDED: Duration = Duration::from_secs(12);
 
 pub(super) async fn sg_restarts(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -27,7 +27,7 @@ pub(super) async fn sg_restarts(bench: &Bench, findings: &mut Findings) -> Resul
     let places = [
         (bench.sg_of(&caller)?, &target, "the client's SG"),
         (bench.sg_of(&owner)?, &target, "the server's SG"),
-        // Both ends behind the one that forgets: nobody else knows of the connection.
+        // Both ends are behind the SG that restarts: no other node knows of the connection.
         (bench.sg_of(&caller)?, &own, "the SG of both"),
     ];
     for (sg, target, whose) in places {
@@ -49,16 +49,23 @@ pub(super) async fn sg_restarts(bench: &Bench, findings: &mut Findings) -> Resul
         for state in held.latest() {
             let end = state.end.as_deref().unwrap_or("goes on");
             let clean = matches!(end, "goes on" | "reset" | "closed");
-            findings.check(clean, format!("{sg}, {whose}, was started again: the {} connection {end}", state.kind));
+            findings.check_saw(
+                clean,
+                format!(
+                    "after a restart of {sg}, {whose}, the {} connection goes on, is reset or is closed",
+                    state.kind
+                ),
+                end,
+            );
         }
-        // Served, or this is an error.
+        // This is an error unless the connection is served.
         bench.hold(&caller, &[("busy", host)]).await?;
         findings.check(true, format!("a new connection to {target} is served"));
     }
     Ok(())
 }
 
-/// Waits until every connection has gone on since, or has ended.
+/// Waits until every connection has gone on since `since_ns`, or has ended.
 async fn decided(held: &mut Held, since_ns: u64, within: Duration) -> Result<(), Stop> {
     let before = held.since(since_ns).await?;
     held.ask().await?;
@@ -101,7 +108,7 @@ pub(super) async fn policy_changes(bench: &Bench, findings: &mut Findings) -> Re
     held.until(&format!("new connections reach {}", two.prefix), bench.t_conv(), named(1, &two.prefix)).await?;
     #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
     findings.figure("calls steered to new connections steered", (bench.now_ns() - landed) as f64 / 1e6, "ms");
-    findings.check(true, format!("the policy changed: new connections reach {}", two.prefix));
+    findings.check(true, format!("after the policy change new connections reach {}", two.prefix));
     let then = held.latest()[0].clone();
     held.until("the running connection goes on", bench.t_conv(), |all| {
         if all[0].answers > then.answers + 3 { Ok(()) } else { Err(format!("{:?}", all[0])) }
@@ -111,24 +118,24 @@ pub(super) async fn policy_changes(bench: &Bench, findings: &mut Findings) -> Re
     findings.check_eq(
         &running.names,
         &vec![one.prefix.clone()],
-        "the running connection stayed with its instance throughout",
+        "the running connection keeps its instance throughout",
     );
-    findings.check_eq(&running.end, &None, "and has not ended");
+    findings.check_eq(&running.end, &None, "the running connection does not end");
     bench.mend(&one.sg, &one.pod).await?;
     drop(webs);
     bench.wait_unsteered(bench.t_return()).await
 }
 
-/// The connection of this number is answered by `name`.
+/// A probe that holds once the connection of this number is answered by `name`.
 fn named(number: usize, name: &str) -> impl FnMut(&[State]) -> Result<(), String> {
     move |all| if all[number].name.as_deref() == Some(name) { Ok(()) } else { Err(format!("{:?}", all[number])) }
 }
 
-/// Length of the last component of a name that is longer than those of any topology, and has an address.
+/// Length of the last component of a name that is longer than any topology's and still has an address.
 const NAME_LENGTH: usize = 50;
 
-/// Sends datagrams as large as the MTU that is known allows, not to be fragmented, until one is answered; then one that is
-/// one byte larger. Prints the MTU and the answers.
+/// Sends unfragmented datagrams as large as the known path MTU allows until one is answered, then one that is a byte
+/// larger. Prints the MTU and the answers.
 const SENDER: &str = r#"
 import json, socket, sys, time
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -150,7 +157,7 @@ while (answer := ask(mtu() - 48)) != mtu() - 48 and time.monotonic() < deadline:
 print(json.dumps({"first": first, "mtu": mtu(), "answers": [answer, ask(mtu() - 47)]}))
 "#;
 
-/// Says of each datagram how long it was.
+/// Answers each datagram with its length.
 const RECEIVER: &str = r#"
 import socket, sys
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -166,8 +173,8 @@ pub(super) async fn too_big(bench: &Bench, findings: &mut Findings) -> Result<()
     let (caller, target, _) = bench.far_pair().await?;
     let owner = bench.owner_of(&target)?;
     let own = bench.service_of(&caller)?;
-    // Routes in pods have the MTU that the names of the topology leave. A longer name is no longer covered by that: the
-    // SG has to say so.
+    // Routes in pods have the MTU that the names of the topology leave. A longer name leaves less: the SG has to tell
+    // the pod.
     let name = format!("/guest/{owner}/{}-{}", "n".repeat(NAME_LENGTH), bench.unique());
     bench.register(&owner, &name).await?;
     bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
@@ -182,24 +189,24 @@ pub(super) async fn too_big(bench: &Bench, findings: &mut Findings) -> Result<()
     findings.check_eq(
         &said["mtu"].as_u64(),
         &Some(room as u64),
-        format!("{caller} learns the MTU between {own} and {name}, and believed {} before", said["first"]),
+        format!("{caller}, which assumed an MTU of {}, learns the one between {own} and {name}", said["first"]),
     );
     findings.check_eq(&said["answers"][0].as_u64(), &Some(room as u64 - 48), "a datagram that just fits arrives whole");
-    findings.check_eq(&said["answers"][1].as_str(), &Some("90"), "one byte more is refused by the pod's own kernel");
+    findings.check_eq(
+        &said["answers"][1].as_str(),
+        &Some("90"),
+        "the pod's own kernel refuses one byte more (EMSGSIZE, 90)",
+    );
 
     let _web = bench.serve_web(&owner, &name).await?;
     let body = "z".repeat(300_000);
     let file = bench.script("large.txt", &body)?;
     let (file, url) = (format!("@{}", file.display()), bench.url(&name, "/")?);
     let posted = bench.curl(&caller, &["--max-time", "20", "--data-binary", &file, &url]).await?;
-    findings.check(
+    findings.check_saw(
         posted.out == body.as_bytes(),
-        format!(
-            "300 kB to {name} and back: {} bytes in {:?}, curl ends with {:?}",
-            posted.out.len(),
-            posted.took,
-            posted.code
-        ),
+        format!("300 kB go to {name} and come back whole"),
+        format!("{} bytes in {:?}, curl ends with {:?}", posted.out.len(), posted.took, posted.code),
     );
     Ok(())
 }

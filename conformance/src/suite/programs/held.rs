@@ -21,13 +21,13 @@ struct Line {
     connections: Vec<State>,
 }
 
-/// What it says of a connection.
+/// The state of a connection in such a line.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct State {
     pub(super) kind: String,
     pub(super) answers: u64,
     pub(super) bytes: u64,
-    /// Who answered last, and all who did.
+    /// The service that answered last, and below all that did.
     pub(super) name: Option<String>,
     pub(super) names: Vec<String>,
     /// How it ended.
@@ -35,18 +35,18 @@ pub(super) struct State {
 }
 
 impl State {
-    /// It has done what its kind does.
+    /// Whether it has been served at all.
     pub(super) const fn has_begun(&self) -> bool {
         self.answers > 0 || self.bytes > 0
     }
 
-    /// It has done more of it since.
+    /// Whether it has been served since `earlier`.
     pub(super) const fn went_on_since(&self, earlier: &Self) -> bool {
         self.answers > earlier.answers || self.bytes > earlier.bytes
     }
 }
 
-/// The program, running; it ends with this value.
+/// The running program, which ends when this value is dropped.
 pub(super) struct Held {
     _child: Child,
     stdin: ChildStdin,
@@ -58,7 +58,7 @@ pub(super) struct Held {
 }
 
 impl Bench {
-    /// Opens connections in a pod, each a kind and a host.
+    /// Opens connections in a pod, each with its kind and its host, and waits until all are served.
     pub(super) async fn hold(&self, pod: &str, connections: &[(&str, String)]) -> Result<Held, Stop> {
         let script = self.script("hold.py", HOLD)?.display().to_string();
         let port = PORT.to_string();
@@ -88,25 +88,25 @@ impl Bench {
 }
 
 impl Held {
-    /// What was said last.
+    /// The latest state of every connection.
     pub(super) fn latest(&self) -> &[State] {
         &self.latest
     }
 
-    /// What was so at this time or later: lines that were printed before, and not read yet, are passed over.
+    /// The states at `at_ns` or later; unread lines from before are skipped.
     pub(super) async fn since(&mut self, at_ns: u64) -> Result<Vec<State>, Stop> {
         while self.latest_at_ns < at_ns {
-            self.until("the program says how things are", self.patience, |_| Ok(())).await?;
+            self.until("the program prints its state", self.patience, |_| Ok(())).await?;
         }
         Ok(self.latest.clone())
     }
 
-    /// Has every idle connection ask again.
+    /// Makes every idle connection ask again.
     pub(super) async fn ask(&mut self) -> Result<(), Stop> {
         self.stdin.write_all(b"\n").await.map_err(|e| Stop::Inconclusive(e.to_string()))
     }
 
-    /// Reads what the program says until `probe` gives a value; fails with what was seen last.
+    /// Reads lines of the program until `probe` returns a value; fails with the last state it described.
     pub(super) async fn until<T>(
         &mut self,
         what: &str,
@@ -114,15 +114,15 @@ impl Held {
         mut probe: impl FnMut(&[State]) -> Result<T, String>,
     ) -> Result<T, Stop> {
         let deadline = Instant::now() + within;
-        let mut last = "the program says nothing".to_owned();
+        let mut last = "no line of the program".to_owned();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match tokio::time::timeout(left, self.lines.next_line()).await {
-                // The deadline, told below.
+                // The deadline is handled below.
                 Err(_) => {}
                 Ok(Ok(Some(line))) => {
                     let line = serde_json::from_str::<Line>(&line);
-                    let line = line.map_err(|e| Stop::Inconclusive(format!("what a program says: {e}")))?;
+                    let line = line.map_err(|e| Stop::Inconclusive(format!("a line of hold.py: {e}")))?;
                     (self.latest, self.latest_at_ns) = (line.connections, line.at_ns);
                     match probe(&self.latest) {
                         Ok(value) => return Ok(value),
@@ -132,7 +132,7 @@ impl Held {
                 Ok(_) => return Err(Stop::Inconclusive("the program that holds connections has ended".into())),
             }
             if Instant::now() >= deadline {
-                return Err(Stop::Failed(format!("{what}: not within {} ms; {last}", within.as_millis())));
+                return Err(Stop::Failed(format!("expected within {} ms: {what}; saw: {last}", within.as_millis())));
             }
         }
     }

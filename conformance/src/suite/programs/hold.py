@@ -1,12 +1,12 @@
-"""Connections that are held: an ordinary HTTP client for cases about what becomes of running flows.
+"""Holds connections: an ordinary HTTP client for cases about running flows.
 
     hold.py PORT KIND=HOST...
 
-Kinds: `busy` asks who serves every 50 ms, `idle` asks once and then only listens, `load` reads a long answer slowly,
-`fresh` opens a new connection for every question. A line on standard input has every idle connection ask again. Every
-100 ms a line of JSON on standard output says when it is (monotonic, ns) and of each connection: kind, host, answers,
-bytes, the latest name that answered, all names that did, and how it ended (null while it has not). The end of standard
-input ends the program.
+Kinds: `busy` asks every 50 ms which service answers, `idle` asks once and then only listens, `load` reads a long answer
+slowly, `fresh` opens a new connection for every question. A line on standard input makes every idle connection ask
+again. Every 100 ms the program prints a line of JSON with the monotonic time, ns, and for each connection: kind, host,
+answers, bytes, the latest name that answered, all names that did, and how it ended (null while it has not). The end of
+standard input ends the program.
 """
 
 import json
@@ -41,7 +41,7 @@ class Held:
     def connect(self):
         connection = socket.create_connection((self.host, PORT), timeout=10)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Longer than any case: what hangs is seen as hanging, not as ended.
+        # Longer than any case, so that a hanging connection is not taken for one that ended.
         connection.settimeout(600)
         return connection
 
@@ -78,7 +78,7 @@ class Held:
         while True:
             self.who(connection)
             while not self.ask.is_set():
-                # Readable without a question: it has ended.
+                # Readable without a question means that it has ended.
                 if select.select([connection], [], [], 0.1)[0] and not connection.recv(1):
                     self.end = "closed"
                     return

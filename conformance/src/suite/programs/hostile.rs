@@ -11,7 +11,7 @@ use crate::bench::Bench;
 use crate::bench::witness::parse;
 use crate::case::{Findings, Stop};
 
-/// Datagrams with a source address that is not the pod's, past the pod's own kernel.
+/// Sends datagrams with a source address that is not the pod's, past the pod's own kernel.
 const SPOOF: &str = r#"
 import socket, struct, sys
 source, destination, count = sys.argv[1:4]
@@ -25,8 +25,8 @@ for _ in range(int(count)):
     s.send(b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x09" + b"\x86\xdd" + packet)
 "#;
 
-/// Datagrams in bursts for so many seconds: as many as a small host carries hop by hop without being overloaded itself, and
-/// far more than the pod's share of it.
+/// Sends datagrams in bursts for a number of seconds: as many as a small host carries hop by hop without overload, and
+/// far more than the pod's share.
 const FLOOD: &str = r#"
 import socket, sys, time
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -44,9 +44,9 @@ while time.monotonic() < end:
 print(sent, flush=True)
 "#;
 
-/// Spoofed packets of each kind.
+/// Number of spoofed packets of each kind.
 const SPOOFED: u64 = 40;
-/// How long a pod floods.
+/// How long a pod floods, s.
 const FLOOD_SECONDS: u64 = 3;
 
 pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
@@ -59,16 +59,17 @@ pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<()
     let stolen = bench.service_of(&victim)?;
     let from = bench.now_ns();
 
-    // As a program with all privileges in its pod would.
+    // What a program with all privileges in its pod can send.
     let before = bench.dropped(&sg, DropReason::SourceNotAuthorised).await?;
     let script = bench.script("spoof.py", SPOOF)?.display().to_string();
     let (source, at) = (bench.address(&stolen)?.to_string(), bench.address(&target)?.to_string());
     let ran = bench.run_inside(&liar, &["python3", &script, &source, &at, &SPOOFED.to_string()]).await?;
     findings.check_eq(&ran.code, &Some(0), format!("{liar} sends {SPOOFED} packets from the address of {stolen}"));
     bench.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, SPOOFED).await?;
-    findings.check(true, format!("{sg} dropped them all as source-not-authorised"));
+    findings.check(true, format!("{sg} drops them all as source-not-authorised"));
 
-    // As a program that speaks DAMC would: a Packet with stolen names, and one with its own names around a stolen address.
+    // What a program that speaks DAMC can send: a Packet with stolen names, and one with its own names around a stolen
+    // address.
     let own = bench.service_of(&liar)?;
     let inner = packet(bench, &stolen, &target)?;
     let before = bench.dropped(&sg, DropReason::WrongRole).await?;
@@ -80,7 +81,7 @@ pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<()
         bench.lab.inject(&liar, &sg, &pdu).await?;
     }
     bench.wait_dropped(&sg, DropReason::WrongRole, before, 2).await?;
-    findings.check(true, format!("{sg} takes no Packet from {liar}: packets are made by SGs"));
+    findings.check(true, format!("{sg} drops a Packet from {liar}, because only SGs make packets"));
     let frames = bench.frames(from).await?;
     let stolen = parse(&stolen)?;
     let passed = frames.iter().filter(|s| s.sent && s.node != liar && s.message_type() == MessageType::Packet);
@@ -90,7 +91,7 @@ pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<()
         }
         _ => false,
     });
-    findings.check_eq(&passed.count(), &0, "no node sent any of it on");
+    findings.check_eq(&passed.count(), &0, "no node sends any of it on");
     Ok(())
 }
 
@@ -109,7 +110,8 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
     let (flooder, target, path) = bench.far_pair().await?;
     let sg = bench.sg_of(&flooder)?;
     let own = bench.service_of(&flooder)?;
-    // Whoever is asked lies behind the flooded SG, and whoever asks does not, or beside the flooder where there is such a pod.
+    // The service is in the flooding pod. Its client is in another pod of that SG where there is one, else behind
+    // another SG.
     let beside = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| *p != flooder);
     let others =
         bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != flooder && bench.sg_of(p).is_ok_and(|s| s != sg));
@@ -130,8 +132,11 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
     let (began, mut served, mut longest) = (Instant::now(), 0, Duration::ZERO);
     while began.elapsed() < Duration::from_secs(FLOOD_SECONDS) {
         let ran = bench.curl(&asker, &[&url]).await?;
-        findings
-            .check(ran.code == Some(0), format!("{asker} is served by {own} while {flooder} floods: {:?}", ran.code));
+        findings.check_saw(
+            ran.code == Some(0),
+            format!("{own} serves {asker} while {flooder} floods"),
+            format!("curl ends with {:?}", ran.code),
+        );
         served += 1;
         longest = longest.max(ran.took);
     }
@@ -139,9 +144,10 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         .await?
         .parse()
         .map_err(|e| Stop::Inconclusive(format!("{e}")))?;
-    findings.check(
+    findings.check_saw(
         served > 0,
-        format!("{served} requests of {asker} were answered meanwhile, the slowest after {longest:?}"),
+        format!("requests of {asker} are answered meanwhile"),
+        format!("{served}, the slowest after {longest:?}"),
     );
     let taken = bench.gateway_count(&sg, GatewayCounter::FromPods).await? - taken;
     let dropped = bench.dropped(&sg, DropReason::QueueFull).await? - dropped;
@@ -150,10 +156,11 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         findings.figure("flood", sent as f64 / FLOOD_SECONDS as f64, "packets/s");
         findings.figure("of them carried by the SG", taken as f64 / FLOOD_SECONDS as f64, "packets/s");
     }
-    findings.check(
+    findings.check_saw(
         taken + dropped >= sent * 9 / 10,
-        format!("{sg} accounts for the flood: {sent} sent, {taken} taken, {dropped} counted as queue-full"),
+        format!("{sg} accounts for at least 90 % of the flood"),
+        format!("{sent} sent, {taken} taken, {dropped} counted as queue-full"),
     );
-    findings.check_eq(&(bench.flaps(&nodes).await? - flaps), &0, "no adjacency went down");
+    findings.check_eq(&(bench.flaps(&nodes).await? - flaps), &0, "no adjacency goes down");
     Ok(())
 }

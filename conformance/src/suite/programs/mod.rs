@@ -1,5 +1,5 @@
-//! Ordinary programs in pods (`curl`, Python's web server, `openssl`), unchanged: they reach services by name through
-//! their SG, and a pod registers at its SG over HTTP and gRPC.
+//! Ordinary, unchanged programs in pods (`curl`, Python's web server, `openssl`) reach services by name through their
+//! SG. A pod registers at its SG over HTTP and gRPC.
 
 mod class1;
 mod flows;
@@ -24,11 +24,11 @@ use crate::bench::witness::parse;
 use crate::case::{Case, Impact, Stop, Suite};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// The web service that the cases bring: it is shipped with the topologies.
+/// The web service that the cases start, which is shipped with the topologies.
 const WEB_SERVICE: &str = include_str!("../../../../topologies/apps/who.py");
-/// What interprets it.
+/// Its interpreter.
 const PYTHON: &str = "python3";
-/// Where it listens, beside whatever a topology runs itself.
+/// Its port, which differs from those that topologies use themselves.
 const PORT: u16 = 8099;
 /// Time a program has to start on a host that is not slow.
 const START: Duration = Duration::from_secs(10);
@@ -45,18 +45,18 @@ pub const CASES: &[Case] = &[
     case!("rmi-02-http", "HTTP is the same wherever the service is", ["RMI-02"], Calm, reach::anywhere),
     case!("rmi-02-grpc", "gRPC is the same wherever the service is", ["RMI-02", "GOAL-07"], Calm, rpc::calculator),
     case!("goal-07", "A stock web server and a stock client need nothing but a name", ["GOAL-07"], Calm, reach::stock),
-    case!("goal-08", "Chains of calls between many services, side by side", ["GOAL-08"], Calm, reach::many),
+    case!("goal-08", "Concurrent chains of calls between many services", ["GOAL-08"], Calm, reach::many),
     case!("reg-04", "A pod registers over HTTP and looks up over gRPC", ["REG-04", "CON-15"], Guest, class1::over_http),
     case!(
         "reg-04-grpc",
-        "A pod registers over gRPC, by an ordinary stub",
+        "A pod registers over gRPC with an ordinary stub",
         ["REG-04", "CON-15"],
         Guest,
         class1::over_grpc
     ),
     case!(
         "fwd-01-mtu",
-        "A packet that does not fit is told so, and what fits arrives",
+        "The sender of a packet that does not fit is told, and what fits arrives",
         ["FWD-01"],
         Guest,
         flows::too_big
@@ -70,18 +70,12 @@ pub const CASES: &[Case] = &[
     ),
     case!(
         "fwd-01-flood",
-        "A pod that floods is bounded and counted, and others are served",
+        "A flood from one pod is bounded and counted, and other pods are served",
         ["FWD-01"],
         Guest,
         hostile::flooded
     ),
-    case!(
-        "fwd-01-restart",
-        "An SG is started again: connections go on or end at once",
-        ["FWD-01"],
-        Nodes,
-        flows::sg_restarts
-    ),
+    case!("fwd-01-restart", "An SG restarts: connections go on or end at once", ["FWD-01"], Nodes, flows::sg_restarts),
     Case {
         id: "pol-flows",
         title: "A policy changes: running connections keep their instance, new ones follow at once",
@@ -93,7 +87,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// What a program did.
+/// The outcome of a program.
 struct Ran {
     code: Option<i32>,
     out: Vec<u8>,
@@ -111,12 +105,12 @@ impl Ran {
 }
 
 impl Bench {
-    /// Time a program has to start, or to say the next thing.
+    /// Time a program has to start, or to print its next line.
     fn start_time(&self) -> Duration {
         self.host.stretched(START)
     }
 
-    /// A program in a node, to be run or left running; it ends with the value it is spawned as.
+    /// A command that runs a program in a node. The process ends when the value it is spawned as is dropped.
     fn program(&self, node: &str, words: &[&str]) -> Command {
         let mut command = Command::new(&self.lab.job().choices.program);
         let known = |word| if word == PYTHON { self.python.get().map_or(PYTHON, String::as_str) } else { word };
@@ -133,7 +127,7 @@ impl Bench {
         self.run_inside(pod, &[&["curl", "-sS", "--max-time", "8"][..], words].concat()).await
     }
 
-    /// Not every machine has every program.
+    /// Checks that these programs are installed.
     async fn needs(&self, programs: &[&str]) -> Result<(), Stop> {
         if let Some(program) = programs.iter().find(|p| program_on_path(p).is_none()) {
             return absent(program);
@@ -142,21 +136,21 @@ impl Bench {
             let (_, pod) = self.sg_with_pod()?;
             let found = self.run_inside(&pod, &[PYTHON, "-c", "import sys; print(sys.executable)"]).await?.text();
             if found.starts_with('/') {
-                // An error means that it is set.
+                // An error means that it is set already.
                 let _ = self.python.set(found);
             }
         }
         Ok(())
     }
 
-    /// As `run_inside`, with what it says on standard error behind what it says on standard output.
+    /// The same as `run_inside`, with standard error appended to standard output.
     async fn run_inside_all(&self, node: &str, words: &[&str]) -> Result<Ran, Stop> {
         let mut command = self.program(node, words);
         command.stderr(Stdio::piped());
         ran(command).await
     }
 
-    /// Starts the web service as `name` in a pod and waits until it is reached from there by another way than the mesh.
+    /// Starts the web service as `name` in a pod and waits, without using the mesh, until it listens there.
     async fn serve_web(&self, pod: &str, name: &str) -> Result<Child, Stop> {
         self.serve_web_at(pod, name, None).await
     }
@@ -175,7 +169,7 @@ impl Bench {
         }
         words.extend([PYTHON.to_owned(), script, PORT.to_string()]);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        // One that was killed a moment ago may still be there, and would be taken for this one.
+        // One that was killed a moment ago may still listen, and would be taken for this one.
         self.wait_listeners(pod, PORT, self.address(name)?, false).await?;
         let mut command = self.program(pod, &words);
         let child = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
@@ -191,12 +185,12 @@ impl Bench {
         Ok(path)
     }
 
-    /// Waits until something listens at this very address.
+    /// Waits until a program listens at exactly this address.
     async fn wait_listening(&self, pod: &str, port: u16, at: std::net::Ipv6Addr) -> Result<(), Stop> {
         self.wait_listeners(pod, port, at, true).await
     }
 
-    /// Waits until something does, or nothing.
+    /// Waits until a program listens there (`some`), or none does.
     async fn wait_listeners(&self, pod: &str, port: u16, at: std::net::Ipv6Addr, some: bool) -> Result<(), Stop> {
         let words: Vec<String> = at
             .octets()
@@ -235,18 +229,17 @@ impl Bench {
     }
 }
 
-/// Runs a program to its end; where its standard error is piped too, that is behind its standard output.
+/// Runs a program to its end; where its standard error is piped too, it follows the standard output.
 async fn ran(mut command: Command) -> Result<Ran, Stop> {
     let began = Instant::now();
     let output = command.output().await.map_err(|e| Stop::Inconclusive(e.to_string()))?;
     Ok(Ran { code: output.status.code(), out: [output.stdout, output.stderr].concat(), took: began.elapsed() })
 }
 
-/// A program that a case needs is not here: nothing can be judged by it, and where everything is to be judged that is a
-/// failure.
+/// Ends a case whose program is not installed: not applicable, or a failure in CI, where every case must be judged.
 fn absent<T>(program: &str) -> Result<T, Stop> {
     if std::env::var_os("CI").is_some() {
-        Err(Stop::Failed(format!("{program} is not installed, and CI is set: every case has to be judged")))
+        Err(Stop::Failed(format!("{program} is not installed, but with CI set every case must be judged: install it")))
     } else {
         Err(Stop::Inconclusive(format!("{program} is not installed; install it to have this case judged")))
     }
@@ -258,11 +251,11 @@ fn lines(child: &mut Child) -> Result<Lines<BufReader<ChildStdout>>, Stop> {
     Ok(BufReader::new(stdout).lines())
 }
 
-/// The next of them.
+/// The next line.
 async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>, within: Duration) -> Result<String, Stop> {
     match tokio::time::timeout(within, lines.next_line()).await {
         Ok(Ok(Some(line))) => Ok(line),
-        Ok(_) => Err(Stop::Inconclusive("a program ended before it said anything".into())),
-        Err(_) => Err(Stop::Inconclusive(format!("a program said nothing within {within:?}"))),
+        Ok(_) => Err(Stop::Inconclusive("a program ended before it printed a line".into())),
+        Err(_) => Err(Stop::Inconclusive(format!("a program printed nothing within {within:?}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Programs reach services by name: far away, next door, in their own pod, in long chains.
+//! Programs reach services by name: far away, behind the same SG, in their own pod, and in long chains.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -13,13 +13,13 @@ use super::{PORT, Ran};
 use crate::bench::Bench;
 use crate::case::{Findings, Stop};
 
-/// A refusal that takes longer is no refusal but a silence.
+/// A refusal that takes longer counts as silence.
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// Chains of calls of one load, and calls in each.
 const CHAINS: u64 = 24;
 const DEPTH: usize = 4;
 
-/// One question for an AAAA record over TCP, the way resolvers ask that got a truncated answer.
+/// Asks for an AAAA record over TCP, as a resolver does after a truncated answer.
 const RESOLVE: &str = r#"
 import socket, struct, sys
 name = b"".join(bytes([len(label)]) + label.encode() for label in sys.argv[2].split(".")) + b"\0"
@@ -44,7 +44,11 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
         format!("curl in {caller} reaches {target}"),
     );
     let passed = bench.gateway_count(&sg, GatewayCounter::FromPods).await? - before;
-    findings.check(passed >= 5, format!("{sg} took {passed} packets of it: name, connection, request"));
+    findings.check_saw(
+        passed >= 5,
+        format!("{sg} takes at least five packets of it, for name, connection and request"),
+        format!("{passed} packets"),
+    );
     let frames = bench.frames(from).await?;
     let packets: Vec<_> = frames.iter().filter(|s| s.message_type() == MessageType::Packet && s.sent).collect();
     let pairs: BTreeSet<(String, String)> = packets
@@ -52,10 +56,14 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
         .filter_map(|s| s.frame.names.as_ref().map(|(to, from)| (from.to_string(), to.to_string())))
         .collect();
     let expected = BTreeSet::from([(own.clone(), target.clone()), (target.clone(), own.clone())]);
-    findings.check_eq(&pairs, &expected, "between SGs it was packets of these two names, there and back");
+    findings.check_eq(&pairs, &expected, "between SGs there are only packets of these two names, in both directions");
     let nodes: BTreeSet<&str> = packets.iter().map(|s| s.node.as_str()).collect();
     let on_the_way = chain.iter().all(|node| nodes.contains(node.as_str()));
-    findings.check(on_the_way || nodes.len() >= 2, format!("sent by {nodes:?}; a call's way was {chain:?}"));
+    findings.check_saw(
+        on_the_way || nodes.len() >= 2,
+        format!("the packets pass the nodes of a call's path {chain:?}, or at least two nodes"),
+        format!("{nodes:?}"),
+    );
 
     let script = bench.script("resolve.py", RESOLVE)?.display().to_string();
     let dns = damc_wire::address::of_dns(bench.topology.domain().as_str()).to_string();
@@ -65,12 +73,20 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
 
     let host = format!("http://nobody.{}.damc:{PORT}/", bench.topology.domain());
     let ran = bench.curl(&caller, &[&host]).await?;
-    findings.check_eq(&ran.code, &Some(6), "a name nobody has does not resolve");
-    findings.check(ran.took < bench.host.stretched(AT_ONCE), format!("which is known after {:?}", ran.took));
+    findings.check_eq(&ran.code, &Some(6), "curl cannot resolve an unknown name (exit code 6)");
+    findings.check_saw(
+        ran.took < bench.host.stretched(AT_ONCE),
+        format!("curl learns so within {:?}", bench.host.stretched(AT_ONCE)),
+        format!("{:?}", ran.took),
+    );
     let nobody = format!("http://[{}]:{PORT}/", bench.address("/nobody/at-all")?);
     let ran = bench.curl(&caller, &[&nobody]).await?;
-    findings.check_eq(&ran.code, &Some(7), "an address nobody has is unreachable");
-    findings.check(ran.took < bench.host.stretched(AT_ONCE), format!("which is told after {:?}", ran.took));
+    findings.check_eq(&ran.code, &Some(7), "curl cannot connect to an unknown address (exit code 7)");
+    findings.check_saw(
+        ran.took < bench.host.stretched(AT_ONCE),
+        format!("curl is told so within {:?}", bench.host.stretched(AT_ONCE)),
+        format!("{:?}", ran.took),
+    );
     Ok(())
 }
 
@@ -92,7 +108,11 @@ pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Re
     };
     let before = count().await?;
     let ran = bench.curl(&name, &[&bench.url(&target, "/bytes/100000")?]).await?;
-    findings.check_eq(&ran.out.len(), &100_000, format!("a program of {name} gets what {target} of {name} serves"));
+    findings.check_eq(
+        &ran.out.len(),
+        &100_000,
+        format!("a program in {name} gets what {target} in the same pod serves"),
+    );
     let after = count().await?;
     for (label, (before, after)) in both.iter().zip(before.iter().zip(&after)) {
         // The body alone is some seventy packets.
@@ -126,7 +146,8 @@ pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(
             seen.iter().all(|(code, _)| *code == Some(0)),
             format!("{target}, {place}: every request is answered"),
         );
-        findings.check(*seen == outcomes[0], format!("{target}, {place}: the same answers"));
+        findings
+            .check(*seen == outcomes[0], format!("{target}, {place}: the answers are the same as in the first place"));
     }
     Ok(())
 }
@@ -134,7 +155,7 @@ pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(
 pub(super) async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     bench.needs(&["curl", "python3"]).await?;
     let (caller, target, _) = bench.far_pair().await?;
-    let text = "served by a program that was never changed\n";
+    let text = "served by an unchanged program\n";
     let file = bench.script("stock.txt", text)?;
     let folder = file.parent().map(|p| p.display().to_string()).unwrap_or_default();
     let owner = bench.owner_of(&target)?;
@@ -153,10 +174,15 @@ pub(super) async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), 
     for pod in [&caller, &owner] {
         let helped =
             bench.run_inside(pod, &["sh", "-c", "env | grep -iE '^(https?_proxy|all_proxy|LD_PRELOAD)='"]).await?;
-        findings.check(helped.out.is_empty(), format!("{pod}: no proxy, nothing preloaded"));
+        findings.check_saw(
+            helped.out.is_empty(),
+            format!("{pod}: no proxy and no preloaded library"),
+            format!("environment {:?}", helped.text()),
+        );
         let listeners = bench.run_inside(pod, &["cat", "/proc/net/tcp6", "/proc/net/tcp"]).await?.text();
         let listeners = listeners.lines().filter(|l| l.contains(" 0A ")).count();
-        findings.note(format!("{pod}: {listeners} TCP listeners, the web servers of the case and of the topology"));
+        findings
+            .note(format!("{pod}: {listeners} TCP listeners, which are web servers of the case and of the topology"));
     }
     Ok(())
 }
@@ -176,7 +202,7 @@ pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), S
         return Err(Stop::NotApplicable("fewer than two pods with services".into()));
     }
     let url = |chain: usize| -> Result<String, Stop> {
-        // Every chain takes another way through the services, and passes each in turn.
+        // Every chain takes a different path through the services.
         let hop = |i: usize| &names[(chain * (i + 1) + i) % names.len()];
         let mut path = "/".to_owned();
         for i in (1..DEPTH).rev() {
@@ -201,7 +227,7 @@ pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), S
     findings.check_eq(
         &whole,
         &chains,
-        format!("chains of {DEPTH} calls between {} services that came back whole", names.len()),
+        format!("all chains of {DEPTH} calls between {} services come back whole", names.len()),
     );
     findings.figure(format!("{chains} chains of {DEPTH} calls"), began.elapsed().as_secs_f64() * 1e3, "ms");
     Ok(())

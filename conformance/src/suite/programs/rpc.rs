@@ -11,7 +11,7 @@ use crate::case::{Findings, Stop};
 
 /// Where the calculator listens.
 const PORT: u16 = 8051;
-/// Calls with their results: exit code, and what is printed.
+/// Calls with their results: exit code and output.
 const CALLS: [(&[&str], i32, &str); 6] = [
     (&["add", "2", "3"], 0, "5"),
     (&["add", "-9223372036854775808", "9223372036854775807"], 0, "-1"),
@@ -21,7 +21,7 @@ const CALLS: [(&[&str], i32, &str); 6] = [
     (&["double"], 0, ""),
 ];
 
-/// Where our own programs are: beside the one that builds labs.
+/// Path of one of our own programs, in the folder of the one that builds labs.
 pub(super) fn program(bench: &Bench, name: &str) -> Result<PathBuf, Stop> {
     let path = bench.lab.job().choices.program.with_file_name(name);
     if damc_lab::up::is_program(&path) {
@@ -61,7 +61,7 @@ pub(super) async fn calculator(bench: &Bench, findings: &mut Findings) -> Result
         findings.check_eq(
             &seen(&ran),
             &(Some(0), target.clone()),
-            format!("{target}, {place}: it is {target} that answers"),
+            format!("{target}, {place}: {target} itself answers"),
         );
     }
     Ok(())
