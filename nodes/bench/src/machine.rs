@@ -1,10 +1,10 @@
-//! What a figure was measured on.
+//! The machine on which figures are measured.
 
 use std::fs;
 
 use serde::Serialize;
 
-/// Frames that an interface of the calling thread's network namespace has received, taken by somebody or not.
+/// Frames that an interface of the calling thread's network namespace has received, read or not.
 ///
 /// # Panics
 /// There is no such interface.
@@ -27,12 +27,12 @@ pub struct Machine {
     pub kernel: String,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Load average of the last minute when the run began: others may share the machine.
+    /// Load average of the last minute before the run: others may share the machine.
     pub load: String,
 }
 
 impl Machine {
-    /// Of this machine; `?` where it does not tell.
+    /// This machine; `?` stands for what it does not report.
     #[must_use]
     pub fn here() -> Self {
         let field = |file: &str, key: &str| {
@@ -56,7 +56,7 @@ impl Machine {
     }
 }
 
-/// Resident memory of this process, bytes; 0 where the kernel does not tell.
+/// Resident memory of this process, bytes; 0 if the kernel does not report it.
 #[must_use]
 pub fn resident_bytes() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From the mesh to a pod: Packets become IPv6, negative replies become ICMPv6 errors or resets.
+//! From the mesh to a pod: Packet messages become IPv6 packets; negative replies become ICMPv6 errors or resets.
 
 use core::net::Ipv6Addr;
 
@@ -13,7 +13,7 @@ use crate::packet::{HEADER, View, set_hop_limit};
 use crate::reset;
 
 impl Gateway {
-    /// Takes a PDU that the forwarding plane would send out by the port of a pod.
+    /// Handles a PDU that the forwarding plane would send to a pod by this port.
     pub fn to_pod(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &mut [u8], out: &mut Vec<u8>) -> Delivery {
         match pdu.get(1).copied() {
             Some(code) if code == MessageType::Packet.code() => self.deliver(now_ns, book, port, pdu),
@@ -22,7 +22,7 @@ impl Gateway {
         }
     }
 
-    /// Makes an IPv6 packet of a packet message.
+    /// Turns a Packet message into an IPv6 packet.
     fn deliver(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &mut [u8]) -> Delivery {
         let Ok(routed) = RoutedView::parse(pdu) else { return Delivery::Drop(DropReason::Malformed) };
         let Some(place) = routed.inner_packet(pdu) else { return Delivery::Drop(DropReason::Malformed) };
@@ -30,15 +30,14 @@ impl Gateway {
             return Delivery::Drop(DropReason::BadChecksum);
         }
         let Some(view) = View::parse(&pdu[place.clone()]) else { return Delivery::Drop(DropReason::Malformed) };
-        // Its names brought it here; its addresses have to be theirs.
+        // Its names brought it here; its addresses must belong to them.
         if book.speaker(port, &view.destination).is_none() {
             return Delivery::Drop(DropReason::NoSuchInstance);
         }
         match book.name_at(&view.source) {
             None => return Delivery::Drop(DropReason::NoRoute),
             Some(name) if name.wire() != routed.source => {
-                // It answers in the name of a pool. What an instance of a pool may be called is not for us to judge: its
-                // own SG has.
+                // It answers in the name of a pool. The instance's own SG has checked that it belongs to the pool.
                 let key = view.flow().reversed();
                 self.flows.delivered(now_ns, port, &key, routed.source, view.tcp().as_ref());
             }
@@ -54,16 +53,16 @@ impl Gateway {
         Delivery::Packet(place)
     }
 
-    /// Makes an ICMPv6 error, or a reset, of a negative reply about a packet.
+    /// Turns a negative reply about a packet into an ICMPv6 error or a reset.
     fn translate(&mut self, now_ns: u64, book: &Book, port: u16, pdu: &[u8], out: &mut Vec<u8>) -> Delivery {
-        // Most negative replies are about calls: those are looked at no further.
+        // Most negative replies are about calls and do not concern the gateway.
         if nack_about(pdu) != Some(MessageType::Packet) {
             return Delivery::Frame;
         }
         let Ok(Frame { message: Message::Nack(nack), .. }) = Frame::decode(pdu) else {
             return Delivery::Drop(DropReason::Malformed);
         };
-        // The quoted packet is cut off: its length does not agree any more.
+        // The quoted packet is truncated: its length field is wrong.
         let quoted = &nack.body;
         let address = |at: usize| quoted.get(at..)?.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes));
         let Some(source) = address(8) else { return Delivery::Drop(DropReason::Malformed) };
@@ -95,7 +94,7 @@ impl Gateway {
     }
 }
 
-/// A quoted packet with its length made to agree with what is left of it.
+/// A quoted packet whose length field is adapted to the bytes that are left.
 fn restored(quoted: &[u8]) -> Vec<u8> {
     let mut whole = quoted.to_vec();
     let length = u16::try_from(quoted.len().saturating_sub(HEADER)).unwrap_or(u16::MAX);
