@@ -1,4 +1,4 @@
-//! Service Gateway: a router with pods and an SPA beside it. Registers what its pods announce.
+//! Service Gateway: a router with pods and an SPA attached. It registers the services that its pods announce.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub struct Sg {
     registrar: Registrar,
     qos: QosAgent,
     nacks: Nacks,
-    /// Announcements that came by [`Order::Announce`], by port and request, with their handles.
+    /// Handles of announcements that came by [`Order::Announce`], by port and request.
     asked: BTreeMap<(PortId, u64), u64>,
     out: Outbox,
 }
 
-/// Announcements beside the adjacency that wait for their outcome at one time.
+/// Most announcements by [`Order::Announce`] that wait for their outcome at one time.
 const ASKED_LIMIT: usize = 1024;
 
 /// The LSDB as the registrar reads it.
@@ -67,7 +67,7 @@ impl Sg {
         })
     }
 
-    /// Does what the parts want done, until there is nothing left.
+    /// Carries out the actions of the parts until none is left.
     fn settle(&mut self, now: Timestamp) {
         loop {
             if let Some(event) = self.router.poll_event() {
@@ -130,7 +130,7 @@ impl Sg {
         let out = &mut self.out;
         match action {
             Action::Send { port, message: Message::AnnounceReply(reply) } if reply.request >= APART => {
-                // Nobody may have waited: a copy was answered already, or the caller has gone.
+                // Perhaps no caller waits: a copy was answered already, or the caller has gone.
                 if let Some(handle) = self.asked.remove(&(port, reply.request)) {
                     out.push(Output::Announced { handle, reply: Some(reply) });
                 }
@@ -149,7 +149,8 @@ impl Sg {
         }
     }
 
-    /// Class 1 beside the adjacency: the pod's own words, checked like those that come by it.
+    /// Handles a class 1 announcement that did not come over the adjacency. The pod signed it, and it is checked like
+    /// any other.
     fn announce(&mut self, now: Timestamp, handle: u64, announce: Announce) {
         let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
         let mut neighbours = ports.filter_map(|port| Some((port, self.router.neighbour(port)?)));
@@ -169,7 +170,7 @@ impl Sg {
         let before = self.registrar.dropped_announcements();
         self.registrar.handle_announce(now, &from, announce, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
         if self.registrar.dropped_announcements() != before {
-            // Old words, or of another session: they get no reply by any way.
+            // An announcement with an old number or of another session never gets a reply.
             self.settle(now);
             if self.asked.remove(&key).is_some() {
                 self.out.push(Output::Announced { handle, reply: None });
@@ -177,7 +178,7 @@ impl Sg {
         }
     }
 
-    /// Pods with an adjacency, each with the SG's session: what announcements are tied to.
+    /// Pods with an adjacency, each with the SG's session, to which announcements are bound.
     fn sessions(&self) -> BTreeMap<String, u64> {
         let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
         let pods = ports.filter_map(|port| self.router.neighbour(port)).filter(|n| n.role == Role::Pod);

@@ -1,7 +1,7 @@
-//! The graph of the domain as it changes: who claims which links, and which of them both ends claim.
+//! The graph of the domain as it changes: the links that each node claims, and which of them both ends claim.
 //!
-//! Nothing is built anew when an LSA comes: one node's claims are replaced, and what that does to edges is written down for
-//! the [`super::Tree`] that stands on the graph.
+//! An LSA does not cause the graph to be rebuilt. It replaces the claims of one node, and the changes of edges are
+//! recorded for the [`super::Tree`] on the graph.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use super::NodeLinks;
 struct Claim {
     to: u32,
     cost: u32,
-    /// What the far end claims for the way back; 0 while it claims nothing (two-way check). Costs are at least 1.
+    /// Cost that the far end claims for the reverse direction; 0 while it claims none (two-way check). Costs are at
+    /// least 1.
     back: u32,
 }
 
@@ -23,24 +24,24 @@ struct Vertex {
     name: NodeId,
     /// Paths may pass through it (neither stub nor overloaded).
     transit: bool,
-    /// Has an LSA; others are only spoken of.
+    /// It has an LSA; other nodes are only named as neighbours.
     present: bool,
     /// Sorted by far end.
     claims: Vec<Claim>,
 }
 
-/// One direction of a link that is not what it was when a tree was last brought up to date.
+/// One direction of a link that changed since the trees were last updated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Sending end.
     pub from: u32,
     /// Far end.
     pub to: u32,
-    /// Cost before, where both ends claimed it.
+    /// Cost before, if both ends claimed it.
     pub before: Option<u32>,
 }
 
-/// Directed graph of the links both ends claim. A node keeps its index until [`Self::compact`].
+/// Directed graph of the links that both ends claim. A node keeps its index until [`Self::compact`].
 #[derive(Clone, Debug, Default)]
 pub struct LiveGraph {
     vertices: Vec<Vertex>,
@@ -49,13 +50,13 @@ pub struct LiveGraph {
     present: usize,
 }
 
-/// Names that are only spoken of may be this many before it is worth looking for some that nobody speaks of any more.
+/// From this many nodes without LSA on, it is worth looking for some that no node names any more.
 const SPARE_NAMES: usize = 1024;
 
 impl LiveGraph {
     // ===== changes =====
 
-    /// What a node says now; none where it has no LSA any more.
+    /// Replaces the claims of a node; `None` if it has no LSA any more.
     pub fn set(&mut self, node: &NodeId, links: Option<NodeLinks>) {
         if links.is_none() && !self.by_name.contains_key(node) {
             return;
@@ -83,7 +84,8 @@ impl LiveGraph {
             let before = known.filter(|k| k.back != 0).map(|k| k.cost);
             let after = (claim.back != 0).then_some(claim.cost);
             self.note(from, claim.to, before, after, was_transit != transit);
-            // The way back counts only while we claim the link: it has just come where we claimed nothing before.
+            // The reverse direction counts only while we claim the link. If we did not claim it before, it counts from
+            // now on.
             if known.is_none() && claim.back != 0 {
                 self.changes.push(Change { from: claim.to, to: from, before: None });
             }
@@ -98,7 +100,8 @@ impl LiveGraph {
         self.vertices[from as usize].claims = claims;
     }
 
-    /// Tells `at` what the claim of `from` costs (0: there is none any more); gives the cost of the way back, if claimed.
+    /// Records at `at` the cost that `from` claims (0: none any more); returns the cost of the reverse direction, if
+    /// claimed.
     fn confirm(&mut self, at: u32, from: u32, cost: u32) -> Option<u32> {
         let claims = &mut self.vertices[at as usize].claims;
         let i = claims.binary_search_by_key(&from, |c| c.to).ok()?;
@@ -122,19 +125,19 @@ impl LiveGraph {
         index
     }
 
-    /// Directed edges that changed since [`Self::forget_changes`]. One may stand there several times.
+    /// Directed edges that changed since [`Self::forget_changes`]. An edge may occur several times.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// All trees that stand on the graph are up to date.
+    /// Forgets the changes: all trees on the graph are up to date.
     pub fn forget_changes(&mut self) {
         self.changes.clear();
     }
 
-    /// Forgets names nobody speaks of where they are many. Says whether it did: then indices are new, and trees must be
-    /// computed afresh.
+    /// Forgets nodes that no node names any more, if there are many. Returns whether it did: then indices are new, and
+    /// trees must be recomputed.
     pub fn compact(&mut self) -> bool {
         if self.vertices.len() <= 2 * self.present + SPARE_NAMES {
             return false;
@@ -159,13 +162,13 @@ impl LiveGraph {
         self.vertices.len()
     }
 
-    /// Whether nobody is known.
+    /// Whether no node is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.vertices.is_empty()
     }
 
-    /// Identity of an index this graph gave out.
+    /// Identity of the node with an index of this graph.
     #[must_use]
     pub fn name(&self, index: u32) -> &NodeId {
         &self.vertices[index as usize].name
@@ -196,7 +199,8 @@ impl LiveGraph {
         self.vertices[node as usize].claims.iter().filter(|c| c.back != 0).map(|c| (c.to, c.cost))
     }
 
-    /// Near ends of the edges into a node, with their costs. The two-way check makes them those of the way back.
+    /// Near ends of the edges into a node, with their costs. By the two-way check, they are the far ends of its own
+    /// edges.
     pub fn edges_into(&self, node: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.vertices[node as usize].claims.iter().filter(|c| c.back != 0).map(|c| (c.to, c.back))
     }
