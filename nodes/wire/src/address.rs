@@ -10,9 +10,9 @@ use crate::Name;
 use crate::frame::PACKET_OVERHEAD;
 use crate::registry::MAX_PDU;
 
-/// Context of the hash that gives the 40 bits of a domain's prefix.
+/// Context of the hash for the 40 bits of a domain's prefix.
 pub const DOMAIN_CONTEXT: &str = "damc domain v1";
-/// Context of the hash that gives the 80 bits of a name below that prefix.
+/// Context of the hash for the 80 bits of a name below that prefix.
 pub const NAME_CONTEXT: &str = "damc address v1";
 /// Least MTU a link for IPv6 must have, in bytes (RFC 8200, section 5).
 pub const MIN_MTU: usize = 1280;

@@ -89,7 +89,7 @@ pub struct Lsa {
     pub sequence: u64,
     /// Lifetime at origination; bounds `remaining`.
     pub lifetime: Millis,
-    /// What it says.
+    /// Its content.
     pub content: LsaContent,
     /// Certificate of the key that signed it.
     pub certificate: Certificate,

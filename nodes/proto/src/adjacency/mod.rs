@@ -52,7 +52,7 @@ impl State {
 /// The other end of an adjacency that is at least two-way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Who.
+    /// Its identity.
     pub node: NodeId,
     /// Its role.
     pub role: Role,
@@ -67,9 +67,9 @@ pub struct Neighbour {
 /// A hop-local message from an adjacent neighbour: MAC checked, not replayed, allowed for the pair of roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Where.
+    /// The port.
     pub port: PortId,
-    /// From whom.
+    /// The neighbour that sent it.
     pub neighbour: NodeId,
     /// Its role.
     pub role: Role,
@@ -77,7 +77,7 @@ pub struct Received {
     pub certificate: Arc<Certificate>,
     /// Its session.
     pub session: u64,
-    /// What.
+    /// The message.
     pub message: Message,
 }
 
@@ -87,18 +87,18 @@ pub enum Change {
     /// Two-way. For SG–SG, SG–SR and SR–SR the state is now `Exchange` until [`Adjacencies::synchronised`], for all
     /// others `Full`.
     Up {
-        /// Where.
+        /// The port.
         port: PortId,
-        /// Who.
+        /// Its identity.
         node: NodeId,
         /// Its role.
         role: Role,
     },
     /// The adjacency is gone: carrier lost, silence, or restart of the neighbour.
     Down {
-        /// Where.
+        /// The port.
         port: PortId,
-        /// Who.
+        /// Its identity.
         node: NodeId,
         /// Its role.
         role: Role,
@@ -278,7 +278,7 @@ impl Adjacencies {
         self.ports.iter().map(|m| m.flaps).sum()
     }
 
-    /// What the echo measured.
+    /// Quality of the link, measured by the echo.
     #[must_use]
     pub fn link_quality(&self, port: PortId) -> LinkQuality {
         self.ports.get(usize::from(port.0)).map(PortMachine::quality).unwrap_or_default()

@@ -6,7 +6,7 @@ use crate::frame::MAX_BODY;
 use crate::message::{Data, DataKind, Hop, MAX_METHOD_LEN, Nack};
 use crate::registry::{MessageType, RefusalReason, TlvType};
 
-/// First byte of a data body. The forwarding plane reads it to tell the two directions of a call apart.
+/// First byte of a data body. The forwarding plane reads it to distinguish the two directions of a call.
 pub(crate) const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
 const ERROR: u8 = 3;
