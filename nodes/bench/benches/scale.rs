@@ -1,5 +1,5 @@
-//! `cargo bench -p damc-bench --bench scale [-- NODES…]`: random networks of so many SRs in virtual time, from nothing to
-//! converged. Prints a line for each, with the wall time and the memory it took, and what an LSA received cost.
+//! `cargo bench -p damc-bench --bench scale [-- NODES…]`: random networks of NODES SRs in virtual time, from start to
+//! convergence. Prints a line for each network, with its wall time, its memory and the cost of a received LSA.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ fn main() {
     }
 }
 
-/// A tree and as many links again, at random. Hellos and echoes are as rare as in a lab of that size.
+/// A random tree, and as many random links again. Hellos and echoes are as rare as in a lab of that size.
 fn network(nodes: usize) -> Network {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let name = |i: usize| format!("sr-{i}");

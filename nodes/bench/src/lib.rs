@@ -1,8 +1,8 @@
-//! Measuring short pieces of work, and telling what was measured: median and spread of many samples, beside the machine
-//! they were taken on.
+//! Measures short pieces of work and reports the median and spread of many samples, with the machine they were taken
+//! on.
 //!
-//! A sample is a batch of operations long enough for the clock and much shorter than a time slice, so that on a busy machine
-//! a preemption spoils one sample and not the median.
+//! A sample is a batch of operations. It is long enough for the clock and much shorter than a time slice, so that on a
+//! busy machine a preemption spoils one sample, not the median.
 #![forbid(unsafe_code)]
 
 mod document;
@@ -20,17 +20,17 @@ pub use machine::{Machine, frames_received, resident_bytes};
 pub use report::Report;
 pub use summary::Summary;
 
-/// Samples of every figure, unless operations are timed one by one.
+/// Number of samples of a figure, unless operations are timed one by one.
 const SAMPLES: usize = 301;
-/// What a sample takes at least.
+/// Shortest duration of a sample.
 const SAMPLE: Duration = Duration::from_micros(200);
 
 /// Time of one operation, ns.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
-    /// What the figure belongs to, such as `spf`.
+    /// Group of the figure, such as `spf`.
     pub group: String,
-    /// What was done.
+    /// The operation.
     pub name: String,
     /// Half of the samples are below.
     pub median_ns: f64,
@@ -42,17 +42,17 @@ pub struct Figure {
     pub p99_ns: f64,
     /// Number of samples.
     pub samples: usize,
-    /// What is asked for, in words; empty for nothing.
+    /// The target, in words; empty for none.
     pub target: String,
     /// Other figures of the same run, such as bytes per prefix.
     pub note: String,
 }
 
 impl Figure {
-    /// From samples in ns, in any order.
+    /// A figure of samples in ns, in any order.
     ///
     /// # Panics
-    /// There is no sample.
+    /// There are no samples.
     #[must_use]
     pub fn new(group: &str, name: &str, mut samples: Vec<f64>) -> Self {
         let summary = Summary::of(&mut samples);
@@ -78,7 +78,7 @@ impl Figure {
         1e9 / self.median_ns
     }
 
-    /// Where each sample stands for so many operations.
+    /// The figure for one operation, if each sample stands for `count` operations.
     #[must_use]
     pub fn each_of(mut self, count: usize) -> Self {
         for quantile in [&mut self.median_ns, &mut self.p25_ns, &mut self.p75_ns, &mut self.p99_ns] {
@@ -87,14 +87,14 @@ impl Figure {
         self
     }
 
-    /// Says what is asked for.
+    /// Sets the target.
     #[must_use]
     pub fn target(mut self, target: &str) -> Self {
         target.clone_into(&mut self.target);
         self
     }
 
-    /// Says something beside.
+    /// Sets the note.
     #[must_use]
     pub fn note(mut self, note: String) -> Self {
         self.note = note;
@@ -102,7 +102,7 @@ impl Figure {
     }
 }
 
-/// Times `work` in batches; it gets a number that rises with every call.
+/// Times `work` in batches; its argument rises with every call.
 pub fn measure<T>(group: &str, name: &str, mut work: impl FnMut(usize) -> T) -> Figure {
     let mut done = 0;
     let mut batch = |count: usize| {
@@ -121,7 +121,7 @@ pub fn measure<T>(group: &str, name: &str, mut work: impl FnMut(usize) -> T) -> 
     Figure::new(group, name, samples)
 }
 
-/// Times each of `count` operations by itself: for work that is never twice the same. `prepare` is not timed.
+/// Times each of `count` operations separately, for work that cannot be repeated. `prepare` is not timed.
 pub fn measure_each<P, T>(
     group: &str,
     name: &str,

@@ -1,10 +1,10 @@
-//! What a figure was measured on.
+//! The machine on which figures are measured.
 
 use std::{fmt, fs};
 
 use serde::Serialize;
 
-/// Frames that an interface of the calling thread's network namespace has received, taken by somebody or not.
+/// Frames that an interface of the calling thread's network namespace has received, read or not.
 ///
 /// # Panics
 /// There is no such interface.
@@ -27,12 +27,12 @@ pub struct Machine {
     pub kernel: String,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// Load average of the last minute when the run began: others may share the machine.
+    /// Load average of the last minute before the run: others may share the machine.
     pub load: String,
 }
 
 impl Machine {
-    /// Of this machine; `?` where it does not tell.
+    /// This machine; `?` stands for what it does not report.
     #[must_use]
     pub fn here() -> Self {
         let field = |file: &str, key: &str| {

@@ -1,4 +1,4 @@
-//! Figures as a table, as JSON and as markdown.
+//! Reports of figures as a table, as JSON and as Markdown.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,26 +15,26 @@ const COLUMNS: [&str; 8] = ["bench", "median", "per second", "quarter below", "q
 /// All figures of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// What, in the order measured.
+    /// The figures, in the order measured.
     pub figures: Vec<Figure>,
 }
 
 impl Report {
-    /// Nothing measured yet.
+    /// An empty report of this machine.
     #[must_use]
     pub fn new() -> Self {
         Self { machine: Machine::here(), figures: Vec::new() }
     }
 
-    /// Adds a figure and says so on standard error: benches take a while.
+    /// Adds a figure and prints it on standard error as progress.
     pub fn add(&mut self, figure: Figure) {
         eprintln!("{} {}: {}", figure.group, figure.name, time(figure.median_ns));
         self.figures.push(figure);
     }
 
-    /// For people at a terminal.
+    /// The figures as a table for a terminal.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = Builder::default();
@@ -43,7 +43,7 @@ impl Report {
         table.build().with(Style::sharp()).to_string()
     }
 
-    /// For a document.
+    /// The figures as Markdown for a document.
     #[must_use]
     pub fn markdown(&self, title: &str) -> String {
         let mut text = format!("# {title}\n\n");
@@ -91,7 +91,7 @@ fn row(figure: &Figure) -> [String; 8] {
     ]
 }
 
-/// A span with three digits and a fitting unit.
+/// A time span with three digits and a suitable unit.
 fn time(ns: f64) -> String {
     scaled(ns, &[(1e9, " s"), (1e6, " ms"), (1e3, " µs"), (1.0, " ns")])
 }

@@ -25,7 +25,7 @@ pub(crate) async fn routes<G: Gateway>(gateway: G) -> Router {
         tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1();
     match reflection {
         Ok(reflection) => router.route_service("/grpc.reflection.v1.ServerReflection/{*method}", reflection),
-        // The descriptors are those of this very build; a test asks for them.
+        // The descriptors come from this build, and a test reads them.
         Err(_) => router,
     }
 }
@@ -83,7 +83,7 @@ impl<G: Gateway> Class1 for Service<G> {
 fn status(fault: Fault) -> Status {
     match fault {
         Fault::Field(at, why) => Status::invalid_argument(format!("{at}: {why}")),
-        Fault::Unsigned { .. } => Status::unauthenticated("ask Prepare for what is to be signed"),
+        Fault::Unsigned { .. } => Status::unauthenticated("not signed: Prepare returns the bytes to sign"),
         Fault::Refused(Refusal::NoSuchPod) => Status::not_found("no pod of this name has an adjacency here"),
         Fault::Refused(Refusal::Busy) => Status::unavailable("too many requests at once"),
         Fault::Refused(Refusal::TimedOut) => Status::deadline_exceeded("the authentication entity has not decided yet"),

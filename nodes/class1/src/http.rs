@@ -1,4 +1,4 @@
-//! `/v1/prefixes`.
+//! The resource `/v1/prefixes`.
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -26,7 +26,7 @@ struct Body {
     add: Vec<Entry>,
     #[serde(default)]
     withdraw: Vec<String>,
-    /// As the 401 gave it: a number too long for some JSON readers, so a text.
+    /// The number from the 401 answer. It is text, because it is too long for some JSON readers.
     #[serde(default)]
     request: Option<String>,
     /// Hexadecimal.
@@ -107,7 +107,7 @@ impl From<Refusal> for Problem {
                 StatusCode::GATEWAY_TIMEOUT,
                 "undecided",
                 "Undecided",
-                "the authentication entity has not decided yet; the gateway goes on asking it",
+                "the authentication entity has not decided yet; the gateway keeps asking it",
             ),
         }
     }
@@ -156,7 +156,7 @@ async fn not_so(method: Method) -> Problem {
 }
 
 async fn announce<G: Gateway>(State(gateway): State<G>, body: Bytes) -> Result<Response, Problem> {
-    // By hand, so that what is wrong is told as a problem too, and whatever content type a client sends.
+    // Parsed here, not by an extractor: an error becomes a problem too, and every content type is accepted.
     let body: Body = serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))?;
     let request = body.request.map(|text| text.parse().map_err(|_| bad("request: not the number that was given")));
     let signature =
@@ -172,7 +172,7 @@ async fn announce<G: Gateway>(State(gateway): State<G>, body: Bytes) -> Result<R
     Ok(answer(gateway.domain(), &reply))
 }
 
-/// 200 where anything was accepted; else a problem, whose status says of which kind.
+/// 200 if any name was accepted; otherwise a problem with a status for its kind.
 fn answer(domain: &str, reply: &AnnounceReply) -> Response {
     let outcome = |outcome: &damc_wire::message::Outcome| {
         let (address, host) = reached(domain, &outcome.prefix);

@@ -1,6 +1,6 @@
-//! Class 1 over HTTP and gRPC: what a pod without a DAMC library says to its SG (`nodes/WIRE.md`, section 26).
+//! Class 1 over HTTP and gRPC, for pods without a DAMC library (`nodes/WIRE.md`, section 26).
 //!
-//! Both speak to one [`Gateway`], which checks signatures as it does those of native announcements. Errors over HTTP are
+//! Both use one [`Gateway`], which verifies signatures as it does for native announcements. Errors over HTTP are
 //! problem details (RFC 9457).
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,7 @@ use std::net::Ipv6Addr;
 use damc_wire::message::{Announce, AnnounceReply};
 use damc_wire::{Name, NodeId};
 
-/// What reflection shows.
+/// Descriptors that reflection serves.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Messages and service of `proto/class1.proto`.
@@ -23,37 +23,37 @@ pub(crate) mod proto {
     tonic::include_proto!("damc.class1.v1");
 }
 
-/// Why the gateway does nothing.
+/// Why the gateway does not execute a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no such pod, or its adjacency is down.
+    /// The pod does not exist, or its adjacency is down.
     NoSuchPod,
-    /// It has too much to do, or is ending.
+    /// The gateway has too much to do, or is shutting down.
     Busy,
-    /// Nobody decided in time.
+    /// There was no decision in time.
     TimedOut,
 }
 
-/// The SG.
+/// The SG, as this crate uses it.
 pub trait Gateway: Clone + Send + Sync + 'static {
     /// The SG's identity, and its session with a pod.
     fn session(&self, pod: NodeId) -> impl Future<Output = Result<(NodeId, u64), Refusal>> + Send;
-    /// A number for a new request: rises, and is never one of the pod's agent.
+    /// A number for a new request. Numbers rise and never collide with those of the pod's agent.
     fn request_number(&self) -> u64;
-    /// Executes an announcement; the reply comes when every name is decided.
+    /// Executes an announcement; the reply follows when all names are decided.
     fn announce(&self, announce: Announce) -> impl Future<Output = Result<AnnounceReply, Refusal>> + Send;
-    /// Names there is a route to.
+    /// Names to which there is a route.
     fn names(&self) -> impl Future<Output = Result<Vec<Name>, Refusal>> + Send;
     /// The trust domain.
     fn domain(&self) -> &str;
 }
 
-/// HTTP and gRPC, to be served at one port.
+/// Routes of HTTP and gRPC, to be served at one port.
 pub async fn routes<G: Gateway>(gateway: G) -> axum::Router {
     http::routes(gateway.clone()).merge(grpc::routes(gateway).await)
 }
 
-/// Address and host name of a name, as text; empty where it has none.
+/// Address and host name of a name, as text; empty if it has none.
 fn reached(domain: &str, name: &Name) -> (String, String) {
     let address = damc_wire::address::of_name(domain, name).as_ref().map(Ipv6Addr::to_string);
     (address.unwrap_or_default(), damc_wire::address::host_name(domain, name).unwrap_or_default())

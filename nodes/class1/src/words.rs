@@ -1,11 +1,11 @@
-//! An announcement as a client writes it, checked and completed.
+//! An announcement as a client writes it: checks and completes it.
 
 use damc_wire::message::{Announce, AnnounceEntry, AnnounceReply};
 use damc_wire::{Name, NodeId};
 
 use crate::{Gateway, Refusal};
 
-/// What a client says.
+/// A client's request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Words {
     pub(crate) pod: String,
@@ -16,22 +16,22 @@ pub(crate) struct Words {
     pub(crate) signature: Option<Vec<u8>>,
 }
 
-/// Why it is not executed.
+/// Why a request is not executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// A field has no meaning: which, and why.
+    /// An invalid field: its name, and what is wrong.
     Field(String, String),
-    /// Nobody signed it: what is to be signed.
+    /// It is not signed; `sign` holds the bytes to sign.
     Unsigned { request: u64, sign: Vec<u8> },
-    /// The gateway does nothing.
+    /// The gateway does not execute it.
     Refused(Refusal),
 }
 
-/// Most names of one request: they fit one message to the SPA.
+/// Most bytes of names in one request: they fit one message to the SPA.
 const MOST_BYTES: usize = 800;
 
 impl Words {
-    /// Executes it, or says what it lacks.
+    /// Executes the request, or returns what it lacks.
     pub(crate) async fn execute<G: Gateway>(self, gateway: &G) -> Result<AnnounceReply, Fault> {
         let signature = self.signature.clone();
         let number = self.request;
@@ -67,7 +67,7 @@ impl Words {
         let request = gateway.request_number();
         let announce = Announce { request, pod, sg, sg_session, add, withdraw, signature: [0; 64] };
         if announce.signed_part().len() > MOST_BYTES {
-            return Err(field("add", "too much for one request; say it in several"));
+            return Err(field("add", "too many names for one request; split it into several"));
         }
         Ok(announce)
     }

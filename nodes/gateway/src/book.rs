@@ -1,5 +1,5 @@
-//! Which name has which address and host name, and which names lie behind which port: a snapshot, and the changes that
-//! lead from one to the next.
+//! The book: addresses and host names of names, and the names behind each port. It is a snapshot; the builder leads
+//! from one snapshot to the next.
 
 use core::net::Ipv6Addr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,21 +10,21 @@ use damc_wire::{Name, address};
 /// Number of shards of a map. A change copies one of them.
 const SHARDS: usize = 256;
 
-/// What the names behind a port are. Small: a port leads to one pod.
+/// The names behind a port. There are few: a port leads to one pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PortNames {
-    /// By address: the instance that speaks from it. Of a pool that is the pod's first member.
+    /// By address: the instance that speaks from it. For a pool's address that is the pod's first member.
     speakers: BTreeMap<Ipv6Addr, Name>,
-    /// Addresses of its own names alone: pools are shared.
+    /// Addresses of the pod's own names only, because pools are shared.
     instances: BTreeSet<Ipv6Addr>,
 }
 
-/// All names the SG knows. A snapshot never changes; a copy shares what did not change.
+/// All names that the SG knows. A snapshot never changes; its copies share what did not change.
 #[derive(Clone, Debug)]
 pub struct Book {
     domain: Arc<str>,
     prefix: [u8; 6],
-    /// By the bytes of an address behind the prefix. Names of one address are sorted; the first one has it.
+    /// By the bytes of an address after the prefix. Names with the same address are sorted; the first one owns it.
     addresses: Vec<Arc<BTreeMap<[u8; 10], Vec<Name>>>>,
     /// By host name.
     hosts: Vec<Arc<BTreeMap<String, Vec<Name>>>>,
@@ -33,14 +33,14 @@ pub struct Book {
     collisions: usize,
 }
 
-/// What a host name stands for.
+/// Meaning of a host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host<'a> {
-    /// Nothing that is known.
+    /// No known name.
     Unknown,
     /// A name.
     Known(&'a Name),
-    /// Several names that differ in case only.
+    /// Several names that differ only in case.
     Ambiguous,
 }
 
@@ -63,7 +63,7 @@ impl Book {
         &self.domain
     }
 
-    /// Whether an address is one of this domain.
+    /// Whether an address belongs to this domain.
     #[must_use]
     pub fn covers(&self, address: &Ipv6Addr) -> bool {
         address.octets().starts_with(&self.prefix)
@@ -76,7 +76,7 @@ impl Book {
         self.addresses[shard_of(&key)].get(&key)?.first()
     }
 
-    /// The name a pod behind `port` speaks in from this address, if it may.
+    /// The name in which a pod behind `port` speaks from this address, if it may.
     #[must_use]
     pub fn speaker(&self, port: u16, address: &Ipv6Addr) -> Option<&Name> {
         self.ports.get(&port)?.speakers.get(address)
@@ -88,14 +88,14 @@ impl Book {
         self.ports.iter().any(|(other, names)| *other != port && names.instances.contains(address))
     }
 
-    /// The address of a name, if it is known and no other name has it.
+    /// The address of a name, if the name is known and owns the address.
     #[must_use]
     pub fn address_of(&self, name: &Name) -> Option<Ipv6Addr> {
         let address = address::below(self.prefix, name)?;
         (self.name_at(&address) == Some(name)).then_some(address)
     }
 
-    /// What a host name (lower case, without dot at the end) stands for.
+    /// The meaning of a host name (lower case, without a dot at the end).
     #[must_use]
     pub fn host(&self, host: &str) -> Host<'_> {
         match self.hosts[shard_of(host.as_bytes())].get(host).map(Vec::as_slice) {
@@ -110,7 +110,7 @@ impl Book {
         self.addresses.iter().flat_map(|shard| shard.values().flatten())
     }
 
-    /// Names with an address, and those of them whose address a smaller name has.
+    /// Number of names with an address, and of those among them whose address another name owns.
     #[must_use]
     pub const fn counts(&self) -> (usize, usize) {
         (self.names, self.collisions)
@@ -140,7 +140,7 @@ impl BookBuilder {
         self.current.clone()
     }
 
-    /// A name is known; false where it was before.
+    /// Adds a name; false if it was known already.
     pub fn add(&mut self, name: &Name) -> bool {
         let book = &mut self.current;
         let Some(key) = address::below(book.prefix, name).and_then(|a| book.key_of(&a)) else { return false };
@@ -157,7 +157,7 @@ impl BookBuilder {
         true
     }
 
-    /// A name is not known any more; false where it was not.
+    /// Removes a name; false if it was not known.
     pub fn remove(&mut self, name: &Name) -> bool {
         let book = &mut self.current;
         let Some(key) = address::below(book.prefix, name).and_then(|a| book.key_of(&a)) else { return false };
@@ -174,13 +174,13 @@ impl BookBuilder {
         true
     }
 
-    /// What lies behind a port: the names its pod may speak in, and the pools they are in, each as (pool, instance).
+    /// Sets what lies behind a port: the names in which its pod may speak, and their pools, each as (pool, instance).
     pub fn set_port(&mut self, port: u16, instances: &[Name], pools: &[(Name, Name)]) {
         let prefix = self.current.prefix;
         let mut speakers = BTreeMap::new();
         let mut sorted: Vec<_> = pools.iter().collect();
         sorted.sort_by(|a, b| a.1.wire().cmp(b.1.wire()));
-        // An instance's own address goes before a pool's that happens to be the same.
+        // An instance's own address takes precedence over an equal address of a pool.
         for (pool, instance) in sorted.into_iter().rev() {
             speakers.extend(address::below(prefix, pool).map(|a| (a, instance.clone())));
         }
@@ -196,7 +196,7 @@ fn insert(names: &mut Vec<Name>, name: &Name) {
     names.insert(at, name.clone());
 }
 
-/// Takes a name out of a shard; gives how many others it leaves at the same place.
+/// Removes a name from a shard; returns how many others remain at the same key.
 fn take<K: Ord>(shard: &mut BTreeMap<K, Vec<Name>>, key: &K, name: &Name) -> usize {
     let Some(names) = shard.get_mut(key) else { return 0 };
     names.retain(|other| other != name);
@@ -207,7 +207,7 @@ fn take<K: Ord>(shard: &mut BTreeMap<K, Vec<Name>>, key: &K, name: &Name) -> usi
     left
 }
 
-/// The shard of a key. Addresses are hashes already; host names are mixed a little (FNV-1a).
+/// The shard of a key. Addresses are hashes already; FNV-1a mixes host names.
 fn shard_of(key: &[u8]) -> usize {
     let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
     (hash >> 32) as usize % SHARDS
@@ -233,7 +233,7 @@ mod tests {
         assert!(builder.remove(&name("/B/4")) && !builder.remove(&name("/B/4")));
         assert_eq!(builder.snapshot().name_at(&address), None);
         assert_eq!(builder.snapshot().host("4.b.example.damc"), Host::Unknown);
-        // The older snapshot is as it was.
+        // The older snapshot has not changed.
         assert_eq!(book.name_at(&address), Some(&name("/B/4")));
     }
 

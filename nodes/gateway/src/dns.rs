@@ -1,4 +1,4 @@
-//! The DNS server of the pod's link (RFC 1035, RFC 3596): host names of the domain to addresses and back.
+//! The DNS server on the pod's link (RFC 1035, RFC 3596): resolves host names of the domain to addresses, and back.
 
 use core::net::Ipv6Addr;
 
@@ -11,14 +11,14 @@ use crate::book::{Book, Host};
 use crate::errors::HOP_LIMIT;
 use crate::packet::View;
 
-/// How long an answer may be remembered, in seconds: names come and go.
+/// Time for which an answer may be cached, s. Short, because names come and go.
 const TTL: u32 = 1;
-/// Longest answer without extensions (RFC 1035, section 4.2.1).
+/// Longest answer without extensions, bytes (RFC 1035, section 4.2.1).
 const LONGEST: usize = 512;
 /// Labels of an address in the reverse tree, before `ip6.arpa`.
 const NIBBLES: usize = 32;
 
-/// The UDP packet that answers the one in `view`; none where it is no question.
+/// The UDP packet that answers the one in `view`; `None` if that is not a question.
 pub(crate) fn answer(view: &View<'_>, udp: &UdpSlice<'_>, book: &Book) -> Option<Vec<u8>> {
     let reply = reply(udp.payload(), book)?;
     let mut header = Ipv6Header {
@@ -36,11 +36,11 @@ pub(crate) fn answer(view: &View<'_>, udp: &UdpSlice<'_>, book: &Book) -> Option
     Some(packet)
 }
 
-/// The answer to a message, over whatever it came; none where it is an answer itself, or too short to be answered.
+/// The answer to a message, whatever its transport; `None` if the message is itself an answer, or too short.
 #[must_use]
 pub fn reply(message: &[u8], book: &Book) -> Option<Vec<u8>> {
     let id = u16::from_be_bytes([*message.first()?, *message.get(1)?]);
-    // An answer is not answered, or two servers could go on for ever.
+    // Answering an answer could make two servers go on for ever.
     if message.len() < 12 || message[2] & 0x80 != 0 {
         return None;
     }
@@ -70,7 +70,7 @@ pub fn reply(message: &[u8], book: &Book) -> Option<Vec<u8>> {
     reply.build_bytes_vec().ok().filter(|bytes| bytes.len() <= LONGEST).or_else(|| bare(RCODE::ServerFailure))
 }
 
-/// What a question leads to.
+/// Outcome of a question.
 struct Outcome {
     rcode: RCODE,
     data: Option<RData<'static>>,
@@ -102,12 +102,12 @@ fn resolve(question: &Question<'_>, book: &Book, domain: &str) -> Outcome {
                 let data = RData::AAAA(AAAA { address: u128::from(address) });
                 Outcome { rcode: RCODE::NoError, data: Some(data) }
             }
-            // Another name has its address.
+            // Another name owns its address.
             None => Outcome::nothing(RCODE::ServerFailure),
             Some(_) => Outcome::nothing(RCODE::NoError),
         },
         Host::Ambiguous => Outcome::nothing(RCODE::ServerFailure),
-        // The domain itself is there, with nothing at it but what lies below.
+        // The domain itself exists. It has no data of its own, only names below it.
         Host::Unknown if host == domain || host == address::DNS_TOP => Outcome::nothing(RCODE::NoError),
         Host::Unknown => Outcome::nothing(RCODE::NameError),
     }
@@ -120,7 +120,7 @@ fn text_of(name: &Name<'_>) -> String {
     labels.join(".")
 }
 
-/// The address a name of the reverse tree stands for.
+/// The address for which a name of the reverse tree stands.
 fn reverse(host: &str) -> Option<Ipv6Addr> {
     let nibbles = host.strip_suffix(".ip6.arpa")?;
     let mut address = 0_u128;
@@ -133,7 +133,7 @@ fn reverse(host: &str) -> Option<Ipv6Addr> {
     (count == NIBBLES).then(|| Ipv6Addr::from(address))
 }
 
-/// Who says that there is nothing, and for how long that may be remembered (RFC 2308).
+/// The SOA record of a negative answer, with the time for which it may be cached (RFC 2308).
 fn authority(domain: &str) -> Option<ResourceRecord<'static>> {
     let name = |text: String| Name::new(&text).ok().map(Name::into_owned);
     let zone = name(domain.to_owned())?;

@@ -7,9 +7,9 @@ use etherparse::{Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header};
 
 use crate::packet::{HEADER, View};
 
-/// Hop limit of what the gateway says to a pod.
+/// Hop limit of the gateway's own packets to a pod.
 pub(crate) const HOP_LIMIT: u8 = 64;
-/// Longest ICMPv6 error: every link carries it (RFC 4443, section 2.4 (c)).
+/// Longest ICMPv6 error, bytes: every link carries that much (RFC 4443, section 2.4 (c)).
 const LONGEST: usize = damc_wire::address::MIN_MTU;
 /// Bytes of an ICMPv6 header.
 const ICMP_HEADER: usize = 8;
@@ -19,7 +19,7 @@ const ICMP_HEADER: usize = 8;
 pub(crate) enum Problem {
     /// Destination unreachable, with its code.
     Unreachable(u8),
-    /// Packet too big, with the MTU in bytes that would do.
+    /// Packet too big, with the MTU in bytes.
     TooBig(u32),
     /// Hop limit exceeded in transit.
     TimeExceeded,
@@ -37,7 +37,7 @@ pub(crate) const PORT: u8 = 4;
 pub(crate) const SOURCE: u8 = 5;
 
 impl Problem {
-    /// What a pod is told about a packet that the own forwarding plane dropped.
+    /// The error that tells a pod that our own forwarding plane dropped its packet; `None` if it is not told.
     pub(crate) const fn of_drop(reason: DropReason) -> Option<Self> {
         Some(match reason {
             DropReason::NoRoute | DropReason::PortDown | DropReason::Looped => Self::Unreachable(NO_ROUTE),
@@ -48,7 +48,7 @@ impl Problem {
         })
     }
 
-    /// What a pod is told about a packet that another node dropped.
+    /// The error that tells a pod that another node dropped its packet.
     pub(crate) const fn of_refusal(reason: RefusalReason) -> Self {
         match reason {
             RefusalReason::NoRoute => Self::Unreachable(NO_ROUTE),
@@ -68,14 +68,14 @@ impl Problem {
     }
 }
 
-/// An ICMPv6 error from `speaker` about a packet, to its source. The packet may be cut off.
+/// An ICMPv6 error from `speaker` to the source of a packet. The packet may be truncated.
 pub(crate) fn problem(speaker: Ipv6Addr, to: Ipv6Addr, packet: &[u8], problem: Problem) -> Vec<u8> {
     let (kind, code, value) = problem.fields();
     let quoted = &packet[..packet.len().min(LONGEST - HEADER - ICMP_HEADER)];
     message(speaker, to, HOP_LIMIT, (kind, code, value.to_be_bytes()), quoted)
 }
 
-/// The answer to an echo request; none where it is none.
+/// The answer to an echo request; `None` for any other packet.
 pub(crate) fn echo(view: &View<'_>) -> Option<Vec<u8>> {
     let icmp = view.icmp()?;
     let (head, data) = icmp.split_first_chunk::<ICMP_HEADER>()?;
@@ -94,7 +94,7 @@ pub(crate) fn message(
     data: &[u8],
 ) -> Vec<u8> {
     let kind = Icmpv6Type::Unknown { type_u8, code_u8, bytes5to8 };
-    // Longer than a checksum can be taken of it would be 4 GiB.
+    // This fails only from 4 GiB on, where no checksum is defined.
     let Ok(icmp) = Icmpv6Header::with_checksum(kind, from.octets(), to.octets(), data) else { return Vec::new() };
     let mut packet = header(from, to, IpNumber::IPV6_ICMP, hop_limit, ICMP_HEADER + data.len());
     packet.extend_from_slice(&icmp.to_bytes());

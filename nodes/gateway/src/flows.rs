@@ -1,4 +1,4 @@
-//! Running flows: to which instance each goes, and what a reset has to say. Bounded, whatever pods send.
+//! Running flows: the instance each goes to, and the numbers for a reset. The table is bounded, whatever pods send.
 
 use core::hash::Hasher as _;
 
@@ -8,21 +8,22 @@ use siphasher::sip::SipHasher13;
 
 use crate::packet::FlowKey;
 
-/// Flows that are remembered at one time.
+/// Most flows remembered at one time.
 pub const FLOW_LIMIT: usize = SETS * WAYS;
 const SETS: usize = 4096;
-/// Flows of one set. In a full one a flow that has ended gives way to a new one, else the one silent longest. Sets are
-/// this large so that at a sixth of the capacity none is ever full of running flows.
+/// Most flows in a set. In a full set a new flow replaces one that has ended, or else the one silent longest. Sets are
+/// so large that at a sixth of the table's capacity no set is ever full of running flows.
 const WAYS: usize = 16;
-/// From so many on, those that are over are taken out when one comes.
+/// In a set with this many flows, a new one first removes those that are over.
 const TIDY: usize = WAYS / 4;
 
 const SECOND: u64 = 1_000_000_000;
 /// A TCP connection is forgotten after this silence, ns.
 const TCP_SILENCE: u64 = 3600 * SECOND;
-/// Any other flow is.
+/// Any other flow is forgotten after this silence, ns.
 const OTHER_SILENCE: u64 = 60 * SECOND;
-/// A connection both sides have closed is, after this: late segments find their way.
+/// A connection that both sides have closed is forgotten after this silence, ns. Until then late segments find their
+/// instance.
 const CLOSED_SILENCE: u64 = 10 * SECOND;
 
 /// A running flow, seen from the pod.
@@ -30,24 +31,24 @@ const CLOSED_SILENCE: u64 = 10 * SECOND;
 pub(crate) struct Flow {
     pub(crate) port: u16,
     pub(crate) key: FlowKey,
-    /// Who is at the other end.
+    /// The instance at the other end.
     pub(crate) instance: Name,
     last_ns: u64,
     /// TCP: the sequence number the pod expects next.
     pub(crate) expects: u32,
-    /// TCP: the one that the other end expects next, as far as it has said.
+    /// TCP: the sequence number the other end expects next, as far as it has told.
     pub(crate) expected: u32,
     finished: [bool; 2],
 }
 
-/// Numbers of the flow table.
+/// Counts of the flow table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounts {
     /// Flows remembered now.
     pub flows: u64,
-    /// Flows ever.
+    /// Flows begun so far.
     pub begun: u64,
-    /// Flows that gave way to others while they were running.
+    /// Running flows that others replaced.
     pub evicted: u64,
     /// Connections that were reset because their other end was gone.
     pub reset: u64,
@@ -77,7 +78,7 @@ impl Flow {
 }
 
 impl Flows {
-    /// An empty table; `key` is random, so that nobody outside can fill one set.
+    /// An empty table. `key` must be random, so that no pod can aim at one set.
     pub(crate) fn new(key: (u64, u64)) -> Self {
         Self { key, sets: vec![Vec::new(); SETS], counts: FlowCounts::default() }
     }
@@ -93,7 +94,8 @@ impl Flows {
         hasher.finish()
     }
 
-    /// The running flow a packet of the pod belongs to. `segment` is what it carries, if that is TCP.
+    /// The instance of the running flow to which a packet of the pod belongs. `segment` is its TCP segment, if it has
+    /// one.
     pub(crate) fn sent(
         &mut self,
         now_ns: u64,
@@ -104,7 +106,7 @@ impl Flows {
         let set = &mut self.sets[set_of(hash)];
         let at = set.iter().position(|flow| flow.port == port && flow.key == *key)?;
         let flow = &mut set[at];
-        // A port of the pod used again: what was there before has ended.
+        // The pod uses a port again: the earlier connection has ended.
         let anew = flow.finished != [false; 2] && segment.is_some_and(|s| s.syn() && !s.ack());
         if anew || flow.is_over(now_ns) {
             set.swap_remove(at);
@@ -125,7 +127,7 @@ impl Flows {
         Some(&flow.instance)
     }
 
-    /// Takes note of a packet to the pod: `key` is the flow seen from the pod.
+    /// Records a packet to the pod. `key` is the flow seen from the pod.
     pub(crate) fn delivered(
         &mut self,
         now_ns: u64,
@@ -179,14 +181,14 @@ impl Flows {
             }
             let length = segment.payload().len() + usize::from(segment.syn()) + usize::from(segment.fin());
             let after = segment.sequence_number().wrapping_add(u32::try_from(length).unwrap_or(0));
-            // Only forwards: a segment sent again, or overtaken by another, is behind what the pod expects.
+            // Only forwards: a segment that was retransmitted or overtaken is behind what the pod expects.
             if begins || after.wrapping_sub(flow.expects).cast_signed() > 0 {
                 flow.expects = after;
             }
         }
     }
 
-    /// Forgets flows whose other end is gone, and gives those of TCP to `each`.
+    /// Forgets flows whose other end is gone, and calls `each` with the TCP connections among them.
     pub(crate) fn sweep(&mut self, now_ns: u64, lives: impl Fn(&Name) -> bool, mut each: impl FnMut(&Flow)) {
         let counts = &mut self.counts;
         for set in &mut self.sets {
@@ -205,7 +207,7 @@ impl Flows {
         }
     }
 
-    /// Forgets one flow, and gives it if it was a connection that still ran.
+    /// Forgets one flow; returns it if it was a running connection.
     pub(crate) fn forget(&mut self, port: u16, key: &FlowKey) -> Option<Flow> {
         let hash = self.hash(key);
         let set = &mut self.sets[set_of(hash)];
@@ -215,14 +217,14 @@ impl Flows {
     }
 }
 
-/// Takes out what is over.
+/// Removes flows that are over.
 fn tidy(set: &mut Vec<Flow>, now_ns: u64, counts: &mut FlowCounts) {
     let before = set.len();
     set.retain(|flow| !flow.is_over(now_ns));
     counts.flows -= (before - set.len()) as u64;
 }
 
-/// Makes room in a full set: what has ended goes before what runs.
+/// Makes room in a full set: flows that have ended go first, then the one silent longest.
 fn evict(set: &mut Vec<Flow>, counts: &mut FlowCounts) {
     let oldest = set.iter().enumerate().min_by_key(|(_, flow)| (flow.finished != [true; 2], flow.last_ns));
     if let Some(at) = oldest.map(|(at, _)| at) {

@@ -1,10 +1,11 @@
-//! The other ends of connections that were reset here: they may not know, and may be waiting for something that never comes.
+//! Inquiries at the other ends of connections that were reset here: such an end may wait for data that never comes.
 //!
 //! When an SG loses its state (a restart) or its routes, the far gateway resets its own pod at once. The pod behind the
-//! lost SG has nothing outstanding, perhaps: it waits for an answer, and without keep-alive would wait for ever. So the far
-//! gateway asks it, as soon as there is a route again, with what a keep-alive is: an acknowledgement outside of the window.
-//! A connection that still exists answers (RFC 9293, section 3.10.7.4), the answer meets a pod that has none, and the
-//! reset of that pod ends it. Where there is none any more, the question is answered by a reset and nothing happens.
+//! lost SG may have nothing outstanding. It waits for an answer, and without keep-alive it would wait for ever. So the
+//! far gateway asks it as soon as there is a route again, by a keep-alive: an acknowledgement outside the window. If
+//! the connection still exists, its pod answers (RFC 9293, section 3.10.7.4). The answer reaches a pod that no longer
+//! has the connection, and that pod's reset ends it. If it does not exist any more, a reset answers the question, and
+//! nothing else happens.
 
 use std::collections::VecDeque;
 
@@ -13,26 +14,26 @@ use damc_wire::Name;
 use crate::flows::Flow;
 use crate::packet::FlowKey;
 
-/// Connections that are remembered for this at one time; the oldest gives way.
+/// Most connections remembered at one time; a new one replaces the oldest.
 const LIMIT: usize = 4096;
-/// Questions about one connection: the first may be lost.
+/// Questions about one connection: some may be lost.
 const QUESTIONS: u8 = 3;
 /// Time between them, ns.
 const AGAIN: u64 = 1_000_000_000;
-/// Time between two looks at what is due, ns.
+/// Time between two checks for due questions, ns.
 const LOOK: u64 = 100_000_000;
-/// How long a route may stay away, ns: TCP itself gives up later, but then somebody had something outstanding.
+/// Longest time without a route after which a question is still asked, ns.
 const PATIENCE: u64 = 120_000_000_000;
 
-/// What is known of a connection whose end here is no more.
+/// A connection whose end at our pod has been reset.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) port: u16,
-    /// Seen from the pod.
+    /// The flow, seen from the pod.
     pub(crate) key: FlowKey,
-    /// Who is at the other end.
+    /// The instance at the other end.
     pub(crate) instance: Name,
-    /// The sequence number the other end expects next, and the one that is expected of it.
+    /// The sequence number that the other end expects next, and the one that our pod expects of it.
     pub(crate) numbers: (u32, u32),
 }
 
@@ -70,7 +71,7 @@ impl Inquiries {
         self.entries.is_empty()
     }
 
-    /// Gives up to `most` connections whose question is due and whose other end `lives`.
+    /// Returns up to `most` connections whose question is due and whose other end `lives`.
     pub(crate) fn due(&mut self, now_ns: u64, most: usize, lives: impl Fn(&Name) -> bool) -> Vec<Ended> {
         let mut due = Vec::new();
         if now_ns < self.next_look_ns {

@@ -1,4 +1,4 @@
-//! The edge of the mesh towards programs that know nothing of it: IPv6 in, packets between names out, and back
+//! The edge of the mesh for programs without DAMC: turns their IPv6 packets into packets between names, and back
 //! (`nodes/WIRE.md`, section 25).
 //!
 //! ```text
@@ -7,8 +7,9 @@
 //!                  ◀── answers, ICMPv6 errors, resets                            ◀─┘
 //! ```
 //!
-//! Like all machines here it does no I/O and reads no clock: packets, time and the key of its hash are arguments. What is
-//! carried allocates nothing but a flow's first packet; what is answered (names, neighbours, errors) does.
+//! Like all machines here it does no I/O and reads no clock: packets, time and the key of its hash are arguments.
+//! Carrying a packet allocates nothing, except for the first packet of a flow. Answers (names, neighbours, errors)
+//! allocate.
 //!
 //! # Panic contract
 //! No function here panics on any input bytes.

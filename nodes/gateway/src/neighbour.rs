@@ -8,19 +8,18 @@ use crate::packet::View;
 
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// Neighbour discovery is believed only from the own link.
+/// Hop limit of neighbour discovery; it proves that a packet comes from the same link.
 const HOP_LIMIT: u8 = 255;
 /// Router, solicited, override.
 const FLAGS: [u8; 4] = [0xe0, 0, 0, 0];
 /// Option: target link-layer address, in units of 8 bytes.
 const TARGET_OPTION: [u8; 2] = [2, 1];
 
-/// The answer to a solicitation for one of `own`; none where the packet is none, or is for another address.
+/// The answer to a solicitation for one of `own`; `None` for any other packet.
 pub(crate) fn answer(view: &View<'_>, mac: Mac, own: &[Ipv6Addr]) -> Option<Vec<u8>> {
     let icmp = view.icmp()?;
     let target = Ipv6Addr::from(*icmp.get(8..24)?.first_chunk::<16>()?);
-    // Duplicate address detection asks from no address; whoever asks for ours that way has to be told too, but not here:
-    // pods are given their addresses.
+    // Duplicate address detection has no source address. It is not answered: pods are given their addresses.
     if icmp[0] != SOLICITATION || icmp[1] != 0 || view.hop_limit != HOP_LIMIT || view.source.is_unspecified() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What the gateway reads of an IPv6 packet.
+//! View of an IPv6 packet, as far as the gateway reads it.
 
 use core::net::Ipv6Addr;
 
@@ -6,26 +6,26 @@ use etherparse::{IpNumber, Ipv6Slice, TcpSlice, UdpSlice};
 
 /// Bytes of an IPv6 header.
 pub(crate) const HEADER: usize = 40;
-/// Where the hop limit lies in it.
+/// Offset of the hop limit in the header.
 const HOP_LIMIT_AT: usize = 7;
 
-/// A packet that is whole and well-formed.
+/// A view of a whole, well-formed packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
-    /// The packet, without what a link may have padded it with.
+    /// The packet, without padding of the link.
     pub(crate) bytes: &'a [u8],
     pub(crate) source: Ipv6Addr,
     pub(crate) destination: Ipv6Addr,
     pub(crate) hop_limit: u8,
-    /// What the last header before the payload says comes.
+    /// Protocol of the payload, by the last header before it.
     pub(crate) protocol: u8,
-    /// What follows the IPv6 header and its extensions.
+    /// The bytes after the IPv6 header and its extensions.
     pub(crate) payload: &'a [u8],
-    /// Only a part of the payload is here.
+    /// Whether this is a fragment: only a part of the payload is here.
     pub(crate) fragment: bool,
 }
 
-/// What tells one flow from another. Fragments and protocols without ports have ports 0.
+/// Key of a flow. Fragments and protocols without ports have ports 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FlowKey {
     pub(crate) source: Ipv6Addr,
@@ -49,7 +49,7 @@ impl FlowKey {
 }
 
 impl<'a> View<'a> {
-    /// Looks at a packet; none where it is none.
+    /// The view of a packet; `None` if the bytes are not one.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let length = usize::from(u16::from_be_bytes([*bytes.get(4)?, *bytes.get(5)?]));
         // An Ethernet frame may be longer than the packet; jumbograms (length 0) do not fit any link here.
@@ -80,7 +80,7 @@ impl<'a> View<'a> {
         if whole { UdpSlice::from_slice(self.payload).ok() } else { None }
     }
 
-    /// The ICMPv6 message in it, checksum not looked at.
+    /// The ICMPv6 message in it; its checksum is not verified.
     pub(crate) fn icmp(&self) -> Option<&'a [u8]> {
         let whole = self.protocol == IpNumber::IPV6_ICMP.0 && !self.fragment;
         (whole && self.payload.len() >= 8).then_some(self.payload)

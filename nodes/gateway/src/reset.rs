@@ -1,5 +1,5 @@
-//! Segments of the gateway's own: resets, for a connection whose other end is gone ends at once; and the question whether
-//! a connection still exists.
+//! TCP segments that the gateway itself sends: resets, which end a connection at once if its other end is gone, and the
+//! question whether a connection still exists.
 
 use core::net::Ipv6Addr;
 
@@ -8,8 +8,8 @@ use etherparse::{IpNumber, TcpHeader, TcpSlice};
 use crate::errors::{HOP_LIMIT, header};
 use crate::packet::FlowKey;
 
-/// A reset in the name of the other end of `flow`, which is seen from the pod: the pod accepts it if `sequence` is what it
-/// expects next (RFC 5961, section 3.2).
+/// A reset to the pod in the name of the other end of `flow`, which is seen from the pod. The pod accepts it if
+/// `sequence` is what it expects next (RFC 5961, section 3.2).
 pub(crate) fn unasked(flow: FlowKey, sequence: u32) -> Vec<u8> {
     let mut tcp = TcpHeader::new(flow.destination_port, flow.source_port, sequence, 0);
     tcp.rst = true;
@@ -29,8 +29,8 @@ pub(crate) fn answering(flow: FlowKey, segment: &TcpSlice<'_>) -> Vec<u8> {
     packet(flow.destination, flow.source, tcp)
 }
 
-/// What a keep-alive is, in the name of the pod (RFC 9293, section 3.8.4): an acknowledgement one before what the other end
-/// expects. Numbers: what the other end expects, what is expected of it.
+/// A keep-alive in the name of the pod (RFC 9293, section 3.8.4): an acknowledgement whose number is one before what
+/// the other end expects. `expected` is what the other end expects next, `expects` what the pod expects of it.
 pub(crate) fn question(flow: FlowKey, (expected, expects): (u32, u32)) -> Vec<u8> {
     let mut tcp = TcpHeader::new(flow.source_port, flow.destination_port, expected.wrapping_sub(1), 0);
     tcp.ack = true;

@@ -1,4 +1,4 @@
-//! Carrier of interfaces, told by the kernel over route netlink.
+//! Carrier state of interfaces, which the kernel reports over route netlink.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -8,7 +8,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use crate::error::LinkError;
 use crate::sys;
 
-/// Tells carrier changes of all interfaces of one network namespace, beginning with their present state.
+/// Reports the carrier of all interfaces of one network namespace: first the present state, then every change.
 #[derive(Debug)]
 pub struct CarrierWatch {
     fd: OwnedFd,
@@ -25,11 +25,11 @@ const OPERSTATE_UP: u8 = 6;
 const MESSAGE_HEADER: usize = 16;
 /// Bytes of `struct ifinfomsg`.
 const LINK_MESSAGE: usize = 16;
-/// Room for one datagram; the kernel fits its dumps to the size we read with.
+/// Bytes for one datagram; the kernel fits its dumps to the size of our read.
 const BUFFER: usize = 16 << 10;
 
 impl CarrierWatch {
-    /// Opens the watch in the current network namespace and asks for the present state.
+    /// Opens the watch in the current network namespace and requests the present state.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -44,17 +44,18 @@ impl CarrierWatch {
         Ok(watch)
     }
 
-    /// Gives each (interface index, carrier) the kernel told since the last call. The same state may come again.
+    /// Calls `tell` with each (interface index, carrier) that the kernel reported since the last call. A state may be
+    /// repeated.
     ///
     /// # Errors
-    /// What is wrong with the socket.
+    /// An error of the socket.
     pub fn poll(&mut self, mut tell: impl FnMut(u32, bool)) -> io::Result<()> {
         loop {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => parse(&self.buffer[..length], &mut tell),
                 Err(nix::Error::EAGAIN) => return Ok(()),
                 Err(nix::Error::EINTR) => {}
-                // Events were lost: the present state is what counts.
+                // Events were lost: ask for the present state.
                 Err(nix::Error::ENOBUFS) => self.ask()?,
                 Err(e) => return Err(e.into()),
             }
@@ -101,8 +102,8 @@ fn parse(mut datagram: &[u8], tell: &mut impl FnMut(u32, bool)) {
     }
 }
 
-/// Whether the interface of a link message carries frames. Carrier alone is not enough: until the kernel has activated
-/// the queue as well, which it tells by the operational state, it silently drops what is sent.
+/// Whether the interface of a link message carries frames. Carrier alone is not enough: the kernel silently drops
+/// frames until it has also activated the queue, which the operational state shows.
 fn is_usable(body: &[u8]) -> bool {
     let has_carrier = word(body, 8).is_some_and(|flags| flags & WITH_CARRIER == WITH_CARRIER);
     has_carrier && attribute(body.get(LINK_MESSAGE..).unwrap_or_default(), OPERSTATE) == Some(&[OPERSTATE_UP])

@@ -8,21 +8,21 @@ pub fn monotonic_now() -> u64 {
     now(ClockId::CLOCK_MONOTONIC)
 }
 
-/// Realtime minus monotonic. Both clocks are slewed alike, so it changes only when somebody sets the realtime clock;
-/// what else seems to change is the time between two readings, which may be long where the thread is interrupted. A
-/// narrow measurement is therefore kept until one contradicts it or is narrower; and because reading clocks is dear on
-/// some kernels, it is not measured for every batch.
+/// Realtime minus monotonic. Both clocks are slewed alike, so the offset changes only when the realtime clock is set.
+/// Every other apparent change is the time between two readings, which is long if the thread is interrupted. A narrow
+/// measurement is therefore kept until another contradicts it or is narrower. Reading clocks is expensive on some
+/// kernels, so it is not measured for every batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RealtimeOffset {
-    /// Where the offset lies: the middle, ns, and how far it may be from there.
+    /// The offset as an interval, ns: its middle and half its width.
     known: Option<(i64, u64)>,
     /// Batches so far.
     batches: u32,
 }
 
-/// Batches at the beginning that measure, to find a narrow measurement.
+/// Number of first batches that all measure, to find a narrow measurement.
 const EAGER: u32 = 8;
-/// Of the later ones every so many.
+/// Of the later batches, every n-th measures.
 const MEASURED: u32 = 16;
 
 impl RealtimeOffset {
@@ -55,7 +55,7 @@ impl RealtimeOffset {
 }
 
 fn now(clock: ClockId) -> u64 {
-    // Neither clock can fail to be read on Linux; zero is as good as any answer.
+    // Reading these clocks cannot fail on Linux.
     clock_gettime(clock).map_or(0, |t| t.tv_sec().unsigned_abs() * 1_000_000_000 + t.tv_nsec().unsigned_abs())
 }
 

@@ -1,19 +1,19 @@
-//! Why a socket or an interface is not to be had.
+//! Errors of sockets and interfaces.
 
 use std::io;
 
-/// A failed system call on an interface or socket, with what was being done.
+/// A failed system call on an interface or socket.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// No such interface in this network namespace.
     #[error("there is no interface {0:?} in this network namespace")]
     NoInterface(String),
-    /// The kernel refused.
+    /// The kernel refused an action.
     #[error("cannot {action}")]
     System {
-        /// What was tried.
+        /// The action.
         action: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },

@@ -1,8 +1,8 @@
-//! Which frames a socket sees, decided in the kernel by a classic BPF program.
+//! Filters: which frames a socket sees. A classic BPF program decides in the kernel.
 
 use crate::{ETHERNET_HEADER, ETHERTYPE};
 
-/// What a socket receives. Every choice but the two to capture sees incoming frames only.
+/// Frames that a socket receives. All filters see incoming frames only, except `Capture` and `CaptureWithIpv6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// Hop-local DAMC frames (bit 7 of the type byte clear) and DAMC frames too short to have a type byte.
@@ -13,7 +13,7 @@ pub enum Filter {
     All,
     /// All DAMC frames, incoming and outgoing.
     Capture,
-    /// Every frame of whatever EtherType.
+    /// Every frame, whatever its EtherType.
     Everything,
     /// IPv6 packets.
     Ipv6,
@@ -27,11 +27,11 @@ const ETHERTYPE_OFFSET: u32 = 12;
 const TYPE_OFFSET: u32 = ETHERNET_HEADER as u32 + 1;
 /// Marks routed messages in the type byte.
 const ROUTED_BIT: u32 = 0x80;
-/// Return value of the program that takes the whole frame.
+/// The program's return value that accepts the whole frame.
 const ACCEPT: u32 = u32::MAX;
 
 impl Filter {
-    /// The protocol to bind to: outgoing frames are only shown to sockets bound to all protocols.
+    /// The protocol to bind to. Only sockets bound to all protocols see outgoing frames.
     pub(crate) const fn protocol(self) -> u16 {
         match self {
             Self::Control | Self::Routed | Self::All => ETHERTYPE,
@@ -40,7 +40,7 @@ impl Filter {
         }
     }
 
-    /// Whether frames this host sends are to be hidden: a socket bound to all protocols sees them otherwise.
+    /// Whether frames sent by this host must be hidden. A socket bound to all protocols would see them.
     pub(crate) const fn hides_outgoing(self) -> bool {
         matches!(self, Self::Everything)
     }
@@ -57,7 +57,7 @@ impl Filter {
         let is_damc = [load_half(ETHERTYPE_OFFSET), jump_if_equal(u32::from(ETHERTYPE), 1, 0), give(0)];
         let rest: &[libc::sock_filter] = match self {
             Self::All | Self::Capture | Self::CaptureWithIpv6 | Self::Everything | Self::Ipv6 => &[give(ACCEPT)],
-            // A frame without type byte goes to the control socket, so that it is counted as truncated there.
+            // A frame without type byte goes to the control socket, which counts it as truncated.
             Self::Control => &[
                 load_length(),
                 jump_if_greater(TYPE_OFFSET, 1, 0),

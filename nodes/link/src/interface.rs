@@ -17,14 +17,14 @@ pub fn ifindex(name: &str) -> Result<u32, LinkError> {
 /// Ethernet address of an interface.
 ///
 /// # Errors
-/// [`LinkError::NoInterface`], or no socket to ask with.
+/// [`LinkError::NoInterface`], or no socket can be opened.
 pub fn mac(name: &str) -> Result<Mac, LinkError> {
     let socket = sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0, "open a socket to query interfaces")?;
     sys::hardware_address(&socket, name).map_err(|_| LinkError::NoInterface(name.to_owned()))
 }
 
-/// The Ethernet header of every DAMC frame that leaves an interface with this address. Links are point to point, so the
-/// destination is the broadcast address and nobody needs to learn the other end's.
+/// The Ethernet header of every DAMC frame that leaves an interface with this address. Links are point to point: the
+/// destination is the broadcast address, so that no node needs to learn the other end's.
 #[must_use]
 pub fn ethernet_header(source: Mac) -> [u8; ETHERNET_HEADER] {
     let mut header = [0xff; ETHERNET_HEADER];

@@ -1,10 +1,10 @@
 //! Frames on the wire: AF_PACKET sockets, kernel receive stamps, carrier events.
 //!
-//! Everything here works in the network namespace of the calling thread at the time a socket is opened; the socket stays
-//! there. Opening needs `CAP_NET_RAW` in the user namespace that owns the network namespace.
+//! A socket belongs to the network namespace in which the calling thread was when it opened the socket. Opening needs
+//! `CAP_NET_RAW` in the user namespace that owns the network namespace.
 //!
-//! This is the only node crate with `unsafe` code: it wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket options,
-//! the receive ring of AF_PACKET, two interface queries and the scheduler's calls, and hands out safe types. All times are
+//! This is the only node crate with `unsafe` code. It wraps the batch calls (`recvmmsg`, `sendmmsg`), the socket
+//! options, the receive ring of AF_PACKET, two interface queries and the scheduler's calls in safe types. All times are
 //! `CLOCK_MONOTONIC` nanoseconds.
 
 mod carrier;

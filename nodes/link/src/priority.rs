@@ -1,8 +1,9 @@
-//! Being run in time on a busy host: what the kernel's scheduler gives a thread.
+//! Scheduling of threads that must wake in time on a busy host.
 //!
-//! A node that answers an echo late looks like a dead one, and a relay that wakes late looks like a slow link. Nice values
-//! do not help: a thread that wakes waits for the tick of whoever runs, 4 ms and more. Real-time scheduling does. It is
-//! dangerous for the same reason, so a thread of a node holds it only while it works in short rounds: see [`Urgency`].
+//! A node that answers an echo late looks like a dead one, and a relay that wakes late looks like a slow link. Nice
+//! values do not help: a thread that wakes still waits until the next tick of the running one, 4 ms or more. Real-time
+//! scheduling helps. It is dangerous for the same reason, so a node's thread has it only while it works in short
+//! rounds: see [`Urgency`].
 #![allow(unsafe_code)]
 
 use std::io;
@@ -11,25 +12,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::monotonic_now;
 
-/// How urgent a thread is, most urgent last. All levels are low: what the host itself runs in real time comes first.
+/// Urgency of a thread, most urgent last. All levels are low: the host's own real-time threads come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Moves frames of users.
+    /// Forwards user frames.
     Forwarding = 1,
     /// Keeps adjacencies alive and measures.
     Timers = 2,
-    /// Is the link itself: all of a lab is late when this is.
+    /// Is the link itself: if it is late, the whole lab is late.
     Wire = 3,
 }
 
-/// What a thread got.
+/// Scheduling that a thread was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Priority {
-    /// Real time (`SCHED_RR`): runs before everything ordinary. Needs `CAP_SYS_NICE` on the host or `RLIMIT_RTPRIO`.
+    /// Real time (`SCHED_RR`): runs before every ordinary thread. Needs `CAP_SYS_NICE` on the host or `RLIMIT_RTPRIO`.
     RealTime,
-    /// Ordinary with a short time slice, which the scheduler serves sooner after it wakes. Needs nothing, since Linux
-    /// 6.12; older kernels ignore the slice.
+    /// Ordinary with a short time slice: the scheduler runs it sooner after it wakes. Needs no permission. Kernels
+    /// before Linux 6.12 ignore the slice.
     ShortSlice,
     /// Nothing special.
     Ordinary,
@@ -47,7 +48,7 @@ impl Priority {
     }
 }
 
-/// Slice asked for, in nanoseconds: the least that the scheduler grants.
+/// Requested time slice, ns: the shortest that the scheduler grants.
 const SLICE_NS: u64 = 100_000;
 
 /// The kernel's `struct sched_attr`, first version.
@@ -64,8 +65,8 @@ struct SchedAttr {
     period: u64,
 }
 
-/// Takes the best priority to be had for the calling thread, and drops its slack of 50 µs on every timer. What the thread
-/// starts later is ordinary again.
+/// Raises the calling thread to the best priority that the kernel permits, and removes the slack of 50 µs from its
+/// timers. Threads and processes that it starts later are ordinary again.
 pub fn raise(level: Level) -> Priority {
     drop_slack();
     if real_time(level, libc::SCHED_RESET_ON_FORK) {
@@ -86,7 +87,7 @@ pub fn raise(level: Level) -> Priority {
     }
 }
 
-/// Makes the calling thread ordinary, with the nice value it has. Nobody needs permission for that.
+/// Makes the calling thread ordinary, with its own nice value. This needs no permission.
 pub fn ordinary() {
     let parameter = libc::sched_param { sched_priority: 0 };
     // SAFETY: the pointer is to a live `sched_param`, which the kernel only reads. Giving up priority cannot fail.
@@ -94,7 +95,7 @@ pub fn ordinary() {
 }
 
 fn drop_slack() {
-    // It cannot fail for a thread that asks for itself.
+    // It cannot fail for the calling thread.
     let _ = nix::sys::prctl::set_timerslack(1);
 }
 
@@ -110,30 +111,30 @@ fn nice() -> i32 {
     nice_of(0)
 }
 
-/// A thread's nice value. Unlike `sched_getattr` this tells that of a thread in real time too.
+/// A thread's nice value, even in real time, where `sched_getattr` does not report it.
 fn nice_of(thread: i32) -> i32 {
     // SAFETY: takes numbers and returns one.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, thread.cast_unsigned()) }
 }
 
-/// How the kernel schedules a thread, as the kernel tells it.
+/// How the kernel schedules a thread, as it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scheduling {
     /// Runs in real time.
     pub real_time: bool,
     /// Level of real time, 1 to 99; 0 for an ordinary thread.
     pub level: u32,
-    /// Nice value, −20 to 19: what counts while it is ordinary.
+    /// Nice value, −20 to 19; it applies while the thread is ordinary.
     pub nice: i32,
-    /// Time slice asked for, ns; 0 for the scheduler's own.
+    /// Requested time slice, ns; 0 for the scheduler's default.
     pub slice_ns: u64,
 }
 
 impl Scheduling {
-    /// Reads it of a thread, 0 for the calling one.
+    /// Scheduling of a thread; 0 means the calling thread.
     ///
     /// # Errors
-    /// When there is no such thread.
+    /// There is no such thread.
     pub fn of(thread: i32) -> io::Result<Self> {
         let mut attributes = SchedAttr::default();
         let size = size_of::<SchedAttr>() as u32;
@@ -150,7 +151,7 @@ impl Scheduling {
         })
     }
 
-    /// The same in one word.
+    /// The priority that this amounts to.
     #[must_use]
     pub const fn priority(&self) -> Priority {
         match self {
@@ -161,19 +162,19 @@ impl Scheduling {
     }
 }
 
-/// The urgency of a thread that must wake in time and may have much to do: real time as long as it works in short rounds,
-/// ordinary from there on until it has nothing left to do. So echoes leave in time beside busy processes, and neither a
-/// storm of LSAs nor a flood of frames takes a processor away from the host.
+/// The urgency of a thread that must wake in time but may have much to do. It is in real time while it works in short
+/// rounds. After a long round it is ordinary until it has nothing left to do. So echoes leave in time although other
+/// processes are busy, and neither a storm of LSAs nor a flood of frames takes a processor away from the host.
 ///
-/// Only a thread that somebody preferred by a negative nice value is urgent, as a lab does with its nodes once all of them
-/// have started. What the thread forks while it is urgent has to call [`ordinary`].
+/// Only a thread with a negative nice value becomes urgent; a lab gives its nodes one once all of them have started. A
+/// process that the thread forks while urgent must call [`ordinary`].
 #[derive(Debug)]
 pub struct Urgency {
     level: Level,
     state: State,
-    /// Since when the thread works without having waited, `CLOCK_MONOTONIC`, ns.
+    /// Time at which the thread began to work without waiting, `CLOCK_MONOTONIC`, ns.
     busy_since: u64,
-    /// When it may ask for real time again.
+    /// Time at which it may ask for real time again, ns.
     ask_at: u64,
 }
 
@@ -181,30 +182,31 @@ pub struct Urgency {
 enum State {
     Ordinary,
     Urgent,
-    /// The kernel does not give it.
+    /// The kernel refused real time.
     Refused,
 }
 
-/// How long an urgent thread may work without waiting, ns: many frames, some signatures, no storm.
+/// Longest time that an urgent thread may work without waiting, ns: enough for many frames or some signatures, not for
+/// a storm.
 const LONGEST_ROUND_NS: u64 = 3_000_000;
-/// A wait shorter than this is none: there was something to do already.
+/// A wait shorter than this does not count, ns: there was work already.
 const WAITED_NS: u64 = 20_000;
-/// How often a thread that nobody prefers looks whether somebody does now, ns.
+/// Period at which an ordinary thread checks whether it has been given a negative nice value, ns.
 const ASK_EVERY_NS: u64 = 100_000_000;
 
 impl Urgency {
-    /// For the calling thread. It is ordinary until it waits for the first time. Its timers have no slack from now on.
+    /// Urgency of the calling thread, which stays ordinary until it first waits. Removes the slack from its timers.
     #[must_use]
     pub fn new(level: Level) -> Self {
         drop_slack();
         Self { level, state: State::Ordinary, busy_since: monotonic_now(), ask_at: 0 }
     }
 
-    /// Waits by `wait`, which is told whether it may block, and returns what it returned. `is_empty` says of such a result
-    /// that there was nothing to do.
+    /// Calls `wait`, telling it whether it may block, and returns its result. `is_empty` says whether a result means
+    /// that there is nothing to do.
     ///
     /// # Errors
-    /// As `wait`.
+    /// Those of `wait`.
     pub fn wait<T, E>(
         &mut self,
         mut wait: impl FnMut(bool) -> Result<T, E>,
@@ -226,7 +228,7 @@ impl Urgency {
         Ok(waited)
     }
 
-    /// To be called between two pieces of work: gives urgency up where the round has become long. The time, ns.
+    /// Gives urgency up if the round has become long; call it between two pieces of work. Returns the time, ns.
     pub fn worked(&mut self) -> u64 {
         let now = monotonic_now();
         if self.state == State::Urgent && now.saturating_sub(self.busy_since) > LONGEST_ROUND_NS {
@@ -251,7 +253,7 @@ impl Urgency {
 mod tests {
     use super::*;
 
-    /// Runs on a thread of its own: priorities stay with the thread.
+    /// Runs a test on its own thread, because priorities belong to threads.
     fn apart<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
         std::thread::spawn(test).join().unwrap()
     }

@@ -9,7 +9,7 @@ use crate::ring::Pdus;
 use crate::socket::RawSocket;
 use crate::{ETHERNET_HEADER, clock, sys};
 
-/// Bytes for each frame: an Ethernet frame of 1514 bytes with room to see that a longer one is too long.
+/// Bytes for each frame: an Ethernet frame of 1514 bytes, and room to recognise a longer one.
 const SLOT: usize = 2048;
 /// Bytes for the control message with the receive stamp.
 const CONTROL: usize = 64;
@@ -19,7 +19,7 @@ const CONTROL: usize = 64;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
-/// What is known of a received frame besides its bytes.
+/// Facts about a received frame, in addition to its bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Envelope {
     length: usize,
@@ -34,18 +34,18 @@ pub struct ReceiveArena {
     controls: Box<[Control]>,
     envelopes: Box<[Envelope]>,
     filled: usize,
-    /// Of the clock that stamps are on.
+    /// Offset of the clock of the stamps.
     offset: clock::RealtimeOffset,
 }
 
 /// One received frame.
 #[derive(Debug)]
 pub struct Received<'a> {
-    /// The whole Ethernet frame, at least its header.
+    /// The whole Ethernet frame; it has at least a whole header.
     pub frame: &'a mut [u8],
     /// Index of the interface.
     pub interface: u32,
-    /// Sent by this host (seen by [`crate::Filter::Capture`] only).
+    /// Whether this host sent it (only capturing filters see such frames).
     pub outgoing: bool,
     /// Kernel receive stamp, `CLOCK_MONOTONIC` ns.
     pub received_at: u64,
@@ -72,16 +72,16 @@ impl ReceiveArena {
         }
     }
 
-    /// Frames a batch holds at most. A batch of that size means that more may be waiting.
+    /// Most frames that a batch holds. After a full batch, more may be waiting.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.storage.len()
     }
 
-    /// Replaces the batch by what waits at `socket`; gives the number of frames, 0 for none.
+    /// Replaces the batch by the frames that wait at `socket`, and returns their number.
     ///
     /// # Errors
-    /// Only what is wrong with the socket itself; an interface that went down is no error.
+    /// Errors of the socket itself; an interface that went down is not one.
     pub fn receive(&mut self, socket: &RawSocket) -> io::Result<usize> {
         self.filled = 0;
         let mut headers: [mem::MaybeUninit<libc::mmsghdr>; MAX_BATCH] =
@@ -152,7 +152,7 @@ impl ReceiveArena {
         })
     }
 
-    /// Hardware address the `index`-th frame of the batch came from; none where there is no such frame.
+    /// Source hardware address of the `index`-th frame of the batch; `None` if there is no such frame.
     #[must_use]
     pub fn source(&self, index: usize) -> Option<crate::Mac> {
         let whole = self.envelopes[..self.filled].get(index).is_some_and(|e| e.length >= ETHERNET_HEADER);
@@ -173,10 +173,10 @@ impl Pdus for ReceiveArena {
     }
 }
 
-/// Frames a single system call takes at most.
+/// Most frames that a single system call takes.
 const MAX_BATCH: usize = 64;
 
-/// The receive stamp of a message on the monotonic clock; now, where the kernel gave none.
+/// The receive stamp of a message on the monotonic clock; the present time if the kernel gave none.
 fn stamp(header: &libc::msghdr, realtime_offset: i64) -> u64 {
     // SAFETY: the kernel has set `msg_control` and `msg_controllen` to what it wrote into our aligned buffer.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };

@@ -1,7 +1,7 @@
 //! Receiving through memory shared with the kernel (TPACKET_V2, packet_mmap): no system call and no copy for each frame.
 //!
-//! Version 2 and not 3: version 3 hands out whole blocks and holds a frame until its block is full or a timer of at least
-//! a millisecond ends. A slot of version 2 is there as soon as its frame is.
+//! Version 2, not 3: version 3 hands out whole blocks. It holds a frame until its block is full or a timer of at least
+//! a millisecond ends. A slot of version 2 is available as soon as its frame is.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -17,25 +17,25 @@ use crate::socket::RawSocket;
 use crate::{ETHERNET_HEADER, clock, sys};
 
 /// Bytes of a slot: the kernel's header and address (66 bytes with its alignment), an Ethernet frame of 1514 bytes, and
-/// room to see that a longer one is too long. A multiple of 16.
+/// room to recognise a longer one. A multiple of 16.
 const SLOT: usize = 1632;
 /// Bytes that the kernel allocates in one piece.
 const BLOCK: usize = 64 << 10;
-/// Slots in a block; none crosses the border of one.
+/// Slots in a block; no slot crosses the border of a block.
 const SLOTS: usize = BLOCK / SLOT;
 /// `TPACKET_V2` of `enum tpacket_versions`.
 const VERSION_2: i32 = 1;
 
-/// The frames of one socket that the kernel has received and nobody has looked at yet.
+/// The frames of one socket that the kernel has received and that have not been read yet.
 ///
-/// The socket's receive queue is no longer used. When all slots are full the kernel drops and counts, as for a full queue
-/// ([`RawSocket::take_drops`]).
+/// It replaces the socket's receive queue. When all slots are full, the kernel drops frames and counts them, as for a
+/// full queue ([`RawSocket::take_drops`]).
 pub struct ReceiveRing {
     memory: NonNull<u8>,
     blocks: usize,
     /// The slot that the kernel fills next, or has filled.
     next: usize,
-    /// Of the clock that stamps are on.
+    /// Offset of the clock of the stamps.
     offset: clock::RealtimeOffset,
 }
 
@@ -52,15 +52,16 @@ pub struct RingBatch<'a> {
 
 /// PDUs of a batch by number.
 pub trait Pdus {
-    /// The PDU of the `index`-th frame; empty where there is none.
+    /// The PDU of the `index`-th frame; empty if there is no such frame.
     fn pdu(&self, index: usize) -> &[u8];
 }
 
 impl ReceiveRing {
-    /// Gives `socket` a ring for at least `frames` frames: 1.6 kB of kernel memory for each, in pieces of 64 kB.
+    /// Attaches a ring for at least `frames` frames to `socket`. It takes 1.6 kB of kernel memory for each, in pieces
+    /// of 64 kB.
     ///
     /// # Errors
-    /// The kernel has no memory for it or the socket has a ring already.
+    /// The kernel has no memory for it, or the socket already has a ring.
     pub fn attach(socket: &RawSocket, frames: usize) -> Result<Self, LinkError> {
         let refused = |action| move |source: io::Error| LinkError::System { action, source };
         let blocks = frames.div_ceil(SLOTS).max(1);
@@ -88,13 +89,13 @@ impl ReceiveRing {
         Ok(Self { memory: memory.cast(), blocks, next: 0, offset: clock::RealtimeOffset::default() })
     }
 
-    /// Frames that fit.
+    /// Number of frames that fit.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.blocks * SLOTS
     }
 
-    /// What has arrived, up to `most` frames. Makes no system call but, now and then, one to read clocks.
+    /// The frames that have arrived, up to `most`. It makes no system call, except occasionally to read clocks.
     pub fn batch(&mut self, most: usize) -> RingBatch<'_> {
         let most = most.min(self.capacity());
         let user = |count: &usize| self.status(*count).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0;
@@ -110,7 +111,7 @@ impl ReceiveRing {
         unsafe { self.memory.add(place / SLOTS * BLOCK + place % SLOTS * SLOT) }
     }
 
-    /// Who owns the `index`-th slot.
+    /// The status of the `index`-th slot: the kernel's or ours.
     fn status(&self, index: usize) -> &AtomicU32 {
         // SAFETY: every slot begins with its status, aligned to 16, mapped as long as `self` lives, and written by the
         // kernel and by us as one word.
@@ -139,13 +140,13 @@ impl RingBatch<'_> {
         self.count == 0
     }
 
-    /// Whether there are as many as were asked for: more may be waiting.
+    /// Whether there are as many as were asked for. Then more may be waiting.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.full
     }
 
-    /// The PDU of the `index`-th frame, to change in place; empty where there is none.
+    /// The PDU of the `index`-th frame, to change in place; empty if there is no such frame.
     #[must_use]
     pub fn pdu_mut(&mut self, index: usize) -> &mut [u8] {
         let Some((start, length)) = self.place(index) else { return &mut [] };
@@ -153,7 +154,7 @@ impl RingBatch<'_> {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), length) }
     }
 
-    /// Kernel receive stamp of the `index`-th frame, `CLOCK_MONOTONIC` ns; 0 where there is none.
+    /// Kernel receive stamp of the `index`-th frame, `CLOCK_MONOTONIC` ns; 0 if there is no such frame.
     #[must_use]
     pub fn received_at(&self, index: usize) -> u64 {
         self.header(index)
@@ -187,7 +188,7 @@ impl Pdus for RingBatch<'_> {
 impl Drop for RingBatch<'_> {
     fn drop(&mut self) {
         for index in 0..self.count {
-            // What was read and written in the slot happens before the kernel sees that it has it back.
+            // `Release`: all reads and writes of the slot happen before the kernel sees that it owns it again.
             self.ring.status(index).store(libc::TP_STATUS_KERNEL, Ordering::Release);
         }
         self.ring.next = (self.ring.next + self.count) % self.ring.capacity();

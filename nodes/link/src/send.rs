@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use crate::socket::{RawSocket, link_address};
 use crate::sys;
 
-/// A frame to send, in two parts so that an Ethernet header need not be copied before every PDU.
+/// A frame to send. It has two parts, so that the Ethernet header need not be copied in front of every PDU.
 #[derive(Clone, Copy, Debug)]
 pub struct Transmit<'a> {
-    /// Interface to send on; 0 for the one the socket is bound to.
+    /// Index of the interface to send on; 0 for the one the socket is bound to.
     pub interface: u32,
     /// First part, usually [`crate::ethernet_header`]; may be empty.
     pub header: &'a [u8],
@@ -19,7 +19,7 @@ pub struct Transmit<'a> {
     pub body: &'a [u8],
 }
 
-/// What became of a batch.
+/// Outcome of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendReport {
     /// Frames taken by the kernel.
@@ -28,11 +28,11 @@ pub struct SendReport {
     pub queue_full: u64,
     /// Frames dropped because the interface was down or gone.
     pub down: u64,
-    /// Frames the kernel refused for any other reason, such as one over the MTU.
+    /// Frames that the kernel refused for any other reason, such as their length.
     pub failed: u64,
 }
 
-/// Frames a single system call takes at most.
+/// Most frames that a single system call takes.
 const BATCH: usize = 64;
 
 /// The arguments of one `sendmmsg`.
@@ -44,7 +44,7 @@ struct Chunk {
 }
 
 impl RawSocket {
-    /// Sends frames in order and never blocks: what does not fit a queue is dropped and counted.
+    /// Sends frames in order and never blocks. A frame that does not fit a queue is dropped and counted.
     pub fn send<'a>(&self, frames: impl IntoIterator<Item = Transmit<'a>>) -> SendReport {
         let mut frames = frames.into_iter();
         let mut report = SendReport::default();
@@ -85,7 +85,7 @@ impl RawSocket {
                 next += sent;
                 continue;
             }
-            // The call stops at the frame that cannot be sent: count it and go on behind it.
+            // The call stops at a frame that cannot be sent: count it and go on with the next.
             match io::Error::last_os_error().raw_os_error() {
                 Some(libc::EINTR) => continue,
                 Some(libc::ENOBUFS | libc::EAGAIN) => report.queue_full += 1,

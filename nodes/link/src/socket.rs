@@ -7,11 +7,11 @@ use crate::error::LinkError;
 use crate::filter::Filter;
 use crate::sys;
 
-/// Bytes of receive and of send buffer we ask for. Frames waiting in a shaper are charged to the sender's buffer, so a
-/// small one would hide the shaper's own queue limit.
+/// Requested size of receive and send buffer, bytes. Frames that wait in a shaper are charged to the sender's buffer,
+/// so a small buffer would hide the shaper's own queue limit.
 const BUFFER: i32 = 4 << 20;
 
-/// A non-blocking raw socket that takes and gives whole Ethernet frames.
+/// A non-blocking raw socket that sends and receives whole Ethernet frames.
 #[derive(Debug)]
 pub struct RawSocket {
     fd: OwnedFd,
@@ -20,11 +20,11 @@ pub struct RawSocket {
 impl RawSocket {
     /// Opens a socket in the current network namespace on the interface with this index; 0 means all interfaces.
     ///
-    /// The order matters: a socket opened for a protocol receives from all interfaces until it is bound, so it is opened
-    /// for none, then filtered, then bound.
+    /// The order matters. A socket opened for a protocol receives from all interfaces until it is bound. It is
+    /// therefore opened for no protocol, then filtered, then bound.
     ///
     /// # Errors
-    /// What the kernel refused; usually missing `CAP_NET_RAW`.
+    /// What the kernel refused, usually for lack of `CAP_NET_RAW`.
     pub fn open(interface: u32, filter: Filter) -> Result<Self, LinkError> {
         let fd = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0, "open a packet socket")?;
         let refused = |action| move |source: io::Error| LinkError::System { action, source };
@@ -44,13 +44,14 @@ impl RawSocket {
     /// Opens a socket on the interface of this name.
     ///
     /// # Errors
-    /// [`LinkError::NoInterface`], or as [`RawSocket::open`].
+    /// [`LinkError::NoInterface`], or those of [`RawSocket::open`].
     pub fn open_on(interface: &str, filter: Filter) -> Result<Self, LinkError> {
         Self::open(crate::ifindex(interface)?, filter)
     }
 
-    /// Takes what is wrong with the socket, such as an interface that went down: until somebody does, the kernel shows the
-    /// socket as readable. Receiving by [`crate::ReceiveArena`] takes it along; reading a [`crate::ReceiveRing`] does not.
+    /// Takes the pending error of the socket, such as an interface that went down. Until it is taken, the kernel
+    /// reports the socket as readable. [`crate::ReceiveArena`] takes it when it receives; a [`crate::ReceiveRing`] does
+    /// not.
     ///
     /// # Errors
     /// None on a packet socket that is open.
@@ -59,7 +60,7 @@ impl RawSocket {
         Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
     }
 
-    /// Frames the kernel dropped since the last question because this socket's receive buffer was full.
+    /// Frames that the kernel dropped since the last call because this socket's receive buffer was full.
     ///
     /// # Errors
     /// None on a packet socket that is open.
@@ -75,13 +76,13 @@ impl AsFd for RawSocket {
     }
 }
 
-/// Sets a buffer size, beyond the system's bound where we may, within it where not.
+/// Sets a buffer size: beyond the system's limit if permitted, otherwise within it.
 fn set_buffer(fd: &OwnedFd, forced: i32, plain: i32) -> io::Result<()> {
     sys::set_option(fd, libc::SOL_SOCKET, forced, &BUFFER)
         .or_else(|_| sys::set_option(fd, libc::SOL_SOCKET, plain, &BUFFER))
 }
 
-/// The address of an interface as AF_PACKET wants it.
+/// The AF_PACKET address of an interface.
 pub(crate) fn link_address(interface: u32, protocol: u16) -> libc::sockaddr_ll {
     libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,

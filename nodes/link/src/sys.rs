@@ -14,7 +14,7 @@ pub(crate) fn socket(family: i32, kind: i32, protocol: i32, action: &'static str
     if fd < 0 {
         return Err(LinkError::last(action));
     }
-    // SAFETY: the kernel just gave us this descriptor and nobody else knows it.
+    // SAFETY: the kernel has just returned this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn hardware_address(fd: &impl AsFd, name: &str) -> io::Result<[u8; 6]
     Ok(std::array::from_fn(|i| data[i].cast_unsigned()))
 }
 
-/// Size of a value as the socket calls want it. All our values are smaller than a page.
+/// Size of a value, as the type of the socket calls. All our values are smaller than a page.
 pub(crate) const fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }

@@ -1,7 +1,7 @@
-//! When to compute shortest paths: the back-off algorithm of RFC 8405 as a machine of its own.
+//! Delays of the computation of shortest paths: the back-off algorithm of RFC 8405.
 //!
-//! The first event after a quiet time is served after the initial delay (0: at once), further events for a learning time
-//! after the short delay, then after the long one, until no event came for the hold-down time.
+//! The first event after a quiet time is served after the initial delay (0: at once). Further events are served after
+//! the short delay during the learning time, then after the long delay, until no event comes for the hold-down time.
 
 use core::time::Duration;
 
@@ -170,7 +170,8 @@ mod tests {
     fn checklist_17_short_then_long_then_quiet() {
         // 0: initial; 10, 60: short; from 500 (learned) on: long; hold-down 5 s after the last event: quiet again.
         assert_eq!(runs(DELAYS, &[0, 10, 70, 600, 700], 3000), [0, 60, 120, 2600]);
-        // Within the hold-down of 10 (until 5010) comes 5009: long. Within that one's (until 10 009) comes 10 008: long.
+        // 5009 comes within the hold-down of 10 (until 5010): long delay. 10 008 comes within that of 5009 (until 10
+        // 009): long delay.
         assert_eq!(runs(DELAYS, &[0, 10, 5009, 10_008, 15_008], 16_000), [0, 60, 7009, 12_008, 15_008]);
     }
 

@@ -1,6 +1,6 @@
-//! IPv6 addresses of names: how programs that know nothing of DAMC say whom they mean (`nodes/WIRE.md`, section 25).
+//! IPv6 addresses of names, by which programs without DAMC code address services (`nodes/WIRE.md`, section 25).
 //!
-//! An address follows from domain and name alone, so every node works out the same one and nobody assigns any.
+//! An address follows from domain and name alone: every node computes the same one, and none is assigned.
 
 use core::net::Ipv6Addr;
 
@@ -10,9 +10,9 @@ use crate::Name;
 use crate::frame::PACKET_OVERHEAD;
 use crate::registry::MAX_PDU;
 
-/// Context of the hash that gives the 40 bits of a domain's prefix.
+/// Context of the hash for the 40 bits of a domain's prefix.
 pub const DOMAIN_CONTEXT: &str = "damc domain v1";
-/// Context of the hash that gives the 80 bits of a name below that prefix.
+/// Context of the hash for the 80 bits of a name below that prefix.
 pub const NAME_CONTEXT: &str = "damc address v1";
 /// Least MTU a link for IPv6 must have, in bytes (RFC 8200, section 5).
 pub const MIN_MTU: usize = 1280;
@@ -32,13 +32,13 @@ pub fn prefix_of(domain: &str) -> [u8; 6] {
     prefix
 }
 
-/// The address of a name; none where its wire form is over [`MAX_ADDRESSED`] bytes.
+/// The address of a name; `None` if its wire form has more than [`MAX_ADDRESSED`] bytes.
 #[must_use]
 pub fn of_name(domain: &str, name: &Name) -> Option<Ipv6Addr> {
     below(prefix_of(domain), name)
 }
 
-/// As [`of_name`], with the prefix worked out already.
+/// The same as [`of_name`], with the domain's prefix already computed.
 #[must_use]
 pub fn below(prefix: [u8; 6], name: &Name) -> Option<Ipv6Addr> {
     if name.wire().len() > MAX_ADDRESSED {
@@ -48,18 +48,18 @@ pub fn below(prefix: [u8; 6], name: &Name) -> Option<Ipv6Addr> {
     let mut address = [0; 16];
     address[..6].copy_from_slice(&prefix);
     address[6..].copy_from_slice(&digest[..10]);
-    // The lower half of the subnets is for what the gateway itself is.
+    // The lower half of the subnets is reserved for the gateway's own addresses.
     address[6] |= 0x80;
     Some(Ipv6Addr::from(address))
 }
 
-/// Where every SG of a domain answers DNS: `<prefix>::53`.
+/// The address at which every SG of a domain answers DNS: `<prefix>::53`.
 #[must_use]
 pub fn of_dns(domain: &str) -> Ipv6Addr {
     reserved(prefix_of(domain), 0x53)
 }
 
-/// Where every SG of a domain speaks HTTP and gRPC with its pods: `<prefix>::1`.
+/// The address at which every SG of a domain serves HTTP and gRPC to its pods: `<prefix>::1`.
 #[must_use]
 pub fn of_gateway(domain: &str) -> Ipv6Addr {
     reserved(prefix_of(domain), 1)
@@ -76,8 +76,8 @@ fn reserved(prefix: [u8; 6], last: u8) -> Ipv6Addr {
 }
 
 /// The name's host name: components in reverse order and lower case, then the domain, then `damc`. `/B/4` of `example`
-/// is `4.b.example.damc`. None where a component cannot be a label (over 63 bytes, or with a `.` or `~` in it) or the
-/// whole is over 253 bytes.
+/// is `4.b.example.damc`. `None` if a component cannot be a label (more than 63 bytes, or a `.` or `~` in it) or the
+/// whole has more than 253 bytes.
 #[must_use]
 pub fn host_name(domain: &str, name: &Name) -> Option<String> {
     let mut labels: Vec<String> = name.components().map(str::to_ascii_lowercase).collect();

@@ -1,6 +1,6 @@
 //! Bounds-checked reading and writing of fields and TLVs.
 //!
-//! [`Reader`] fails at the first byte that is wrong and says where; [`Writer`] keeps the first thing it could not
+//! [`Reader`] fails at the first wrong byte and reports its offset. [`Writer`] remembers the first value it could not
 //! write and reports it at the end, so that encoders read like the layouts they implement.
 
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
@@ -9,12 +9,12 @@ use crate::{Millis, Name, NodeId};
 
 /// Bytes of a TLV before its value: type (1), length (2).
 pub const TLV_HEADER_LEN: usize = 3;
-/// The bit of a TLV type that forbids skipping the TLV where its type is unknown.
+/// The bit of a TLV type that forbids skipping a TLV of unknown type.
 pub const CRITICAL_BIT: u8 = 0x80;
 
 /// A value with one fixed layout.
 pub(crate) trait Fields: Sized {
-    /// What to call it in errors.
+    /// Its name in errors.
     const WHAT: &'static str;
     /// Writes the layout.
     fn put(&self, w: &mut Writer);
@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
         Self { bytes, offset }
     }
 
-    /// Where the next byte lies.
+    /// Offset of the next byte.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
     /// A name: length byte, wire form.
     ///
     /// # Errors
-    /// Truncated, or no name.
+    /// Truncated, or not a name.
     pub fn name(&mut self) -> Result<Name, DecodeError> {
         let len = self.u8("name")?;
         let at = self.clone();
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
     /// A node identity: length byte, text.
     ///
     /// # Errors
-    /// Truncated, or no node identity.
+    /// Truncated, or not a node identity.
     pub fn node_id(&mut self) -> Result<NodeId, DecodeError> {
         let len = self.u8("node identity")?;
         let at = self.clone();
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
         if self.bytes.is_empty() { Ok(()) } else { Err(self.error(DecodeErrorKind::Oversized { what })) }
     }
 
-    /// One value and nothing behind it.
+    /// The one value that fills the reader.
     pub(crate) fn whole<T: Fields>(mut self) -> Result<T, DecodeError> {
         let value = T::take(&mut self)?;
         self.finish(T::WHAT)?;
@@ -215,13 +215,13 @@ impl<'a> Tlvs<'a> {
         Self { reader }
     }
 
-    /// Where the next TLV lies.
+    /// Offset of the next TLV.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.reader.offset
     }
 
-    /// The next known TLV's type, without taking it; unknown ones before it are dealt with.
+    /// The type of the next known TLV, which is not consumed. Unknown TLVs before it are skipped or refused.
     fn peek(&mut self) -> Result<Option<TlvType>, DecodeError> {
         while let Some(&code) = self.reader.bytes.first() {
             if let Some(known) = TlvType::from_code(code) {
@@ -242,7 +242,7 @@ impl<'a> Tlvs<'a> {
         Ok(Reader::new(self.reader.bytes(len, "TLV value")?, offset))
     }
 
-    /// The next TLV's value if it is of that type.
+    /// The next TLV's value, if it has that type.
     ///
     /// # Errors
     /// Truncated, or an unknown critical TLV is next.
@@ -250,10 +250,10 @@ impl<'a> Tlvs<'a> {
         if self.peek()? == Some(wanted) { self.take_value().map(Some) } else { Ok(None) }
     }
 
-    /// The next TLV's value, which must be of that type.
+    /// The next TLV's value, which must have that type.
     ///
     /// # Errors
-    /// As [`Self::next_if`], or missing.
+    /// The same as [`Self::next_if`], or missing.
     pub fn require(&mut self, wanted: TlvType) -> Result<Reader<'a>, DecodeError> {
         // What is wanted nearly always comes next, and whole: one look at its head instead of one at each field.
         if let [code, high, low, rest @ ..] = self.reader.bytes
@@ -268,7 +268,7 @@ impl<'a> Tlvs<'a> {
         self.next_if(wanted)?.ok_or_else(|| before.error(DecodeErrorKind::MissingTlv(wanted.label())))
     }
 
-    /// The one value in the next TLV, which must be of that type.
+    /// The one value in the next TLV, which must have that type.
     pub(crate) fn item<T: Fields>(&mut self, wanted: TlvType) -> Result<T, DecodeError> {
         self.require(wanted)?.whole()
     }
@@ -282,7 +282,7 @@ impl<'a> Tlvs<'a> {
         Ok(out)
     }
 
-    /// As [`Self::items`], at least one.
+    /// The same as [`Self::items`], at least one.
     pub(crate) fn some_items<T: Fields>(&mut self, wanted: TlvType) -> Result<Vec<T>, DecodeError> {
         let missing = self.reader.error(DecodeErrorKind::MissingTlv(wanted.label()));
         let out = self.items(wanted)?;
@@ -301,7 +301,7 @@ impl<'a> Tlvs<'a> {
     }
 }
 
-/// Writes fields; keeps the first value that had no encoding.
+/// Writes fields; remembers the first value that had no encoding.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
@@ -315,7 +315,7 @@ impl Writer {
         Self { bytes: Vec::with_capacity(256), error: None }
     }
 
-    /// Notes that a field has a value that cannot be written.
+    /// Records that a field has a value that cannot be encoded.
     pub fn refuse(&mut self, what: &'static str, value: u64) {
         self.error.get_or_insert(EncodeError::BadValue { what, value });
     }
@@ -405,19 +405,19 @@ impl Writer {
         }
     }
 
-    /// As [`Self::items`], at least one.
+    /// The same as [`Self::items`], at least one.
     pub(crate) fn some_items(&mut self, t: TlvType, values: &[impl Fields]) {
         self.check(!values.is_empty(), t.label(), 0);
         self.items(t, values);
     }
 
-    /// What was written so far.
+    /// The bytes written so far.
     #[must_use]
     pub fn written(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The bytes, whether or not all of it could be written: for signatures, whose owners encode as well.
+    /// The bytes, even if a value could not be encoded. For signed parts: encoding the whole message reports the error.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

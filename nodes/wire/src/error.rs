@@ -1,10 +1,10 @@
-//! Why bytes are no message, and where; and why a value has no bytes.
+//! Errors: why bytes do not decode, and where; why a value cannot be encoded.
 
 use crate::name::NameError;
 use crate::node_id::NodeIdError;
 use crate::registry::DropReason;
 
-/// A decoding failure: what is wrong and at which byte of the PDU.
+/// A decoding error, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 pub struct DecodeError {
@@ -33,7 +33,7 @@ pub enum DecodeErrorKind {
         /// What is too long.
         what: &'static str,
     },
-    /// Version that is not ours.
+    /// A version other than ours.
     #[error("version {0} is not supported")]
     BadVersion(u8),
     /// Unassigned message type.
@@ -42,10 +42,10 @@ pub enum DecodeErrorKind {
     /// Unknown TLV with the critical bit.
     #[error("unknown critical TLV {0:#04x}")]
     UnknownCriticalTlv(u8),
-    /// A TLV that must be there is not.
+    /// A required TLV is missing.
     #[error("TLV {0} is missing")]
     MissingTlv(&'static str),
-    /// A TLV that may occur once occurs again, or out of its place.
+    /// A TLV occurs a second time, or out of place.
     #[error("TLV {0} is not allowed here")]
     UnexpectedTlv(&'static str),
     /// A field with a value outside its range.
@@ -87,13 +87,13 @@ impl DecodeError {
     }
 }
 
-/// Why a value has no encoding.
+/// Why a value cannot be encoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// The PDU would be longer than [`crate::registry::MAX_PDU`].
     #[error("the PDU would have {len} bytes")]
     TooLarge {
-        /// Its length, with room for a HopMac where it needs one.
+        /// Its length in bytes, including a HopMac TLV where it needs one.
         len: usize,
     },
     /// A field with a value outside its range.

@@ -1,8 +1,8 @@
 //! DAMC on the wire: bytes to values and back.
 //!
-//! This crate knows every number, name, message and bound of the protocol and nothing else: it does no I/O, reads no
-//! clock, draws no random number and verifies no signature. `nodes/WIRE.md` is its specification; the module
-//! [`registry`] is the one place where code points live.
+//! This crate knows every number, name, message and bound of the protocol, and nothing else. It does no I/O, reads no
+//! clock, draws no random number and verifies no signature. `nodes/WIRE.md` is its specification. The module
+//! [`registry`] holds all code points.
 //!
 //! # Panic contract
 //! No function here panics on any input bytes. A panic on bytes from the wire is our bug, never the peer's.

@@ -1,14 +1,14 @@
 //! Link-state advertisements (class 2; drafts section 5 (3) and (4)).
 //!
-//! Every LSA is one of: a fragment of a node's *topology* (its adjacencies), one *prefix* behind one port of a node, or
-//! the *purge* of either. It is signed by its origin and floods unchanged but for `remaining`.
+//! An LSA is a fragment of a node's *topology* (its adjacencies), a *prefix* behind one port of a node, or the *purge*
+//! of either. Its origin signs it. It is flooded unchanged, except for `remaining`.
 
 use crate::security::{Certificate, Grant, Signature};
 use crate::{Millis, Name, NodeId};
 
 pub use crate::codec::SUMMARY_BODY_LEN;
 
-/// Which LSA kind.
+/// Kind of an LSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum LsaKind {
@@ -30,7 +30,7 @@ impl LsaKind {
     }
 }
 
-/// What distinguishes the LSAs of one origin.
+/// Identifier of an LSA among those of its origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LsaId {
     /// Topology, fragment number from 0.
@@ -74,7 +74,7 @@ pub struct LsaHeader {
 }
 
 impl LsaHeader {
-    /// The one total order of instances of one key: by sequence number, then by digest. Age takes no part in it.
+    /// Total order of the instances of one key: by sequence number, then by digest. Age does not matter.
     #[must_use]
     pub fn version(&self) -> (u64, u64) {
         (self.sequence, self.digest)
@@ -90,18 +90,18 @@ pub struct Lsa {
     pub sequence: u64,
     /// Lifetime at origination; bounds `remaining`. Holders count at most [`MAX_LIFETIME`].
     pub lifetime: Millis,
-    /// What it says.
+    /// Its content.
     pub content: LsaContent,
-    /// Whose key signed it.
+    /// Certificate of the key that signed it.
     pub certificate: Certificate,
-    /// By the origin's signing key over all but `remaining`, context `damc lsa v1`.
+    /// Signature by the origin's signing key over all fields except `remaining`, context `damc lsa v1`.
     pub signature: Signature,
-    /// Time left to live; counts down at every holder and is reduced by at least 1 ms at every hop. Not signed.
+    /// Time left to live; every holder counts it down, and every hop reduces it by at least 1 ms. Not signed.
     pub remaining: Millis,
 }
 
 impl Lsa {
-    /// The short form.
+    /// Its header: the short form.
     #[must_use]
     pub fn header(&self) -> LsaHeader {
         let mut digest = [0; 8];
@@ -121,9 +121,9 @@ impl Lsa {
     }
 }
 
-/// What an LSA says.
+/// Content of an LSA.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all LSAs are prefixes: a box would cost and save nothing")]
+#[expect(clippy::large_enum_variant, reason = "nearly all LSAs are prefixes: a box would save nothing")]
 pub enum LsaContent {
     /// Adjacencies.
     Topology(TopologyLsa),
@@ -133,12 +133,12 @@ pub enum LsaContent {
     Purge,
 }
 
-/// Adjacencies of a node (one fragment of them).
+/// One fragment of the adjacencies of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopologyLsa {
-    /// Not to be used for transit now (overload bit, GAP-22).
+    /// The node is not to be used for transit now (overload bit, GAP-22).
     pub overload: bool,
-    /// Never used for transit (SGs, unless configured; CON-07).
+    /// The node is never used for transit (SGs, unless configured; CON-07).
     pub stub: bool,
     /// Full adjacencies with SGs and SRs.
     pub links: Vec<LinkEntry>,
@@ -167,22 +167,22 @@ pub const MAX_COST: u32 = 0x00ff_ffff;
 pub struct PrefixLsa {
     /// Added to the cost of reaching the origin.
     pub metric: u32,
-    /// Share among equal instances of a pool at one SG.
+    /// Share of the traffic among equal instances of a pool at one SG.
     pub weight: u16,
-    /// Pool name: matches exactly, names below it are not served.
+    /// The prefix is a pool name: it matches exactly, names below it are not served.
     pub exact: bool,
     /// The instance behind a pool name.
     pub instance: Option<Name>,
-    /// Why the origin may advertise it.
+    /// Proof that the origin may advertise it.
     pub proof: Proof,
 }
 
-/// Why an origin may advertise a prefix.
+/// Proof that an origin may advertise a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// An SPA granted it.
     Grant(Grant),
-    /// It is the reserved name `/damc/<domain>/<node>` of an attached node without routing of its own (the SCSC),
-    /// which this is the certificate of.
+    /// The certificate of an attached node without routing of its own (the SCSC); the prefix is its reserved name
+    /// `/damc/<domain>/<node>`.
     Attached(Certificate),
 }

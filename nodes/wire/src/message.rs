@@ -1,4 +1,4 @@
-//! The messages, as values in which illegal states cannot be written. Encodings: `nodes/WIRE.md`.
+//! The messages, as types that cannot represent illegal states. `nodes/WIRE.md` has the encodings.
 
 use crate::lsa::{Lsa, LsaHeader};
 use crate::registry::{DropReason, MessageType, RefusalReason};
@@ -78,39 +78,39 @@ impl Message {
 /// destination, source, body and certificate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed<T> {
-    /// What is said.
+    /// Body of the message.
     pub body: T,
-    /// Who says it.
+    /// Certificate of the sender.
     pub certificate: Certificate,
-    /// By the certificate's signing key.
+    /// Signature by the certificate's signing key.
     pub signature: Signature,
 }
 
 /// Neighbour discovery. Always signed, never under a hop MAC.
 ///
-/// A hello is *fresh* when `heard` names the receiver and its current session: only fresh hellos prove two-way
-/// connectivity, keep an adjacency alive or may restart it, so a recorded hello is worth nothing.
+/// A hello is *fresh* if `heard` names the receiver and its current session. Only fresh hellos prove two-way
+/// connectivity, keep an adjacency alive or restart it. A replayed hello therefore has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Who: domain, node, role, keys.
+    /// Certificate of the sender: domain, node, role, keys.
     pub certificate: Certificate,
     /// Sender's session, drawn at random when its adjacency on this port (re)starts; never 0.
     pub session: u64,
-    /// The neighbour it hears on this port and that neighbour's session.
+    /// The neighbour heard on this port, and that neighbour's session.
     pub heard: Option<(NodeId, u64)>,
     /// Hello period.
     pub hello_interval: Millis,
-    /// Silence of hellos after which the neighbour is down.
+    /// Time without a hello after which the neighbour is down.
     pub dead_interval: Millis,
-    /// Echo period, 0 for no echo.
+    /// Echo period; 0 for no echo.
     pub echo_interval: Millis,
     /// Missed echoes after which the neighbour is down.
     pub echo_multiplier: u8,
-    /// By the certificate's signing key, context `damc hello v1`.
+    /// Signature by the certificate's signing key, context `damc hello v1`.
     pub signature: Signature,
 }
 
-/// Fast liveness heartbeat, sent every echo interval in both directions; measures the link's round trip on the way.
+/// Liveness heartbeat, sent every echo interval in both directions. It also measures the link's round trip.
 ///
 /// `round trip = (arrival - their_sent_at) - held`, all on the clock of the node that sent `their_sent_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,28 +119,29 @@ pub struct Echo {
     pub sequence: u32,
     /// Sender's clock when sent, ns.
     pub sent_at: u64,
-    /// `sent_at` of the last echo received from the neighbour, 0 for none yet.
+    /// `sent_at` of the last echo received from the neighbour; 0 before the first.
     pub their_sent_at: u64,
-    /// How long ago that one was received when this one was sent, ns.
+    /// Time from the reception of that echo to the sending of this one, ns.
     pub held: u64,
 }
 
-/// Class 1, pod to SG: additions and withdrawals, one transaction. Retransmitted with the same `request` until replied.
+/// Class 1, pod to SG: additions and withdrawals in one transaction. Retransmitted with the same `request` until
+/// answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announce {
-    /// Transaction number, rises within the pod's session; never 0.
+    /// Transaction number; rises within the pod's session, never 0.
     pub request: u64,
     /// The pod.
     pub pod: NodeId,
     /// The SG it is meant for.
     pub sg: NodeId,
-    /// The SG's session the pod sees: ties the announcement to this adjacency.
+    /// The SG's session as the pod sees it: binds the announcement to this adjacency.
     pub sg_session: u64,
-    /// What is announced.
+    /// Services to announce.
     pub add: Vec<AnnounceEntry>,
-    /// What is withdrawn.
+    /// Names to withdraw.
     pub withdraw: Vec<Name>,
-    /// By the pod's signing key, context `damc announce v1`.
+    /// Signature by the pod's signing key, context `damc announce v1`.
     pub signature: Signature,
 }
 
@@ -151,16 +152,16 @@ pub struct AnnounceEntry {
     pub prefix: Name,
     /// The pool it joins, if any: an exact name.
     pub pool: Option<Name>,
-    /// Its share in the pool.
+    /// Its share of the pool's traffic.
     pub weight: u16,
 }
 
-/// Class 1, SG to pod. `request` 0 is unsolicited: a grant was revoked or could not be renewed.
+/// Class 1, SG to pod. `request` 0 marks an unsolicited reply: a grant was revoked or could not be renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnounceReply {
-    /// Which transaction.
+    /// Number of the transaction.
     pub request: u64,
-    /// For each prefix and each pool of it: accepted, or why not. Withdrawals are answered as accepted.
+    /// One outcome for each prefix and each of its pools. Withdrawals are always accepted.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -169,14 +170,14 @@ pub struct AnnounceReply {
 pub struct Outcome {
     /// The name.
     pub prefix: Name,
-    /// `None` where accepted.
+    /// Reason of the refusal; `None` if accepted.
     pub refusal: Option<RefusalReason>,
 }
 
 /// One page of a database summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DbSummary {
-    /// Number of the exchange, drawn by the sender for its whole summary.
+    /// Number of the exchange; the sender draws one for the whole summary.
     pub exchange: u32,
     /// Page number from 0.
     pub page: u16,
@@ -186,21 +187,21 @@ pub struct DbSummary {
     pub headers: Vec<LsaHeader>,
 }
 
-/// Class 3, SG to SPA. Carries the pod's own signed words.
+/// Class 3, SG to SPA: a request for grants. Carries the pod's own signed announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthRequest {
     /// Transaction number of the SG.
     pub request: u64,
     /// The pod.
     pub certificate: Certificate,
-    /// What the pod announced and signed.
+    /// The announcement that the pod signed.
     pub announce: Announce,
 }
 
 /// Class 3, SPA to SG: one answer for one name of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthReply {
-    /// Which transaction.
+    /// Number of the transaction.
     pub request: u64,
     /// Grant, or name and reason.
     pub result: AuthResult,
@@ -216,18 +217,18 @@ pub enum AuthResult {
     Refused(Outcome),
 }
 
-/// Class 3, SPA to SG: a grant is void from now on.
+/// Class 3, SPA to SG: grants are void from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoke {
     /// The prefix.
     pub prefix: Name,
     /// The pod.
     pub pod: NodeId,
-    /// All grants for these up to this serial.
+    /// All grants of this prefix to this pod up to this serial are void.
     pub serial: u64,
 }
 
-/// Class 3, SG to SPA.
+/// Class 3, SG to SPA: acknowledges a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokeAck {
     /// As in the revocation.
@@ -237,27 +238,27 @@ pub struct RevokeAck {
 /// RMI: request, response or error (-01 section 7.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
-    /// Correlates request and answer, drawn at random by the caller.
+    /// Correlates request and answer; the caller draws it at random.
     pub correlation: u64,
-    /// What it is.
+    /// Request, response or error.
     pub kind: DataKind,
-    /// Argument or result bytes; the application's own format.
+    /// Argument or result bytes, in the application's own format.
     pub payload: Vec<u8>,
-    /// Nodes passed, recorded where the header's trace flag is set.
+    /// Nodes passed; recorded if the header's trace flag is set.
     pub hops: Vec<Hop>,
 }
 
 /// Longest method name in bytes.
 pub const MAX_METHOD_LEN: usize = 64;
 
-/// What a data message is.
+/// Kind of a data message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataKind {
-    /// Invoke `method` within `deadline` (time left; nodes and services do not start work after it).
+    /// Invoke `method` within `deadline`. Nodes and services do not start work after it.
     Request {
         /// Method name, 1 to [`MAX_METHOD_LEN`] bytes UTF-8.
         method: String,
-        /// Time the caller will wait.
+        /// Time that is left until the caller gives up.
         deadline: Millis,
     },
     /// The result.
@@ -269,7 +270,7 @@ pub enum DataKind {
     },
 }
 
-/// An IPv6 packet between the pods of two names. Its hop limit is that of the header while it is under way.
+/// An IPv6 packet between the pods of two names. In transit, the header's hop limit stands for that of the packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// The packet, from its IPv6 header on (RFC 8200).
@@ -281,18 +282,18 @@ pub struct Packet {
 pub struct Hop {
     /// The node.
     pub node: NodeId,
-    /// Recorded on the way of a response (a response carries the hops of its request before its own).
+    /// Recorded on the path of a response (a response carries the hops of its request before its own).
     pub on_return: bool,
 }
 
-/// Class 4, SG or SR to SCSC.
+/// Class 4, SG or SR to SCSC: measurements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
     /// Rises with every report of this sender.
     pub sequence: u64,
     /// Paths to services, from an SG.
     pub paths: Vec<PathReport>,
-    /// Own links, from SG and SR.
+    /// The sender's own links, from SG and SR.
     pub links: Vec<LinkReport>,
 }
 
@@ -301,9 +302,9 @@ pub struct Telemetry {
 pub struct PathReport {
     /// The service instance.
     pub target: Name,
-    /// Policy label the probes carried, 0 for the plain path.
+    /// Policy label that the probes carried; 0 for the plain path.
     pub label: u32,
-    /// Two-way delay / 2, ns; none without a sample.
+    /// Half the round-trip time, ns; `None` without a sample.
     pub delay_ns: Option<u64>,
     /// RFC 3550 jitter, ns.
     pub jitter_ns: Option<u64>,
@@ -313,9 +314,9 @@ pub struct PathReport {
     pub loss_ppm: u32,
     /// Whether the target answers probes and tasks.
     pub available: bool,
-    /// What the target says of itself: load in parts per million. Never overrules the path metrics.
+    /// Load that the target reports of itself, parts per million. It never overrides the path metrics.
     pub self_load_ppm: Option<u32>,
-    /// How long before sending the newest sample was taken.
+    /// Age of the newest sample at sending.
     pub age: Millis,
 }
 
@@ -324,9 +325,9 @@ pub struct PathReport {
 pub struct LinkReport {
     /// Far end.
     pub neighbour: NodeId,
-    /// Round trip / 2 of the echo, ns.
+    /// Half the round-trip time of the echo, ns.
     pub delay_ns: Option<u64>,
-    /// RFC 3550 jitter of it, ns.
+    /// RFC 3550 jitter of the echo, ns.
     pub jitter_ns: Option<u64>,
     /// Lost echoes, parts per million.
     pub loss_ppm: u32,
@@ -334,37 +335,37 @@ pub struct LinkReport {
     pub tx_bps: u64,
     /// Received in the last period, bit/s.
     pub rx_bps: u64,
-    /// Packet-train bandwidth towards the neighbour, bit/s, where known.
+    /// Packet-train bandwidth towards the neighbour, bit/s, if known.
     pub bandwidth_bps: Option<u64>,
 }
 
-/// Class 4, SCSC to one SG or SR: what this node does for one policy.
+/// Class 4, SCSC to one SG or SR: the part of this node in one policy.
 ///
-/// A policy is a path for the traffic of one source SG to one prefix, identified by its label. The ingress SG puts the
-/// label in the headers of that traffic; nodes on the path forward labelled frames of that prefix to their next hop. A
-/// node that cannot clears the label: from there on plain routing takes over, so that no loop can form.
+/// A policy is a path for the traffic of one source SG to one prefix. Its label identifies it. The ingress SG puts the
+/// label in the headers of that traffic, and nodes on the path forward labelled frames of that prefix to their next
+/// hop. A node that cannot do so clears the label. Plain routing takes over from there, so that no loop can form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Never 0.
+    /// Label that identifies the policy; never 0.
     pub label: u32,
     /// Rises with every change of this label; an older one is refused.
     pub version: u64,
-    /// Whom it is for.
+    /// The node it is for.
     pub recipient: NodeId,
     /// The source SG whose traffic it steers.
     pub source: NodeId,
     /// The prefix.
     pub prefix: Name,
-    /// What the recipient does.
+    /// Part of the recipient.
     pub action: PolicyAction,
-    /// Ends this long after receipt unless refreshed.
+    /// Time after receipt at which it ends unless refreshed.
     pub expires_in: Millis,
 }
 
-/// What a recipient does.
+/// Part of a recipient in a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicyAction {
-    /// Source SG: label the traffic of own pods to the prefix, send it to this neighbour.
+    /// Source SG: label the traffic of its own pods to the prefix, and send it to this neighbour.
     Ingress {
         /// Neighbour.
         next_hop: NodeId,
@@ -376,7 +377,7 @@ pub enum PolicyAction {
     },
     /// End of the path: deliver locally.
     Egress,
-    /// On the old path only: this traffic is expected to leave; nothing to install.
+    /// On the old path only: this traffic will move away; there is nothing to install.
     Released,
     /// The policy is over: back to plain routing.
     Withdrawn,
@@ -385,11 +386,11 @@ pub enum PolicyAction {
 /// Acknowledges telemetry (by `sequence`, `label` 0) or a policy (by `label` and version).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QosAck {
-    /// Sequence of the telemetry or version of the policy.
+    /// Sequence number of the telemetry, or version of the policy.
     pub sequence: u64,
-    /// Label of the policy, 0 for telemetry.
+    /// Label of the policy; 0 for telemetry.
     pub label: u32,
-    /// None where accepted.
+    /// Reason of the refusal; `None` if accepted.
     pub refusal: Option<DropReason>,
 }
 
@@ -402,7 +403,7 @@ pub struct Probe {
     pub sequence: u32,
     /// Position in a packet train, from 0.
     pub train_index: u16,
-    /// Packets in the train, 1 for a single probe.
+    /// Packets in the train; 1 for a single probe.
     pub train_length: u16,
     /// Sender's clock at sending, ns.
     pub t1: u64,
@@ -410,11 +411,11 @@ pub struct Probe {
     pub t2: u64,
     /// Reflector's clock at sending, ns; 0 in the probe.
     pub t3: u64,
-    /// Zero bytes that follow, to give the frame a size.
+    /// Number of zero bytes that follow, to bring the frame to a size.
     pub padding: u16,
 }
 
-/// Detection task: the service examines itself (drafts section 5 (5)).
+/// Detection task: the service tests itself (drafts, section 5 (5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Drawn at random by the SG.
@@ -428,7 +429,7 @@ pub struct TaskReport {
     pub task: u64,
     /// Healthy by its own judgement.
     pub healthy: bool,
-    /// Busy share of its capacity, parts per million.
+    /// Share of its capacity in use, parts per million.
     pub load_ppm: u32,
     /// Calls served since it started.
     pub served: u64,
@@ -436,34 +437,34 @@ pub struct TaskReport {
     pub self_test_ns: u64,
 }
 
-/// Negative reply to a routed message that could not be forwarded or delivered, sent to its source.
+/// Negative reply to the source of a routed message that could not be forwarded or delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nack {
     /// Why.
     pub reason: RefusalReason,
-    /// The deciding node.
+    /// The node that decided.
     pub node: NodeId,
     /// Type of the message it answers.
     pub answered: MessageType,
     /// Its destination.
     pub destination: Name,
-    /// The value of its body TLV, which identifies it (correlation, test or task).
+    /// The value of that message's body TLV, which identifies it (correlation, test or task).
     pub body: Vec<u8>,
 }
 
-/// SG to SCSC: which path would you take?
+/// SG to SCSC: asks for the path to a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathQuery {
-    /// Correlates.
+    /// Correlates query and reply.
     pub request: u64,
     /// Service or pool.
     pub target: Name,
 }
 
-/// SCSC to SG. An empty path means unreachable.
+/// SCSC to SG: the path. An empty path means unreachable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathReply {
-    /// Correlates.
+    /// Correlates query and reply.
     pub request: u64,
     /// From the asking SG to the serving SG.
     pub path: Vec<NodeId>,

@@ -1,7 +1,7 @@
 //! Service names: hierarchical, component-wise, canonical.
 //!
-//! Text form `/shop/cart`; wire form a run of components, each a length byte and that many bytes, without terminator
-//! (the enclosing length ends it). One name has exactly one text form and one wire form (GAP-24).
+//! The text form is `/shop/cart`. The wire form is a run of components, each a length byte and that many bytes. It has
+//! no terminator; the enclosing length ends it. One name has exactly one text form and one wire form (GAP-24).
 //!
 //! ```text
 //!  0                   1
@@ -26,13 +26,13 @@ pub const RESERVED: &str = "damc";
 
 /// A canonical name: 1 to 32 components of 1 to 64 bytes of `[A-Za-z0-9._~-]`, case-sensitive, no `.` or `..` alone.
 ///
-/// Cheap to clone. Orders by component, so that a prefix sorts before what lies under it.
+/// Cheap to clone. Orders by component, so that a prefix sorts before the names below it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name {
     wire: Arc<[u8]>,
 }
 
-/// Why bytes or a text are no name.
+/// Why bytes or a text are not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Text without leading `/`.
@@ -54,7 +54,7 @@ pub enum NameError {
     #[error("a name consists of A-Z, a-z, 0-9, '.', '_', '~' and '-'; found {0:?}")]
     BadCharacter(char),
     /// `.` or `..` as a component.
-    #[error("'.' and '..' are no components")]
+    #[error("'.' and '..' are not components")]
     DotComponent,
     /// A length byte points past the end.
     #[error("component length points past the end of the name")]
@@ -62,7 +62,7 @@ pub enum NameError {
 }
 
 impl Name {
-    /// Checks wire bytes and takes a copy.
+    /// The name with this wire form, which is checked and copied.
     ///
     /// # Errors
     /// See [`NameError`].
@@ -71,7 +71,7 @@ impl Name {
         Ok(Self { wire: Arc::from(bytes) })
     }
 
-    /// Builds a name from components.
+    /// The name of these components.
     ///
     /// # Errors
     /// See [`NameError`].
@@ -113,11 +113,11 @@ impl Name {
     /// Whether `self` equals `other` or is an ancestor of it, component-wise (`/shop` is no prefix of `/shopping`).
     #[must_use]
     pub fn is_prefix_of(&self, other: &Self) -> bool {
-        // A component boundary of `self` is one of `other` too as long as the bytes are equal: lengths are part of them.
+        // Lengths are part of the bytes: where the bytes are equal, so are the component boundaries.
         other.wire.starts_with(&self.wire)
     }
 
-    /// The name without its last component; none for a name of one component.
+    /// The name without its last component; `None` for a name of one component.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let last = self.components().last()?;
@@ -132,7 +132,7 @@ impl Name {
     }
 }
 
-/// Checks that `bytes` are the wire form of a name, without copying: for the forwarding path.
+/// Checks that `bytes` are the wire form of a name. Copies nothing: it serves the forwarding path.
 ///
 /// # Errors
 /// See [`NameError`].
@@ -171,7 +171,7 @@ pub fn check_wire(bytes: &[u8]) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Bytes allowed in a component, as a table: the forwarding path checks every name.
+/// Bytes allowed in a component. A table, because the forwarding path checks every name.
 static ALLOWED: [bool; 256] = {
     let mut t = [false; 256];
     let mut i = 0;
@@ -234,7 +234,7 @@ impl Ord for Name {
     fn cmp(&self, other: &Self) -> core::cmp::Ordering {
         let (a, b) = (&*self.wire, &*other.wire);
         let Some(at) = a.iter().zip(b).position(|(a, b)| a != b) else {
-            // One is a prefix of the other; lengths are part of the bytes, so it ends where a component does.
+            // One is a prefix of the other. Lengths are part of the bytes, so the prefix ends where a component ends.
             return a.len().cmp(&b.len());
         };
         let mut begin = 0;

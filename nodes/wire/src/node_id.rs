@@ -14,10 +14,10 @@ pub struct NodeId(Arc<str>);
 /// Longest node identity in bytes.
 pub const MAX_NODE_ID: usize = 32;
 
-/// Why a text is no node identity.
+/// Why a text is not a node identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeIdError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a node identity must not be empty")]
     Empty,
     /// More than [`MAX_NODE_ID`] bytes.
@@ -29,7 +29,7 @@ pub enum NodeIdError {
 }
 
 impl NodeId {
-    /// Checks and takes `text`.
+    /// The node identity `text`, if it is valid.
     ///
     /// # Errors
     /// See [`NodeIdError`].

@@ -16,7 +16,7 @@ use crate::message::{
 };
 use crate::security::Grant;
 
-/// A PDU in one line; one that does not decode says why.
+/// A PDU in one line; if it does not decode, the reason.
 #[must_use]
 pub fn pdu(bytes: &[u8]) -> String {
     match Frame::decode(bytes) {
@@ -201,7 +201,7 @@ fn data(m: &Data, f: &mut Formatter<'_>) -> fmt::Result {
     hops(&m.hops, f)
 }
 
-/// Addresses, what lies behind the IPv6 header, and how much of it.
+/// Addresses, the next header and the length of an IPv6 packet.
 fn packet(inner: &[u8], f: &mut Formatter<'_>) -> fmt::Result {
     let address = |at: usize| inner.get(at..)?.first_chunk::<16>().map(|bytes| core::net::Ipv6Addr::from(*bytes));
     match (address(8), address(24), inner.get(6)) {

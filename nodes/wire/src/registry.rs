@@ -8,7 +8,7 @@ pub const VERSION: u8 = 1;
 pub const HEADER_LEN: usize = 16;
 /// Longest PDU: the payload of one Ethernet frame.
 pub const MAX_PDU: usize = 1500;
-/// Hop limit a source starts with.
+/// Hop limit that a source sets.
 pub const DEFAULT_HOP_LIMIT: u8 = 64;
 /// The bit of the type byte that marks a *routed* message: forwarded by name. Without it a message is hop-local.
 pub const ROUTED_BIT: u8 = 0x80;
@@ -54,7 +54,7 @@ macro_rules! code_points {
 }
 
 code_points! {
-    /// What a node is in the architecture (drafts, section 3).
+    /// Role of a node in the architecture (drafts, section 3).
     Role: u8 {
         /// Service Router.
         Sr = 1, "sr";
@@ -83,8 +83,8 @@ code_points! {
     }
 }
 
-/// The class that a class number of -00's table and section 6.1 means: it has authentication as 2 and LSA as 3 (CON-01).
-/// For reading captures of -00; nothing on the wire uses it.
+/// The class of a class number in -00's table and section 6.1, where authentication is 2 and LSA is 3 (CON-01). It is
+/// for reading captures of -00; nothing on the wire uses it.
 #[must_use]
 pub const fn class_of_draft_00(number: u8) -> Option<Class> {
     match number {
@@ -97,13 +97,13 @@ pub const fn class_of_draft_00(number: u8) -> Option<Class> {
 }
 
 code_points! {
-    /// Message types. Values with bit 7 set are routed by name, the others never leave their link.
+    /// Message types. Messages with bit 7 set are routed by name; the others never leave their link.
     MessageType: u8 {
         /// Neighbour discovery with three-way check; signed.
         Hello = 0x01, "hello";
         /// Fast liveness echo; request and reply.
         Echo = 0x02, "echo";
-        /// Class 1: the prefixes a pod has; full state each time.
+        /// Class 1: the services that a pod announces or withdraws.
         Announce = 0x10, "announce";
         /// Class 1: the SG's answer, one outcome for each prefix.
         AnnounceReply = 0x11, "announce-reply";
@@ -115,11 +115,11 @@ code_points! {
         DbSummary = 0x22, "db-summary";
         /// Class 2: request of LSAs by key.
         LsRequest = 0x23, "ls-request";
-        /// Class 3: SG asks its SPA for a grant.
+        /// Class 3: an SG asks its SPA for a grant.
         AuthRequest = 0x30, "auth-request";
         /// Class 3: grant or refusal with a reason.
         AuthReply = 0x31, "auth-reply";
-        /// Class 3: the SPA takes a grant back.
+        /// Class 3: the SPA revokes a grant.
         Revoke = 0x32, "revoke";
         /// Class 3: the SG acknowledges a revocation.
         RevokeAck = 0x33, "revoke-ack";
@@ -139,7 +139,7 @@ code_points! {
         Probe = 0x84, "probe";
         /// Class 4: reflected probe.
         ProbeReply = 0x85, "probe-reply";
-        /// Class 4: detection task for a service.
+        /// Class 4: self-test task for a service.
         Task = 0x86, "task";
         /// Class 4: the service's report on itself.
         TaskReport = 0x87, "task-report";
@@ -161,7 +161,7 @@ impl MessageType {
         self.code() & ROUTED_BIT != 0
     }
 
-    /// Signalling class, where the drafts give it one.
+    /// Signalling class, if the drafts assign one.
     #[must_use]
     pub const fn class(self) -> Option<Class> {
         Some(match self {
@@ -185,7 +185,8 @@ impl MessageType {
 }
 
 code_points! {
-    /// TLV types. Bit 7 is the critical bit: an unknown TLV with it set rejects the message, without it is skipped.
+    /// TLV types. Bit 7 is the critical bit: an unknown TLV that has it set causes the message to be rejected; one
+    /// without it is skipped.
     TlvType: u8 {
         /// Destination name of a routed message; always the first TLV there.
         Destination = 0x81, "destination";
@@ -211,7 +212,8 @@ code_points! {
         LinkReport = 0x8B, "link-report";
         /// Opaque payload.
         Payload = 0x8C, "payload";
-        /// CRC-32C over everything between the header and itself, end to end: last TLV of a routed message but for hops.
+        /// End-to-end CRC-32C over everything between the header and itself; only hops and HopMac may follow it in a
+        /// routed message.
         Checksum = 0x8D, "checksum";
         /// One hop of a recorded or computed path.
         Hop = 0x0E, "hop";
@@ -229,7 +231,7 @@ code_points! {
     RefusalReason: u8 {
         /// The licence does not cover the prefix.
         NotLicensed = 1, "not-licensed";
-        /// The prefix is malformed or not allowed as such (for example the reserved `/damc`).
+        /// The prefix is malformed or never allowed (for example the reserved `/damc`).
         BadPrefix = 2, "bad-prefix";
         /// The pod could not prove its identity.
         BadIdentity = 3, "bad-identity";
@@ -257,11 +259,11 @@ code_points! {
         NoSuchMethod = 20, "no-such-method";
         /// The arguments do not fit the method.
         BadArguments = 21, "bad-arguments";
-        /// The deadline had passed, nothing was executed.
+        /// The deadline had passed; nothing was executed.
         DeadlineExceeded = 22, "deadline-exceeded";
         /// The method ran and failed.
         Failed = 23, "failed";
-        /// The service process is there but does not answer or has ended.
+        /// The service's process does not answer or has ended.
         ServiceUnavailable = 24, "service-unavailable";
         /// Request or result does not fit one message.
         TooLarge = 25, "too-large";
@@ -271,21 +273,21 @@ code_points! {
 code_points! {
     /// Why a frame, LSA, grant or policy was dropped. Counters, logs, events and suites share these names.
     DropReason: u8 {
-        /// Shorter than its header or than a length in it says.
+        /// Shorter than its header, or than a length in it requires.
         Truncated = 1, "truncated";
         /// Longer than its length field, or over a bound.
         Oversized = 2, "oversized";
-        /// A version that is not ours.
+        /// A version other than ours.
         BadVersion = 3, "bad-version";
         /// A message type that is not assigned.
         UnknownType = 4, "unknown-type";
         /// An unknown TLV with the critical bit.
         UnknownCriticalTlv = 5, "unknown-critical-tlv";
-        /// Decodes to nothing meaningful.
+        /// A TLV is missing or out of place, or a field has an impossible value.
         Malformed = 6, "malformed";
         /// A name that breaks the name rules.
         BadName = 7, "bad-name";
-        /// The sender's role must not send this type on this link.
+        /// The sender's role may not send this type on this link.
         WrongRole = 8, "wrong-role";
         /// No adjacency on this port (yet).
         NoAdjacency = 9, "no-adjacency";
@@ -311,7 +313,7 @@ code_points! {
         MinArrival = 19, "min-arrival";
         /// An LSA whose prefix no grant or certificate covers.
         NotAuthorised = 20, "not-authorised";
-        /// A grant out of its validity.
+        /// A grant that is not valid any more.
         GrantExpired = 21, "grant-expired";
         /// A bound on the number of entries was reached.
         ResourceLimit = 22, "resource-limit";
@@ -321,7 +323,7 @@ code_points! {
         NoSuchInstance = 33, "no-such-instance";
         /// Hop limit ran out.
         HopLimitExceeded = 34, "hop-limit-exceeded";
-        /// The source name is not one of the sending pod.
+        /// The source name does not belong to the sending pod.
         SourceNotAuthorised = 35, "source-not-authorised";
         /// The next hop's port is down.
         PortDown = 36, "port-down";
@@ -329,7 +331,8 @@ code_points! {
         QueueFull = 37, "queue-full";
         /// The end-to-end checksum does not match.
         BadChecksum = 38, "bad-checksum";
-        /// The frame would leave by the port it came in on, came no nearer to its destination twice, or is our own.
+        /// The frame would leave by the port it came in on, failed twice to come nearer to its destination, or is our
+        /// own.
         Looped = 39, "looped";
         /// Sending failed in the kernel.
         SendFailed = 40, "send-failed";
@@ -339,7 +342,7 @@ code_points! {
         PolicyExpired = 49, "policy-expired";
         /// A policy whose next hop is not reachable.
         PolicyUnreachable = 50, "policy-unreachable";
-        /// A response or report that nobody waits for (any more), or a duplicate.
+        /// A response or report that is not (or no longer) awaited, or a duplicate.
         Unsolicited = 51, "unsolicited";
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates and grants as values. Their verification lives in `damc-trust`.
+//! Certificates and grants as values; `damc-trust` verifies them.
 
 use crate::{Millis, Name, NodeId, Role};
 
@@ -9,7 +9,7 @@ pub type AgreementKey = [u8; 32];
 /// Raw Ed25519 signature.
 pub type Signature = [u8; 64];
 
-/// What the domain's root key says about a node: identity, role, keys.
+/// Certificate of a node: identity, role and keys, signed by the domain's root key.
 ///
 /// Encoded form of the signed part: `domain` (length byte + text), `node` (length byte + text), role (1), signing key
 /// (32), agreement key (32), and of an SPA the names it may grant. The signature covers the ASCII context `damc certificate v1`, a zero byte and that part.
@@ -23,7 +23,7 @@ pub struct Certificate {
     pub role: Role,
     /// Ed25519 key that signs its hellos, LSAs, grants, announcements, telemetry or policies.
     pub signing_key: PublicKey,
-    /// X25519 key that hop MAC keys are agreed with.
+    /// X25519 key for the agreement on hop MAC keys.
     pub agreement_key: AgreementKey,
     /// What an SPA may grant; empty for all other roles. At most [`MAX_NAMES_LEN`] bytes encoded.
     pub names: Vec<CertifiedName>,
@@ -67,15 +67,15 @@ impl CertifiedName {
 
 /// An SPA's statement that a pod may have a prefix at an SG.
 ///
-/// Times are on the SPA's own clock in milliseconds since an origin of its choice: verifiers never compare them with a
-/// wall clock but with the latest `issued_at` they saw from that SPA, advanced by their own monotonic clock.
+/// Times are on the SPA's own clock, in milliseconds since an origin of its choice. Verifiers never compare them with a
+/// wall clock. They compare them with the latest `issued_at` from that SPA, advanced by their own monotonic clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// The prefix.
     pub prefix: Name,
-    /// The prefix is a pool name: it matches exactly and names below it are not covered.
+    /// The prefix is a pool name: only the name itself is covered, no name below it.
     pub exact: bool,
-    /// How many components below the prefix are covered (255: any number).
+    /// How many components a covered name may have below the prefix (255: any number).
     pub depth: u8,
     /// The pod.
     pub pod: NodeId,
@@ -85,12 +85,12 @@ pub struct Grant {
     pub sg: NodeId,
     /// When it was issued.
     pub issued_at: Millis,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Millis,
     /// Rises with every grant of this SPA.
     pub serial: u64,
-    /// The SPA that speaks.
+    /// The SPA that issued it.
     pub certificate: Certificate,
-    /// By the SPA's signing key, context `damc grant v1`.
+    /// Signature by the SPA's signing key, context `damc grant v1`.
     pub signature: Signature,
 }

@@ -6,15 +6,15 @@ use core::time::Duration;
 
 /// A point on a node's monotonic clock, in nanoseconds since an origin of the caller's choice.
 ///
-/// The shells take `CLOCK_MONOTONIC`; the simulation takes its virtual time. Points of two nodes are comparable only
-/// where the harness says so (one kernel, or one simulation).
+/// The node programs use `CLOCK_MONOTONIC`, the simulation its virtual time. Points of two nodes are comparable only
+/// within one kernel or one simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
     /// The origin.
     pub const ZERO: Self = Self(0);
-    /// Later than any time that is reached.
+    /// A time that is never reached.
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
     /// The time `ms` milliseconds after the origin.
@@ -35,7 +35,7 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
-    /// Time since `earlier`, zero where `earlier` is later than `self`.
+    /// Time since `earlier`; zero if `earlier` is later than `self`.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

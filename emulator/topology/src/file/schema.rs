@@ -1,9 +1,8 @@
 //! The JSON Schema of topology files, for editors.
 //!
-//! These types mirror the file as a user writes it; nothing is parsed with them, so that the schema can describe what
-//! the reader accepts without binding it to one error at a time. Tests hold them against the reader's key lists and
-//! against every shipped file.
-#![expect(dead_code, clippy::large_enum_variant, reason = "the types exist for their schema; none is ever made")]
+//! These types mirror the file as a user writes it. Nothing is parsed with them: a parser derived from them would
+//! report one mistake at a time. Tests compare them with the reader's key lists and with every shipped file.
+#![expect(dead_code, clippy::large_enum_variant, reason = "the types exist only for their schema")]
 
 use std::collections::BTreeMap;
 
@@ -17,21 +16,21 @@ struct Topology {
     name: Id,
     /// The trust domain of all nodes.
     domain: Id,
-    /// What links have that say nothing themselves.
+    /// Properties of every link that does not set its own.
     defaults: Option<Defaults>,
     /// The nodes, by identity.
     nodes: BTreeMap<Id, Node>,
     /// The links: `[a, b]`, or a map with `between`.
     links: Vec<Link>,
-    /// What the SPAs may grant to each pod. Left out: each pod exactly what it lists.
+    /// Names the SPAs may grant to each pod; by default exactly those of its services.
     licences: Option<BTreeMap<Id, Vec<Name>>>,
     /// Measurement and thresholds.
     qos: Option<Qos>,
-    /// What happens during a run.
+    /// Changes of links and nodes during a run.
     events: Option<Vec<Event>>,
 }
 
-/// 1 to 32 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit.
+/// 1 to 32 characters of a-z, 0-9, '.', '_' and '-'; the first is a letter or digit.
 #[derive(JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
 struct Id(#[schemars(regex(pattern = r"^[a-z0-9][a-z0-9._-]{0,31}$"))] String);
 
@@ -54,7 +53,7 @@ struct Share(#[schemars(regex(pattern = r"^([0-9]+\.?[0-9]*|\.[0-9]+) *%$"))] St
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Defaults {
-    /// Properties of every link, both ways.
+    /// Properties of every link, in both directions.
     link: Option<Direction>,
 }
 
@@ -62,21 +61,21 @@ struct Defaults {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Node {
-    /// What it is.
+    /// Kind of the node.
     kind: Kind,
     /// Pod: its services.
     services: Option<Vec<Service>>,
-    /// SG: carries traffic of others too.
+    /// SG: also forwards the traffic of others.
     transit: Option<bool>,
     /// SG, SR: starts with the overload bit set.
     overload: Option<bool>,
     /// A foreign implementation: command and arguments; `{config}` stands for the path of its configuration.
     exec: Option<Vec<Word>>,
-    /// Where drawings put it: right and down, in node distances.
+    /// Place in drawings: right and down, in node distances.
     position: Option<(f64, f64)>,
 }
 
-/// What a node is.
+/// Kind of a node.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 enum Kind {
@@ -102,17 +101,17 @@ struct Service {
     pool: Option<Name>,
     /// Its share in the pool.
     weight: Option<u16>,
-    /// The program that serves it: command and arguments, with {name}, {address}, {host} and {domain} for the service's.
+    /// The program that serves it: command and arguments. {name}, {address}, {host} and {domain} stand for the service's.
     run: Option<Vec<Word>>,
-    /// Variables of the program.
+    /// Environment variables of the program.
     env: Option<BTreeMap<String, Word>>,
-    /// Working directory of the program, from the folder of this file on; that folder where nothing is said.
+    /// Working directory of the program, relative to the folder of this file; that folder by default.
     cwd: Option<String>,
-    /// When the program is ready; only then is the service announced. At its start where nothing is said.
+    /// When the program is ready and the service is announced; 0.5 s after its start by default.
     ready: Option<Ready>,
-    /// How long that may take; 15s where nothing is said.
+    /// Longest wait until the program is ready; 15s by default.
     within: Option<Time>,
-    /// What follows the program's end; always where nothing is said.
+    /// Whether the program is started again when it ends; always by default.
     restart: Option<Restart>,
 }
 
@@ -121,9 +120,9 @@ struct Service {
 enum Ready {
     /// Something listens on a TCP port.
     Port(ReadyPort),
-    /// A path is answered.
+    /// The program answers an HTTP request for a path.
     Http(ReadyHttp),
-    /// It has printed a line.
+    /// The program has printed a line.
     Line(ReadyLine),
 }
 
@@ -137,7 +136,7 @@ struct ReadyPort {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ReadyHttp {
-    /// Path that is answered with a status of 200 to 399.
+    /// Path whose answer has a status of 200 to 399.
     http: String,
     /// TCP port.
     port: u16,
@@ -146,7 +145,7 @@ struct ReadyHttp {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct ReadyLine {
-    /// What the line contains.
+    /// Text that the line contains.
     line: String,
 }
 
@@ -184,25 +183,25 @@ struct DetailedLink {
     forward: Option<Direction>,
     /// From the second to the first end only.
     backward: Option<Direction>,
-    /// Metric of plain routing; 1 where nothing is said.
+    /// Metric of plain routing; 1 by default.
     cost: Option<u32>,
-    /// Time every frame takes.
+    /// Delay of every frame.
     delay: Option<Time>,
     /// Deviation of the delay.
     jitter: Option<Time>,
     /// Shape of the deviation.
     distribution: Option<Distribution>,
-    /// Frames lost.
+    /// Share of frames that are lost.
     loss: Option<Loss>,
-    /// Frames delivered twice.
+    /// Share of frames that are delivered twice.
     duplicate: Option<Share>,
-    /// Frames with one bit flipped.
+    /// Share of frames in which one bit is flipped.
     corrupt: Option<Share>,
-    /// Frames that overtake.
+    /// Frames that skip the delay and so overtake others.
     reorder: Option<Reorder>,
     /// Rate.
     rate: Option<Rate>,
-    /// Frames held at most.
+    /// Most frames that a direction holds; derived from rate and delay by default.
     limit: Option<u32>,
 }
 
@@ -212,23 +211,23 @@ struct DetailedLink {
 struct Direction {
     /// Metric of plain routing.
     cost: Option<u32>,
-    /// Time every frame takes.
+    /// Delay of every frame.
     delay: Option<Time>,
     /// Deviation of the delay.
     jitter: Option<Time>,
     /// Shape of the deviation.
     distribution: Option<Distribution>,
-    /// Frames lost.
+    /// Share of frames that are lost.
     loss: Option<Loss>,
-    /// Frames delivered twice.
+    /// Share of frames that are delivered twice.
     duplicate: Option<Share>,
-    /// Frames with one bit flipped.
+    /// Share of frames in which one bit is flipped.
     corrupt: Option<Share>,
-    /// Frames that overtake.
+    /// Frames that skip the delay and so overtake others.
     reorder: Option<Reorder>,
     /// Rate.
     rate: Option<Rate>,
-    /// Frames held at most.
+    /// Most frames that a direction holds; derived from rate and delay by default.
     limit: Option<u32>,
 }
 
@@ -244,9 +243,9 @@ enum Distribution {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Loss {
-    /// Each frame by itself.
+    /// Each frame is lost independently.
     Random(Share),
-    /// In bursts.
+    /// Frames are lost in bursts.
     Bursts(GilbertElliott),
 }
 
@@ -254,13 +253,13 @@ enum Loss {
 #[schemars(deny_unknown_fields)]
 struct GilbertElliott {
     model: LossModel,
-    /// From the good to the bad state.
+    /// Probability of going from the good to the bad state.
     p: Share,
-    /// Back to the good state.
+    /// Probability of going back to the good state.
     r: Share,
-    /// Received in the bad state; 0% where nothing is said.
+    /// Share of frames delivered in the bad state; 0% by default.
     h: Option<Share>,
-    /// Received in the good state; 100% where nothing is said.
+    /// Share of frames delivered in the good state; 100% by default.
     k: Option<Share>,
 }
 
@@ -273,18 +272,18 @@ enum LossModel {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Reorder {
-    /// Any frame.
+    /// Any frame may overtake.
     Any(Share),
-    /// Every so-manieth frame.
+    /// At most every n-th frame may overtake.
     Gap(GapReorder),
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct GapReorder {
-    /// Probability that a frame whose turn it is overtakes.
+    /// Probability that a frame overtakes once `gap` allows it.
     probability: Share,
-    /// Every how many frames it is one's turn.
+    /// At most one in this many frames overtakes.
     gap: Option<u32>,
 }
 
@@ -304,7 +303,7 @@ struct Probe {
     interval: Option<Time>,
 }
 
-/// Violated when bandwidth is at or below, delay or jitter at or above the preset; any one suffices.
+/// Limits of a path. Bandwidth at or below its limit, or delay or jitter at or above, is a violation.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Thresholds {
@@ -347,7 +346,7 @@ enum Carrier {
     Up,
 }
 
-/// New properties of a link; what is left out stays.
+/// New properties of a link; the others stay as they are.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Change {

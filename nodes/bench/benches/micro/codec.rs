@@ -1,4 +1,4 @@
-//! Bytes to messages and back: what a control thread does with every frame, and the view of it that forwarding takes.
+//! Decoding and encoding: what a control thread does with every frame, and the view that forwarding takes of it.
 
 use damc_bench::{Report, measure};
 use damc_wire::frame::RoutedView;

@@ -1,4 +1,4 @@
-//! Longest-prefix match: the same few names again and again, names at random, and what an adversary would ask for.
+//! Longest-prefix match: a few names again and again, random names, and names that an adversary would choose.
 
 use damc_bench::{Report, measure, resident_bytes};
 use damc_forward::{Fib, FibBuilder, HashKey, NextHop, Op, PortId, Route};
@@ -6,9 +6,9 @@ use damc_wire::Name;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// Names that are looked up in turn where few are.
+/// Number of names in the case with few names, which are looked up in turn.
 const HOT: usize = 64;
-/// Lookups of one call: the loop around it is not what is measured.
+/// Lookups in one call, so that the loop around them does not count.
 const ROUND: usize = 64;
 const MISSES: usize = 4096;
 
@@ -23,7 +23,7 @@ pub fn run(report: &mut Report) {
         let wanted = if prefixes == 1_000_000 { ["≥ 10 M/s", "≥ 5 M/s, ≤ 200 B"] } else { ["", ""] };
         let hot: Vec<Name> = (0..HOT).map(|_| below(&names[rng.random_range(0..prefixes)])).collect();
         add(report, &fib, &hot, &format!("{label} prefixes, hot"), wanted[0], String::new());
-        // As many names as there are prefixes: each is new to the caches where the table is larger than they are.
+        // As many names as prefixes: if the table is larger than the caches, each name is new to them.
         let mut random: Vec<Name> = Vec::with_capacity(prefixes);
         random.extend((0..prefixes).map(|_| below(&names[rng.random_range(0..prefixes)])));
         let note = if prefixes < 10_000 { String::new() } else { format!("{bytes} B per prefix, name included") };
@@ -32,7 +32,7 @@ pub fn run(report: &mut Report) {
     hostile(report);
 }
 
-/// Deepest names, a prefix of every depth in the table, and never a match that is short to find.
+/// Names of the greatest depth, a table with prefixes of every depth, and never a match that is quick to find.
 fn hostile(report: &mut Report) {
     let deep: Vec<Name> = (1..=32).map(|depth| Name::from_components(vec!["a"; depth]).unwrap()).collect();
     let mut builder = FibBuilder::new(HashKey(3, 4));
@@ -47,7 +47,7 @@ fn hostile(report: &mut Report) {
 }
 
 fn add(report: &mut Report, fib: &Fib, names: &[Name], what: &str, target: &str, note: String) {
-    // As the forwarding thread does it: a batch of frames is warmed, then looked up.
+    // Like the forwarding thread: warms a batch of frames, then looks them up.
     let figure = measure("lpm", what, |round| {
         let name = |i: usize| &names[(round * ROUND + i) % names.len()];
         fib.warm((0..ROUND).map(|i| name(i).wire()));
@@ -56,17 +56,17 @@ fn add(report: &mut Report, fib: &Fib, names: &[Name], what: &str, target: &str,
     report.add(figure.each_of(ROUND).target(target).note(note));
 }
 
-/// Such as `/zone-3/service-17/instance-1234`.
+/// The `i`-th name, such as `/zone-3/service-17/instance-1234`.
 fn name(i: usize) -> Name {
     format!("/zone-{}/service-{}/instance-{i}", i % 16, i % 512).parse().unwrap()
 }
 
-/// What frames ask for: something below the prefix.
+/// A destination of frames: a name below the prefix.
 fn below(prefix: &Name) -> Name {
     Name::from_components(prefix.components().chain(["cart"])).unwrap()
 }
 
-/// A copy that shares no memory, as a name that came in a message.
+/// A copy that shares no memory, like a name from a message.
 fn fresh(name: &Name) -> Name {
     Name::from_wire(name.wire()).unwrap()
 }

@@ -1,5 +1,5 @@
-//! `cargo bench -p damc-bench [-- [--out DIR] [GROUP…]]`: the node crates piece by piece. With `--out` the figures are
-//! written there as `micro.json` and `micro.md`.
+//! `cargo bench -p damc-bench [-- [--out DIR] [GROUP…]]`: the parts of the node crates. `--out` writes the figures to
+//! `micro.json` and `micro.md` in that folder.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ mod lpm;
 mod signed;
 mod spf;
 
-/// A group of benches and what adds its figures.
+/// A group of benches: its name, and the function that adds its figures.
 type Group = (&'static str, fn(&mut Report));
 
 const GROUPS: &[Group] = &[("lpm", lpm::run), ("spf", spf::run), ("codec", codec::run), ("trust", signed::run)];
@@ -42,7 +42,7 @@ fn arguments() -> (Option<PathBuf>, Vec<String>) {
             group if GROUPS.iter().any(|(name, _)| *name == group) => wanted.push(group.to_owned()),
             other => {
                 let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
-                eprintln!("{other}: not a group of benches; there are {}", known.join(", "));
+                eprintln!("there is no group of benches `{other}`; the groups are {}", known.join(", "));
                 std::process::exit(2);
             }
         }

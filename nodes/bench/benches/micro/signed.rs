@@ -1,4 +1,5 @@
-//! What signatures cost: a grant seen for the first time and again, and the LSA that carries it, certificates and all.
+//! The cost of signatures: a grant seen for the first time and seen again, and the LSA that carries it, with all
+//! certificates.
 
 use damc_bench::{Report, measure};
 use damc_trust::{NodeKeys, NodeSecrets, RootSecret, Verifier};
@@ -7,7 +8,7 @@ use damc_wire::security::{CertifiedName, Grant};
 use damc_wire::{Millis, Name, NodeId, Role, Timestamp};
 
 const SEED: [u8; 32] = [1; 32];
-/// Different grants and LSAs. What is to be new meets a copy of a verifier that has not seen it.
+/// Number of different grants and LSAs. For a first time, a copy of a verifier is used that has not seen the grant.
 const FEW: usize = 16;
 
 pub fn run(report: &mut Report) {
@@ -17,7 +18,7 @@ pub fn run(report: &mut Report) {
     let mut verifier = fresh();
     verifier.verify_certificate(spa.certificate()).unwrap();
     verifier.verify_certificate(sg.certificate()).unwrap();
-    // Knows the certificates and nothing else.
+    // Knows the certificates only.
     let knowing = verifier.clone();
     let first = measure("trust", "grant, first time, SPA known", |i| {
         knowing.clone().verify_grant(Timestamp::ZERO, &grants[i % FEW]).is_ok()

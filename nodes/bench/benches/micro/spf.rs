@@ -1,4 +1,4 @@
-//! Shortest paths: all at once, and after one link changed its cost, broke or came back.
+//! Shortest paths: a full computation, and one after a link changed its cost, broke or came back.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ struct Network {
     rng: ChaCha8Rng,
     names: Vec<NodeId>,
     links: Vec<(usize, usize)>,
-    /// By sending and far end.
+    /// Costs by sending end and far end.
     costs: Vec<BTreeMap<usize, u32>>,
     graph: LiveGraph,
 }
@@ -50,7 +50,7 @@ impl Network {
         let mut costs: Vec<BTreeMap<usize, u32>> = vec![BTreeMap::new(); nodes];
         let mut links: Vec<(usize, usize)> = Vec::new();
         while links.len() < nodes * DENSITY {
-            // A tree first, so that all is connected.
+            // A tree first, so that the graph is connected.
             let a = if links.len() + 1 < nodes { links.len() + 1 } else { rng.random_range(0..nodes) };
             let b = if links.len() + 1 < nodes { rng.random_range(0..a) } else { rng.random_range(0..nodes) };
             if a != b && !costs[a].contains_key(&b) {
@@ -68,7 +68,7 @@ impl Network {
         network
     }
 
-    /// A link and its new costs there and back; none where it breaks.
+    /// A link and its new cost; `None` if it breaks.
     fn draw(&mut self) -> (usize, usize, Option<u32>) {
         let (a, b) = self.links[self.rng.random_range(0..self.links.len())];
         let broken = !self.costs[a].contains_key(&b);
@@ -76,7 +76,7 @@ impl Network {
         (a, b, (broken || self.rng.random_range(0..2) == 0).then_some(cost))
     }
 
-    /// Both ends tell, as two LSAs would.
+    /// Changes both ends, as two LSAs would.
     fn tell(&mut self, a: usize, b: usize, cost: Option<u32>) {
         for (from, to) in [(a, b), (b, a)] {
             match cost {

@@ -1,4 +1,4 @@
-//! By the client that tonic makes of the same description.
+//! gRPC, by the client that tonic generates from the same description.
 
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};

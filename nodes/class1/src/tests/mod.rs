@@ -1,4 +1,4 @@
-//! Over a real connection on the loopback, against a gateway that knows one pod.
+//! HTTP over a real connection on the loopback interface, with a gateway that knows one pod.
 
 mod grpc;
 
@@ -26,7 +26,7 @@ impl Gateway for Sg {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Names the signature by its first byte: 1 is good.
+    /// Only the first byte of a signature counts: 1 means valid.
     async fn announce(&self, announce: Announce) -> Result<AnnounceReply, Refusal> {
         let refusal = |name: &Name| match announce.signature[0] {
             1 if name.to_string() == "/taken" => Some(RefusalReason::Conflict),

@@ -1,4 +1,4 @@
-//! From the mesh to a pod: Packets become IPv6, negative replies become ICMPv6 errors or resets.
+//! From the mesh to a pod: Packet messages become IPv6 packets; negative replies become ICMPv6 errors or resets.
 
 use core::net::Ipv6Addr;
 
@@ -71,7 +71,7 @@ impl Gateway {
         let Ok(Frame { message: Message::Nack(nack), .. }) = Frame::decode(frame.pdu()) else {
             return Delivery::Drop(DropReason::Malformed);
         };
-        // The quoted packet is cut off: its length does not agree any more.
+        // The quoted packet is truncated: its length field is wrong.
         let quoted = &nack.body;
         let address = |at: usize| quoted.get(at..)?.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes));
         let Some(source) = address(8) else { return Delivery::Drop(DropReason::Malformed) };
@@ -103,7 +103,7 @@ impl Gateway {
     }
 }
 
-/// A quoted packet with its length made to agree with what is left of it.
+/// A quoted packet whose length field is adapted to the bytes that are left.
 fn restored(quoted: &[u8]) -> Vec<u8> {
     let mut whole = quoted.to_vec();
     let length = u16::try_from(quoted.len().saturating_sub(HEADER)).unwrap_or(u16::MAX);

@@ -1,4 +1,4 @@
-//! The gateway of an SG: what becomes of a pod's packet, and of a frame for a pod.
+//! The gateway of an SG: handles packets from pods and frames for pods.
 
 mod egress;
 mod own;
@@ -21,70 +21,71 @@ use crate::{Mac, reset};
 
 /// Port of the DNS.
 const DNS_PORT: u16 = 53;
-/// ICMPv6 errors and resets to pods in a second, on the average, and at once.
+/// Rate of ICMPv6 errors and resets to pods: the mean interval, ns, and the burst.
 const ERROR_INTERVAL_NS: u64 = 1_000_000;
 const ERROR_BURST: u64 = 256;
 
-/// What a gateway is.
+/// Options of a gateway.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Trust domain.
     pub domain: String,
-    /// The SG's own name: the gateway's errors come from its address.
+    /// The SG's own name. Its address is the source of the gateway's errors.
     pub node: Name,
-    /// Key of the hash over flows, to be random.
+    /// Key of the hash over flows; must be random.
     pub key: (u64, u64),
-    /// Something answers TCP at the addresses of class 1 ([`address::of_gateway`]) and of the DNS ([`address::of_dns`]).
+    /// Whether a server answers TCP at the addresses of class 1 ([`address::of_gateway`]) and of the DNS
+    /// ([`address::of_dns`]).
     pub serves: bool,
 }
 
-/// What becomes of a packet from a pod.
+/// What to do with a packet from a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The output is a PDU for the forwarding plane, to be treated like one that came in by this port.
+    /// The output is a PDU for the forwarding plane, which treats it as received by this port.
     Forward,
     /// The output is a packet for the same pod.
     Reply,
-    /// It is for what serves at the gateway's own address.
+    /// It is for the server at the gateway's own address.
     Own,
-    /// Nothing, and nothing is wrong.
+    /// Ignore it; nothing is wrong.
     Ignore,
-    /// It is dropped; with `reply` the output is a packet for the same pod.
+    /// Drop it; with `reply` the output is a packet for the same pod.
     Drop {
         /// Why.
         reason: DropReason,
-        /// The pod is told.
+        /// Whether the pod is told.
         reply: bool,
     },
 }
 
-/// What becomes of a frame that is to leave by the port of a pod.
+/// What to do with a frame that is to leave by the port of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It leaves as it is: it is no business of the gateway.
+    /// Send it unchanged: it does not concern the gateway.
     Frame,
-    /// This part of it leaves as a packet.
+    /// Send this part of it as a packet.
     Packet(Range<usize>),
-    /// The output leaves as a packet instead.
+    /// Send the output as a packet instead.
     Reply,
-    /// Nothing leaves.
+    /// Send nothing; count a drop.
     Drop(DropReason),
-    /// Nothing leaves, and nothing is wrong.
+    /// Send nothing; nothing is wrong.
     Ignore,
 }
 
-/// What becomes of a packet of what serves at the gateway's own address.
+/// What to do with a packet from the server at the gateway's own address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnStep {
-    /// It leaves by the port of a pod; its length without padding.
+    /// Send it by this port of a pod; the second value is its length without padding.
     ToPod(u16, usize),
-    /// The output is a packet for it.
+    /// The output is a packet for the server.
     Reply,
     /// Nothing.
     Ignore,
 }
 
-/// Clients of what serves at the own address that are remembered.
+/// Most clients of the server at the gateway's own address that are remembered.
 const CLIENT_LIMIT: usize = 4096;
 
 /// The gateway of an SG.
@@ -96,9 +97,9 @@ pub struct Gateway {
     serves: bool,
     flows: Flows,
     inquiries: Inquiries,
-    /// Who speaks with what serves at the own address, and by which port.
+    /// Ports of the clients of the server at the gateway's own address, by client address.
     clients: BTreeMap<Ipv6Addr, u16>,
-    /// The time up to which errors are used up (a token bucket).
+    /// Time up to which the budget of errors is spent (a token bucket), ns.
     errors_used_ns: u64,
 }
 
@@ -119,13 +120,13 @@ impl Gateway {
         }
     }
 
-    /// Numbers of the flow table.
+    /// Counts of the flow table.
     #[must_use]
     pub const fn flow_counts(&self) -> FlowCounts {
         self.flows.counts
     }
 
-    /// Takes a packet that a pod sent by `port`, whose own hardware address is `mac`.
+    /// Handles a packet that a pod sent by `port`. `mac` is our hardware address there.
     pub fn from_pod(
         &mut self,
         now_ns: u64,
@@ -160,13 +161,13 @@ impl Gateway {
             return Step::Forward;
         }
         let room = MAX_PDU - PACKET_OVERHEAD - destination.wire().len() - source.wire().len();
-        // Names that have addresses leave room for the least MTU.
+        // Names with an address leave room for the least MTU.
         let reply = self.tell(now_ns, &view, Problem::TooBig(u32::try_from(room).unwrap_or(0)), out);
         Step::Drop { reason: DropReason::Oversized, reply }
     }
 
-    /// The forwarding plane dropped the PDU that [`Gateway::from_pod`] made of this packet. True where the output is a
-    /// packet that tells the pod.
+    /// Handles the drop, by the forwarding plane, of the PDU that [`Gateway::from_pod`] made of this packet. Returns
+    /// true if the output is a packet that tells the pod.
     pub fn refused(&mut self, now_ns: u64, port: u16, packet: &[u8], reason: DropReason, out: &mut Vec<u8>) -> bool {
         let Some(view) = View::parse(packet) else { return false };
         if matches!(reason, DropReason::NoRoute | DropReason::NoSuchInstance) {
@@ -176,8 +177,8 @@ impl Gateway {
         self.tell(now_ns, &view, problem, out)
     }
 
-    /// Routes are gone: forgets flows to names that `lives` denies and gives a reset for each of their connections.
-    /// Their other ends are asked later ([`Gateway::inquire`]).
+    /// Handles the loss of routes: forgets flows to names for which `lives` is false, and calls `each` with a reset for
+    /// each of their connections. Their other ends are asked later ([`Gateway::inquire`]).
     pub fn sweep(&mut self, now_ns: u64, lives: impl Fn(&Name) -> bool, mut each: impl FnMut(u16, &[u8])) {
         let inquiries = &mut self.inquiries;
         self.flows.sweep(now_ns, lives, |flow| {
@@ -186,14 +187,14 @@ impl Gateway {
         });
     }
 
-    /// Whether [`Gateway::inquire`] may have something to say.
+    /// Whether [`Gateway::inquire`] may have something to ask.
     #[must_use]
     pub fn has_inquiries(&self) -> bool {
         !self.inquiries.is_empty()
     }
 
-    /// Asks the other ends of connections that were reset here, as soon as they `live` again, whether they still wait. Gives
-    /// at most `most` PDUs, each with the port of the pod in whose name it is.
+    /// Asks the other ends of connections that were reset here, as soon as they `live` again, whether they still wait.
+    /// Calls back with at most `most` PDUs, each with the port of the pod in whose name it is.
     pub fn inquire(
         &mut self,
         now_ns: u64,
@@ -212,7 +213,7 @@ impl Gateway {
         }
     }
 
-    /// Forgets a flow whose other end is gone, and remembers to ask that end.
+    /// Forgets a flow whose other end is gone, and schedules an inquiry at that end.
     fn end(&mut self, now_ns: u64, port: u16, key: &FlowKey) {
         if let Some(flow) = self.flows.forget(port, key) {
             self.inquiries.add(now_ns, (&flow).into());
@@ -227,7 +228,7 @@ impl Gateway {
         Step::Drop { reason, reply }
     }
 
-    /// Tells the pod about its packet: a reset where a connection has nobody at the other end any more, else an error.
+    /// Tells the pod about its packet: a reset if the connection's other end is gone, otherwise an error.
     fn tell(&mut self, now_ns: u64, view: &View<'_>, problem: Problem, out: &mut Vec<u8>) -> bool {
         let gone = matches!(problem, Problem::Unreachable(errors::NO_ROUTE | errors::ADDRESS));
         let segment = view.tcp();

@@ -1,4 +1,4 @@
-//! What a pod says to the gateway itself: neighbours, echoes, names, class 1.
+//! Packets of a pod to the gateway itself: neighbour discovery, echo, DNS, class 1.
 
 use damc_wire::{DropReason, address};
 
@@ -9,7 +9,7 @@ use crate::packet::View;
 use crate::{Mac, dns, neighbour, reset};
 
 impl Gateway {
-    /// A packet that is not to leave the link: only solicitations are answered.
+    /// Handles a packet that must not leave the link: only solicitations are answered.
     pub(super) fn local(&self, mac: Mac, view: &View<'_>, out: &mut Vec<u8>) -> Step {
         let known = [address::ROUTER, self.dns, self.class1, self.own];
         match neighbour::answer(view, mac, &known).or_else(|| self.echo(view)) {
@@ -22,7 +22,7 @@ impl Gateway {
         (!view.destination.is_multicast()).then(|| errors::echo(view)).flatten()
     }
 
-    /// A packet to the gateway itself.
+    /// Handles a packet to the gateway itself.
     pub(super) fn own(
         &mut self,
         now_ns: u64,
@@ -35,7 +35,7 @@ impl Gateway {
         if let Some(packet) = neighbour::answer(view, mac, &own).or_else(|| self.echo(view)) {
             return reply(&packet, out);
         }
-        // Names can be resolved before there is anything to speak as; everything else needs a name.
+        // A pod without names can resolve names; everything else needs a name.
         if let Some(udp) = view.udp().filter(|udp| view.destination == self.dns && udp.destination_port() == DNS_PORT) {
             let answer = if book.covers(&view.source) { dns::answer(view, &udp, book) } else { None };
             return answer.map_or(Step::Ignore, |packet| reply(&packet, out));
@@ -54,8 +54,8 @@ impl Gateway {
         if self.tell(now_ns, view, Problem::Unreachable(PORT), out) { Step::Reply } else { Step::Ignore }
     }
 
-    /// Takes note of who speaks with what serves here. A pod without names yet may: what it says is signed. Nobody may in
-    /// a name of another port.
+    /// Records a client of the server at the gateway's own address. A pod without names may be one: its requests are
+    /// signed. No pod may use the address of a name behind another port.
     fn client(&mut self, book: &Book, port: u16, view: &View<'_>) -> Step {
         let known = self.clients.get(&view.source).copied();
         let owns = book.speaker(port, &view.source).is_some();
@@ -74,8 +74,8 @@ impl Gateway {
         Step::Own
     }
 
-    /// Takes a packet of what serves at the own address; `mac` is that of the gateway on this link. A port where the packet
-    /// is for the pod there, an output where it is answered at once.
+    /// Handles a packet from the server at the gateway's own address, whose hardware address on this link is `mac`. It
+    /// is for the pod at a port, or it is answered at once.
     pub fn from_own(&mut self, mac: Mac, packet: &[u8], out: &mut Vec<u8>) -> OwnStep {
         let Some(view) = View::parse(packet) else { return OwnStep::Ignore };
         if let Some(packet) = neighbour::answer(&view, mac, &[address::ROUTER]) {

@@ -1,4 +1,4 @@
-//! Running flows: who they go to, and how they end.
+//! Running flows: where they go, and how they end.
 
 use damc_wire::DropReason;
 use damc_wire::frame::write_packet;
@@ -28,7 +28,7 @@ fn a_flow_to_a_pool_keeps_the_instance_that_answered() {
         at("/B"),
         "addressed to the pool still"
     );
-    // A new flow is for the tables to choose.
+    // The tables choose the instance of a new flow.
     let pdu = client.sends(SECOND, &tcp(at("/A/1"), at("/B"), (40001, 80), (7, 0), "S", b""));
     assert_eq!(names_of(&pdu).0, name("/B"));
     assert_eq!(client.gateway.flow_counts().flows, 1);
@@ -62,7 +62,7 @@ fn a_flow_whose_instance_is_gone_is_reset_at_once_with_the_number_the_pod_expect
     assert_eq!(client.gateway.flow_counts().flows, 0);
 }
 
-/// What is asked within `seconds` of a gateway whose routes are all there.
+/// The questions that a gateway with all its routes asks within `seconds`.
 fn questions(client: &mut Sg, seconds: std::ops::Range<u64>) -> Vec<Vec<u8>> {
     let mut asked = Vec::new();
     for now in seconds {

@@ -1,4 +1,4 @@
-//! The gateway as a whole: two of them, with whatever one sends handed to the other.
+//! Two whole gateways; what one sends is handed to the other.
 
 mod flows;
 mod names;
@@ -28,7 +28,7 @@ fn at(text: &str) -> Ipv6Addr {
     address::of_name(DOMAIN, &name(text)).unwrap()
 }
 
-/// An SG with a pod behind [`PORT`], and everything it knows.
+/// An SG with a pod behind [`PORT`], and all its state.
 struct Sg {
     gateway: Gateway,
     book: Book,
@@ -286,7 +286,7 @@ fn what_is_delivered_is_for_this_pod_and_whole() {
     broken[last] ^= 1;
     let dropped = server.take_for_pod(0, &mut broken);
     assert_eq!(dropped, Delivery::Drop(DropReason::BadChecksum));
-    // By its names for this pod, by its addresses for another one.
+    // Its names are for this pod, its addresses for another one.
     let inner = udp(at("/A/1"), at("/B/1"), (1, 2), b"payload");
     let mut astray = Vec::new();
     assert!(write_packet(&mut astray, (&name("/B/4"), &name("/A/1")), 1, 9, &inner));
@@ -308,7 +308,7 @@ fn errors_come_at_a_bounded_rate() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Nothing panics, and what is sent on is a PDU.
+    /// Nothing panics, and all that is forwarded is a PDU.
     #[test]
     fn any_bytes_of_a_pod(bytes in proptest::collection::vec(any::<u8>(), 0..200), keep in 0..48_usize) {
         let mut client = Sg::client();
@@ -325,7 +325,7 @@ proptest! {
         }
     }
 
-    /// Nothing panics on what the mesh brings either, one byte wrong or all of them.
+    /// Nothing panics on frames from the mesh, with one wrong byte or all bytes wrong.
     #[test]
     fn any_bytes_of_the_mesh(bytes in proptest::collection::vec(any::<u8>(), 0..200), place in 0..140_usize, value: u8) {
         let (mut client, mut server) = (Sg::client(), Sg::server());
@@ -340,7 +340,7 @@ proptest! {
         }
     }
 
-    /// Neither on any question.
+    /// Nothing panics on any DNS question.
     #[test]
     fn any_question(bytes in proptest::collection::vec(any::<u8>(), 0..100), place in 0..40_usize, value: u8) {
         let mut sg = Sg::client();

@@ -32,7 +32,7 @@ fn names_are_resolved_both_ways() {
     assert_eq!(asked(&mut sg, &question("4.b.example.damc", 28)), Some((0, Some(address.clone()))));
     assert_eq!(asked(&mut sg, &question("4.B.eXample.DAMC", 28)), Some((0, Some(address.clone()))));
     assert_eq!(asked(&mut sg, &question("b.example.damc", 28)), Some((0, Some(at("/B").octets().to_vec()))));
-    // There is no IPv4, but the name is there.
+    // There is no IPv4 address, but the name exists.
     assert_eq!(asked(&mut sg, &question("4.b.example.damc", 1)), Some((0, None)));
     assert_eq!(asked(&mut sg, &question("9.b.example.damc", 28)), Some((3, None)));
     assert_eq!(asked(&mut sg, &question("example.org", 28)), Some((3, None)));

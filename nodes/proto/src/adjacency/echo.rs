@@ -1,8 +1,9 @@
-//! The fast echo of one adjacency: liveness within a few echo periods, and the link's round trip on the way.
+//! The fast echo of one adjacency: it detects failures within a few echo periods and measures the link's round trip.
 //!
-//! Three lost echoes in a row must not end an adjacency on a lossy link (at 20 % loss that is once in six seconds). So an
-//! end that misses an echo presses: it sends five times as often, and its echoes say how long it has heard nothing
-//! (`held`). Who reads there that its own echoes do not arrive answers at once. A dead neighbour is found no later for it.
+//! Three lost echoes in a row must not end an adjacency on a lossy link (at 20 % loss that is once in six seconds). So
+//! an end that misses an echo sends five times as often, and its echoes say for how long it has heard nothing (`held`).
+//! An end that learns from them that its own echoes do not arrive answers at once. A dead neighbour is detected no
+//! later.
 
 use core::time::Duration;
 
@@ -11,10 +12,10 @@ use damc_wire::message::Echo;
 
 use super::LinkQuality;
 
-/// Echoes the loss figure looks back over.
+/// Number of echoes over which loss is measured.
 const LOSS_WINDOW: u32 = 64;
 
-/// How many times as often an end sends that misses echoes.
+/// Factor by which an end sends more often while it misses echoes.
 const PRESSING: u32 = 5;
 
 /// An echo that comes every `interval` is missing after this time.
@@ -22,7 +23,7 @@ fn overdue(interval: Duration) -> Duration {
     interval + interval / 4
 }
 
-/// Echo state of one adjacency. Without an own or a neighbour's period there is no echo and no fast detection.
+/// Echo state of one adjacency. If one of the ends has no echo period, there is no echo and no fast detection.
 #[derive(Clone, Debug)]
 pub(super) struct EchoState {
     interval: Duration,
@@ -31,12 +32,12 @@ pub(super) struct EchoState {
     sequence: u32,
     next_at: Timestamp,
     sent_at: Timestamp,
-    /// When their last echo came; at first when the adjacency began.
+    /// Time of the neighbour's last echo; before the first, the beginning of the adjacency.
     heard_at: Timestamp,
     silent_at: Timestamp,
-    /// The deadline was moved once because this node itself was late.
+    /// Whether the deadline was moved once because this node itself was late.
     graced: bool,
-    /// Their newest `sent_at` and when it came.
+    /// The neighbour's newest `sent_at`, and the time it came.
     theirs: Option<(u64, Timestamp)>,
     highest: u32,
     /// Bit `i`: echo `highest - i` came.
@@ -47,7 +48,7 @@ pub(super) struct EchoState {
 }
 
 impl EchoState {
-    /// Starts now; the first echo is due at once. None where either end sends no echo.
+    /// State that starts now, with the first echo due at once. `None` if either end sends no echo.
     pub(super) fn new(now: Timestamp, ours: Duration, theirs: Duration, multiplier: u8) -> Option<Self> {
         if ours.is_zero() || theirs.is_zero() {
             return None;
@@ -72,19 +73,19 @@ impl EchoState {
         })
     }
 
-    /// When [`Self::is_silent`] or [`Self::take_due`] may say yes.
+    /// Time from which [`Self::is_silent`] or [`Self::take_due`] may have a result.
     pub(super) fn next_timeout(&self) -> Timestamp {
         self.send_at().min(self.silent_at)
     }
 
-    /// When the next echo is due: as planned, or sooner once one of theirs is missing.
+    /// Time at which the next echo is due: as planned, or sooner while an echo of the neighbour is missing.
     fn send_at(&self) -> Timestamp {
         let missing_at = self.heard_at + overdue(self.their_interval);
         self.next_at.min(missing_at.max(self.sent_at + self.interval / PRESSING))
     }
 
-    /// Whether the neighbour has been silent for the detection time. A node that itself comes late to this question
-    /// (it was paused, or starved of CPU) has frames waiting that it has not seen yet: it waits one period more, once.
+    /// Whether the neighbour has been silent for the detection time. A node that itself asks late (it was paused, or
+    /// starved of CPU) may have unread frames: it waits one more period, once.
     pub(super) fn is_silent(&mut self, now: Timestamp) -> bool {
         if now < self.silent_at {
             return false;
@@ -97,13 +98,13 @@ impl EchoState {
         true
     }
 
-    /// Any frame under the hop MAC proves that the neighbour lives and the link carries.
+    /// Records a sign of life: any frame under the hop MAC proves that neighbour and link work.
     pub(super) fn alive(&mut self, now: Timestamp) {
         self.silent_at = now + self.detection;
         self.graced = false;
     }
 
-    /// The echo to send now, if one is due. Echoes missed while this node was late are not made up for.
+    /// The echo to send now, if one is due. Echoes that this node missed to send are not made up for.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Echo> {
         if now < self.send_at() {
             return None;
@@ -120,7 +121,7 @@ impl EchoState {
         Some(Echo { sequence: self.sequence, sent_at: now.nanos(), their_sent_at, held })
     }
 
-    /// Takes the neighbour's echo.
+    /// Handles the neighbour's echo.
     pub(super) fn received(&mut self, received_at: Timestamp, echo: &Echo) {
         self.count(echo.sequence);
         self.heard_at = received_at;
@@ -158,7 +159,7 @@ impl EchoState {
         self.smoothed_ns = Some(self.smoothed_ns.map_or(delay_ns, |s| s + (delay_ns - s) / 4.0));
     }
 
-    /// What was measured.
+    /// The measured quality.
     pub(super) fn quality(&self) -> LinkQuality {
         let seen = self.highest.min(LOSS_WINDOW);
         let lost = seen - self.came.count_ones().min(seen);

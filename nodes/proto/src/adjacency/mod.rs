@@ -27,7 +27,7 @@ use crate::io::{Outbox, Output, PortId};
 /// The other end of an adjacency that is at least two-way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Who.
+    /// Its identity.
     pub node: NodeId,
     /// Its role.
     pub role: Role,
@@ -35,16 +35,16 @@ pub struct Neighbour {
     pub certificate: Arc<Certificate>,
     /// Its session.
     pub session: u64,
-    /// Our session it has confirmed.
+    /// Our session that it has confirmed.
     pub own_session: u64,
 }
 
 /// A hop-local message from an adjacent neighbour: MAC checked, not replayed, allowed for the pair of roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Where.
+    /// The port.
     pub port: PortId,
-    /// From whom.
+    /// The neighbour that sent it.
     pub neighbour: NodeId,
     /// Its role.
     pub role: Role,
@@ -52,7 +52,7 @@ pub struct Received {
     pub certificate: Arc<Certificate>,
     /// Its session.
     pub session: u64,
-    /// What.
+    /// The message.
     pub message: Message,
 }
 
@@ -62,30 +62,30 @@ pub enum Change {
     /// Two-way. For SG–SG, SG–SR and SR–SR the state is now `Exchange` until [`Adjacencies::synchronised`], for all
     /// others `Full`.
     Up {
-        /// Where.
+        /// The port.
         port: PortId,
-        /// Who.
+        /// Its identity.
         node: NodeId,
         /// Its role.
         role: Role,
     },
-    /// Gone: carrier, silence, restart of the neighbour.
+    /// The adjacency is gone: carrier lost, silence, or restart of the neighbour.
     Down {
-        /// Where.
+        /// The port.
         port: PortId,
-        /// Who.
+        /// Its identity.
         node: NodeId,
         /// Its role.
         role: Role,
     },
 }
 
-/// What the echo measured on a link.
+/// Quality of a link, measured by the echo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkQuality {
-    /// Round trip / 2, ns (smoothed); none without a sample.
+    /// Half the round-trip time, ns (smoothed); `None` without a sample.
     pub delay_ns: Option<u64>,
-    /// RFC 3550 jitter of it, ns.
+    /// RFC 3550 jitter of the delay, ns.
     pub jitter_ns: Option<u64>,
     /// Lost echoes of the last window, parts per million.
     pub loss_ppm: u32,
@@ -102,7 +102,7 @@ pub struct Adjacencies {
 }
 
 impl Adjacencies {
-    /// All ports down. `seed` feeds the sessions: give a fresh one at every start of the node.
+    /// Adjacencies with all ports down. Sessions are drawn from `seed`, which must be new at every start of the node.
     #[must_use]
     pub fn new(context: Arc<Context>, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -134,7 +134,7 @@ impl Adjacencies {
         }
     }
 
-    /// Takes a hop-local PDU; returns the message where it is not one of the adjacency's own (hello, echo).
+    /// Handles a hop-local PDU; returns the message unless it is the adjacency's own (hello, echo).
     pub fn handle_frame(
         &mut self,
         now: Timestamp,
@@ -152,7 +152,7 @@ impl Adjacencies {
         }
     }
 
-    /// Sends what is due, takes silent neighbours down.
+    /// Sends what is due, and takes the adjacencies of silent neighbours down.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {
         for port in self.context.port_ids() {
             let machine = &mut self.ports[usize::from(port.0)];
@@ -179,8 +179,8 @@ impl Adjacencies {
         !self.changes.is_empty()
     }
 
-    /// Whether an adjacency that exchanges LSAs is on its way to `Full`: something was heard of the neighbour, or the
-    /// carrier came within `lately`.
+    /// Whether an adjacency that exchanges LSAs may soon be `Full`: its neighbour was heard, or the carrier came within
+    /// `lately`.
     #[must_use]
     pub fn is_forming(&self, now: Timestamp, lately: Duration) -> bool {
         self.context.ports.iter().zip(&self.ports).any(|(config, machine)| {
@@ -211,7 +211,7 @@ impl Adjacencies {
         true
     }
 
-    /// The database exchange of a port is over: `Exchange` becomes `Full`.
+    /// Handles the end of a port's database exchange: `Exchange` becomes `Full`.
     pub fn synchronised(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
         if self.state(port) == AdjacencyState::Exchange {
             self.ports[usize::from(port.0)].set_state(now, AdjacencyState::Full);
@@ -219,7 +219,7 @@ impl Adjacencies {
         }
     }
 
-    /// Takes leave of all neighbours: they drop the adjacency at once instead of after a silence.
+    /// Tells all neighbours that this node stops: they drop the adjacency at once instead of after a silence.
     pub fn stop(&mut self, now: Timestamp, out: &mut Outbox) {
         for port in self.context.port_ids() {
             let machine = &self.ports[usize::from(port.0)];
@@ -235,7 +235,7 @@ impl Adjacencies {
 
     // ===== questions =====
 
-    /// The neighbour on a port, where two-way.
+    /// The neighbour on a port, if the adjacency is two-way.
     #[must_use]
     pub fn neighbour(&self, port: PortId) -> Option<&Neighbour> {
         Some(&self.ports.get(usize::from(port.0))?.peer.as_ref()?.neighbour)
@@ -247,13 +247,13 @@ impl Adjacencies {
         self.ports.get(usize::from(port.0)).map_or(AdjacencyState::Down, |m| m.state)
     }
 
-    /// Times all adjacencies went down since start.
+    /// Number of times that adjacencies went down since the start.
     #[must_use]
     pub fn flaps(&self) -> u64 {
         self.ports.iter().map(|m| m.flaps).sum()
     }
 
-    /// What the echo measured.
+    /// Quality of the link, measured by the echo.
     #[must_use]
     pub fn link_quality(&self, port: PortId) -> LinkQuality {
         self.ports.get(usize::from(port.0)).map(PortMachine::quality).unwrap_or_default()
@@ -298,7 +298,7 @@ impl Adjacencies {
             self.receive_hello(now, port, &hello, out)?;
             return Ok(None);
         }
-        // The type is judged by the role the port is configured for: who sends a wrong type is wrong with any MAC.
+        // The role the port is configured for decides the types allowed: a wrong type is wrong with any MAC.
         if !roles::may_send(expected, self.context.role, frame.header.message_type) {
             return Err(DropReason::WrongRole);
         }
@@ -320,8 +320,7 @@ impl Adjacencies {
         }))
     }
 
-    /// Three-way check (check-list 1). Steps: whose it is, whether it verifies, whether its parameters fit, whether it is
-    /// fresh.
+    /// Three-way check (check-list 1). Steps: sender, signature, parameters, freshness.
     fn receive_hello(
         &mut self,
         now: Timestamp,
@@ -357,7 +356,8 @@ impl Adjacencies {
         Ok(())
     }
 
-    /// The node the port is named after, in its role, with a hello that verifies. What costs nothing is looked at first.
+    /// Checks that a hello verifies and comes from the node the port is named after, in its role. Cheap checks come
+    /// first.
     fn check_sender(&mut self, now: Timestamp, port: PortId, hello: &Hello) -> Result<(), DropReason> {
         let config = &self.context.ports[usize::from(port.0)];
         let sender = &hello.certificate;
@@ -384,7 +384,8 @@ impl Adjacencies {
         if fits { Ok(()) } else { Err(DropReason::ParameterMismatch) }
     }
 
-    /// A fresh hello of a session that is not the current one: two-way, or the neighbour restarted.
+    /// Handles a fresh hello of a session other than the current one: the adjacency becomes two-way, or the neighbour
+    /// restarted.
     fn begin(&mut self, now: Timestamp, port: PortId, hello: &Hello, out: &mut Outbox) -> Result<(), DropReason> {
         let own_session = self.ports[usize::from(port.0)].session;
         let key = self.context.keys.hop_key(own_session, &hello.certificate, hello.session);
@@ -420,7 +421,7 @@ impl Adjacencies {
 
     // ===== going down =====
 
-    /// Down under a new own session, so that nothing recorded so far is fresh.
+    /// Takes an adjacency down and draws a new session of our own, so that no recorded hello is fresh.
     fn take_down(&mut self, now: Timestamp, port: PortId, reason: DownReason, out: &mut Outbox) {
         self.note_down(now, port, reason, out);
         self.restart(now, port);

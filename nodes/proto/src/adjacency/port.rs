@@ -1,8 +1,8 @@
 //! The adjacency of one port: three-way check with sessions, liveness, hop security.
 //!
 //! A *fresh* hello names this node and its current session. Only fresh hellos create, keep or restart an adjacency, so
-//! a recorded hello is worth nothing. A hello that is not fresh is answered at once (rate-limited) by one that names what
-//! was heard, so that first contact and a restart of the neighbour take one round trip.
+//! a replayed hello has no effect. A hello that is not fresh is answered at once (rate-limited) by one that names its
+//! sender. First contact and a restart of the neighbour therefore take one round trip.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -17,12 +17,13 @@ use super::echo::EchoState;
 use super::{LinkQuality, Neighbour};
 use crate::nack::TokenBucket;
 
-/// Shortest gap between two answers to hellos that are not fresh; doubles up to the hello period.
+/// Shortest interval between two answers to hellos that are not fresh; doubles up to the hello period.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
-/// Sessions of the neighbour that were left while our own stayed: a replayed hello of one of them must not restart us.
+/// Most former sessions of the neighbour that are remembered within one session of ours: a replayed hello of one of
+/// them must not restart the adjacency.
 const RETIRED: usize = 8;
-/// Hellos whose signatures are checked in a second, on the average and at once. A neighbour needs a tenth of that while it
-/// starts; whoever sends more delays its own port alone.
+/// Hellos of a port whose signatures are checked: the mean number per second, and the burst. A starting neighbour needs
+/// a tenth of that. A sender of more delays only its own port.
 const VERIFICATIONS: u64 = 100;
 
 /// The other end, two-way.
@@ -33,13 +34,13 @@ pub(super) struct Peer {
     pub(super) counter: u64,
     pub(super) window: ReplayWindow,
     pub(super) echo: Option<EchoState>,
-    /// A frame under the hop MAC came: the neighbour is two-way as well. Until then its hellos are answered, because the
-    /// one that told it so may be lost.
+    /// A frame under the hop MAC came: the neighbour is two-way as well. Until then its hellos are answered, because
+    /// the hello that told it so may be lost.
     confirmed: bool,
     dead_at: Timestamp,
 }
 
-/// A hello that is to be sent.
+/// A hello to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HelloOut {
     pub(super) session: u64,
@@ -49,7 +50,7 @@ pub(super) struct HelloOut {
 #[derive(Debug)]
 pub(super) struct PortMachine {
     pub(super) carrier: bool,
-    /// When the carrier last came.
+    /// Time at which the carrier last came.
     pub(super) carrier_at: Timestamp,
     pub(super) state: AdjacencyState,
     pub(super) since: Timestamp,
@@ -57,7 +58,7 @@ pub(super) struct PortMachine {
     pub(super) peer: Option<Peer>,
     pub(super) flaps: u64,
     pub(super) last_down: Option<DownReason>,
-    /// The last hello's sender while there is no peer, and when to forget it.
+    /// Sender of the last hello while there is no peer, and the time to forget it.
     heard: Option<((NodeId, u64), Timestamp)>,
     retired: VecDeque<u64>,
     hello_at: Timestamp,
@@ -65,7 +66,7 @@ pub(super) struct PortMachine {
     answer: Option<(NodeId, u64)>,
     answer_at: Timestamp,
     answer_gap: Duration,
-    /// Checks of a hello's signature that are allowed.
+    /// Budget of checks of hello signatures.
     pub(super) verifications: TokenBucket,
 }
 
@@ -91,7 +92,7 @@ impl PortMachine {
         }
     }
 
-    /// Back to the start under a new session; `gap` is the first gap between hellos, 0 without carrier.
+    /// Returns to the initial state with a new session; `gap` is the first interval between hellos, 0 without carrier.
     pub(super) fn restart(&mut self, now: Timestamp, session: u64, gap: Duration) {
         self.session = session;
         self.peer = None;
@@ -117,7 +118,8 @@ impl PortMachine {
         self.retired.contains(&session)
     }
 
-    /// The neighbour went on to another session; too many of those: the caller has to draw a new own session.
+    /// Retires the neighbour's session. Returns whether there are too many retired ones: then the caller must draw a
+    /// new session of our own.
     pub(super) fn retire_peer(&mut self) -> bool {
         if let Some(peer) = self.peer.take() {
             self.retired.push_back(peer.neighbour.session);
@@ -125,7 +127,8 @@ impl PortMachine {
         self.retired.len() > RETIRED
     }
 
-    /// A hello came that does not prove two-way connectivity: answer it, and say in our own hellos whom we hear.
+    /// Handles a hello that does not prove two-way connectivity: schedules an answer and names its sender in our own
+    /// hellos.
     pub(super) fn heard_stale(&mut self, now: Timestamp, who: (NodeId, u64), forget_after: Duration) {
         if self.peer.is_none() {
             self.heard = Some((who.clone(), now + forget_after));
@@ -146,7 +149,7 @@ impl PortMachine {
         self.set_state(now, state);
     }
 
-    /// A fresh hello of the current peer came.
+    /// Handles a fresh hello of the current peer.
     pub(super) fn keep_alive(&mut self, now: Timestamp, dead_interval: Duration) {
         if let Some(peer) = &mut self.peer {
             peer.dead_at = now + dead_interval;
@@ -173,7 +176,7 @@ impl PortMachine {
                 None => self.heard.as_ref().map(|(who, _)| who.clone()),
             };
             let hello = HelloOut { session: self.session, heard };
-            // Without a neighbour hellos start dense, so that a lost one does not cost a whole period.
+            // Without a neighbour, hellos start at short intervals, so that a lost one does not cost a whole period.
             self.hello_gap = if self.peer.is_some() { interval } else { (self.hello_gap * 2).min(interval) };
             self.hello_at = now + self.hello_gap;
             if !due.contains(&hello) {
@@ -183,7 +186,7 @@ impl PortMachine {
         due
     }
 
-    /// Forgets whom it heard, or says why the adjacency is over.
+    /// Forgets a silent sender, or returns the reason why the adjacency is over.
     pub(super) fn check_silence(&mut self, now: Timestamp) -> Option<DownReason> {
         if self.heard.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.heard = None;
@@ -249,7 +252,7 @@ impl Peer {
     }
 }
 
-/// A neighbour out of a verified hello.
+/// The neighbour described by a verified hello.
 pub(super) fn neighbour_of(hello: &damc_wire::message::Hello, own_session: u64) -> Neighbour {
     Neighbour {
         node: hello.certificate.node.clone(),

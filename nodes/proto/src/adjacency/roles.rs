@@ -1,4 +1,4 @@
-//! Which roles may be neighbours, and what they may say to each other on the link.
+//! Which roles may be neighbours, and which messages they may send each other on the link.
 
 use damc_wire::Role;
 use damc_wire::registry::MessageType;

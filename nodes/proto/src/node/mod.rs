@@ -12,7 +12,7 @@ use damc_wire::{Role, Timestamp};
 pub use crate::context::ConfigError;
 use crate::io::Machine;
 
-/// The machine a configuration asks for. `seed` feeds all its random choices; give a fresh one at every start.
+/// The machine for a configuration. All its random choices come from `seed`, which must be new at every start.
 ///
 /// # Errors
 /// What is wrong with the configuration.

@@ -1,5 +1,5 @@
-//! Pod: the agent in front of a group of services (ARC-08). Announces them, calls for them, is called for them, and
-//! reflects the probes that are sent to them.
+//! Pod: the agent in front of a group of services (ARC-08). It announces them, makes and receives calls for them, and
+//! reflects the probes sent to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,14 +34,15 @@ pub struct Pod {
     nacks: Nacks,
     /// Port of the SG, while the adjacency is up.
     sg: Option<PortId>,
-    /// Services that are configured or ran once: calling them while they do not run is told apart from unknown names.
+    /// Services that are configured or ran once. A call to one that does not run is refused for another reason than a
+    /// call to an unknown name.
     known: BTreeSet<Name>,
-    /// Detection tasks a service is working on.
+    /// Detection tasks that a service is working on.
     tasks: BTreeMap<u64, Asker>,
     out: Outbox,
 }
 
-/// Who waits for a task report.
+/// The node that waits for a task report.
 #[derive(Debug)]
 struct Asker {
     name: Name,
@@ -49,7 +50,7 @@ struct Asker {
     forget_at: Timestamp,
 }
 
-/// Tasks that are worked on at one time, and for how long one may be.
+/// Most tasks in progress at one time, and the longest time for one.
 const TASK_LIMIT: usize = 1024;
 const TASK_LIFE: Duration = Duration::from_secs(30);
 
@@ -92,7 +93,7 @@ impl Pod {
         if !routed {
             let Some(port) = port else { return };
             let received = self.adjacencies.handle_frame(now, port, received_at, pdu, &mut self.out);
-            // The adjacency comes up by a frame, and what it carried may already count on it.
+            // A frame can bring the adjacency up, and its content may already need it.
             self.follow_adjacency(now);
             if let Some(received) = received {
                 self.handle_local(now, &received);
@@ -118,7 +119,7 @@ impl Pod {
         }
     }
 
-    /// Takes a routed message, with its PDU. Those from another service of this pod came back from the SG like any other.
+    /// Handles a routed message, with its PDU. Messages between services of this pod come from the SG too.
     fn handle_routed(
         &mut self,
         now: Timestamp,
@@ -170,7 +171,7 @@ impl Pod {
         }
     }
 
-    /// A probe or task for a service that does not run.
+    /// Refuses a probe or task for a service that does not run.
     fn refuse(&mut self, now: Timestamp, port: Option<PortId>, pdu: &[u8]) {
         self.out.dropped(port, DropReason::NoSuchInstance);
         let Some(speaker) = self.announcer.default_source().cloned() else { return };
@@ -244,8 +245,8 @@ impl Pod {
         }
     }
 
-    /// Which service a call comes from, or why it cannot be made. A source given by the client is used as it is: whether
-    /// it may be used is the SG's judgement.
+    /// The service that a call comes from, or the reason why it cannot be made. A source given by the client is used
+    /// unchanged: the SG decides whether it is allowed.
     fn source_of_call(&self, source: Option<Name>) -> Result<Name, (RefusalReason, &'static str)> {
         if self.sg.is_none() {
             return Err((RefusalReason::NoRoute, "no adjacency with the SG"));
@@ -264,8 +265,8 @@ impl Pod {
 
     // ===== names =====
 
-    /// The running service that serves `name`: the pool `name`, else the longest prefix of it. Among several instances of
-    /// one pool in this pod `draw` chooses, by weight.
+    /// The running service that serves `name`: one of the pool `name`, otherwise the longest prefix of it. Among
+    /// several instances of one pool in this pod `draw` chooses, by weight.
     fn serving(&self, name: &Name, draw: u64) -> Option<Name> {
         let members: Vec<(&Name, &Service)> =
             self.announcer.services().iter().filter(|(_, s)| s.pool.as_ref() == Some(name)).collect();
@@ -283,7 +284,7 @@ impl Pod {
 
     // ===== what follows =====
 
-    /// Does what the parts want done.
+    /// Carries out the actions of the parts.
     fn settle(&mut self, now: Timestamp) {
         self.follow_adjacency(now);
         while let Some(announce) = self.announcer.poll_send() {
@@ -324,8 +325,8 @@ impl Pod {
         }
     }
 
-    /// Sends a routed message to the SG, also where another service of this pod is meant: the SG is the entrance and the
-    /// exit of all service traffic (drafts section 5 (3a)).
+    /// Sends a routed message to the SG, even if it is for another service of this pod: all service traffic enters and
+    /// leaves by the SG (drafts, section 5 (3a)).
     fn transmit(&mut self, frame: &Frame) {
         let Some(port) = self.sg else { return };
         match frame.encode() {

@@ -1,7 +1,7 @@
 //! Service Mesh Communication Scheduling Centre: a path-computation and policy service off the data path.
 //!
-//! It holds a passive replica of the link-state database, which the SRs it is attached to feed (GAP-21, POL-10). No frame
-//! of a user ever passes it: it originates and receives class 4 only.
+//! It holds a passive replica of the link-state database, fed by the SRs to which it is attached (GAP-21, POL-10). No
+//! user frame ever passes through it: it originates and receives class 4 only.
 
 use core::cmp::Ordering;
 use core::time::Duration;
@@ -26,9 +26,9 @@ use crate::qos::director::{Director, Ground};
 use crate::qos::threshold::ThresholdTable;
 use crate::qos::topology::{Catalogue, Topology};
 
-/// Headers in one acknowledgement frame: each at most 380 bytes.
+/// Headers in one acknowledgement frame; each has at most 380 bytes.
 const ACK_HEADERS: usize = 3;
-/// After the first SR is attached nothing is decided for this long: the replica is being filled.
+/// Time without decisions after the first SR is attached, while the replica is filled.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// The machine of an SCSC.
@@ -41,7 +41,7 @@ pub struct Scsc {
     ground: Ground,
     /// Port towards each reachable node.
     ways: BTreeMap<NodeId, PortId>,
-    /// The replica or the adjacencies changed since `ground` and `ways` were made.
+    /// The replica or the adjacencies changed since `ground` and `ways` were computed.
     outdated: bool,
     decide_from: Timestamp,
     director: Director,
@@ -91,7 +91,7 @@ impl Scsc {
             if let Change::Up { port, .. } = change
                 && self.feeding_ports().all(|p| p == port)
             {
-                // Nobody fed the replica until now: what is in it may be long gone, and its purge was missed.
+                // No SR fed the replica until now: its content may be outdated, and purges were missed.
                 self.replica = Lsdb::default();
                 self.decide_from = now + SETTLE;
             }
@@ -116,8 +116,8 @@ impl Scsc {
         }
     }
 
-    /// Takes an LSA into the replica; returns the header to acknowledge. What is refused is never acknowledged
-    /// (check-list 7).
+    /// Stores an LSA in the replica; returns the header to acknowledge. A refused LSA is never acknowledged (check-list
+    /// 7).
     fn take_lsa(&mut self, now: Timestamp, port: PortId, lsa: Lsa) -> Option<LsaHeader> {
         let header = lsa.header();
         if self.replica.compare(&header) != Ordering::Greater {
@@ -147,7 +147,7 @@ impl Scsc {
         Some(header)
     }
 
-    /// Makes the graph, the catalogue and the ways to all nodes anew.
+    /// Recomputes the graph, the catalogue and the ports towards all nodes.
     fn survey(&mut self, now: Timestamp) {
         if !self.outdated {
             return;
@@ -197,7 +197,7 @@ impl Scsc {
         };
         let Some((destination, source)) = frame.names else { return };
         if destination != self.context.name {
-            // The SCSC carries nobody's traffic (CON-05).
+            // The SCSC forwards no traffic (CON-05).
             return self.drop(port, DropReason::NoRoute, &destination.to_string());
         }
         let detail = frame.message.message_type().label();
@@ -221,7 +221,7 @@ impl Scsc {
                 let reply = self.answer(&from, &query.body);
                 self.reply(now, &source, reply, Message::PathReply);
             }),
-            // What could not be delivered is repeated until it is acknowledged or its node is gone from the replica.
+            // Undelivered messages are repeated until they are acknowledged or their node has left the replica.
             Message::Nack(_) => Ok(()),
             _ => Err(DropReason::WrongRole),
         };
@@ -230,7 +230,7 @@ impl Scsc {
         }
     }
 
-    /// That the signer speaks under its own name; then role and signature. Returns the signer.
+    /// Checks that the signer uses its own name, then role and signature. Returns the signer.
     fn check<T: SignedBody>(
         &mut self,
         source: &Name,

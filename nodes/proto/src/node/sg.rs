@@ -1,4 +1,4 @@
-//! Service Gateway: a router with pods and an SPA beside it. Registers what its pods announce.
+//! Service Gateway: a router with pods and an SPA attached. It registers the services that its pods announce.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ pub struct Sg {
     registrar: Registrar,
     qos: QosAgent,
     nacks: Nacks,
-    /// Announcements that came by [`Order::Announce`], by port and request, with their handles.
+    /// Handles of announcements that came by [`Order::Announce`], by port and request.
     asked: BTreeMap<(PortId, u64), u64>,
     out: Outbox,
 }
 
-/// Announcements beside the adjacency that wait for their outcome at one time.
+/// Most announcements by [`Order::Announce`] that wait for their outcome at one time.
 const ASKED_LIMIT: usize = 1024;
 
 /// The LSDB as the registrar reads it.
@@ -69,7 +69,7 @@ impl Sg {
         })
     }
 
-    /// Does what the parts want done, until there is nothing left.
+    /// Carries out the actions of the parts until none is left.
     fn settle(&mut self, now: Timestamp) {
         loop {
             if let Some(event) = self.router.poll_event() {
@@ -132,7 +132,7 @@ impl Sg {
         let out = &mut self.out;
         match action {
             Action::Send { port, message: Message::AnnounceReply(reply) } if reply.request >= APART => {
-                // Nobody may have waited: a copy was answered already, or the caller has gone.
+                // Perhaps no caller waits: a copy was answered already, or the caller has gone.
                 if let Some(handle) = self.asked.remove(&(port, reply.request)) {
                     out.push(Output::Announced { handle, reply: Some(reply) });
                 }
@@ -151,7 +151,8 @@ impl Sg {
         }
     }
 
-    /// Class 1 beside the adjacency: the pod's own words, checked like those that come by it.
+    /// Handles a class 1 announcement that did not come over the adjacency. The pod signed it, and it is checked like
+    /// any other.
     fn announce(&mut self, now: Timestamp, handle: u64, announce: Announce) {
         let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
         let mut neighbours = ports.filter_map(|port| Some((port, self.router.neighbour(port)?)));
@@ -171,7 +172,7 @@ impl Sg {
         let before = self.registrar.dropped_announcements();
         self.registrar.handle_announce(now, &from, announce, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
         if self.registrar.dropped_announcements() != before {
-            // Old words, or of another session: they get no reply by any way.
+            // An announcement with an old number or of another session never gets a reply.
             self.settle(now);
             if self.asked.remove(&key).is_some() {
                 self.out.push(Output::Announced { handle, reply: None });

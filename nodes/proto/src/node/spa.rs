@@ -1,4 +1,4 @@
-//! SPA: judges the names pods claim, for the SGs beside it.
+//! SPA: decides for its SGs which names pods may have.
 
 use std::sync::Arc;
 

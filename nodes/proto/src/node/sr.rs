@@ -1,4 +1,4 @@
-//! Service Router: link-state routing and forwarding, no services of its own.
+//! Service Router: link-state routing and forwarding, without services of its own.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Sr {
         })
     }
 
-    /// Lets the parts know what happened at the router.
+    /// Passes the router's events to the other parts.
     fn settle(&mut self, now: Timestamp) {
         while let Some(event) = self.router.poll_event() {
             self.handle_event(now, &event);

@@ -1,4 +1,4 @@
-//! Quality of service at an SG or SR: measures and reports, and puts the SCSC's policies into force.
+//! Quality of service at an SG or SR: measures, reports, and applies the SCSC's policies.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -22,12 +22,12 @@ use crate::io::{Outbox, Output, PortCount, PortId};
 use crate::lsdb::Lsdb;
 use crate::router::{PolicyRoute, Router, RouterEvent};
 
-/// How long a path query may take.
+/// Longest time for a path query.
 const QUERY_PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is repeated until then.
+/// Interval at which it is repeated until then.
 const QUERY_REPEAT: Duration = Duration::from_millis(400);
 
-/// A path query under way.
+/// A path query in progress.
 #[derive(Debug)]
 struct Query {
     handle: u64,
@@ -42,7 +42,7 @@ struct Query {
 pub struct QosAgent {
     context: Arc<Context>,
     verifier: Verifier,
-    /// SGs only: SRs have no targets.
+    /// At SGs only: SRs have no targets.
     prober: Option<Prober>,
     reporter: Reporter,
     rates: PortRates,
@@ -56,11 +56,11 @@ pub struct QosAgent {
 }
 
 impl QosAgent {
-    /// Measures nothing and holds no policy yet.
+    /// An agent without measurements and policies.
     #[must_use]
     pub fn new(context: Arc<Context>, seed: u64, now: Timestamp) -> Self {
         let prober = (context.role == Role::Sg).then(|| Prober::new(&context.pace, &context.name, seed));
-        // Nodes report out of step with each other.
+        // Spreads the reports of different nodes in time.
         let phase = Duration::from_millis(seed % context.pace.telemetry_interval_ms.max(1));
         Self {
             verifier: context.verifier(),
@@ -77,7 +77,7 @@ impl QosAgent {
         }
     }
 
-    /// Takes an event of the router; true where it was for this part alone.
+    /// Handles an event of the router; returns true if it concerns this part only.
     pub fn handle_event(&mut self, now: Timestamp, event: &RouterEvent, router: &mut Router, out: &mut Outbox) -> bool {
         match event {
             RouterEvent::RoutesChanged => self.handle_routes(now, router, out),
@@ -114,7 +114,7 @@ impl QosAgent {
                 prober.on_report(report, out).then_some(()).ok_or(DropReason::Unsolicited)
             }
             (Message::Nack(nack), _) => return self.handle_nack(now, nack, out),
-            // Reports go to the SCSC, never from it (POL-12); probes and tasks are for pods.
+            // Only the SCSC receives reports (POL-12); probes and tasks are for pods.
             (Message::Telemetry(_) | Message::PathQuery(_), _) => Err(DropReason::WrongRole),
             _ => return false,
         };
@@ -184,8 +184,8 @@ impl QosAgent {
         Ok(())
     }
 
-    /// That the signer speaks under its own name, to this node, in the role of an SCSC; then the signature. What costs
-    /// nothing is looked at first: anybody who may send to this node can make it look.
+    /// Checks that the signer uses its own name, addresses this node and is an SCSC; then the signature. Cheap checks
+    /// come first: any node that can send to this one can cause them.
     fn check<T: damc_wire::message::SignedBody>(
         &mut self,
         destination: &Name,
@@ -199,12 +199,12 @@ impl QosAgent {
         verified.map_err(|e| e.drop_reason())
     }
 
-    /// Puts a policy into force; false where its next hop is no full neighbour (yet).
+    /// Puts a policy into force; returns false if its next hop is not a full neighbour (yet).
     fn install(&mut self, now: Timestamp, policy: &Policy, router: &mut Router, out: &mut Outbox) -> bool {
         let (next_hop, ingress) = match &policy.action {
             PolicyAction::Ingress { next_hop } => (next_hop.clone(), true),
             PolicyAction::Transit { next_hop } => (next_hop.clone(), false),
-            // Delivery behind an own port needs no label; a released node forwards by its plain routes.
+            // Delivery to a pod needs no label; a released node forwards by its plain routes.
             PolicyAction::Egress | PolicyAction::Released | PolicyAction::Withdrawn => {
                 router.clear_policy(now, policy.label, out);
                 return true;
@@ -244,7 +244,7 @@ impl QosAgent {
         }
     }
 
-    /// Probes run along the paths that begin here and are in force.
+    /// Directs probes along the label paths that begin here and are in force.
     fn probe_labels(&mut self, now: Timestamp) {
         let Some(prober) = &mut self.prober else { return };
         let begins_here = |p: &Policy| matches!(p.action, PolicyAction::Ingress { .. });
@@ -312,7 +312,7 @@ impl QosAgent {
         Ok(())
     }
 
-    /// Negative replies to class 4: to probes they are a miss, the rest is repeated anyway.
+    /// Handles negative replies to class 4: a refused probe counts as missed, other messages are repeated anyway.
     fn handle_nack(&mut self, now: Timestamp, nack: &Nack, out: &mut Outbox) -> bool {
         if let Some(prober) = &mut self.prober
             && prober.on_nack(now, nack, out)
@@ -384,7 +384,7 @@ impl QosAgent {
 
     // ===== time =====
 
-    /// Does what is due.
+    /// Carries out everything that is due.
     pub fn handle_timeout(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
         self.expire_policies(now, router, out);
         if let Some(prober) = &mut self.prober
@@ -405,7 +405,7 @@ impl QosAgent {
         self.send_queries(now, router, out);
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let reachable = self.scsc.is_some();

@@ -1,8 +1,8 @@
-//! The SCSC's working part: takes telemetry and acknowledgements, decides, and says which policies go to whom.
+//! The SCSC's working part: takes telemetry and acknowledgements, decides, and issues policies.
 //!
-//! Versions are the larger of the last version plus one and the SCSC's clock in milliseconds: an SCSC that is restarted
-//! goes on above what it said before, because the monotonic clock of its host does. Labels are drawn at random from 32
-//! bits; a node that holds a label for another path refuses it, and a new one is drawn.
+//! A version is the larger of the last version plus one and the SCSC's clock in milliseconds. A restarted SCSC
+//! therefore continues above its earlier versions, as the monotonic clock of its host does. Labels are random numbers
+//! of 32 bits. A node that holds a label for another path refuses it, and a new label is drawn.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +25,12 @@ use super::threshold::{Metric, ThresholdTable};
 use super::topology::{Catalogue, Topology};
 use crate::io::Outbox;
 
-/// Version steps by this when a node holds a newer one: further than any clock difference of restarts on other hosts.
+/// Step of the version when a node holds a newer one; larger than any clock difference after a restart on another host.
 const STALE_JUMP: u64 = 1 << 40;
-/// How often what waits for fresher telemetry is looked at.
+/// Interval of checks of decisions that wait for fresh telemetry.
 const RECHECK: Duration = Duration::from_millis(100);
 
-/// What the replica says, and which nodes the SCSC reaches now.
+/// The state of the replica, and the nodes that the SCSC reaches now.
 #[derive(Debug, Default)]
 pub struct Ground {
     /// Graph.
@@ -39,28 +39,28 @@ pub struct Ground {
     pub catalogue: Catalogue,
     /// Reachable nodes.
     pub reachable: BTreeSet<NodeId>,
-    /// The replica is still being filled: measurements are taken, decisions wait.
+    /// The replica is still being filled: measurements are stored, decisions wait.
     pub incomplete: bool,
 }
 
-/// A course and how it was told to the nodes.
+/// A course, and its rollout to the nodes.
 #[derive(Debug)]
 struct Active {
     course: Course,
     rollout: Rollout,
 }
 
-/// One name of one SG.
+/// State of one name at one SG.
 #[derive(Debug, Default)]
 struct Steering {
     memory: Memory,
     /// In force.
     current: Option<Active>,
-    /// On its way into force.
+    /// The course that is being rolled out.
     pending: Option<Active>,
 }
 
-/// See the module.
+/// The SCSC's working part; see the module.
 #[derive(Debug)]
 pub struct Director {
     pace: Pace,
@@ -79,7 +79,7 @@ pub struct Director {
 }
 
 impl Director {
-    /// Knows nothing yet. `seed` must be a fresh one at every start: labels come from it.
+    /// A director without measurements. Labels are drawn from `seed`, which must be new at every start.
     #[must_use]
     pub fn new(pace: &Pace, thresholds: ThresholdTable, seed: u64) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Director {
 
     // ===== inputs =====
 
-    /// Takes a report whose signature and sender have been checked.
+    /// Handles a report whose signature and sender have been checked.
     pub fn on_telemetry(
         &mut self,
         now: Timestamp,
@@ -130,7 +130,7 @@ impl Director {
         }
     }
 
-    /// The replica or the reachable nodes changed: courses may be broken.
+    /// Handles a change of the replica or of the reachable nodes: courses may be broken.
     pub fn on_topology(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) {
         self.table.prune(now);
         if ground.incomplete {
@@ -147,7 +147,7 @@ impl Director {
         }
     }
 
-    /// Takes an acknowledgement or refusal of a policy; false where nobody waits for it.
+    /// Handles an acknowledgement or refusal of a policy; returns false if none is awaited.
     pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, ack: &QosAck) -> bool {
         let actives = self.steerings.values_mut().flat_map(|s| s.current.iter_mut().chain(&mut s.pending));
         let mut rollouts = actives.map(|a| &mut a.rollout).chain(&mut self.fading);
@@ -225,7 +225,7 @@ impl Director {
         Some(Active { course, rollout })
     }
 
-    /// A label no policy of this SCSC has. Those of its former life are told apart by their holders.
+    /// A label that no policy of this SCSC has. If the node holds it from before a restart, it refuses it.
     fn draw_label(&mut self) -> u32 {
         loop {
             let label = self.rng.next_u32();
@@ -251,7 +251,7 @@ impl Director {
 
     // ===== carrying out =====
 
-    /// Moves everything on and returns the policies to send now.
+    /// Advances all rollouts, and returns the policies to send now.
     pub fn poll(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) -> Vec<Policy> {
         let mut send = Vec::new();
         let steered: Vec<Steered> = self.steerings.keys().cloned().collect();
@@ -353,12 +353,12 @@ impl Director {
         self.next_poll = all.map(Rollout::next_timeout).min().map(|at| at.max(now + RECHECK.min(self.shortest())));
     }
 
-    /// Nothing is looked at more often than this without a reason.
+    /// Shortest interval of regular checks.
     fn shortest(&self) -> Duration {
         Duration::from_millis(self.pace.retransmit_ms.max(2) / 2)
     }
 
-    /// When [`Self::poll`] is due.
+    /// Time at which [`Self::poll`] is due.
     #[must_use]
     pub const fn next_timeout(&self) -> Option<Timestamp> {
         self.next_poll
@@ -366,8 +366,8 @@ impl Director {
 
     // ===== answers and views =====
 
-    /// The path the traffic of `source` to `target` takes now: the policy's where there is one, else the plain one
-    /// (POL-09). Cost is the sum of the configured link costs; empty where there is no way.
+    /// The path of the traffic of `source` to `target` now: the policy's if there is one, otherwise the plain one
+    /// (POL-09), and its cost, the sum of the configured link costs. The path is empty if there is none.
     #[must_use]
     pub fn path(&self, source: &NodeId, target: &Name, ground: &Ground) -> (Vec<NodeId>, u64) {
         let steered = Steered { source: source.clone(), prefix: target.clone() };
@@ -403,7 +403,7 @@ impl Director {
         views.collect()
     }
 
-    /// Newest measurement of each path. Delays along labels are corrected for the way back (see
+    /// Newest measurement of each path. Delays along labels are corrected for the return path (see
     /// [`World::along_label`]).
     #[must_use]
     pub fn paths_view(&self, now: Timestamp, ground: &Ground) -> Vec<PathView> {

@@ -1,4 +1,4 @@
-//! How good a path would be that nobody probes: estimates from link telemetry and from the probes of other paths.
+//! Estimates of paths that are not probed, from link telemetry and from the probes of other paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use super::path_table::PathTable;
 use super::threshold::{Metric, PathMetrics};
 use super::topology::{Catalogue, Link, PlainPaths, Topology};
 
-/// Assumed delay of a link of cost 1 that nobody has measured, ns.
+/// Assumed delay of an unmeasured link of cost 1, ns.
 const UNMEASURED_NS: u64 = 1_000_000;
-/// Added to the weight of each link, ns: among paths of equal delay the shorter one.
+/// Added to the weight of each link, ns, to prefer the shorter one of paths with equal delay.
 const HOP_NS: u64 = 50_000;
 
-/// Everything a decision rests on.
+/// All inputs of a decision.
 #[derive(Debug)]
 pub struct World<'a> {
     /// Time.
@@ -29,23 +29,23 @@ pub struct World<'a> {
     pub courses: &'a BTreeMap<(NodeId, u32), Vec<NodeId>>,
 }
 
-/// What is known of the links, seen from one threshold.
+/// Knowledge about the links with respect to one threshold.
 #[derive(Debug)]
 pub(super) struct LinkPicture {
-    /// The best bandwidth any path over the link was measured to have: the link has at least that.
+    /// The highest measured bandwidth of any path over the link: the link has at least that.
     bandwidth: BTreeMap<Link, u64>,
-    /// Links on a path that is measured and violates nothing.
+    /// Links on a measured path that violates nothing.
     innocent: BTreeSet<Link>,
 }
 
 impl World<'_> {
-    /// All shortest paths from an SG to another.
+    /// All shortest paths from one SG to another.
     pub(super) fn plain(&self, source: &NodeId, origin: &NodeId) -> Option<PlainPaths> {
         let (from, to) = (self.topology.index(source)?, self.topology.index(origin)?);
         self.topology.plain_paths(&self.topology.plain_distances(from), to)
     }
 
-    /// Reads the links off all fresh measurements whose way is known for certain.
+    /// Derives knowledge about links from all fresh measurements whose path is known for certain.
     pub(super) fn picture(&self, preset: &Thresholds) -> LinkPicture {
         let mut picture = LinkPicture { bandwidth: BTreeMap::new(), innocent: BTreeSet::new() };
         let mut distances = BTreeMap::new();
@@ -87,7 +87,7 @@ impl World<'_> {
         if indices.len() == path.len() { indices.windows(2).map(|w| (w[0], w[1])).collect() } else { Vec::new() }
     }
 
-    /// Weight of a link for the search: its measured delay; none where the link alone would violate the preset.
+    /// Weight of a link for the search: its measured delay; `None` if the link alone would violate the preset.
     pub(super) fn weight(&self, picture: &LinkPicture, preset: &Thresholds, link: Link, cost: u32) -> Option<u64> {
         let (delay, jitter) = self.link_delay(link, cost);
         let alone = PathMetrics {
@@ -104,8 +104,8 @@ impl World<'_> {
         (delay.unwrap_or(UNMEASURED_NS.saturating_mul(u64::from(cost))), jitter)
     }
 
-    /// Metrics a path to an instance would have: link delays and jitters add up, bandwidth is the least known one, and
-    /// the serving SG's own probe of its instance adds what lies behind it.
+    /// Expected metrics of a path to an instance. Delays and jitters of links add up, and bandwidth is the least known
+    /// one. The serving SG's own probe of its instance contributes the rest.
     pub(super) fn estimate(&self, picture: &LinkPicture, path: &[u32], instance: &Name) -> PathMetrics {
         let behind = path
             .last()
@@ -122,15 +122,15 @@ impl World<'_> {
         sum
     }
 
-    /// How much of a probe's round trip along a label belongs to the way back, ns: answers take the plain path. None
-    /// where a link of it is not measured.
+    /// Part of a probe's round trip along a label that belongs to the return path, ns: answers take the plain path.
+    /// `None` if one of its links is not measured.
     pub(super) fn way_back(&self, source: &NodeId, origin: &NodeId) -> Option<u64> {
         let plain = self.plain(origin, source)?;
         let on_way =
             |(from, to): &Link| self.table.link(self.now, self.topology.node(*from), self.topology.node(*to)).0;
         let delays: Vec<u64> = plain.links.iter().map(on_way).collect::<Option<_>>()?;
         let total: u64 = delays.iter().sum();
-        // Of several equal ways the mean: links count by their share of the nodes passed.
+        // For several equal paths the mean: links count by their share of the nodes passed.
         let ways = u64::try_from(plain.links.len()).ok()?.max(1);
         let hops = self.hops(origin, source)?;
         Some(total / ways * hops)
@@ -142,9 +142,9 @@ impl World<'_> {
         u64::try_from(path.len() - 1).ok()
     }
 
-    /// Metrics of a label path from probes along it. Its answers came back by the plain path: what that takes is
-    /// replaced by what the way there took, so that the value compares with that of a plain path (way there and back
-    /// alike, halved).
+    /// Metrics of a label path, from probes along it. Their answers come back by the plain path. The delay of that path
+    /// is replaced by that of the label path, so that the value is comparable with that of a plain path (half the round
+    /// trip over the same path).
     pub(super) fn along_label(
         &self,
         raw: PathMetrics,
@@ -162,21 +162,21 @@ impl World<'_> {
 }
 
 impl LinkPicture {
-    /// Links of a violating path that no good path exonerates.
+    /// Links of a violating path that are on no good path.
     pub(super) fn suspects(&self, plain: &BTreeSet<Link>) -> BTreeSet<Link> {
         plain.difference(&self.innocent).copied().collect()
     }
 }
 
-/// How bad metrics are: unavailability outweighs everything else.
+/// Score of violations, higher is worse: unavailability outweighs everything else.
 pub(super) fn badness(violated: &[Metric]) -> u32 {
     violated.iter().map(|m| if *m == Metric::Availability { 100 } else { 1 }).sum()
 }
 
-/// A path traffic could take, ordered by merit (least first).
+/// A path that traffic could take. The order is by quality, best first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
-    /// Weight of what it is expected to violate.
+    /// Score of the violations expected on it.
     pub badness: u32,
     /// Suspect links on it.
     pub suspects: usize,

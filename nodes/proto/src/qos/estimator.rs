@@ -5,21 +5,21 @@ use std::collections::VecDeque;
 
 use damc_wire::Timestamp;
 
-/// Samples the delay estimate rests on.
+/// Number of samples in the delay estimate.
 const DELAY_WINDOW: usize = 16;
-/// A step of the delay is believed when two samples on end deviate by more than this share of the estimate …
+/// A step of the delay is accepted if two consecutive samples deviate by more than this share of the estimate …
 const STEP_SHARE: u64 = 50;
 /// … and by more than this, ns …
 const STEP_FLOOR_NS: u64 = 100_000;
 /// … and by more than this many times the jitter.
 const STEP_JITTERS: u64 = 3;
-/// Probes the loss rate is taken over.
+/// Number of probes over which the loss rate is taken.
 const LOSS_WINDOW: usize = 50;
-/// Trains whose median is the bandwidth.
+/// Number of trains whose median is the bandwidth.
 const TRAINS: usize = 3;
-/// The first share (1/4) of a train is not fitted: it may ride on the burst a token bucket saved up.
+/// The first quarter of a train is not fitted: it may pass in the burst that a token bucket has saved up.
 const TRAIN_SKIP_DIVISOR: u16 = 4;
-/// Fewest packets a line is fitted through.
+/// Fewest packets through which a line is fitted.
 const TRAIN_MIN_POINTS: usize = 5;
 /// Bytes of an Ethernet II header: shapers count them, PDUs do not.
 const ETHERNET_HEADER: u64 = 14;
@@ -38,8 +38,8 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// Half the round trip without the time the reflector held it, ns: ((t4 − t1) − (t3 − t2)) / 2 (RFC 8762, section 4).
-    /// None for stamps that no network can produce.
+    /// Half the round trip without the time at the reflector, ns: ((t4 − t1) − (t3 − t2)) / 2 (RFC 8762, section 4).
+    /// `None` for impossible stamps.
     #[must_use]
     pub fn two_way_delay(&self) -> Option<u64> {
         let round_trip = self.t4.checked_sub(self.t1)?;
@@ -47,28 +47,28 @@ impl Stamps {
         Some(round_trip.checked_sub(held)? / 2)
     }
 
-    /// Transit time there on two unrelated clocks: only differences of it mean anything.
+    /// Forward transit time on two unrelated clocks: only its differences have a meaning.
     fn forward_transit(&self) -> i128 {
         i128::from(self.t2) - i128::from(self.t1)
     }
 
-    /// Transit time back, likewise.
+    /// Backward transit time, likewise.
     fn backward_transit(&self) -> i128 {
         i128::from(self.t4) - i128::from(self.t3)
     }
 }
 
-/// Delay as the mean of the middle half of the last 16 samples, restarted when two samples on end show a step.
+/// Delay as the mean of the middle half of the last 16 samples; restarted when two consecutive samples show a step.
 ///
-/// The middle half makes one late probe harmless; the restart lets the value follow a step of the path within two
-/// probe periods (QOS-08) instead of half a window.
+/// The middle half makes one late probe harmless. The restart lets the value follow a step within two probe periods
+/// (QOS-08) instead of half a window.
 #[derive(Clone, Debug, Default)]
 pub struct DelayEstimator {
     samples: VecDeque<u64>,
 }
 
 impl DelayEstimator {
-    /// Takes a sample; `jitter_ns` is the jitter known so far.
+    /// Adds a sample; `jitter_ns` is the present jitter.
     pub fn push(&mut self, delay_ns: u64, jitter_ns: u64) {
         if self.is_step(delay_ns, jitter_ns) {
             let last = self.samples.pop_back();
@@ -81,7 +81,7 @@ impl DelayEstimator {
         self.samples.push_back(delay_ns);
     }
 
-    /// Whether `new` and its predecessor both lie clear of the samples before them, on the same side.
+    /// Whether `new` and its predecessor both lie clearly on the same side of the samples before them.
     fn is_step(&self, new: u64, jitter_ns: u64) -> bool {
         let Some(&last) = self.samples.back() else { return false };
         let earlier = self.samples.iter().take(self.samples.len() - 1).copied().collect();
@@ -90,7 +90,7 @@ impl DelayEstimator {
         (new > base + margin && last > base + margin) || (new + margin < base && last + margin < base)
     }
 
-    /// The delay, ns; none without a sample.
+    /// The delay, ns; `None` without a sample.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
         middle_mean(self.samples.iter().copied().collect())
@@ -102,7 +102,7 @@ impl DelayEstimator {
     }
 }
 
-/// Mean of what is left after the lowest and the highest quarter are taken away.
+/// Mean of the samples without the lowest and the highest quarter.
 fn middle_mean(mut samples: Vec<u64>) -> Option<u64> {
     samples.sort_unstable();
     let cut = samples.len() / 4;
@@ -113,18 +113,17 @@ fn middle_mean(mut samples: Vec<u64>) -> Option<u64> {
 
 /// Interarrival jitter of one direction, RFC 3550 section 6.4.1: J += (|D| − J) / 16.
 ///
-/// D is the change of the transit time between two probes that followed each other, so the clocks at both ends need no
-/// agreement.
+/// D is the change of the transit time between two consecutive probes, so the clocks at both ends need not agree.
 #[derive(Clone, Debug, Default)]
 pub struct Jitter {
     last_transit: Option<i128>,
-    /// J × 16, as in the RFC's appendix A.8, so that integers lose nothing.
+    /// J × 16, as in the RFC's appendix A.8, so that integers lose no precision.
     scaled: u128,
     samples: u32,
 }
 
 impl Jitter {
-    /// Takes a transit time, ns, on any pair of clocks.
+    /// Adds a transit time, ns, on any pair of clocks.
     pub fn push(&mut self, transit_ns: i128) {
         if let Some(last) = self.last_transit.replace(transit_ns) {
             let d = (transit_ns - last).unsigned_abs();
@@ -133,19 +132,19 @@ impl Jitter {
         }
     }
 
-    /// The jitter, ns; none before two samples.
+    /// The jitter, ns; `None` before two samples.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
         (self.samples > 0).then(|| u64::try_from(self.scaled >> 4).unwrap_or(u64::MAX))
     }
 
-    /// The next sample starts anew, the value so far is kept: D across a gap would measure the gap.
+    /// Starts anew with the next sample and keeps the present value: D across a gap would measure the gap.
     pub fn interrupt(&mut self) {
         self.last_transit = None;
     }
 }
 
-/// Jitter there and back.
+/// Jitter in both directions of a path.
 #[derive(Clone, Debug, Default)]
 pub struct PathJitter {
     forward: Jitter,
@@ -153,7 +152,7 @@ pub struct PathJitter {
 }
 
 impl PathJitter {
-    /// Takes the stamps of a reflected probe.
+    /// Adds the stamps of a reflected probe.
     pub fn push(&mut self, stamps: &Stamps) {
         self.forward.push(stamps.forward_transit());
         self.backward.push(stamps.backward_transit());
@@ -165,7 +164,7 @@ impl PathJitter {
         self.forward.value()
     }
 
-    /// The larger of both directions, ns.
+    /// The larger jitter of both directions, ns.
     #[must_use]
     pub fn worse(&self) -> Option<u64> {
         self.forward.value().max(self.backward.value())
@@ -201,10 +200,10 @@ impl LossWindow {
     }
 }
 
-/// One packet train under way: packets of equal size sent back to back.
+/// A packet train in progress: packets of equal size sent back to back.
 #[derive(Clone, Debug)]
 pub struct Train {
-    /// When it was sent.
+    /// Time at which it was sent.
     pub sent_at: Timestamp,
     length: u16,
     /// (index, reflector's receive stamp), in order of index, each index once.
@@ -218,7 +217,7 @@ impl Train {
         Self { sent_at, length, arrivals: Vec::with_capacity(usize::from(length)) }
     }
 
-    /// Takes the receive stamp of one packet; a second one of the same index is ignored.
+    /// Adds the receive stamp of one packet; a second one of the same index is ignored.
     pub fn push(&mut self, index: u16, t2: u64) {
         if index < self.length
             && let Err(at) = self.arrivals.binary_search_by_key(&index, |(i, _)| *i)
@@ -234,8 +233,8 @@ impl Train {
     }
 
     /// Bandwidth in bit/s for packets of `pdu_bytes`: packet size over the slope of the least-squares line through
-    /// (index, receive time). Reordered packets lie off the line but at their index; lost ones leave gaps that do not
-    /// bend it. None where too few arrived, or where jitter outweighs the dispersion so that no rising line remains.
+    /// (index, receive time). Reordered packets lie off the line, but at their index. Lost packets leave gaps that do
+    /// not bend it. `None` if too few arrived, or if jitter outweighs the dispersion so that the line does not rise.
     #[must_use]
     pub fn bandwidth(&self, pdu_bytes: u16) -> Option<u64> {
         let skip = self.length / TRAIN_SKIP_DIVISOR;
@@ -249,7 +248,7 @@ impl Train {
     }
 }
 
-/// Least-squares slope as a fraction (ns, packets), in exact integer arithmetic; none unless it rises.
+/// Least-squares slope as a fraction (ns, packets), in exact integer arithmetic; `None` unless it rises.
 fn slope(points: &[(u16, u64)]) -> Option<(u128, u128)> {
     let n = i128::try_from(points.len()).ok()?;
     let origin = points.iter().map(|(_, t)| *t).min()?;
@@ -273,7 +272,7 @@ pub struct Bandwidth {
 }
 
 impl Bandwidth {
-    /// Takes the result of a train, bit/s.
+    /// Adds the result of a train, bit/s.
     pub fn push(&mut self, bps: u64) {
         if self.trains.len() == TRAINS {
             self.trains.pop_front();
@@ -281,7 +280,7 @@ impl Bandwidth {
         self.trains.push_back(bps);
     }
 
-    /// The bandwidth, bit/s; of two trains the lower.
+    /// The bandwidth, bit/s; of two trains the lower one.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
         let mut sorted: Vec<u64> = self.trains.iter().copied().collect();
@@ -290,7 +289,7 @@ impl Bandwidth {
     }
 }
 
-/// Time a train of this kind may take from the path, so that trains use at most a twentieth of what the path carries.
+/// Least interval between trains of this kind, so that they use at most a twentieth of the path's capacity.
 #[must_use]
 pub fn train_budget(length: u16, pdu_bytes: u16, bandwidth_bps: Option<u64>) -> Duration {
     const SHARE: u64 = 20;

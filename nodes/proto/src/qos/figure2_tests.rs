@@ -1,5 +1,5 @@
-//! The director on the drafts' Figure 2, with nodes that hold policies and links whose delays are set: what is decided,
-//! who is told, where traffic goes. No frames, no loss; those belong to the multi-node tests.
+//! The director on the drafts' Figure 2, with nodes that hold policies and links with given delays. Tests what is
+//! decided, which nodes are told, and where traffic goes. Frames and loss belong to the multi-node tests.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ fn name(s: &str) -> Name {
     s.parse().unwrap()
 }
 
-/// Quality of one link, alike in both directions.
+/// Quality of one link, the same in both directions.
 #[derive(Clone, Copy)]
 struct Quality {
     delay_ns: u64,
@@ -67,7 +67,7 @@ struct Model {
     pace: Pace,
     links: BTreeMap<(String, String), Quality>,
     dead: BTreeSet<Name>,
-    /// SGs and SRs whose reports do not arrive.
+    /// SGs and SRs whose reports are lost.
     mute: BTreeSet<String>,
     ground: Ground,
     director: Director,
@@ -143,7 +143,7 @@ impl Model {
         path.unwrap_or_default().into_iter().map(|n| t.node(n).clone()).collect()
     }
 
-    /// Way of labelled traffic from its source, by the policies the nodes hold.
+    /// Path of labelled traffic from its source, by the policies that the nodes hold.
     fn label_path(&self, source: &str, label: u32) -> Vec<NodeId> {
         let mut path = vec![id(source)];
         while path.len() < 10 {
@@ -159,7 +159,7 @@ impl Model {
         path
     }
 
-    /// The way traffic of `source` to `prefix` takes now, where a policy steers it.
+    /// The path of the traffic of `source` to `prefix` now, if a policy steers it.
     fn steered(&self, source: &str, prefix: &str) -> Option<String> {
         let ingress = self.nodes[&id(source)]
             .iter()
@@ -233,7 +233,8 @@ impl Model {
         Telemetry { sequence: self.sequence, paths, links: links.collect() }
     }
 
-    /// One telemetry period: everybody reports, then policies travel and are acknowledged until all is quiet.
+    /// One telemetry period: all nodes report, then policies are sent and acknowledged until there is nothing left to
+    /// send.
     fn period(&mut self) {
         self.now += Duration::from_millis(self.pace.telemetry_interval_ms);
         self.sequence += 1;
@@ -319,7 +320,7 @@ fn pol_02_recipients_are_exactly_the_nodes_of_the_old_and_the_new_path() {
     ]);
     assert_eq!(m.recipients("sg-1", "/B/4"), told_of_b4);
     let for_b4 = m.sent.iter().filter(|(_, p)| p.prefix == name("/B/4")).map(|(_, p)| p.source.to_string());
-    assert_eq!(for_b4.collect::<BTreeSet<_>>(), ["sg-1".to_owned()].into(), "nobody else's way to B/4 is bad");
+    assert_eq!(for_b4.collect::<BTreeSet<_>>(), ["sg-1".to_owned()].into(), "no other SG has a bad path to B/4");
 }
 
 #[test]
@@ -383,7 +384,7 @@ fn pol_06_traffic_follows_each_ramp_across_the_threshold() {
 fn pol_04_two_sgs_get_different_policies_for_one_pool() {
     let mut m = Model::new();
     m.run(2);
-    // Plain routing takes SG-2 to A/1 or A/4 and SG-3 likewise; what is near is bad in different ways.
+    // Plain routing takes SG-2 and SG-3 to A/1 or A/4. Their near links are bad in different respects.
     m.set_delay("sg-1", "sr-right", 60);
     m.set_delay("sg-1", "sr-left", 60);
     m.set_delay("sg-2", "sr-right", 30);
@@ -417,7 +418,7 @@ fn qos_06_bandwidth_alone_moves_traffic_off_the_narrow_link() {
         let path = m.steered(sg, "/B/4").unwrap();
         assert!(path.ends_with("sr-bottom sg-4"), "{sg}: {path}");
     }
-    assert_eq!(m.steered("sg-3", "/B/4"), None, "its way was never narrow");
+    assert_eq!(m.steered("sg-3", "/B/4"), None, "its path was never narrow");
     m.set("sg-4", "sr-right", GOOD);
     m.run(5);
     assert_eq!(m.steered("sg-1", "/B/4"), None);
@@ -484,7 +485,7 @@ fn a_broken_course_is_left_at_once_without_waiting_for_the_hold_time() {
     m.deliver();
     assert_eq!(m.steered("sg-1", "/B/4").as_deref(), Some("sg-1 sr-left sr-right sg-4"));
     let gone = m.sent.iter().filter(|(_, p)| p.action == PolicyAction::Withdrawn).map(|(_, p)| p.recipient.as_str());
-    assert!({ gone }.any(|n| n == "sr-bottom"), "the node that was left is told");
+    assert!({ gone }.any(|n| n == "sr-bottom"), "the node that traffic left is told");
 }
 
 #[test]
@@ -509,7 +510,7 @@ fn con_04_a_self_report_plays_no_part_in_the_judgement_of_a_path() {
     m.run(2);
     m.set_delay("sg-1", "sr-right", 80);
     m.run(1);
-    // Every report of the model says load 0 and available.
+    // All reports of the model have load 0 and are available.
     let violation = m.events.iter().any(|e| {
         matches!(e, EventKind::Violation { source, target, metrics }
             if source == "sg-1" && target == "/B/4" && metrics == &[Metric::Delay])
@@ -573,6 +574,6 @@ fn a_refused_policy_is_taken_back_everywhere() {
     assert!(m.director.on_ack(m.now, &first[0].recipient, &refusal));
     m.deliver();
     let ingress = |p: &Policy| p.label == label && matches!(p.action, PolicyAction::Ingress { .. });
-    assert!(!m.sent.iter().any(|(_, p)| ingress(p)), "the ingress never heard of it");
+    assert!(!m.sent.iter().any(|(_, p)| ingress(p)), "the ingress was never told of it");
     assert!(m.sent.iter().any(|(_, p)| p.label == label && p.action == PolicyAction::Withdrawn));
 }

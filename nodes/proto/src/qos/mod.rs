@@ -1,9 +1,9 @@
-//! Quality of service (class 4; drafts sections 5 (5), 6 (3) and 6 (4)): measuring, judging, steering.
+//! Quality of service (class 4; drafts, sections 5 (5), 6 (3) and 6 (4)): measurement, judgement, steering.
 //!
 //! Measurement has three layers (CON-04). Path metrics come from probes that an SG sends along the data path
-//! ([`prober`]); a target's report on itself tells health and load only; per-link telemetry of SGs and SRs locates the
-//! bad hop ([`telemetry`]). The SCSC judges path metrics against thresholds ([`threshold`]), decides ([`scheduler`]) and
-//! sends each node on the old and the new path its own policy ([`rollout`]).
+//! ([`prober`]). A target's report on itself covers only health and load. Per-link telemetry of SGs and SRs locates the
+//! bad hop ([`telemetry`]). The SCSC compares path metrics with thresholds ([`threshold`]), decides ([`scheduler`]),
+//! and sends its own policy to each node on the old and the new path ([`rollout`]).
 
 pub mod agent;
 pub mod director;

@@ -1,4 +1,4 @@
-//! What an SG measures on one path: to one target, plain or along one label.
+//! Measurement of one path by an SG: to one target, plain or along one label.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -10,33 +10,33 @@ use damc_wire::message::Probe;
 use super::estimator::{Bandwidth, DelayEstimator, LossWindow, PathJitter, Stamps, Train, train_budget};
 use super::threshold::PathMetrics;
 
-/// Longest time a reflector may claim to have held a probe, ns. What it holds longer counts as path delay: callers wait
-/// just as long, and a target cannot make its path look fast by claiming more (CON-04).
+/// Longest time that a reflector may claim to have held a probe, ns. Any longer time counts as path delay: callers wait
+/// for it too, and a target cannot make its path look fast by claiming more (CON-04).
 const MAX_HELD_NS: u64 = 20_000_000;
-/// A reflection later than this is no sample any more.
+/// Time after which a reflection is not a sample any more.
 const FORGET: Duration = Duration::from_secs(10);
-/// How long an answer may take while the path's round trip is unknown.
+/// Longest time for an answer while the path's round trip is unknown.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
-/// A probe under way.
+/// A probe in progress.
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     sequence: u32,
     sent_at: Timestamp,
-    /// Counted as lost already; its reflection may still come.
+    /// Whether it was counted as lost; its reflection may still come.
     missed: bool,
 }
 
 /// One probed path.
 #[derive(Clone, Debug)]
 pub(super) struct PathProbe {
-    /// Identifies the path's probes.
+    /// Test number of the path's probes.
     pub test: u64,
-    /// All probes keep to one of several equal paths.
+    /// Flow of all probes, so that they keep to one of several equal paths.
     pub flow: u32,
-    /// When the next probe is due.
+    /// Time at which the next probe is due.
     pub next_probe: Timestamp,
-    /// When a train may go out again at the earliest.
+    /// Earliest time of the next train.
     pub next_train: Timestamp,
     sequence: u32,
     outstanding: VecDeque<Outstanding>,
@@ -47,7 +47,7 @@ pub(super) struct PathProbe {
     loss: LossWindow,
     bandwidth: Bandwidth,
     misses: u32,
-    /// When the newest answer or miss was.
+    /// Time of the newest answer or miss.
     newest: Timestamp,
 }
 
@@ -102,7 +102,7 @@ impl PathProbe {
         Probe { test, sequence, train_index, train_length, t1: now.nanos(), t2: 0, t3: 0, padding }
     }
 
-    /// How long the train under way keeps the path busy at most, for others to keep clear of it.
+    /// Longest time for which the train in progress keeps the path busy, so that other probes keep clear of it.
     pub(super) fn train_duration(&self, pace: &Pace) -> Duration {
         const UNKNOWN_BPS: u64 = 100_000_000;
         let rate = self.bandwidth.value().unwrap_or(UNKNOWN_BPS);
@@ -110,7 +110,7 @@ impl PathProbe {
         twentieth.min(Duration::from_millis(pace.probe_interval_ms) / 2)
     }
 
-    /// Takes a reflection. The sender's own record of the departure counts, not the stamp that came back.
+    /// Handles a reflection. The sender's own record of the departure counts, not the returned stamp.
     pub(super) fn reflected(&mut self, received_at: Timestamp, reply: &Probe, pace: &Pace) {
         let Some(at) = self.outstanding.iter().position(|o| o.sequence == reply.sequence) else {
             self.train_reflected(reply, pace);
@@ -159,12 +159,12 @@ impl PathProbe {
         }
     }
 
-    /// Whether a train is under way.
+    /// Whether a train is in progress.
     pub(super) const fn train_under_way(&self) -> bool {
         self.train.is_some()
     }
 
-    /// Counts probes that were not answered in time; ends a train that takes too long.
+    /// Counts probes that were not answered in time, and ends a train that takes too long.
     pub(super) fn expire(&mut self, now: Timestamp, pace: &Pace) {
         let patience = self.patience(pace);
         let mut missed = 0;
@@ -183,7 +183,7 @@ impl PathProbe {
         }
     }
 
-    /// A node on the way said that this probe got nowhere.
+    /// Handles a negative reply: a node on the path could not forward a probe.
     pub(super) fn undeliverable(&mut self, now: Timestamp) {
         if let Some(probe) = self.outstanding.iter_mut().rev().find(|o| !o.missed) {
             probe.missed = true;
@@ -198,14 +198,14 @@ impl PathProbe {
         self.newest = self.newest.max(now);
     }
 
-    /// How long an answer may take: twice the round trip, but a probe period at least.
+    /// Longest time for an answer: twice the round trip, but at least a probe period.
     fn patience(&self, pace: &Pace) -> Duration {
         let period = Duration::from_millis(pace.probe_interval_ms);
         let round_trips = self.delay.value().map_or(FIRST_ANSWER, |d| Duration::from_nanos(d.saturating_mul(4)));
         period.max(round_trips).min(FORGET)
     }
 
-    /// When [`Self::expire`] has something to do.
+    /// Time at which [`Self::expire`] has something to do.
     pub(super) fn next_expiry(&self, pace: &Pace) -> Option<Timestamp> {
         let patience = self.patience(pace);
         let probe = self.outstanding.iter().find(|o| !o.missed).map(|o| o.sent_at + patience);
@@ -218,12 +218,13 @@ impl PathProbe {
         self.misses < pace.miss_limit
     }
 
-    /// Forgets the delay: what comes after an outage has nothing to do with what was before.
+    /// Forgets the delay: after an outage the path may be another one.
     pub(super) fn lost(&mut self) {
         self.delay.clear();
     }
 
-    /// What is known of the path. Along a label only the way there is the label's path, so only its jitter counts.
+    /// Metrics of the path. Along a label only the forward direction follows the label's path, so only its jitter
+    /// counts.
     pub(super) fn metrics(&self, labelled: bool, available: bool) -> PathMetrics {
         let known = |v: Option<u64>| v.filter(|_| available);
         PathMetrics {
@@ -239,7 +240,7 @@ impl PathProbe {
         self.loss.ppm()
     }
 
-    /// When the newest answer or miss was.
+    /// Time of the newest answer or miss.
     pub(super) const fn newest(&self) -> Timestamp {
         self.newest
     }

@@ -1,4 +1,4 @@
-//! The SCSC's picture of the domain's quality: newest report of every path and link, with age and recent history.
+//! The SCSC's view of the domain's quality: the newest report of every path and link, with age and recent history.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,22 +9,22 @@ use damc_wire::{Name, NodeId, Role, Timestamp};
 
 use super::threshold::PathMetrics;
 
-/// Sequence numbers below the newest that are still told apart from duplicates; more than a reporter keeps.
+/// Number of sequence numbers below the newest among which duplicates are recognised; more than a reporter keeps.
 const SEQUENCE_WINDOW: u64 = 1024;
-/// Bound of remembered metrics of one path.
+/// Most metrics remembered for one path.
 const HISTORY_LIMIT: usize = 32;
-/// A sender silent for this many staleness times may start its numbers anew.
+/// A sender that was silent for this many staleness times may restart its numbers.
 const FORGET_SENDER: u32 = 3;
 
-/// Which path: measuring SG, target, label (0: plain).
+/// Key of a path: measuring SG, target, label (0: plain).
 pub type PathKey = (NodeId, Name, u32);
 
-/// The newest of one path.
+/// Newest report of one path.
 #[derive(Clone, Debug)]
 pub struct PathState {
     /// Newest report.
     pub report: PathReport,
-    /// When its newest sample was taken, on the SCSC's clock (transit not counted).
+    /// Time of its newest sample on the SCSC's clock (without the transit time of the report).
     pub measured_at: Timestamp,
     sequence: u64,
     /// Metrics of the last fresh reports, oldest first.
@@ -54,12 +54,12 @@ const fn metrics_of(report: &PathReport) -> PathMetrics {
     }
 }
 
-/// The newest of one direction of a link, as its near end measured it.
+/// Newest report of one direction of a link, as its near end measured it.
 #[derive(Clone, Debug)]
 pub struct LinkState {
     /// Newest report.
     pub report: LinkReport,
-    /// When it came.
+    /// Time at which it came.
     pub at: Timestamp,
     sequence: u64,
 }
@@ -89,7 +89,7 @@ impl Sender {
     }
 }
 
-/// All paths and links.
+/// Newest reports of all paths and links.
 #[derive(Debug)]
 pub struct PathTable {
     staleness: Duration,
@@ -99,7 +99,7 @@ pub struct PathTable {
 }
 
 impl PathTable {
-    /// Empty.
+    /// An empty table.
     #[must_use]
     pub fn new(pace: &Pace) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl PathTable {
         }
     }
 
-    /// Takes a report; returns the paths it brought news of, or none for a duplicate. Path reports of an SR are ignored:
+    /// Stores a report; returns the paths it has news of, or `None` for a duplicate. Path reports of an SR are ignored:
     /// it has no targets.
     pub fn take(&mut self, now: Timestamp, from: &NodeId, role: Role, telemetry: &Telemetry) -> Option<Vec<PathKey>> {
         let sender = self.senders.entry(from.clone()).or_default();
@@ -142,7 +142,7 @@ impl PathTable {
                 self.paths.insert(key.clone(), state);
             }
         }
-        // A backlog that arrives after an outage is a record of the past, no ground for a decision (POL-14).
+        // A backlog after an outage is a record of the past, not a basis of decisions (POL-14).
         if fresh && let Some(known) = self.paths.get_mut(&key) {
             if known.history.len() == HISTORY_LIMIT {
                 known.history.pop_front();
@@ -169,7 +169,7 @@ impl PathTable {
         self.paths.iter()
     }
 
-    /// Delay and jitter of a link: the worse of what both ends measured, as far as it is fresh.
+    /// Delay and jitter of a link: the worse of the fresh measurements of both ends.
     #[must_use]
     pub fn link(&self, now: Timestamp, a: &NodeId, b: &NodeId) -> (Option<u64>, Option<u64>) {
         let ends = [(a.clone(), b.clone()), (b.clone(), a.clone())];
@@ -177,7 +177,7 @@ impl PathTable {
         fresh.fold((None, None), |(delay, jitter), l| (l.report.delay_ns.max(delay), l.report.jitter_ns.max(jitter)))
     }
 
-    /// Forgets paths and links nobody reported for a long time.
+    /// Forgets paths and links that were not reported for a long time.
     pub fn prune(&mut self, now: Timestamp) {
         let keep = self.staleness * 20;
         self.paths.retain(|_, s| now.since(s.measured_at) <= keep);

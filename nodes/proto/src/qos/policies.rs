@@ -1,38 +1,39 @@
-//! The policies a node holds: what it accepts, what it refuses, when one ends (GAP-14, POL-05).
+//! The policies that a node holds: which it accepts and refuses, and when they end (GAP-14, POL-05).
 //!
-//! Versions rise over everything an SCSC sends, refreshes included, so a repeated frame never prolongs a policy and a
-//! recorded one never brings it back.
+//! Versions rise with everything that an SCSC sends, refreshes included. A repeated frame therefore never prolongs a
+//! policy, and a replayed one never restores it.
 
 use std::collections::BTreeMap;
 
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{DropReason, NodeId, Timestamp};
 
-/// Policies a node holds at most.
+/// Most policies that a node holds.
 const HELD_LIMIT: usize = 4096;
-/// Labels whose last version is remembered after their policy ended.
+/// Most labels whose last version is remembered after their policy ended.
 const ENDED_LIMIT: usize = 4096;
 
 /// A policy that was accepted and has not ended.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// As received last.
+    /// The policy as last received.
     pub policy: Policy,
-    /// When it ends unless refreshed.
+    /// Time at which it ends unless refreshed.
     pub expires_at: Timestamp,
     /// In force, as of the last look: its next hop, if it needs one, is a full neighbour.
     pub active: bool,
 }
 
-/// What became of a received policy.
+/// Outcome of a received policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// New or changed: put it into force. The label whose place as ingress of this prefix it takes is out of force.
+    /// New or changed: put it into force. If it replaces another label as ingress of this prefix, that one is out of
+    /// force.
     Install {
         /// Label to remove.
         superseded: Option<u32>,
     },
-    /// Prolonged, nothing else changed.
+    /// Prolonged; nothing else changed.
     Refreshed,
     /// The label is out of force.
     Removed {
@@ -49,7 +50,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 struct Ended {
     version: u64,
-    /// By time, not by word of the SCSC.
+    /// Whether it ended by time, not by a withdrawal.
     expired: bool,
 }
 
@@ -62,13 +63,13 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// None yet.
+    /// No policies.
     #[must_use]
     pub const fn new(node: NodeId) -> Self {
         Self { node, held: BTreeMap::new(), ended: BTreeMap::new() }
     }
 
-    /// Takes a policy whose signature and sender have been checked.
+    /// Handles a policy whose signature and sender have been checked.
     pub fn take(&mut self, now: Timestamp, policy: &Policy) -> Outcome {
         if let Some(outcome) = self.refusal_or_duplicate(policy) {
             return outcome;
@@ -106,7 +107,7 @@ impl Policies {
             let known = &held.policy;
             return match policy.version.cmp(&known.version) {
                 core::cmp::Ordering::Less => refused(DropReason::StalePolicy),
-                // A label identifies one path of one source; another one needs another label.
+                // A label identifies one path of one source; another path needs another label.
                 _ if (&known.source, &known.prefix) != (&policy.source, &policy.prefix) => {
                     refused(DropReason::DuplicateIdentity)
                 }
@@ -125,7 +126,7 @@ impl Policies {
         }
     }
 
-    /// Label and version of another policy that this one takes the place of: one ingress for one prefix.
+    /// Label and version of the policy that this one replaces: a prefix has one ingress policy.
     fn other_ingress(&self, policy: &Policy) -> Option<(u32, u64)> {
         let is_ingress = |p: &Policy| matches!(p.action, PolicyAction::Ingress { .. });
         let same = |p: &&Policy| is_ingress(p) && p.prefix == policy.prefix && p.label != policy.label;
@@ -133,7 +134,7 @@ impl Policies {
         Some((other.label, other.version))
     }
 
-    /// Ends policies whose time is over and returns them.
+    /// Ends expired policies and returns them.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Policy> {
         let over: Vec<u32> = self.held.iter().filter(|(_, h)| now >= h.expires_at).map(|(label, _)| *label).collect();
         let mut ended = Vec::with_capacity(over.len());
@@ -155,7 +156,7 @@ impl Policies {
         self.ended.insert(label, Ended { version, expired });
     }
 
-    /// When [`Self::expire`] has something to do.
+    /// Time at which [`Self::expire`] has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
         self.held.values().map(|h| h.expires_at).min()

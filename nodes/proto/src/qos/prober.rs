@@ -1,8 +1,8 @@
-//! The SG's prober: which paths are probed when (drafts section 6 (3); QOS-01 to QOS-05).
+//! The SG's prober: which paths are probed, and when (drafts, section 6 (3); QOS-01 to QOS-05).
 //!
-//! Every path has its own period and a phase of its own, so that probes spread evenly over the interval whatever the
-//! number of targets. Every few probes a packet train takes the place of a single probe; an SG has one train under way at
-//! a time, keeps its other probes clear of it, and spaces trains so that they take at most a twentieth of the path.
+//! Every path has its own period and phase, so that probes spread evenly over the interval for any number of targets.
+//! Every few probes, a packet train replaces a single probe. An SG has one train in progress at a time and keeps its
+//! other probes clear of it. It spaces trains so that they take at most a twentieth of the path's capacity.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,14 +17,14 @@ use rand_chacha::ChaCha8Rng;
 use super::path_probe::PathProbe;
 use crate::io::Outbox;
 
-/// Bytes of a probe PDU besides padding and its two names: header, TLV headers and body.
+/// Bytes of a probe PDU without padding and names: header, TLV headers and body.
 const PROBE_OVERHEAD: usize = 75;
 /// Golden ratio in 1/2^32: multiples of it modulo 1 spread evenly for any count.
 const GOLDEN: u64 = 2_654_435_769;
-/// Tasks of one target that may still be answered.
+/// Most tasks of one target that may still be answered.
 const TASKS_KEPT: usize = 4;
 
-/// A routed message the prober wants sent from the SG's own name.
+/// A routed message to send from the SG's own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Destination.
@@ -33,7 +33,7 @@ pub struct Transmit {
     pub message: Message,
     /// Flow.
     pub flow: u32,
-    /// Label, 0 for the plain path.
+    /// Label; 0 for the plain path.
     pub label: u32,
 }
 
@@ -42,7 +42,7 @@ pub struct Transmit {
 pub struct Measured {
     /// The report, with age 0.
     pub report: PathReport,
-    /// When the newest sample was taken.
+    /// Time of the newest sample.
     pub at: Timestamp,
 }
 
@@ -50,10 +50,10 @@ fn transmit(target: &Name, label: u32, flow: u32, probe: Probe) -> Transmit {
     Transmit { destination: target.clone(), message: Message::Probe(probe), flow, label }
 }
 
-/// Which path: target and label.
+/// Key of a path: target and label.
 type PathKey = (Name, u32);
 
-/// What tasks told about a target.
+/// Health of a target, by its task reports.
 #[derive(Clone, Debug)]
 struct Health {
     next_task: Timestamp,
@@ -71,14 +71,14 @@ pub struct Prober {
     rng: ChaCha8Rng,
     paths: BTreeMap<PathKey, PathProbe>,
     health: BTreeMap<Name, Health>,
-    /// Paths added so far: numbers the phases.
+    /// Number of paths added so far; determines the phases.
     added: u64,
     quiet_until: Timestamp,
     next: Option<Timestamp>,
 }
 
 impl Prober {
-    /// Probes nothing yet. `own_name` is the source of all probes.
+    /// A prober without targets. `own_name` is the source of all probes.
     #[must_use]
     pub fn new(pace: &Pace, own_name: &Name, seed: u64) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Prober {
         self.plan();
     }
 
-    /// Sets the label paths to probe: label → prefix. A label never changes its path, so what is known of it stays good.
+    /// Sets the label paths to probe: label → prefix. A label never changes its path, so its measurements stay valid.
     pub fn set_labels(&mut self, now: Timestamp, labels: &BTreeMap<u32, Name>) {
         self.paths.retain(|(name, label), _| *label == 0 || labels.get(label) == Some(name));
         for (&label, prefix) in labels {
@@ -144,7 +144,7 @@ impl Prober {
         first
     }
 
-    /// Makes every path due at once.
+    /// Makes every path due now.
     pub fn probe_now(&mut self, now: Timestamp) {
         self.quiet_until = now;
         for path in self.paths.values_mut() {
@@ -153,7 +153,7 @@ impl Prober {
         self.plan();
     }
 
-    /// Sends what is due and counts what is missing.
+    /// Sends probes and tasks that are due, and counts missing answers.
     pub fn handle_timeout(&mut self, now: Timestamp, send: &mut Vec<Transmit>, out: &mut Outbox) {
         for path in self.paths.values_mut() {
             path.expire(now, &self.pace);
@@ -210,7 +210,7 @@ impl Prober {
         }
     }
 
-    /// Takes a reflected probe; false where nobody waits for it.
+    /// Handles a reflected probe; returns false if it is not awaited.
     pub fn on_reply(&mut self, received_at: Timestamp, reply: &Probe, out: &mut Outbox) -> bool {
         let Some(path) = self.paths.values_mut().find(|p| p.test == reply.test) else { return false };
         path.reflected(received_at, reply, &self.pace);
@@ -218,7 +218,7 @@ impl Prober {
         true
     }
 
-    /// Takes a target's report on itself; false where nobody waits for it.
+    /// Handles a target's report on itself; returns false if it is not awaited.
     pub fn on_report(&mut self, report: &TaskReport, out: &mut Outbox) -> bool {
         let waiting = |h: &Health| h.outstanding.iter().position(|(task, _)| *task == report.task);
         let Some((health, at)) = self.health.values_mut().find_map(|h| waiting(h).map(|at| (h, at))) else {
@@ -231,7 +231,7 @@ impl Prober {
         true
     }
 
-    /// Takes a negative reply to a probe or task; false where it answers neither.
+    /// Handles a negative reply to a probe or task; returns false if it answers neither.
     pub fn on_nack(&mut self, now: Timestamp, nack: &Nack, out: &mut Outbox) -> bool {
         match nack.answered {
             MessageType::Probe => {
@@ -264,7 +264,7 @@ impl Prober {
         }
     }
 
-    /// What is known of every path.
+    /// Measurements of every path.
     #[must_use]
     pub fn measurements(&self) -> Vec<Measured> {
         self.paths.iter().map(|((target, label), path)| self.measured(target, *label, path)).collect()
@@ -288,7 +288,7 @@ impl Prober {
         Measured { report, at: path.newest() }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
     pub const fn next_timeout(&self) -> Option<Timestamp> {
         self.next
@@ -317,7 +317,7 @@ mod tests {
         names.iter().map(|n| name(n)).collect()
     }
 
-    /// A prober and its world in virtual time: what was sent, and reflections that are on their way.
+    /// A prober in virtual time, with the messages it sent and the reflections in transit.
     struct Bench {
         prober: Prober,
         now: Timestamp,
@@ -332,7 +332,7 @@ mod tests {
             Self { prober, now: Timestamp::ZERO, out: Outbox::default(), sent: Vec::new(), flying: Vec::new() }
         }
 
-        /// Runs until `end`; `path` answers a probe with its one-way delay there and back, or not at all.
+        /// Runs until `end_ms`; `path` returns a probe's delays in both directions, or `None` if it is lost.
         fn run(&mut self, end_ms: u64, mut path: impl FnMut(&Transmit, &Probe) -> Option<(u64, u64)>) {
             let end = Timestamp::from_millis(end_ms);
             loop {

@@ -1,9 +1,9 @@
-//! Carrying a policy to its recipients: in stages, acknowledged, repeated, refreshed, withdrawn (POL-02, POL-05).
+//! Rollout of a policy to its recipients: in stages, acknowledged, repeated, refreshed, withdrawn (POL-02, POL-05).
 //!
-//! A path goes in before its ingress: that one is told when all others have acknowledged, so that labelled traffic never
-//! meets a node that does not know its label. Nodes that traffic leaves learn of it last. A withdrawal takes the ingress
-//! first. A label belongs to one path for good: traffic that moves on gets a new label, and the old one is withdrawn when
-//! the new one is in force.
+//! The ingress is told when all other nodes of the path have acknowledged, so that labelled traffic never meets a node
+//! that does not know its label. Nodes that traffic leaves are told last. A withdrawal starts with the ingress. A label
+//! belongs to one path for good: traffic that moves on gets a new label, and the old one is withdrawn when the new one
+//! is in force.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,39 +12,39 @@ use damc_mgmt::config::Pace;
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{DropReason, Millis, Name, NodeId, Timestamp};
 
-/// The ingress learns of a policy in this stage, all other nodes of the path in the stage before.
+/// Stage in which the ingress is told; all other nodes of the path are told in the stage before.
 const INGRESS_STAGE: usize = 1;
 
-/// What one node has been told.
+/// State of a policy at one recipient.
 #[derive(Clone, Debug)]
 pub struct Recipient {
-    /// What it does.
+    /// Its part in the policy.
     pub action: PolicyAction,
-    /// Version it was told last.
+    /// Version that was sent to it last.
     pub version: u64,
-    /// It said yes.
+    /// Whether it acknowledged that version.
     pub acknowledged: bool,
-    /// It said no.
+    /// Reason if it refused that version.
     pub refusal: Option<DropReason>,
-    /// When its policy ends without refresh; none before the first acknowledgement.
+    /// Time at which its policy ends without refresh; `None` before the first acknowledgement.
     pub expires_at: Option<Timestamp>,
     stage: usize,
     sent_at: Option<Timestamp>,
     attempts: u32,
 }
 
-/// How a rollout stands.
+/// Progress of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Acknowledgements are missing.
     Running,
-    /// The whole path has acknowledged; of a withdrawal all that can be reached.
+    /// The whole path has acknowledged; for a withdrawal, all reachable nodes.
     Done,
     /// A recipient refused, or stayed silent for half a lifetime.
     Failed(Option<DropReason>),
 }
 
-/// The policy of one label at all its recipients.
+/// Rollout of the policy of one label to all its recipients.
 #[derive(Clone, Debug)]
 pub struct Rollout {
     /// Label.
@@ -55,7 +55,7 @@ pub struct Rollout {
     pub prefix: Name,
     /// Recipients.
     pub recipients: BTreeMap<NodeId, Recipient>,
-    /// The policy is being withdrawn.
+    /// Whether the policy is being withdrawn.
     pub withdrawn: bool,
     lifetime: Duration,
     first_retransmit: Duration,
@@ -64,7 +64,8 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// A policy that sends the traffic of `path`'s first node to `prefix` along `path`, away from the nodes `left`.
+    /// Rollout of a policy that sends the traffic of `path`'s first node to `prefix` along `path`. `left` are the nodes
+    /// that traffic leaves.
     #[must_use]
     pub fn new(
         now: Timestamp,
@@ -96,7 +97,7 @@ impl Rollout {
                 Some(hop) if i == 0 => PolicyAction::Ingress { next_hop: hop.clone() },
                 Some(hop) => PolicyAction::Transit { next_hop: hop.clone() },
             };
-            // Nobody labels anything before the ingress does: the others may learn of the label all at once.
+            // There is no labelled traffic before the ingress labels it: all other nodes can be told at the same time.
             let stage = if i == 0 { INGRESS_STAGE } else { 0 };
             self.recipients.insert(node.clone(), Recipient::due(action, version, stage));
         }
@@ -127,7 +128,7 @@ impl Rollout {
         self.started = now;
     }
 
-    /// Policies to send now. Nothing is ever sent to a node that cannot be reached.
+    /// Policies to send now. Unreachable nodes are skipped.
     pub fn poll_transmit(&mut self, now: Timestamp, reachable: impl Fn(&NodeId) -> bool) -> Vec<Policy> {
         let Some(stage) = self.stage(&reachable) else { return Vec::new() };
         let (label, source, prefix) = (self.label, self.source.clone(), self.prefix.clone());
@@ -148,14 +149,15 @@ impl Rollout {
         send
     }
 
-    /// The lowest stage that waits for somebody: for every node of a path that goes in, otherwise for reachable ones.
+    /// The lowest stage with missing acknowledgements: of all nodes of the path for an installation, otherwise of
+    /// reachable nodes only.
     fn stage(&self, reachable: &impl Fn(&NodeId) -> bool) -> Option<usize> {
         let awaited = |node: &NodeId, r: &Recipient| !r.is_settled() && (r.is_on_path() || reachable(node));
         self.recipients.iter().filter(|(node, r)| awaited(node, r)).map(|(_, r)| r.stage).min()
     }
 
-    /// Takes an acknowledgement or refusal; false where it answers nothing that was asked. Further ones of the same
-    /// version, from repetitions that crossed the first, change nothing.
+    /// Handles an acknowledgement or refusal; returns false if it is not awaited. Further ones of the same version,
+    /// caused by repetitions, change nothing.
     pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, version: u64, refusal: Option<DropReason>) -> bool {
         let Some(r) = self.recipients.get_mut(node).filter(|r| r.version == version) else { return false };
         if r.is_settled() {
@@ -169,7 +171,7 @@ impl Rollout {
         true
     }
 
-    /// How it stands.
+    /// The progress of the rollout.
     pub fn progress(&self, now: Timestamp, reachable: impl Fn(&NodeId) -> bool) -> Progress {
         if let Some(reason) = self.recipients.values().find_map(|r| r.refusal) {
             return Progress::Failed(Some(reason));
@@ -181,7 +183,7 @@ impl Rollout {
         }
     }
 
-    /// When a refresh is due: a third of the lifetime after the last one.
+    /// Time at which a refresh is due: a third of the lifetime after the last one.
     #[must_use]
     pub fn refresh_at(&self) -> Timestamp {
         self.started + self.lifetime / 3
@@ -194,7 +196,7 @@ impl Rollout {
             && self.recipients.values().all(|r| r.expires_at.is_none_or(|e| now >= e))
     }
 
-    /// When [`Self::poll_transmit`] or [`Self::progress`] has news without an acknowledgement.
+    /// Time at which [`Self::poll_transmit`] or [`Self::progress`] changes without an acknowledgement.
     #[must_use]
     pub fn next_timeout(&self) -> Timestamp {
         let open = self.recipients.values().filter(|r| !r.is_settled());
@@ -217,7 +219,7 @@ impl Recipient {
         matches!(self.action, PolicyAction::Ingress { .. } | PolicyAction::Transit { .. } | PolicyAction::Egress)
     }
 
-    /// When it is sent again; none where it was not sent yet.
+    /// Time at which it is sent again; `None` if it was not sent yet.
     fn due_at(&self, first: Duration, max: Duration) -> Option<Timestamp> {
         Some(self.sent_at? + (first * (1 << self.attempts.min(16))).min(max))
     }
@@ -244,7 +246,7 @@ mod tests {
         Rollout::new(at(0), (9, version), "/B/4".parse().unwrap(), (&ids(path), &left), &Pace::default()).unwrap()
     }
 
-    /// Everybody acknowledges at once.
+    /// All recipients acknowledge at once.
     fn complete(r: &mut Rollout, now: u64, version: u64) {
         for _ in 0..3 {
             for p in r.poll_transmit(at(now), |_| true) {

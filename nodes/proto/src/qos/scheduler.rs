@@ -1,9 +1,11 @@
-//! The SCSC's decision: which traffic leaves its plain path, for which path, and when it returns (drafts section 6 (4)).
+//! The SCSC's decision: which traffic leaves its plain path, for which path, and when it returns (drafts, section 6
+//! (4)).
 //!
-//! Decided per source SG and name. A name is steered when the plain path (for a pool: to one of its nearest instances)
-//! violated a threshold in [`PERSISTENCE`] reports on end and another path is expected to violate less. It returns when
-//! the plain path stays clear of the thresholds by the re-entry margin for the configured number of reports. Between two
-//! changes lies the hold time, except where the steered path breaks. Nothing is decided on stale telemetry (POL-14).
+//! There is one decision for each source SG and name. A name is steered if the plain path (for a pool: to one of its
+//! nearest instances) violated a threshold in [`PERSISTENCE`] consecutive reports and another path is expected to
+//! violate less. It returns when the plain path stays clear of the thresholds by the re-entry margin for the configured
+//! number of reports. The hold time lies between two changes, unless the steered path breaks. Stale telemetry never
+//! leads to a decision (POL-14).
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -16,12 +18,12 @@ use super::path_table::PathState;
 use super::threshold::PathMetrics;
 use super::topology::{Link, Member};
 
-/// Reports on end that must violate before traffic is moved: one late probe is no reason.
+/// Consecutive reports that must violate before traffic is moved: one late probe is not enough.
 pub const PERSISTENCE: usize = 2;
-/// A path that turned out bad is not tried again for this many hold times.
+/// Number of hold times for which a path that turned out bad is not tried again.
 const AVOID_HOLDS: u32 = 10;
 
-/// Whose traffic to what.
+/// Traffic that is steered as one: its source SG and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Steered {
     /// Source SG.
@@ -30,7 +32,7 @@ pub struct Steered {
     pub prefix: Name,
 }
 
-/// Where steered traffic goes.
+/// The path of steered traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Course {
     /// From the source SG to the serving SG.
@@ -39,12 +41,12 @@ pub struct Course {
     pub instance: Name,
 }
 
-/// What is remembered about one [`Steered`].
+/// State that is kept for one [`Steered`].
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Last change, either way.
+    /// Time of the last change in either direction.
     pub last_change: Option<Timestamp>,
-    /// Paths that turned out bad, until when to leave them alone.
+    /// Paths that turned out bad, each with the time until which it is avoided.
     pub avoid: Vec<(Vec<NodeId>, Timestamp)>,
 }
 
@@ -53,13 +55,13 @@ pub struct Memory {
 pub enum Verdict {
     /// Leave things as they are.
     Stay,
-    /// Send the traffic there.
+    /// Send the traffic along this course.
     Steer(Course),
     /// Back to the plain path.
     Return,
 }
 
-/// The plain path of one [`Steered`]: the members it leads to and what is measured of them.
+/// The plain path of one [`Steered`]: the members to which it leads, and their measurements.
 struct Plain<'a> {
     used: Vec<&'a Member>,
     links: BTreeSet<Link>,
@@ -107,7 +109,7 @@ pub fn is_observed(world: &World<'_>, steered: &Steered) -> bool {
     plain_of(world, steered).is_some_and(|plain| !plain.states.is_empty())
 }
 
-/// All nodes on the plain path now: those a policy moves traffic away from.
+/// All nodes on the plain path now, from which a policy moves traffic away.
 #[must_use]
 pub fn plain_nodes(world: &World<'_>, steered: &Steered) -> BTreeSet<NodeId> {
     let used = plain_of(world, steered).map(|p| p.used).unwrap_or_default();
@@ -191,7 +193,7 @@ fn better_than(
     }
 }
 
-/// Every path worth a thought: for each instance its plain path (where traffic does not take it already) and the
+/// All candidate paths. For each instance these are its plain path (if traffic does not take it already) and the
 /// fastest paths around violating links, around each link of the plain path, and around all of them.
 fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: &Plain<'_>) -> Vec<Candidate> {
     let picture = world.picture(preset);
@@ -209,7 +211,8 @@ fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: 
             let metrics = measured.unwrap_or_else(|| world.estimate(&picture, &direct, &member.instance));
             found.push(Candidate::new(world, &direct, &member.instance, &metrics, judged));
         }
-        // Of several equal plain ways traffic may be kept to a good one; the only plain way is no alternative to itself.
+        // Of several equal plain paths, traffic may be kept to a good one. A single plain path is not an alternative to
+        // itself.
         let single = world.plain(&steered.source, &member.origin).is_some_and(|p| p.is_single());
         let is_only = |path: &[u32]| if single { *path == direct } else { elsewhere && *path == direct };
         let own: Vec<Link> = direct.windows(2).map(|w| (w[0], w[1])).collect();

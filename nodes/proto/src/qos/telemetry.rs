@@ -9,15 +9,15 @@ use damc_wire::{Millis, Timestamp};
 
 use super::prober::Measured;
 
-/// Bytes of reports one frame holds: a PDU less header, names, certificate and signature at their longest.
+/// Bytes of reports that fit one frame: a PDU without header, names, certificate and signature at their longest.
 const FRAME_BUDGET: usize = 850;
-/// Bytes of a path report besides its name, and of a link report, TLV header included.
+/// Bytes of a path report without its name, and of a link report, including the TLV header.
 const REPORT_BYTES: usize = 72;
-/// Unacknowledged reports that are kept once an SCSC was seen; the oldest go first.
+/// Most unacknowledged reports kept once an SCSC was seen; the oldest are dropped first.
 const KEPT: usize = 512;
-/// As long as no SCSC was ever seen.
+/// Most unacknowledged reports kept before an SCSC was seen.
 const KEPT_WITHOUT_SCSC: usize = 8;
-/// Reports sent ahead of the oldest unacknowledged one.
+/// Most reports in transit from the oldest unacknowledged one on.
 const WINDOW: usize = 8;
 
 /// A report that is not acknowledged yet.
@@ -37,13 +37,14 @@ pub struct Reporter {
     max_retransmit: Duration,
     sequence: u64,
     pending: VecDeque<Pending>,
-    /// Times the oldest was sent again.
+    /// Number of times that the oldest report was sent again.
     attempts: u32,
     scsc_seen: bool,
 }
 
 impl Reporter {
-    /// Numbers reports from `now` on: a node that restarts continues above what it sent before, as its clock does.
+    /// A reporter whose numbers start at `now`. A restarted node therefore continues above its earlier numbers, as its
+    /// clock does.
     #[must_use]
     pub fn new(pace: &Pace, now: Timestamp) -> Self {
         Self {
@@ -56,7 +57,7 @@ impl Reporter {
         }
     }
 
-    /// Takes measurements and splits them into reports that fit a frame.
+    /// Adds measurements, split into reports that fit a frame.
     pub fn submit(&mut self, now: Timestamp, paths: Vec<Measured>, links: Vec<LinkReport>) {
         let mut budget = 0;
         for path in paths {
@@ -73,7 +74,7 @@ impl Reporter {
         }
     }
 
-    /// The report that takes `size` more bytes: the last one, or a new one where `budget` is used up.
+    /// The report that has room for `size` more bytes: the last one, or a new one if `budget` is used up.
     fn open(&mut self, now: Timestamp, budget: &mut usize, size: usize) -> &mut Pending {
         if *budget < size || self.pending.is_empty() {
             self.sequence += 1;
@@ -102,14 +103,14 @@ impl Reporter {
                 pending.sent_at = None;
             }
         }
-        // While the SCSC is silent only the oldest goes out: one report tells as well as eight that it is back.
+        // While the SCSC is silent, only the oldest is sent: one report is enough to learn that it is back.
         let window = if self.attempts > 0 { 1 } else { WINDOW };
         let pending = self.pending.iter_mut().take(window).find(|p| p.sent_at.is_none())?;
         pending.sent_at = Some(now);
         Some(pending.encode(now))
     }
 
-    /// Takes an acknowledgement; false for one of no pending report.
+    /// Handles an acknowledgement; returns false if no report waits for it.
     pub fn on_ack(&mut self, sequence: u64) -> bool {
         let Some(at) = self.pending.iter().position(|p| p.sequence == sequence) else { return false };
         self.pending.remove(at);
@@ -117,7 +118,7 @@ impl Reporter {
         true
     }
 
-    /// When [`Self::poll_transmit`] has something to send, while the SCSC has a route.
+    /// Time at which [`Self::poll_transmit`] has something to send, while the SCSC has a route.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.front_due()
@@ -136,7 +137,7 @@ impl Reporter {
 }
 
 impl Pending {
-    /// Ages count up to the moment of sending.
+    /// The report as sent at `now`, with ages up to then.
     fn encode(&self, now: Timestamp) -> Telemetry {
         let aged = |m: &Measured| {
             let age = u64::try_from(now.since(m.at.min(self.made_at)).as_millis()).unwrap_or(u64::MAX);
@@ -203,7 +204,7 @@ mod tests {
                 sent.push(ms);
             }
         }
-        // Doubling from 50 ms, held at the second that bounds the back-off.
+        // Doubles from 50 ms up to one second, the bound of the back-off.
         assert_eq!(sent, [0, 50, 150, 350, 750, 1550, 2550, 3550]);
     }
 

@@ -11,22 +11,22 @@ use crate::context::ConfigError;
 /// Metrics of a path, measured or estimated. A missing one was not sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathMetrics {
-    /// bit/s.
+    /// Bandwidth, bit/s.
     pub bandwidth_bps: Option<u64>,
-    /// ns.
+    /// Delay, ns.
     pub delay_ns: Option<u64>,
-    /// ns.
+    /// Jitter, ns.
     pub jitter_ns: Option<u64>,
-    /// The target answers.
+    /// Whether the target answers.
     pub available: bool,
 }
 
 impl PathMetrics {
-    /// Nothing is known, and nothing speaks against it.
+    /// Metrics of an unmeasured path.
     pub const UNKNOWN: Self = Self { bandwidth_bps: None, delay_ns: None, jitter_ns: None, available: true };
 
-    /// The conditions that are not met: bandwidth ≤, delay ≥ or jitter ≥ the preset, equality included. A metric without
-    /// a sample violates nothing; that the target does not answer is a violation of its own.
+    /// The conditions that are not met: bandwidth ≤, delay ≥ or jitter ≥ the preset, equality included. A metric
+    /// without a sample violates nothing. An unavailable target is a violation of its own.
     #[must_use]
     pub fn violations(&self, preset: &Thresholds) -> Vec<Metric> {
         let mut violated = Vec::new();
@@ -58,7 +58,7 @@ impl PathMetrics {
     }
 }
 
-/// Thresholds that nothing violates.
+/// Thresholds that no metric violates.
 const UNLIMITED: Thresholds = Thresholds { bandwidth_bps: 0, delay_ns: u64::MAX, jitter_ns: u64::MAX };
 
 /// Thresholds by prefix, longest match by component.
@@ -69,8 +69,8 @@ pub struct ThresholdTable {
 }
 
 impl ThresholdTable {
-    /// From the configuration: prefixes, and `default` for all others. Without a default nothing but availability is
-    /// judged there.
+    /// Thresholds of a configuration: by prefix, and `default` for all other names. Without `default`, only
+    /// availability is judged there.
     ///
     /// # Errors
     /// A key that is neither a name nor `default`.

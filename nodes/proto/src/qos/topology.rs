@@ -1,4 +1,4 @@
-//! What the SCSC decides on: the two-way-checked graph of its LSDB replica, and who serves which name.
+//! The SCSC's basis of decisions: the two-way-checked graph of its LSDB replica, and the members of each name.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -11,12 +11,12 @@ use crate::spf::Graph;
 /// One direction of a link, by node index.
 pub type Link = (u32, u32);
 
-/// The graph, nodes indexed in order of their identity.
+/// The graph. Nodes are indexed in order of their identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     nodes: Vec<NodeId>,
     transit: Vec<bool>,
-    /// For each node its far ends with costs, by far end.
+    /// Costs of the edges of each node, by far end.
     edges: Vec<BTreeMap<u32, u32>>,
 }
 
@@ -28,7 +28,7 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// Cost to a node; none where there is no path.
+    /// Cost to a node; `None` if there is no path.
     #[must_use]
     pub fn to(&self, node: u32) -> Option<u64> {
         self.cost.get(node as usize).copied().flatten()
@@ -55,7 +55,7 @@ impl PlainPaths {
 }
 
 impl Topology {
-    /// From the replica.
+    /// Derived from the replica.
     #[must_use]
     pub fn from_lsdb(lsdb: &Lsdb) -> Self {
         let graph = Graph::from_lsdb(lsdb);
@@ -67,7 +67,7 @@ impl Topology {
         }
     }
 
-    /// From a list of two-way links with equal costs both ways; `stubs` are never transit.
+    /// A graph of two-way links with equal costs in both directions; `stubs` are never transit.
     #[cfg(test)]
     pub(super) fn from_links(links: &[(&str, &str, u32)], stubs: &[&str]) -> Self {
         let id = |s: &str| NodeId::new(s).unwrap();
@@ -92,13 +92,13 @@ impl Topology {
         self.nodes.binary_search(node).ok().and_then(|i| u32::try_from(i).ok())
     }
 
-    /// Identity of an index that this graph gave out.
+    /// Identity of the node with an index of this graph.
     #[must_use]
     pub fn node(&self, index: u32) -> &NodeId {
         &self.nodes[index as usize]
     }
 
-    /// Cost of a link; none where it does not exist (any more).
+    /// Cost of a link; `None` if it does not exist (any more).
     #[must_use]
     pub fn cost(&self, (from, to): Link) -> Option<u32> {
         self.edges.get(from as usize)?.get(&to).copied()
@@ -112,7 +112,8 @@ impl Topology {
         })
     }
 
-    /// Dijkstra from `from`; `weight` none excludes a link. Stub and overloaded nodes end paths but never carry them.
+    /// Dijkstra's algorithm from `from`; a weight of `None` excludes a link. No path leads through a stub or overloaded
+    /// node.
     pub fn distances(&self, from: u32, weight: impl Fn(Link, u32) -> Option<u64>) -> Distances {
         let mut cost: Vec<Option<u64>> = vec![None; self.nodes.len()];
         let mut queue = BinaryHeap::new();
@@ -163,7 +164,7 @@ impl Topology {
         Some(paths)
     }
 
-    /// The path of least weight; among equals the one through the lowest identities, seen from the far end.
+    /// The path of least weight; among equal ones that with the lowest identities, compared from the far end.
     pub fn least(&self, from: u32, to: u32, weight: impl Fn(Link, u32) -> Option<u64>) -> Option<Vec<u32>> {
         let distances = self.distances(from, &weight);
         distances.to(to)?;
@@ -180,7 +181,7 @@ impl Topology {
     /// Nodes before `node` on shortest paths from the origin of `distances`.
     fn predecessors(&self, distances: &Distances, node: u32, weight: &impl Fn(Link, u32) -> Option<u64>) -> Vec<u32> {
         let Some(at) = distances.to(node).filter(|_| node != distances.from) else { return Vec::new() };
-        // Links are two-way checked: whoever reaches `node` is among the nodes it reaches.
+        // Links are two-way checked: every node with an edge to `node` is a far end of `node`.
         let reached_by = |&before: &u32| {
             let carries = before == distances.from || self.transit[before as usize];
             let cost = self.cost((before, node)).filter(|_| carries)?;
@@ -189,7 +190,7 @@ impl Topology {
         self.edges[node as usize].keys().copied().filter(|before| reached_by(before) == Some(at)).collect()
     }
 
-    /// Whether a path can still be walked: its links exist and its inner nodes are transit.
+    /// Whether a path is still usable: its links exist and its inner nodes are transit.
     #[must_use]
     pub fn carries(&self, path: &[NodeId]) -> bool {
         let Some(indices) = path.iter().map(|n| self.index(n)).collect::<Option<Vec<u32>>>() else { return false };
@@ -210,14 +211,14 @@ pub struct Member {
     pub metric: u32,
 }
 
-/// Who serves which name: instance prefixes with one member, pools with all of theirs. Reserved names are left out.
+/// Members of each name: one for an instance prefix, all members for a pool. Reserved names are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
     services: BTreeMap<Name, Vec<Member>>,
 }
 
 impl Catalogue {
-    /// From the replica.
+    /// Derived from the replica.
     #[must_use]
     pub fn from_lsdb(lsdb: &Lsdb) -> Self {
         let mut services: BTreeMap<Name, Vec<Member>> = BTreeMap::new();
@@ -234,7 +235,7 @@ impl Catalogue {
         Self { services }
     }
 
-    /// From (name, instance, origin).
+    /// A catalogue of (name, instance, origin).
     #[cfg(test)]
     pub(super) fn from_entries(entries: &[(&str, &str, &str)]) -> Self {
         let mut services: BTreeMap<Name, Vec<Member>> = BTreeMap::new();
@@ -254,7 +255,7 @@ impl Catalogue {
         self.services.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Names an instance is reached by: its own prefix and its pools.
+    /// Names by which an instance is reached: its own prefix and its pools.
     pub fn names_of<'a>(&'a self, instance: &'a Name) -> impl Iterator<Item = &'a Name> {
         self.services.iter().filter(move |(_, m)| m.iter().any(|m| m.instance == *instance)).map(|(name, _)| name)
     }

@@ -1,8 +1,8 @@
-//! The calling side: correlation, deadline, retransmission, one outcome for every call.
+//! The calling side: correlation, deadline, retransmission, and one outcome for every call.
 //!
-//! A request that is not answered is sent again with the *same* correlation number, at growing distances within its
-//! deadline: at 1 % loss no call fails. That is safe because the callee executes a correlation number once and repeats
-//! the result (GAP-29).
+//! An unanswered request is retransmitted with the *same* correlation number, at growing intervals within its deadline:
+//! at 1 % loss no call fails. That is safe because the callee executes a correlation number once and repeats the result
+//! (GAP-29).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,37 +20,37 @@ use crate::io::CallOutcome;
 pub struct Call {
     /// The client's own handle.
     pub handle: u64,
-    /// Whom.
+    /// Name of the service to call.
     pub name: Name,
-    /// From which service.
+    /// Name of the calling service.
     pub source: Name,
     /// Method, 1 to 64 bytes.
     pub method: String,
     /// Argument bytes.
     pub payload: Vec<u8>,
-    /// How long the caller waits.
+    /// Longest time that the caller waits.
     pub deadline: Duration,
-    /// Record the path.
+    /// Whether to record the path.
     pub trace: bool,
-    /// Flow; random where absent.
+    /// Flow; random if absent.
     pub flow: Option<u32>,
 }
 
-/// What the caller wants done.
+/// An action that the machine asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send this request.
     Send(Box<Frame>),
     /// The call ended.
     Done {
-        /// From the call.
+        /// The client's handle of the call.
         handle: u64,
-        /// How.
+        /// Its outcome.
         outcome: CallOutcome,
     },
 }
 
-/// Calls under way at one time; over it calls are refused.
+/// Most calls in progress at one time; further calls are refused.
 const CALL_LIMIT: usize = 65_536;
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// No calls. An unanswered request is first repeated after `first_interval`.
+    /// A caller without calls. An unanswered request is first retransmitted after `first_interval`.
     #[must_use]
     pub fn new(seed: u64, first_interval: Duration) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Caller {
         }
     }
 
-    /// The next thing to do, oldest first.
+    /// The next action, oldest first.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -95,7 +95,7 @@ impl Caller {
     /// Starts a call.
     pub fn call(&mut self, now: Timestamp, call: Call) {
         if self.calls.len() >= CALL_LIMIT {
-            return self.refuse(call.handle, RefusalReason::Overloaded, "too many calls under way");
+            return self.refuse(call.handle, RefusalReason::Overloaded, "too many calls in progress");
         }
         if call.deadline.is_zero() {
             return self.refuse(call.handle, RefusalReason::DeadlineExceeded, "the deadline has passed");
@@ -113,7 +113,7 @@ impl Caller {
         match frame.encode() {
             Ok(_) => {}
             Err(EncodeError::TooLarge { len }) => {
-                let detail = format!("the request is {len} bytes long, over one message");
+                let detail = format!("the request is {len} bytes long and does not fit one message");
                 return self.refuse(pending.call.handle, RefusalReason::TooLarge, &detail);
             }
             Err(e) => return self.refuse(pending.call.handle, RefusalReason::BadArguments, &e.to_string()),
@@ -123,7 +123,7 @@ impl Caller {
         self.actions.push_back(Action::Send(Box::new(frame)));
     }
 
-    /// A response or error. False where nobody waits for it: a duplicate, or too late.
+    /// Handles a response or error. Returns false if no call waits for it: a duplicate, or too late.
     pub fn handle_answer(&mut self, data: Data) -> bool {
         let result = match data.kind {
             DataKind::Request { .. } => return false,
@@ -138,7 +138,7 @@ impl Caller {
         self.end(data.correlation, outcome)
     }
 
-    /// A negative reply. False where it answers no call of ours.
+    /// Handles a negative reply. Returns false if it answers no call of ours.
     pub fn handle_nack(&mut self, nack: &Nack) -> bool {
         let Some(correlation) = nack.call() else { return false };
         if self.calls.get(&correlation).is_none_or(|p| p.call.name != nack.destination) {
@@ -148,7 +148,7 @@ impl Caller {
         self.end(correlation, CallOutcome { result, path: Vec::new(), return_path: Vec::new() })
     }
 
-    /// Repeats requests, ends calls whose deadline has come.
+    /// Retransmits requests, and ends calls whose deadline has come.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some((at, correlation)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, correlation));
@@ -168,19 +168,19 @@ impl Caller {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Calls under way.
+    /// Calls in progress.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.calls.len()
     }
 
-    /// Requests sent again.
+    /// Requests retransmitted.
     #[must_use]
     pub const fn retransmitted(&self) -> u64 {
         self.retransmitted
@@ -210,7 +210,7 @@ impl Caller {
     }
 }
 
-/// The request as it is sent at `now`: it carries the time that is left.
+/// The request as sent at `now`: it carries the time left until the deadline.
 fn request(pending: &Pending, now: Timestamp, correlation: u64) -> Frame {
     let left = pending.ends_at.since(now).as_nanos().div_ceil(1_000_000);
     let left = u64::from(u32::try_from(left).unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! The called side: finds the service, invokes it at most once, repeats the result to whoever asks again.
+//! The called side: finds the service, invokes it at most once, and repeats the result for retransmitted requests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use damc_wire::message::{Data, DataKind, Hop};
 use damc_wire::registry::MAX_PDU;
 use damc_wire::{Frame, Header, Message, Name, RefusalReason, Timestamp};
 
-/// What the server wants done.
+/// An action that the machine asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send this answer.
@@ -30,15 +30,15 @@ pub enum Action {
     },
 }
 
-/// Bounds of the at-most-once memory. An entry lives until no copy of its request can still be on its way; while the
-/// memory is full new requests are refused, because forgetting a living entry could execute a request twice.
+/// Bounds of the at-most-once memory. An entry is kept until no copy of its request can still be in transit. While the
+/// memory is full, new requests are refused: to forget an entry could mean to execute its request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
-    /// Entries.
+    /// Most entries.
     pub entries: usize,
-    /// Bytes of results.
+    /// Most bytes of results.
     pub bytes: usize,
-    /// How long after its deadline an entry is kept.
+    /// Time after its deadline for which an entry is kept.
     pub linger: Duration,
 }
 
@@ -53,25 +53,25 @@ impl Default for CacheLimits {
 pub struct Request {
     /// Its header.
     pub header: Header,
-    /// Whom it called.
+    /// The name it calls.
     pub destination: Name,
-    /// Who calls.
+    /// Name of the caller.
     pub source: Name,
     /// Correlation number, body and hops.
     pub data: Data,
 }
 
-/// Who in this pod serves a name.
+/// Which service of this pod serves a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
     /// The running service with this prefix.
     By(Name),
-    /// Nobody; the answer comes from this name, if the pod has one that it may speak as.
+    /// No running service serves it.
     Nobody {
-        /// [`RefusalReason::ServiceUnavailable`] for a service that is known but not running, else
+        /// [`RefusalReason::ServiceUnavailable`] for a service that is known but not running, otherwise
         /// [`RefusalReason::NoSuchInstance`].
         reason: RefusalReason,
-        /// Source of the answer.
+        /// Source of the answer: a name that the pod may use, if it has one.
         speaker: Option<Name>,
     },
 }
@@ -94,7 +94,7 @@ enum State {
     Done { kind: DataKind, payload: Vec<u8> },
 }
 
-/// What an answer needs of its request.
+/// The part of a request that its answer needs.
 #[derive(Clone, Debug)]
 struct Reply {
     to: Name,
@@ -131,7 +131,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Nothing runs.
+    /// A server without invocations.
     #[must_use]
     pub fn new(limits: CacheLimits) -> Self {
         Self {
@@ -147,12 +147,12 @@ impl Server {
         }
     }
 
-    /// The next thing to do, oldest first.
+    /// The next action, oldest first.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Takes a request. False where it cannot even be answered.
+    /// Handles a request. Returns false if it cannot even be answered.
     pub fn handle_request(&mut self, now: Timestamp, request: Request, served: Served) -> bool {
         let DataKind::Request { method, deadline } = &request.data.kind else { return false };
         let key = (request.source.clone(), request.data.correlation);
@@ -187,7 +187,7 @@ impl Server {
         true
     }
 
-    /// The service answers. False where the invocation is over or was never made.
+    /// Handles the answer of a service. Returns false if the invocation is over or was never made.
     pub fn handle_result(
         &mut self,
         now: Timestamp,
@@ -204,7 +204,7 @@ impl Server {
         self.finish(&key, kind, payload, !late)
     }
 
-    /// A service has ended: what it was working on is answered for it.
+    /// Handles the end of a service: answers its running invocations with an error.
     pub fn service_down(&mut self, prefix: &Name) {
         let orphans: Vec<Key> = self
             .running
@@ -218,13 +218,13 @@ impl Server {
         }
     }
 
-    /// Ends invocations whose deadline has come, forgets old entries.
+    /// Ends invocations whose deadline has come, and forgets old entries.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some((at, key)) = self.by_age.first().filter(|(at, _)| *at <= now).cloned() {
             self.by_age.remove(&(at, key.clone()));
             let Some(entry) = self.entries.get(&key) else { continue };
             if at < entry.forget_at {
-                // The deadline: the caller has given up, the service's answer will be ignored.
+                // The deadline has come: the caller has given up, and the service's answer will be ignored.
                 let forget_at = entry.forget_at;
                 let kind = DataKind::Error { reason: RefusalReason::DeadlineExceeded };
                 self.finish(&key, kind, Vec::new(), false);
@@ -235,7 +235,7 @@ impl Server {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.by_age.first().map(|(at, _)| *at)
@@ -247,7 +247,8 @@ impl Server {
         self.entries.len()
     }
 
-    /// Invocations made, and requests that were answered from memory or ignored because their first copy still runs.
+    /// Number of invocations, and of requests that were answered from memory or ignored because their first copy still
+    /// runs.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {
         (self.executed, self.repeated)
@@ -279,7 +280,7 @@ impl Server {
         });
     }
 
-    /// Ends a running invocation, remembers the result and, with `tell`, answers.
+    /// Ends a running invocation and remembers the result; with `tell` also answers.
     fn finish(&mut self, key: &Key, mut kind: DataKind, mut payload: Vec<u8>, tell: bool) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
         let State::Running { invocation, request } = &entry.state else { return false };
@@ -314,7 +315,7 @@ fn frame(reply: &Reply, source: &Name, kind: DataKind, payload: Vec<u8>) -> Fram
     if reply.trace { frame.traced() } else { frame }
 }
 
-/// Details are for people: a few words, never a reason to exceed one message.
+/// A detail, shortened so that it never makes an answer exceed one message.
 fn short(detail: &str) -> Vec<u8> {
     detail.bytes().take(200).collect()
 }

@@ -1,4 +1,4 @@
-//! The graph of the domain as it changes: who claims which links, and which of them both ends claim.
+//! The graph of the domain as it changes: the links that each node claims, and which of them both ends claim.
 //!
 //! Nothing is built anew when an LSA comes: what one fragment of one node said is compared with what it says now, and what that does to edges is written down for
 //! the [`super::Tree`] that stands on the graph.
@@ -14,7 +14,8 @@ use super::NodeLinks;
 struct Claim {
     to: u32,
     cost: u32,
-    /// What the far end claims for the way back; 0 while it claims nothing (two-way check). Costs are at least 1.
+    /// Cost that the far end claims for the reverse direction; 0 while it claims none (two-way check). Costs are at
+    /// least 1.
     back: u32,
 }
 
@@ -47,11 +48,11 @@ pub struct Change {
     pub from: u32,
     /// Far end.
     pub to: u32,
-    /// Cost before, where both ends claimed it.
+    /// Cost before, if both ends claimed it.
     pub before: Option<u32>,
 }
 
-/// Directed graph of the links both ends claim. A node keeps its index until [`Self::compact`].
+/// Directed graph of the links that both ends claim. A node keeps its index until [`Self::compact`].
 #[derive(Clone, Debug, Default)]
 pub struct LiveGraph {
     vertices: Vec<Vertex>,
@@ -61,7 +62,7 @@ pub struct LiveGraph {
     compared: u64,
 }
 
-/// Names that are only spoken of may be this many before it is worth looking for some that nobody speaks of any more.
+/// From this many nodes without LSA on, it is worth looking for some that no node names any more.
 const SPARE_NAMES: usize = 1024;
 
 impl LiveGraph {
@@ -155,7 +156,8 @@ impl LiveGraph {
         self.compared
     }
 
-    /// Tells `at` what the claim of `from` costs (0: there is none any more); gives the cost of the way back, if claimed.
+    /// Records at `at` the cost that `from` claims (0: none any more); returns the cost of the reverse direction, if
+    /// claimed.
     fn confirm(&mut self, at: u32, from: u32, cost: u32) -> Option<u32> {
         let claims = &mut self.vertices[at as usize].claims;
         let i = claims.binary_search_by_key(&from, |c| c.to).ok()?;
@@ -186,19 +188,19 @@ impl LiveGraph {
         index
     }
 
-    /// Directed edges that changed since [`Self::forget_changes`]. One may stand there several times.
+    /// Directed edges that changed since [`Self::forget_changes`]. An edge may occur several times.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// All trees that stand on the graph are up to date.
+    /// Forgets the changes: all trees on the graph are up to date.
     pub fn forget_changes(&mut self) {
         self.changes.clear();
     }
 
-    /// Forgets names nobody speaks of where they are many. Says whether it did: then indices are new, and trees must be
-    /// computed afresh.
+    /// Forgets nodes that no node names any more, if there are many. Returns whether it did: then indices are new, and
+    /// trees must be recomputed.
     pub fn compact(&mut self) -> bool {
         if self.vertices.len() <= 2 * self.present + SPARE_NAMES {
             return false;
@@ -227,13 +229,13 @@ impl LiveGraph {
         self.vertices.len()
     }
 
-    /// Whether nobody is known.
+    /// Whether no node is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.vertices.is_empty()
     }
 
-    /// Identity of an index this graph gave out.
+    /// Identity of the node with an index of this graph.
     #[must_use]
     pub fn name(&self, index: u32) -> &NodeId {
         &self.vertices[index as usize].name
@@ -264,7 +266,8 @@ impl LiveGraph {
         self.vertices[node as usize].claims.iter().filter(|c| c.back != 0).map(|c| (c.to, c.cost))
     }
 
-    /// Near ends of the edges into a node, with their costs. The two-way check makes them those of the way back.
+    /// Near ends of the edges into a node, with their costs. By the two-way check, they are the far ends of its own
+    /// edges.
     pub fn edges_into(&self, node: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.vertices[node as usize].claims.iter().filter(|c| c.back != 0).map(|c| (c.to, c.back))
     }

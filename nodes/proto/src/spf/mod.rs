@@ -1,7 +1,7 @@
 //! The graph of the domain and shortest paths on it (REQUIREMENTS RIB-02).
 //!
-//! Nodes are dense indices, so that a computation touches flat arrays only. [`Graph`] is a picture of a database at one
-//! time; [`LiveGraph`] follows the database, and a [`Tree`] follows it.
+//! Nodes are dense indices, so that a computation touches only flat arrays. [`Graph`] is a snapshot of a database.
+//! [`LiveGraph`] follows the database, and a [`Tree`] follows the graph.
 
 mod live;
 #[cfg(test)]
@@ -18,7 +18,7 @@ pub use self::tree::{Tree, Update};
 
 use crate::lsdb::Lsdb;
 
-/// Directed graph of the links both ends advertise, nodes indexed densely in order of their identity.
+/// Directed graph of the links that both ends advertise. Nodes are indexed densely in order of their identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     nodes: Vec<NodeId>,
@@ -37,7 +37,7 @@ pub struct Edge {
     pub cost: u32,
 }
 
-/// What one node says of itself, fragments joined.
+/// Links of a node, as it advertises them in all its fragments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeLinks {
     /// Paths may pass through it (neither stub nor overloaded).

@@ -1,9 +1,10 @@
-//! Shortest paths from one root, computed at once or brought up to date after changes (RIB-02).
+//! Shortest paths from one root, computed in full or updated after changes (RIB-02).
 //!
-//! A change is followed only as far as it reaches, after Ramalingam and Reps: first the nodes whose distance grows, because
-//! no shortest path is left to them, in order of their old distance; then new distances of these and of what became nearer,
-//! as Dijkstra; then first hops, in order of the new distance. All costs are at least 1, so in that order everything a node
-//! depends on is final before it. Where more than half of the nodes are concerned, computing afresh is cheaper.
+//! An update follows a change only as far as it reaches (Ramalingam and Reps). First it finds the nodes whose distance
+//! grows because no shortest path is left to them, in order of their old distance. Then it computes new distances of
+//! these and of nodes that became nearer, as Dijkstra does; then first hops, in order of the new distance. All costs
+//! are at least 1, so in that order everything a node depends on is final before it. If more than half of the nodes are
+//! affected, a full computation is cheaper.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,17 +13,17 @@ use super::live::{Change, LiveGraph};
 
 /// Distance of a node that cannot be reached.
 const UNREACHABLE: u64 = u64::MAX;
-/// Changed edges that are looked at one by one in a graph of any size.
+/// Number of changed edges up to which an update is tried in a graph of any size.
 const FEW_CHANGES: usize = 64;
 
 type Queue = BinaryHeap<Reverse<(u64, u32)>>;
 
-/// What an update found.
+/// Result of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// Everything was computed anew.
+    /// Everything was recomputed.
     Full,
-    /// Distance or first hops of these nodes changed, each once.
+    /// Distance or first hops of these nodes changed; each occurs once.
     Nodes(Vec<u32>),
 }
 
@@ -34,16 +35,16 @@ pub struct Tree {
     /// Words of a node's bit set.
     stride: usize,
     hops: Vec<u64>,
-    /// Neighbour of the root by bit; one keeps its bit until all is computed anew.
+    /// Neighbour of the root by bit. A neighbour keeps its bit until the next full computation.
     neighbours: Vec<u32>,
-    /// Step of an update in which a node was last dealt with, so that marks need no clearing.
+    /// Step of an update in which a node was last handled. Steps rise, so that marks need no clearing.
     mark: Vec<u32>,
     step: u32,
 }
 
 impl Tree {
-    /// Shortest paths from `root` to everywhere, with all equal first hops. Nodes that are not for transit end paths; the
-    /// root itself may always send.
+    /// Shortest paths from `root` to all nodes, with all equal first hops. No path leads through a node without
+    /// transit; the root itself may always send.
     #[must_use]
     pub fn new(graph: &LiveGraph, root: u32) -> Self {
         let mut tree = Self {
@@ -59,7 +60,7 @@ impl Tree {
         tree
     }
 
-    /// Where the paths begin.
+    /// The node at which the paths begin.
     #[must_use]
     pub const fn root(&self) -> u32 {
         self.root
@@ -85,8 +86,8 @@ impl Tree {
         self.hops.get(start..start + self.stride).unwrap_or(&[])
     }
 
-    /// Whether what is known also holds after these changes: no edge that changed was or is on a shortest path
-    /// (check-list 15).
+    /// Whether the tree is still correct after these changes: no changed edge was or is on a shortest path (check-list
+    /// 15).
     #[must_use]
     pub fn unaffected(&self, graph: &LiveGraph, changes: &[Change]) -> bool {
         changes.iter().all(|change| {
@@ -98,7 +99,8 @@ impl Tree {
         })
     }
 
-    /// Follows the changes of a graph; they must hold every edge that differs from what this tree was computed on.
+    /// Updates the tree after changes of the graph. They must contain every edge that differs from the state the tree
+    /// was computed on.
     pub fn update(&mut self, graph: &LiveGraph, changes: &[Change]) -> Update {
         self.grow(graph);
         let incremental =
@@ -150,7 +152,7 @@ impl Tree {
 
     // ===== step by step =====
 
-    /// The nodes whose distance or first hops changed; none where too much is concerned.
+    /// The nodes whose distance or first hops changed; `None` if too many nodes are affected.
     fn follow(&mut self, graph: &LiveGraph, changes: &[Change]) -> Option<Vec<u32>> {
         let lost = self.lost(graph, changes)?;
         let old: Vec<(u32, u64)> = lost.iter().map(|node| (*node, self.distance[*node as usize])).collect();
@@ -195,7 +197,7 @@ impl Tree {
         Some(lost)
     }
 
-    /// New distances of lost nodes and of those that became nearer; gives all whose distance is not what it was.
+    /// Computes the distances of lost nodes and of those that became nearer; returns all nodes whose distance changed.
     fn settle(&mut self, graph: &LiveGraph, changes: &[Change], mut old: Vec<(u32, u64)>) -> Vec<u32> {
         let (noted, _) = self.next_steps();
         let mut queue = Queue::new();
@@ -230,12 +232,13 @@ impl Tree {
                 }
             }
         }
-        // Lost and found at the old distance is no change of the distance; its first hops are looked at all the same.
+        // A node that was lost and found again at its old distance is included, because its first hops may have
+        // changed.
         old.into_iter().map(|(node, _)| node).collect()
     }
 
-    /// New first hops where they can have changed; gives all nodes that are not what they were. None where the root has
-    /// more neighbours than bits.
+    /// Computes first hops where they can have changed; returns all changed nodes. `None` if the root has more
+    /// neighbours than there are bits.
     fn redirect(&mut self, graph: &LiveGraph, changes: &[Change], moved: &[u32]) -> Option<Vec<u32>> {
         let (done, _) = self.next_steps();
         let mut queue = Queue::new();
@@ -280,14 +283,14 @@ impl Tree {
 
     // ===== small things =====
 
-    /// Room for nodes that came.
+    /// Makes room for new nodes.
     fn grow(&mut self, graph: &LiveGraph) {
         self.distance.resize(graph.len(), UNREACHABLE);
         self.hops.resize(graph.len() * self.stride, 0);
         self.mark.resize(graph.len(), 0);
     }
 
-    /// Two marks nobody has yet; the second is higher.
+    /// Two marks that no node has yet; the second is higher.
     fn next_steps(&mut self) -> (u32, u32) {
         if self.step >= u32::MAX - 2 {
             self.mark.fill(0);
@@ -297,7 +300,7 @@ impl Tree {
         (self.step - 1, self.step)
     }
 
-    /// Bit of a neighbour of the root; a new one gets the next that is free, if one is.
+    /// Bit of a neighbour of the root; a new neighbour gets the next free bit, if there is one.
     fn bit_of(&mut self, neighbour: u32) -> Option<usize> {
         if let Some(bit) = self.neighbours.iter().position(|n| *n == neighbour) {
             return Some(bit);

@@ -16,7 +16,7 @@ impl Hello {
         w.millis(self.dead_interval, "dead interval");
         w.millis(self.echo_interval, "echo interval");
         w.u8(self.echo_multiplier);
-        // Nothing heard yet is an empty identity without session.
+        // If nothing was heard yet, the identity is empty and no session follows.
         match &self.heard {
             None => w.u8(0),
             Some((node, session)) => {

@@ -6,12 +6,12 @@ use crate::frame::MAX_BODY;
 use crate::message::{Data, DataKind, Hop, MAX_METHOD_LEN, Nack};
 use crate::registry::{MessageType, RefusalReason, TlvType};
 
-/// First byte of a data body. The forwarding plane reads it to tell the two directions of a call apart.
+/// First byte of a data body. The forwarding plane reads it to distinguish the two directions of a call.
 pub(crate) const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
 const ERROR: u8 = 3;
 
-/// Body and payload; the hops follow the checksum, where nodes on the way append theirs.
+/// Writes body and payload. The hops follow the checksum, where nodes on the path append theirs.
 pub(super) fn put_data(m: &Data, w: &mut Writer) {
     w.tlv(TlvType::Body, |w| match &m.kind {
         DataKind::Request { method, deadline } => {
@@ -60,7 +60,7 @@ fn take_method(r: &mut Reader<'_>) -> Result<String, DecodeError> {
 }
 
 impl Nack {
-    /// The correlation of the call it answers; none where it answers anything but an RMI request.
+    /// The correlation of the call it answers; `None` if it does not answer an RMI request.
     #[must_use]
     pub fn call(&self) -> Option<u64> {
         let (&kind, rest) = self.body.split_first()?;

@@ -14,7 +14,7 @@ impl Lsa {
     /// Context string of its signature.
     pub const CONTEXT: &'static str = "damc lsa v1";
 
-    /// Everything but `remaining` and the signature.
+    /// Writes everything except `remaining` and the signature.
     fn put_signed(&self, w: &mut Writer) {
         self.key.put(w);
         w.nonzero_u64(self.sequence, "LSA sequence");
@@ -60,7 +60,7 @@ impl Lsa {
         Reader::new(bytes, 0).whole()
     }
 
-    /// Bytes of its TLV, to pack frames: they sum up to at most [`crate::frame::HOP_LOCAL_ROOM`].
+    /// Bytes of its TLV. A frame holds [`crate::frame::HOP_LOCAL_ROOM`] bytes of them.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         tlv_len(self)
@@ -68,8 +68,8 @@ impl Lsa {
 }
 
 impl LsaHeader {
-    /// Bytes of its TLV, to pack frames: they sum up to at most [`crate::frame::HOP_LOCAL_ROOM`], in a database summary
-    /// less [`SUMMARY_BODY_LEN`].
+    /// Bytes of its TLV. A frame holds [`crate::frame::HOP_LOCAL_ROOM`] bytes of them, a database summary
+    /// [`SUMMARY_BODY_LEN`] fewer.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         tlv_len(self)
@@ -178,7 +178,7 @@ fn put_topology(t: &TopologyLsa, w: &mut Writer) {
 fn take_topology(r: &mut Reader<'_>) -> Result<TopologyLsa, DecodeError> {
     let flags = r.flags(OVERLOAD | STUB, "topology flags")?;
     let count = r.u16("links")?;
-    // The count is not trusted with memory: it grows only as entries are really there.
+    // No memory is reserved on the strength of the count: the list grows with the entries that are there.
     let mut links = Vec::new();
     for _ in 0..count {
         let neighbour = r.node_id()?;

@@ -17,7 +17,7 @@ pub(crate) use data::REQUEST as DATA_REQUEST;
 pub use link_state::SUMMARY_BODY_LEN;
 pub use signed::SignedBody;
 
-/// Writes the TLVs of a message: all between the names (of a routed one) and the checksum or hop MAC.
+/// Writes the TLVs of a message, from after the names (of a routed one) to before the checksum or hop MAC.
 pub(crate) fn put_message(m: &Message, w: &mut Writer) {
     match m {
         Message::Hello(m) => adjacency::put_hello(m, w),
@@ -98,7 +98,7 @@ pub(crate) fn tlv_len(value: &impl Fields) -> usize {
     w.written().len() + crate::cursor::TLV_HEADER_LEN
 }
 
-/// `bit` where `set`.
+/// `bit` if `set`, otherwise 0.
 const fn flag(set: bool, bit: u8) -> u8 {
     if set { bit } else { 0 }
 }

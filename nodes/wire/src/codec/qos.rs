@@ -129,7 +129,7 @@ fn take_optional(r: &mut Reader<'_>, present: bool, what: &'static str) -> Resul
 }
 
 impl PathReport {
-    /// Bytes of its TLV, to pack telemetry.
+    /// Bytes of its TLV, for packing telemetry.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         super::tlv_len(self)
@@ -174,7 +174,7 @@ impl Fields for PathReport {
 }
 
 impl LinkReport {
-    /// Bytes of its TLV, to pack telemetry.
+    /// Bytes of its TLV, for packing telemetry.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         super::tlv_len(self)
@@ -211,7 +211,7 @@ impl Fields for LinkReport {
     }
 }
 
-/// Signed messages that are nothing but a body.
+/// Signed messages that consist of a body only.
 macro_rules! body_only {
     ($($t:ident),*) => {$(
         impl Sealed for $t {}

@@ -44,7 +44,7 @@ impl Announce {
         }
     }
 
-    /// Reads the fixed part; entries and signature are still missing.
+    /// Reads the fixed part, without entries and signature.
     fn take_fixed(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             request: r.nonzero_u64("announce request")?,
@@ -144,7 +144,7 @@ impl Fields for Outcome {
     }
 }
 
-/// A reason byte of which 0 means accepted.
+/// Reads a reason byte; 0 means accepted.
 pub(super) fn take_refusal<T>(
     r: &mut Reader<'_>,
     from_code: impl FnOnce(u8) -> Option<T>,

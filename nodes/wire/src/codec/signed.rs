@@ -13,7 +13,7 @@ mod sealed {
 }
 pub(super) use sealed::Sealed;
 
-/// What a [`Signed`] message may say.
+/// Body of a [`Signed`] message.
 pub trait SignedBody: Sealed + Sized {
     /// Its message type.
     const TYPE: MessageType;
