@@ -322,7 +322,7 @@ async fn forged_lsas(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     match old {
         Some(old) => tries.push(("that is older than the installed one", old, DropReason::StaleLsa)),
         None => {
-            findings.note(format!("not judged: stale LSAs, because {victim} originated its topology LSA only once"))
+            findings.note(format!("not judged: stale LSAs, because {victim} originated its topology LSA only once"));
         }
     }
     for (what, lsa, reason) in tries {
