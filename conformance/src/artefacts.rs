@@ -13,9 +13,9 @@ use serde_json::json;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use crate::bench::Bench;
 use crate::report::RunFolder;
 use crate::runner::RunOptions;
+use crate::testbed::Testbed;
 use crate::verdict::CaseResult;
 
 /// Span of the recording before a case that its capture includes, ns.
@@ -26,24 +26,24 @@ pub const HOST_KERNEL: &str = "DAMC_HOST_KERNEL";
 
 /// Calibrates a link of this host with the chosen backend; `None` where that is not possible, which the report says.
 pub async fn calibrate(options: &RunOptions) -> Option<Calibration> {
-    let bench = damc_lab::bench::Bench::up(options.links).await.ok()?;
-    let calibration = bench.calibrate(Depth::Short).await.ok();
-    let _ = bench.down().await;
+    let testbed = damc_lab::calibration_lab::CalibrationLab::up(options.links).await.ok()?;
+    let calibration = testbed.calibrate(Depth::Short).await.ok();
+    let _ = testbed.down().await;
     calibration
 }
 
 /// Writes FIBs as text, LSDBs as JSON, and the drawing with the converged paths.
-pub async fn tables(bench: &Bench, folder: &mut RunFolder) {
-    for node in bench.routers() {
-        if let Ok(fib) = bench.lab.fib(&node).await {
+pub async fn tables(testbed: &Testbed, folder: &mut RunFolder) {
+    for node in testbed.routers() {
+        if let Ok(fib) = testbed.lab.fib(&node).await {
             folder.write(&format!("fib/{node}.txt"), fib_text(&fib));
         }
-        if let Ok(lsdb) = bench.lab.lsdb(&node).await {
+        if let Ok(lsdb) = testbed.lab.lsdb(&node).await {
             let json = serde_json::to_string_pretty(&lsdb).unwrap_or_default();
             folder.write(&format!("lsdb/{node}.json"), json);
         }
     }
-    folder.write("topology.svg", picture(bench).await);
+    folder.write("topology.svg", picture(testbed).await);
 }
 
 /// A FIB as a table for people. It omits what changes from run to run, so that two runs can be compared.
@@ -62,26 +62,26 @@ pub fn fib_text(fib: &FibView) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
 }
 
-async fn picture(bench: &Bench) -> String {
+async fn picture(testbed: &Testbed) -> String {
     let mut paths = Vec::new();
-    let pods: Vec<_> = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).collect();
+    let pods: Vec<_> = testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).collect();
     if let (Some(first), Some(last)) = (pods.first(), pods.last()) {
         for (caller, target) in [(first, last), (last, first)] {
             let name = target.services[0].prefix.to_string();
-            let Ok(reply) = bench.call(caller.id.as_str(), &name, "whoami", &[]).await else { continue };
+            let Ok(reply) = testbed.call(caller.id.as_str(), &name, "whoami", &[]).await else { continue };
             let mut nodes = vec![caller.id.clone()];
             nodes.extend(reply.path.iter().filter_map(|n| NodeId::new(n).ok()));
             nodes.push(target.id.clone());
             paths.push(DrawnPath { label: format!("{} calls {name}", caller.id), nodes });
         }
     }
-    let title = Some(format!("{} as it converged", bench.topology.name()));
-    svg(&bench.topology, &Drawing { title, paths, labels: Labels::default() })
+    let title = Some(format!("{} as it converged", testbed.topology.name()));
+    svg(&testbed.topology, &Drawing { title, paths, labels: Labels::default() })
 }
 
 /// Writes `env.json`: the environment of the run.
 pub fn environment(
-    bench: &Bench,
+    testbed: &Testbed,
     status: &Status,
     calibration: Option<&Calibration>,
     options: &RunOptions,
@@ -96,8 +96,8 @@ pub fn environment(
         "seed": options.seed,
         "version": env!("CARGO_PKG_VERSION"),
         "topology": options.source.display().to_string(),
-        "pace": bench.pace,
-        "reaction": bench.host,
+        "pace": testbed.timers,
+        "reaction": testbed.host,
         "scheduling": status.scheduling,
         "phases": status.phases,
         "ready_ms": status.ready_ms,
@@ -115,8 +115,8 @@ pub fn kernel() -> String {
 }
 
 /// Copies the logs of all nodes, of the relay and of the lab.
-pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
-    let directory = bench.lab.directory();
+pub fn logs(testbed: &Testbed, status: &Status, folder: &mut RunFolder) {
+    let directory = testbed.lab.directory();
     for node in &status.nodes {
         let log = directory.node_log(&node.name);
         if log.exists() {
@@ -134,8 +134,8 @@ pub fn logs(bench: &Bench, status: &Status, folder: &mut RunFolder) {
 }
 
 /// Writes the frames around a case as pcapng.
-pub async fn capture(bench: &Bench, case: &str, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
-    if let Ok(bytes) = bench.pcapng(from_ns.saturating_sub(BEFORE_NS), case).await {
+pub async fn capture(testbed: &Testbed, case: &str, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
+    if let Ok(bytes) = testbed.pcapng(from_ns.saturating_sub(BEFORE_NS), case).await {
         let name = format!("captures/{case}.pcapng");
         folder.write(&name, bytes);
         if folder.path().is_some_and(|p| Path::new(p).join(&name).exists()) {

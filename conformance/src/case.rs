@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::bench::Bench;
+use crate::testbed::Testbed;
 use crate::verdict::Figure;
 
 /// Which suite a case belongs to.
@@ -63,7 +63,7 @@ pub struct Case {
     /// Longest time it may take.
     pub limit: Duration,
     /// The case.
-    pub run: for<'a> fn(&'a Bench, &'a mut Findings) -> CaseFuture<'a>,
+    pub run: for<'a> fn(&'a Testbed, &'a mut Findings) -> CaseFuture<'a>,
 }
 
 /// Why a case ended early.

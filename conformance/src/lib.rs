@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod artefacts;
-pub mod bench;
 pub mod case;
 pub mod catalogue;
 pub mod forge;
@@ -14,5 +13,6 @@ pub mod oracle;
 pub mod report;
 pub mod runner;
 pub mod suite;
+pub mod testbed;
 pub mod trace;
 pub mod verdict;

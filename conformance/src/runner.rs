@@ -8,17 +8,17 @@ use damc_lab::job::LinksBy;
 use damc_lab::up::UpOptions;
 use damc_lab::{Lab, LabError};
 use damc_topology::Topology;
-use damc_topology::pace::Calibration as PaceCalibration;
+use damc_topology::timers::Calibration as PaceCalibration;
 use damc_trust::to_hex;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use wildmatch::WildMatch;
 
-use crate::bench::Bench;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::forge::Forge;
 use crate::load::{self, LoadWatch};
 use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
+use crate::testbed::Testbed;
 use crate::verdict::{CaseResult, Verdict};
 use crate::{artefacts, suite};
 
@@ -109,26 +109,26 @@ pub async fn run(topology: &Topology, options: &RunOptions, watcher: &mut dyn Wa
     let status = lab.status().await?;
     watcher.phase(&format!("{} processes ready after {:.0} ms; converging", status.nodes.len(), status.ready_ms));
     let mut folder = RunFolder::create(&options.results, topology.name().as_str(), started, &id);
-    let pace = damc_topology::pace::derive(topology, up.calibration, up.echo_ms);
+    let timers = damc_topology::timers::derive(topology, up.calibration, up.echo_ms);
     let forge = Forge::new(topology.clone(), options.seed);
     let recording = lab.recording().await?;
-    let bench = Bench::new(lab, topology.clone(), pace, forge, recording).on_host(reaction);
-    let within = (bench.t_conv() * FIRST_CONVERGENCE).max(reaction.stretched(FIRST_CONVERGENCE_AT_LEAST))
+    let testbed = Testbed::new(lab, topology.clone(), timers, forge, recording).on_host(reaction);
+    let within = (testbed.t_conv() * FIRST_CONVERGENCE).max(reaction.stretched(FIRST_CONVERGENCE_AT_LEAST))
         + reaction.stretched(topology.longest_start());
-    let converged = bench.lab.wait_converged(within).await;
+    let converged = testbed.lab.wait_converged(within).await;
     let mut aborted = converged.as_ref().err().map(ToString::to_string);
     let mut results = Vec::new();
     if aborted.is_none() {
-        artefacts::tables(&bench, &mut folder).await;
+        artefacts::tables(&testbed, &mut folder).await;
         watcher.cases(cases.len());
-        let judging = Judging { bench: &bench, unfaithful: unfaithful(calibration.as_ref()) };
+        let judging = Judging { testbed: &testbed, unfaithful: unfaithful(calibration.as_ref()) };
         aborted = judging.all(&cases, &mut folder, &mut results, watcher).await;
     }
     watcher.phase("writing results and taking the lab down");
-    artefacts::environment(&bench, &status, calibration.as_ref(), options, &mut folder);
-    artefacts::logs(&bench, &status, &mut folder);
-    let bypassed = bypassed(&bench).await;
-    let kept = finish_lab(bench, options, &results).await;
+    artefacts::environment(&testbed, &status, calibration.as_ref(), options, &mut folder);
+    artefacts::logs(&testbed, &status, &mut folder);
+    let bypassed = bypassed(&testbed).await;
+    let kept = finish_lab(testbed, options, &results).await;
     let run = RunInfo {
         id,
         started: started.to_string(),
@@ -166,7 +166,7 @@ fn unfaithful(calibration: Option<&damc_lab::relay::calibrate::Calibration>) -> 
 
 /// Context in which cases are judged.
 struct Judging<'a> {
-    bench: &'a Bench,
+    testbed: &'a Testbed,
     unfaithful: Option<String>,
 }
 
@@ -179,24 +179,24 @@ impl Judging<'_> {
         results: &mut Vec<CaseResult>,
         watcher: &mut dyn Watcher,
     ) -> Option<String> {
-        let watch = match LoadWatch::start(self.bench.detection(), self.bench.host.stretched(load::PERIOD)) {
+        let watch = match LoadWatch::start(self.testbed.detection(), self.testbed.host.stretched(load::PERIOD)) {
             Ok(watch) => watch,
             Err(e) => return Some(format!("cannot watch the host's load: {e}")),
         };
         for case in cases {
             watcher.begin(case);
-            if let Err(e) = self.bench.forget_passing_frames().await {
+            if let Err(e) = self.testbed.forget_passing_frames().await {
                 return Some(format!("before {}: {e}", case.id));
             }
-            let from = self.bench.now_ns();
+            let from = self.testbed.now_ns();
             let mut result = self.one(case, &watch).await;
             // A process that ended by itself fails any case, and later results would mean little.
-            let ended = self.bench.lab.check().await.err().map(|e| e.to_string());
+            let ended = self.testbed.lab.check().await.err().map(|e| e.to_string());
             if let Some(why) = &ended {
                 result.verdict = Verdict::Fail(why.clone());
             }
             if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
-                artefacts::capture(self.bench, case.id, from, folder, &mut result).await;
+                artefacts::capture(self.testbed, case.id, from, folder, &mut result).await;
             }
             watcher.end(&result);
             results.push(result);
@@ -204,7 +204,7 @@ impl Judging<'_> {
                 return ended;
             }
             if case.impact != Impact::Calm
-                && let Err(e) = self.bench.restore().await
+                && let Err(e) = self.testbed.restore().await
             {
                 return Some(format!("after {}: the lab did not return to its topology: {e}", case.id));
             }
@@ -220,7 +220,7 @@ impl Judging<'_> {
         let mut evidence = Vec::new();
         let mut attempt = self.attempt(case, watch).await;
         if let (Verdict::Fail(why), Some(load)) = (&attempt.verdict, &attempt.overload)
-            && self.bench.restore().await.is_ok()
+            && self.testbed.restore().await.is_ok()
         {
             evidence.push(format!("first attempt not counted, the host was overloaded ({load}): {why}"));
             evidence.append(&mut attempt.findings.evidence);
@@ -253,8 +253,8 @@ impl Judging<'_> {
         let lost_before = self.frames_lost().await;
         watch.take();
         let mut findings = Findings::default();
-        let limit = self.bench.host.stretched(case.limit);
-        let outcome = tokio::time::timeout(limit, (case.run)(self.bench, &mut findings)).await;
+        let limit = self.testbed.host.stretched(case.limit);
+        let outcome = tokio::time::timeout(limit, (case.run)(self.testbed, &mut findings)).await;
         let lateness = watch.take();
         let lost = self.frames_lost().await.saturating_sub(lost_before);
         let verdict = verdict(limit, outcome, &findings);
@@ -268,8 +268,8 @@ impl Judging<'_> {
 
     /// Lower bound of the number of frames that the recording lacks so far.
     async fn frames_lost(&self) -> u64 {
-        let complete = self.bench.recording_is_complete();
-        let lost = self.bench.lab.status().await.map_or(0, |s| s.recording.lost + u64::from(s.recording.stopped));
+        let complete = self.testbed.recording_is_complete();
+        let lost = self.testbed.lab.status().await.map_or(0, |s| s.recording.lost + u64::from(s.recording.stopped));
         lost + u64::from(!complete)
     }
 }
@@ -300,9 +300,9 @@ fn verdict(
     }
 }
 
-async fn finish_lab(bench: Bench, options: &RunOptions, results: &[CaseResult]) -> Option<String> {
+async fn finish_lab(testbed: Testbed, options: &RunOptions, results: &[CaseResult]) -> Option<String> {
     let failed = results.iter().any(|r| matches!(r.verdict, Verdict::Fail(_)));
-    let mut lab = bench.lab;
+    let mut lab = testbed.lab;
     if options.keep_on_failure && failed {
         let name = lab.name().to_owned();
         lab.detach();
@@ -314,10 +314,10 @@ async fn finish_lab(bench: Bench, options: &RunOptions, results: &[CaseResult]) 
 }
 
 /// Links whose shaping some frames went around, with direction and number.
-async fn bypassed(bench: &Bench) -> Vec<String> {
+async fn bypassed(testbed: &Testbed) -> Vec<String> {
     let mut found = Vec::new();
-    for link in bench.topology.links() {
-        let Ok(status) = bench.lab.link_status(link.a.as_str(), link.b.as_str()).await else { continue };
+    for link in testbed.topology.links() {
+        let Ok(status) = testbed.lab.link_status(link.a.as_str(), link.b.as_str()).await else { continue };
         let ways = status.bypassed();
         found.extend(
             ways.into_iter()

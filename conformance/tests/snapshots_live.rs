@@ -26,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     // A lab starts this very program again, with a hidden command.
-    if let Some(code) = damc_lab::hidden::dispatch() {
+    if let Some(code) = damc_lab::reexec::dispatch() {
         return code;
     }
     let mut arguments = Arguments::from_args();

@@ -9,10 +9,10 @@ use damc_wire::lsa::LsaId;
 use damc_wire::message::AnnounceEntry;
 use damc_wire::{DropReason, Frame, Message, MessageType, Role};
 
-use crate::bench::Bench;
-use crate::bench::witness::{lsas_in, parse};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};
+use crate::testbed::Testbed;
+use crate::testbed::witness::{lsas_in, parse};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -76,17 +76,17 @@ fn is_own(role: Role, t: MessageType) -> bool {
     }
 }
 
-async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn own_words(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     let mut said: BTreeMap<Role, BTreeSet<MessageType>> = BTreeMap::new();
     let mut names: BTreeMap<String, Role> = BTreeMap::new();
-    for node in bench.topology.nodes().values() {
-        names.insert(format!("/damc/{}/{}", bench.topology.domain(), node.id), node.kind);
+    for node in testbed.topology.nodes().values() {
+        names.insert(format!("/damc/{}/{}", testbed.topology.domain(), node.id), node.kind);
         names.extend(node.services.iter().map(|s| (s.prefix.to_string(), Role::Pod)));
     }
     let mut strangers = BTreeSet::new();
-    for s in bench.frames_of_every_type(0).await?.iter().filter(|s| s.sent) {
+    for s in testbed.frames_of_every_type(0).await?.iter().filter(|s| s.sent) {
         let speaker = match &s.frame.names {
-            None => Some(bench.role(&s.node)?.1),
+            None => Some(testbed.role(&s.node)?.1),
             // A routed message counts for its source, not for the sender. Calls come from below service prefixes.
             Some((_, source)) => {
                 let above = std::iter::successors(Some(source.clone()), damc_wire::Name::parent);
@@ -115,28 +115,28 @@ async fn own_words(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             format!("{} types, {} of them foreign {foreign:?}", types.len(), foreign.len()),
         );
     }
-    let kinds: BTreeSet<Role> = bench.topology.nodes().values().map(|n| n.kind).collect();
+    let kinds: BTreeSet<Role> = testbed.topology.nodes().values().map(|n| n.kind).collect();
     findings.check_eq(&said.keys().copied().collect(), &kinds, "every role of the topology sent something");
     findings.note("to judge whether another implementation can replace a process, run one in its place");
     Ok(())
 }
 
-async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let second = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|other| other != sg));
+async fn one_gateway(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let second = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| testbed.sg_of(p).is_ok_and(|other| other != sg));
     let second = second.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
-    let other = bench.sg_of(&second)?;
-    let all = bench.history(|t| matches!(t, MessageType::Hello | MessageType::LsUpdate)).await?;
+    let other = testbed.sg_of(&second)?;
+    let all = testbed.history(|t| matches!(t, MessageType::Hello | MessageType::LsUpdate)).await?;
     let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
     let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
-    let before = bench.dropped(&other, DropReason::ParameterMismatch).await?;
-    bench.lab.inject(&second, &other, &hello.pdu).await?;
-    bench.wait_dropped(&other, DropReason::ParameterMismatch, before, 1).await?;
+    let before = testbed.dropped(&other, DropReason::ParameterMismatch).await?;
+    testbed.lab.inject(&second, &other, &hello.pdu).await?;
+    testbed.wait_dropped(&other, DropReason::ParameterMismatch, before, 1).await?;
     findings.check(
         true,
         format!("{other} refuses and counts a hello of {pod}, which belongs to {sg}, on another pod's port"),
     );
-    let rows = bench.lab.neighbors(&other).await?.neighbors;
+    let rows = testbed.lab.neighbors(&other).await?.neighbors;
     let full = rows.iter().any(|n| n.port == second && n.state == AdjacencyState::Full);
     findings.check(full, format!("{other} and {second} stay adjacent"));
     // In the whole recording, the names behind one pod have one origin.
@@ -146,54 +146,55 @@ async fn one_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
             origins.entry(port.to_string()).or_default().insert(lsa.key.origin.to_string());
         }
     }
-    for (port, origins) in origins.iter().filter(|(port, _)| bench.role(port).is_ok_and(|(_, r)| r == Role::Pod)) {
+    for (port, origins) in origins.iter().filter(|(port, _)| testbed.role(port).is_ok_and(|(_, r)| r == Role::Pod)) {
         findings.check_eq(
             origins,
-            &BTreeSet::from([bench.sg_of(port)?]),
+            &BTreeSet::from([testbed.sg_of(port)?]),
             format!("{port} is advertised by its SG alone"),
         );
     }
-    let crowd = bench.of_kind(&[Role::Sg]).into_iter().map(|sg| bench.beside(&sg, Role::Pod).map_or(0, |p| p.len()));
+    let crowd =
+        testbed.of_kind(&[Role::Sg]).into_iter().map(|sg| testbed.beside(&sg, Role::Pod).map_or(0, |p| p.len()));
     findings.note(format!("most pods at one SG in this topology: {}", crowd.max().unwrap_or(0)));
     Ok(())
 }
 
-async fn moving_service(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, old) = bench.sg_with_pod()?;
-    let new = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|other| other != sg));
+async fn moving_service(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, old) = testbed.sg_with_pod()?;
+    let new = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| testbed.sg_of(p).is_ok_and(|other| other != sg));
     let new = new.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
-    let callers = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).map(|p| p.id.to_string());
+    let callers = testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).map(|p| p.id.to_string());
     let caller = callers.into_iter().find(|p| *p != old && *p != new);
     let caller = caller.ok_or_else(|| Stop::NotApplicable("no third pod that could call".into()))?;
-    let name = bench.fresh_name(&old);
-    bench.register(&old, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let before = bench.call(&caller, &name, "whoami", &[]).await?;
+    let name = testbed.fresh_name(&old);
+    testbed.register(&old, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let before = testbed.call(&caller, &name, "whoami", &[]).await?;
     let there = before.error.is_none() && before.path.last() == Some(&sg);
     findings.check_saw(
         there,
         format!("{caller} reaches {name} at {old}"),
         format!("path {:?}, error {:?}", before.path, before.error),
     );
-    bench.unregister(std::slice::from_ref(&name)).await?;
-    bench.register(&new, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let after = bench.call(&caller, &name, "whoami", &[]).await?;
-    let there = after.error.is_none() && after.path.last() == Some(&bench.sg_of(&new)?);
+    testbed.unregister(std::slice::from_ref(&name)).await?;
+    testbed.register(&new, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let after = testbed.call(&caller, &name, "whoami", &[]).await?;
+    let there = after.error.is_none() && after.path.last() == Some(&testbed.sg_of(&new)?);
     findings.check_saw(
         there,
         format!("after its move to {new}, {caller} reaches it there by the same name"),
         format!("path {:?}, error {:?}", after.path, after.error),
     );
-    bench.stop_service(&new, &name).await?;
-    bench.wait_nowhere(&[name], bench.t_conv()).await
+    testbed.stop_service(&new, &name).await?;
+    testbed.wait_nowhere(&[name], testbed.t_conv()).await
 }
 
-async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let oracle = Oracle::new(&bench.topology, &Failures::default());
+async fn pools(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let oracle = Oracle::new(&testbed.topology, &Failures::default());
     let mut members: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for pod in bench.topology.of_kind(Role::Pod) {
-        let sg = bench.sg_of(pod.id.as_str())?;
+    for pod in testbed.topology.of_kind(Role::Pod) {
+        let sg = testbed.sg_of(pod.id.as_str())?;
         for service in &pod.services {
             if let Some(pool) = &service.pool {
                 members.entry(pool.to_string()).or_default().push((service.prefix.to_string(), sg.clone()));
@@ -201,14 +202,14 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         }
     }
     let callers: Vec<String> =
-        bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).map(|p| p.id.to_string()).collect();
+        testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).map(|p| p.id.to_string()).collect();
     let mut calls = 0;
     for (pool, members) in members.iter().filter(|(_, m)| m.len() > 1) {
         for caller in callers.iter().take(6) {
-            let from = bench.sg_of(caller)?;
+            let from = testbed.sg_of(caller)?;
             let cost = |sg: &String| if *sg == from { Some(0) } else { oracle.distance(&from, sg) };
             let least = members.iter().filter_map(|(_, sg)| cost(sg)).min();
-            let reply = bench.call(caller, pool, "whoami", &[]).await?;
+            let reply = testbed.call(caller, pool, "whoami", &[]).await?;
             let end = members.iter().find(|(instance, _)| reply.result.as_ref() == Some(instance)).map(|(_, sg)| sg);
             let nearest = end.is_some_and(|sg| cost(sg) == least);
             findings.check_saw(
@@ -217,7 +218,7 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
                 format!("{:?} at {end:?}, error {:?}", reply.result, reply.error),
             );
             for (instance, _) in members {
-                let reply = bench.call(caller, instance, "whoami", &[]).await?;
+                let reply = testbed.call(caller, instance, "whoami", &[]).await?;
                 let itself = reply.result.as_ref() == Some(instance);
                 findings.check_saw(
                     itself,
@@ -234,95 +235,95 @@ async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn pod_at_a_router(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();
+async fn pod_at_a_router(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let sr = testbed.beside(&sg, Role::Sr)?.into_iter().next();
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
-    let ((sr_id, _), (pod_id, _)) = (bench.role(&sr)?, bench.role(&pod)?);
-    let keys = bench.forge.keys(&pod_id, Role::Pod);
-    let all = bench.history(|t| t == MessageType::Hello).await?;
+    let ((sr_id, _), (pod_id, _)) = (testbed.role(&sr)?, testbed.role(&pod)?);
+    let keys = testbed.forge.keys(&pod_id, Role::Pod);
+    let all = testbed.history(|t| t == MessageType::Hello).await?;
     let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
     let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
-    let name = bench.fresh_name(&pod);
+    let name = testbed.fresh_name(&pod);
     let entry = AnnounceEntry { prefix: parse(&name)?, pool: None, weight: 1 };
     let announce = keys.sign_announce(1, (sr_id, 1), vec![entry], Vec::new());
     let announce = Frame::hop_local(Message::Announce(announce)).encode();
     let announce = announce.map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    let before = bench.dropped(&sr, DropReason::WrongRole).await?;
-    let from = bench.now_ns();
-    bench.lab.inject_all(&sg, &sr, &[hello.pdu.clone(), announce]).await?;
-    bench.wait_dropped(&sr, DropReason::WrongRole, before, 2).await?;
+    let before = testbed.dropped(&sr, DropReason::WrongRole).await?;
+    let from = testbed.now_ns();
+    testbed.lab.inject_all(&sg, &sr, &[hello.pdu.clone(), announce]).await?;
+    testbed.wait_dropped(&sr, DropReason::WrongRole, before, 2).await?;
     findings.check(true, format!("{sr} drops and counts {pod}'s hello and announcement at its port"));
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
-    let answered = bench.frames(from).await?;
+    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
+    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
+    let answered = testbed.frames(from).await?;
     let answered = answered.iter().any(|s| s.sent && s.node == sr && s.message_type() == MessageType::AnnounceReply);
     findings.check(!answered, format!("{sr} answers no announcement"));
     Ok(())
 }
 
-async fn pod_as_group(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, _, path) = bench.far_pair().await?;
+async fn pod_as_group(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, _, path) = testbed.far_pair().await?;
     let sg = path.last().cloned().unwrap_or_default();
-    let pod = bench.pod_of(&sg)?;
-    let names = [bench.fresh_name(&pod), bench.fresh_name(&pod), bench.fresh_name(&pod)];
+    let pod = testbed.pod_of(&sg)?;
+    let names = [testbed.fresh_name(&pod), testbed.fresh_name(&pod), testbed.fresh_name(&pod)];
     for name in &names {
-        bench.register(&pod, name).await?;
+        testbed.register(&pod, name).await?;
     }
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
     for name in &names {
-        let reply = bench.call(&caller, name, "whoami", &[]).await?;
+        let reply = testbed.call(&caller, name, "whoami", &[]).await?;
         findings.check_saw(
             reply.error.is_none(),
             format!("{name} can be called by itself"),
             format!("error {:?}", reply.error),
         );
     }
-    bench.unregister(&names[..1]).await?;
-    bench.wait_everywhere(&names[1..], bench.t_conv()).await?;
+    testbed.unregister(&names[..1]).await?;
+    testbed.wait_everywhere(&names[1..], testbed.t_conv()).await?;
     findings.check(true, "one of three services ends: its name leaves every FIB, the other two stay");
-    let (pod_id, _) = bench.role(&pod)?;
-    let configured = bench.topology.nodes()[&pod_id].services.iter().map(|s| s.prefix.to_string());
+    let (pod_id, _) = testbed.role(&pod)?;
+    let configured = testbed.topology.nodes()[&pod_id].services.iter().map(|s| s.prefix.to_string());
     let all: Vec<String> = configured.chain(names[1..].iter().cloned()).collect();
     let began = std::time::Instant::now();
-    bench.lab.node(&pod, NodeAction::Kill).await?;
-    bench.wait_nowhere(&all, bench.t_conv()).await?;
+    testbed.lab.node(&pod, NodeAction::Kill).await?;
+    testbed.wait_nowhere(&all, testbed.t_conv()).await?;
     findings.check(true, format!("{pod} is killed: all {} names leave every FIB", all.len()));
     findings.figure("death of a pod to its names gone, seen from outside", began.elapsed().as_secs_f64() * 1e3, "ms");
-    bench.lab.node(&pod, NodeAction::Start).await?;
-    let back: Vec<String> = bench.topology.nodes()[&pod_id].services.iter().map(|s| s.prefix.to_string()).collect();
-    bench.wait_everywhere(&back, bench.t_conv()).await?;
+    testbed.lab.node(&pod, NodeAction::Start).await?;
+    let back: Vec<String> = testbed.topology.nodes()[&pod_id].services.iter().map(|s| s.prefix.to_string()).collect();
+    testbed.wait_everywhere(&back, testbed.t_conv()).await?;
     findings.check(true, "it comes back with its configured services");
     Ok(())
 }
 
-async fn router_without_pods(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, _) = bench.far_pair().await?;
+async fn router_without_pods(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = testbed.far_pair().await?;
     let digests: BTreeSet<String> = {
         let mut digests = BTreeSet::new();
-        for node in bench.routers() {
-            digests.insert(bench.lab.lsdb(&node).await?.digest);
+        for node in testbed.routers() {
+            digests.insert(testbed.lab.lsdb(&node).await?.digest);
         }
         digests
     };
     findings.check_eq(&digests.len(), &1, "all SGs and SRs have the same LSDB");
-    let srs = bench.of_kind(&[Role::Sr]);
+    let srs = testbed.of_kind(&[Role::Sr]);
     let mut before = BTreeMap::new();
     for sr in &srs {
-        before.insert(sr.clone(), bench.lab.counters(sr).await?.forwarded);
+        before.insert(sr.clone(), testbed.lab.counters(sr).await?.forwarded);
     }
-    let reply = bench.call(&caller, &target, "echo", &["through"]).await?;
+    let reply = testbed.call(&caller, &target, "echo", &["through"]).await?;
     let sr = srs.iter().find(|sr| reply.path.contains(sr) && reply.return_path.contains(sr));
     let sr = sr.or_else(|| srs.iter().find(|sr| reply.path.contains(sr))).cloned();
     let sr = sr.ok_or_else(|| Stop::NotApplicable("no SR on the path".into()))?;
-    let forwarded = bench.lab.counters(&sr).await?.forwarded;
+    let forwarded = testbed.lab.counters(&sr).await?.forwarded;
     findings.check_saw(
         forwarded > before[&sr] && reply.error.is_none(),
         format!("{sr} forwards {caller}'s call of {target}"),
         format!("{} → {forwarded} frames forwarded, error {:?}", before[&sr], reply.error),
     );
-    let name = format!("/damc/{}/{sr}", bench.topology.domain());
-    let reply = bench.call_with(&caller, &name, "whoami", &[], |r| r.deadline_ms = 500).await?;
+    let name = format!("/damc/{}/{sr}", testbed.topology.domain());
+    let reply = testbed.call_with(&caller, &name, "whoami", &[], |r| r.deadline_ms = 500).await?;
     findings.check_saw(
         reply.result.is_none(),
         format!("{name} is not a service"),

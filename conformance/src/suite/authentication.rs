@@ -11,9 +11,9 @@ use damc_wire::message::{AnnounceEntry, AuthRequest, AuthResult, Data, DataKind}
 use damc_wire::security::Grant;
 use damc_wire::{Class, DropReason, Frame, Message, MessageType, Millis, Name, RefusalReason, Role};
 
-use crate::bench::Bench;
-use crate::bench::witness::{advertises, lsas_in, parse};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::testbed::Testbed;
+use crate::testbed::witness::{advertises, lsas_in, parse};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Bound of AUT-05 on the median time from the positive answer to the LSA on an SR link.
@@ -64,15 +64,15 @@ pub const CASES: &[Case] = &[
     case!("aut-10", "The loss of an SPA is local and visible, and ends when it is back", ["AUT-10"], Nodes, lost_spa),
 ];
 
-async fn order_of_events(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    let name = bench.fresh_name(&pod);
+async fn order_of_events(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    let name = testbed.fresh_name(&pod);
     let wanted = parse(&name)?;
-    let from = bench.now_ns();
-    bench.register(&pod, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let frames = bench.frames(from).await?;
+    let from = testbed.now_ns();
+    testbed.register(&pod, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let frames = testbed.frames(from).await?;
     let first = |what: &str, pick: &dyn Fn(&crate::trace::Seen) -> bool| {
         let seen = frames.iter().filter(|s| pick(s)).map(|s| s.at_ns).min();
         seen.ok_or_else(|| Stop::Failed(format!("{what} was not recorded")))
@@ -100,60 +100,66 @@ async fn order_of_events(bench: &Bench, findings: &mut Findings) -> Result<(), S
             after_us(advertised)
         ),
     );
-    bench.unregister(&[name]).await
+    testbed.unregister(&[name]).await
 }
 
 fn has(entries: &[AnnounceEntry], name: &Name) -> bool {
     entries.iter().any(|e| e.prefix == *name)
 }
 
-async fn blackhole(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    let name = bench.fresh_name(&pod);
-    bench.licence(&pod, &name).await?;
-    let from = bench.now_ns();
-    bench.cut(&sg, &spa).await?;
-    bench.start_unlicensed(&pod, &name, None).await?;
-    let told = wait_told(bench, &sg, &pod, &name, from).await?;
+async fn blackhole(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    let name = testbed.fresh_name(&pod);
+    testbed.licence(&pod, &name).await?;
+    let from = testbed.now_ns();
+    testbed.cut(&sg, &spa).await?;
+    testbed.start_unlicensed(&pod, &name, None).await?;
+    let told = wait_told(testbed, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), "the pod is told that no SPA answered");
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
-    bench.mend(&sg, &spa).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
+    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
+    testbed.mend(&sg, &spa).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     findings.check(true, "once the link is back, the SG asks again by itself and the prefix appears everywhere");
-    bench.unregister(&[name]).await
+    testbed.unregister(&[name]).await
 }
 
 /// Waits for the SG's answer about `name` to the pod; returns the refusal, or `None` where it was accepted.
-async fn wait_told(bench: &Bench, sg: &str, pod: &str, name: &str, from: u64) -> Result<Option<RefusalReason>, Stop> {
+async fn wait_told(
+    testbed: &Testbed,
+    sg: &str,
+    pod: &str,
+    name: &str,
+    from: u64,
+) -> Result<Option<RefusalReason>, Stop> {
     let wanted = parse(name)?;
-    let within = bench.t_conv() + Duration::from_millis(bench.pace.auth_timeout_ms);
+    let within = testbed.t_conv() + Duration::from_millis(testbed.timers.auth_timeout_ms);
     let what = format!("{sg}'s answer to {pod} about {name}");
     let outcome = |s: &crate::trace::Seen| match s.message() {
         Message::AnnounceReply(r) => r.outcomes.iter().find(|o| o.prefix == wanted).map(|o| o.refusal),
         _ => None,
     };
-    let seen = bench.wait_frame(&what, from, within, |s| s.is_sent_by(sg, pod) && outcome(s).is_some()).await?;
+    let seen = testbed.wait_frame(&what, from, within, |s| s.is_sent_by(sg, pod) && outcome(s).is_some()).await?;
     Ok(outcome(&seen).flatten())
 }
 
 /// The SPA's answers, by name, to an announcement of `pod` that `sg` passes on. The suite forges the request, with the
 /// SG's hop MAC and the pod's signature.
 async fn ask(
-    bench: &Bench,
+    testbed: &Testbed,
     (sg, spa): (&str, &str),
     pod: &str,
     names: &[Name],
 ) -> Result<BTreeMap<String, Option<RefusalReason>>, Stop> {
-    let ((sg_id, _), (pod_id, _)) = (bench.role(sg)?, bench.role(pod)?);
-    let request = 0xa000_0000_0000_0000 | bench.unique();
-    let keys = bench.forge.keys(&pod_id, Role::Pod);
+    let ((sg_id, _), (pod_id, _)) = (testbed.role(sg)?, testbed.role(pod)?);
+    let request = 0xa000_0000_0000_0000 | testbed.unique();
+    let keys = testbed.forge.keys(&pod_id, Role::Pod);
     let entry = |prefix: &Name| AnnounceEntry { prefix: prefix.clone(), pool: None, weight: 1 };
     let announce = keys.sign_announce(request, (sg_id, 1), names.iter().map(entry).collect(), Vec::new());
     let question = AuthRequest { request, certificate: keys.certificate().clone(), announce };
-    let from = bench.now_ns();
-    bench.inject_as(sg, spa, Message::AuthRequest(question)).await?;
+    let from = testbed.now_ns();
+    testbed.inject_as(sg, spa, Message::AuthRequest(question)).await?;
     let mut answers = BTreeMap::new();
     for name in names {
         let answer = |s: &crate::trace::Seen| match s.message() {
@@ -166,22 +172,22 @@ async fn ask(
         };
         let what = format!("{spa}'s answer about {name} of {pod}");
         let seen =
-            bench.wait_frame(&what, from, bench.t_conv(), |s| s.is_sent_by(spa, sg) && answer(s).is_some()).await?;
+            testbed.wait_frame(&what, from, testbed.t_conv(), |s| s.is_sent_by(spa, sg) && answer(s).is_some()).await?;
         answers.insert(name.to_string(), answer(&seen).flatten());
     }
     Ok(answers)
 }
 
-async fn licence_matrix(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let services = bench.topology.nodes().values().flat_map(|n| &n.services);
+async fn licence_matrix(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let services = testbed.topology.nodes().values().flat_map(|n| &n.services);
     let pools: BTreeSet<&Name> = services.clone().filter_map(|s| s.pool.as_ref()).collect();
     let all: Vec<&Name> = services.map(|s| &s.prefix).collect();
     let (mut cells, mut refused) = (0, 0);
-    for pod in bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).take(4) {
-        let sg = bench.sg_of(pod.id.as_str())?;
-        let spa = bench.spa_of(&sg)?;
+    for pod in testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).take(4) {
+        let sg = testbed.sg_of(pod.id.as_str())?;
+        let spa = testbed.spa_of(&sg)?;
         let none = BTreeSet::new();
-        let licences = bench.topology.licences().get(&pod.id).unwrap_or(&none);
+        let licences = testbed.topology.licences().get(&pod.id).unwrap_or(&none);
         let own = &pod.services[0].prefix;
         let mut names: BTreeSet<Name> = BTreeSet::new();
         names.insert(own.clone());
@@ -189,7 +195,7 @@ async fn licence_matrix(bench: &Bench, findings: &mut Findings) -> Result<(), St
         names.insert(parse(&format!("{own}beside"))?);
         names.extend(own.parent().filter(|p| p.depth() > 0));
         names.extend(all.iter().find(|n| !licences.contains(**n)).map(|n| (*n).clone()));
-        names.insert(parse(&format!("/damc/{}/{sg}", bench.topology.domain()))?);
+        names.insert(parse(&format!("/damc/{}/{sg}", testbed.topology.domain()))?);
         let names: Vec<Name> = names.into_iter().collect();
         let covers = |l: &Name, name: &Name| l.is_prefix_of(name) && !pools.contains(l);
         let expected: BTreeMap<String, Option<RefusalReason>> = names
@@ -205,7 +211,7 @@ async fn licence_matrix(bench: &Bench, findings: &mut Findings) -> Result<(), St
                 (name.to_string(), refusal)
             })
             .collect();
-        let answers = ask(bench, (&sg, &spa), pod.id.as_str(), &names).await?;
+        let answers = ask(testbed, (&sg, &spa), pod.id.as_str(), &names).await?;
         cells += names.len();
         refused += expected.values().flatten().count();
         findings.check_eq(&answers, &expected, format!("{spa} decides on names of {} as its licences say", pod.id));
@@ -217,16 +223,16 @@ async fn licence_matrix(bench: &Bench, findings: &mut Findings) -> Result<(), St
     Ok(())
 }
 
-async fn explicit_refusal(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    let name = bench.fresh_name(&pod);
+async fn explicit_refusal(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    let name = testbed.fresh_name(&pod);
     let wanted = parse(&name)?;
-    let from = bench.now_ns();
-    bench.start_unlicensed(&pod, &name, None).await?;
-    let told = wait_told(bench, &sg, &pod, &name, from).await?;
+    let from = testbed.now_ns();
+    testbed.start_unlicensed(&pod, &name, None).await?;
+    let told = wait_told(testbed, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::NotLicensed), "the pod is told why");
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let asked = frames.iter().find(|s| s.is_sent_by(&sg, &spa) && s.message_type() == MessageType::AuthRequest);
     let refusal = frames.iter().find(|s| {
         let refused = |r: &AuthResult| {
@@ -238,52 +244,52 @@ async fn explicit_refusal(bench: &Bench, findings: &mut Findings) -> Result<(), 
     if let (Some(asked), Some(refusal)) = (asked, refusal) {
         let took = Duration::from_nanos(refusal.at_ns.saturating_sub(asked.at_ns));
         findings.figure("question to refusal", took.as_secs_f64() * 1e3, "ms");
-        let timer = Duration::from_millis(bench.pace.auth_timeout_ms);
+        let timer = Duration::from_millis(testbed.timers.auth_timeout_ms);
         findings.check_saw(
             took < timer,
             format!("the refusal comes before the timer of {} ms", timer.as_millis()),
             format!("{} µs", took.as_micros()),
         );
     }
-    bench.stop_service(&pod, &name).await
+    testbed.stop_service(&pod, &name).await
 }
 
-async fn refused_pod(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let (_, target, _) = bench.far_pair().await?;
-    let name = bench.fresh_name(&pod);
-    let from = bench.now_ns();
-    bench.start_unlicensed(&pod, &name, None).await?;
-    bench.wait_announcement(&sg, &name, AnnouncementState::Refused, bench.t_conv()).await?;
-    let before = bench.dropped(&sg, DropReason::SourceNotAuthorised).await?;
+async fn refused_pod(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let (_, target, _) = testbed.far_pair().await?;
+    let name = testbed.fresh_name(&pod);
+    let from = testbed.now_ns();
+    testbed.start_unlicensed(&pod, &name, None).await?;
+    testbed.wait_announcement(&sg, &name, AnnouncementState::Refused, testbed.t_conv()).await?;
+    let before = testbed.dropped(&sg, DropReason::SourceNotAuthorised).await?;
     let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
-    let correlation = 0xa040_0000 + bench.unique();
+    let correlation = 0xa040_0000 + testbed.unique();
     let data = Data { correlation, kind, payload: b"let me in".to_vec(), hops: Vec::new() };
     let frame = Frame::plain(parse(&target)?, parse(&name)?, 1, Message::Data(data));
     let pdu = frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    bench.lab.inject(&pod, &sg, &pdu).await?;
-    bench.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, 1).await?;
+    testbed.lab.inject(&pod, &sg, &pdu).await?;
+    testbed.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, 1).await?;
     findings.check(true, format!("{sg} drops and counts the data frame that {pod} sends from {name}"));
     let went = |s: &&crate::trace::Seen| s.sent && s.node != pod && is_data(s, correlation);
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     findings.check_eq(&frames.iter().filter(went).count(), &0, "no node passes that frame on");
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
-    bench.stop_service(&pod, &name).await
+    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
+    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
+    testbed.stop_service(&pod, &name).await
 }
 
 fn is_data(s: &crate::trace::Seen, correlation: u64) -> bool {
     matches!(s.message(), Message::Data(d) if d.correlation == correlation)
 }
 
-async fn answer_leads_to_lsa(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    let srs = bench.beside(&sg, Role::Sr)?;
-    let from = bench.now_ns();
-    let names = bench.register_behind(&sg, 8).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
-    let frames = bench.frames(from).await?;
+async fn answer_leads_to_lsa(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    let srs = testbed.beside(&sg, Role::Sr)?;
+    let from = testbed.now_ns();
+    let names = testbed.register_behind(&sg, 8).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+    let frames = testbed.frames(from).await?;
     let mut took = Vec::new();
     for name in &names {
         let name = parse(name)?;
@@ -311,53 +317,53 @@ async fn answer_leads_to_lsa(bench: &Bench, findings: &mut Findings) -> Result<(
         findings.figure("positive answer to LSA on an SR link, median", half.as_secs_f64() * 1e3, "ms");
         findings.figure("positive answer to LSA on an SR link, worst", worst.as_secs_f64() * 1e3, "ms");
         findings.check_saw(
-            *half < bench.host.stretched(ANSWER_TO_LSA),
+            *half < testbed.host.stretched(ANSWER_TO_LSA),
             format!(
                 "{pod}: half of {} LSAs follow the answer within {:?}",
                 took.len(),
-                bench.host.stretched(ANSWER_TO_LSA)
+                testbed.host.stretched(ANSWER_TO_LSA)
             ),
             format!("median {half:?}"),
         );
     }
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn only_the_gateway_asks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    class_3_stays(bench, findings).await?;
+async fn only_the_gateway_asks(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    class_3_stays(testbed, findings).await?;
     // A pod itself asks the SPA, with class 3 on its own link.
-    let (pod_id, _) = bench.role(&pod)?;
-    let (sg_id, _) = bench.role(&sg)?;
-    let keys = bench.forge.keys(&pod_id, Role::Pod);
-    let entry = AnnounceEntry { prefix: parse(&bench.fresh_name(&pod))?, pool: None, weight: 1 };
-    let request = 0xa060_0000_0000_0000 | bench.unique();
+    let (pod_id, _) = testbed.role(&pod)?;
+    let (sg_id, _) = testbed.role(&sg)?;
+    let keys = testbed.forge.keys(&pod_id, Role::Pod);
+    let entry = AnnounceEntry { prefix: parse(&testbed.fresh_name(&pod))?, pool: None, weight: 1 };
+    let request = 0xa060_0000_0000_0000 | testbed.unique();
     let announce = keys.sign_announce(request, (sg_id, 1), vec![entry], Vec::new());
     let question = AuthRequest { request, certificate: keys.certificate().clone(), announce };
-    let before = bench.dropped(&sg, DropReason::WrongRole).await?;
-    let from = bench.now_ns();
-    bench.inject_as(&pod, &sg, Message::AuthRequest(question)).await?;
-    bench.wait_dropped(&sg, DropReason::WrongRole, before, 1).await?;
+    let before = testbed.dropped(&sg, DropReason::WrongRole).await?;
+    let from = testbed.now_ns();
+    testbed.inject_as(&pod, &sg, Message::AuthRequest(question)).await?;
+    testbed.wait_dropped(&sg, DropReason::WrongRole, before, 1).await?;
     let passed = |s: &crate::trace::Seen| {
         s.node == spa && matches!(s.message(), Message::AuthRequest(r) if r.request == request)
     };
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     findings.check(
         !frames.iter().any(passed),
         format!("{sg} drops and counts {pod}'s own request, and {spa} never sees it"),
     );
     // By name: no node has a route to an SPA.
-    let reply = bench.call(&pod, &format!("/damc/{}/{spa}", bench.topology.domain()), "echo", &["x"]).await?;
+    let reply = testbed.call(&pod, &format!("/damc/{}/{spa}", testbed.topology.domain()), "echo", &["x"]).await?;
     findings.check_eq(&reply.error.as_deref(), &Some("no-route"), format!("{pod} cannot reach {spa} by name"));
-    spas_agree(bench, findings, &pod).await
+    spas_agree(testbed, findings, &pod).await
 }
 
 /// In the whole recording, class 3 crossed only links between SG and SPA.
-async fn class_3_stays(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn class_3_stays(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     let (mut there, mut elsewhere) = (0, BTreeSet::new());
-    for s in bench.history(|t| t.class() == Some(Class::Authentication)).await? {
-        let roles = (bench.role(&s.node)?.1, bench.role(&s.port)?.1);
+    for s in testbed.history(|t| t.class() == Some(Class::Authentication)).await? {
+        let roles = (testbed.role(&s.node)?.1, testbed.role(&s.port)?.1);
         // The suite itself injects class 3 at a pod's port, so frames of pods do not count.
         if matches!(roles, (Role::Sg, Role::Spa) | (Role::Spa, Role::Sg)) {
             there += 1;
@@ -375,20 +381,20 @@ async fn class_3_stays(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
 }
 
 /// Two SPAs with the same licence give the same answers.
-async fn spas_agree(bench: &Bench, findings: &mut Findings, pod: &str) -> Result<(), Stop> {
-    let name = bench.fresh_name(pod);
+async fn spas_agree(testbed: &Testbed, findings: &mut Findings, pod: &str) -> Result<(), Stop> {
+    let name = testbed.fresh_name(pod);
     let names = [parse(&name)?, parse(&format!("{name}/below"))?, parse(&format!("{name}x"))?];
-    let (pod_id, _) = bench.role(pod)?;
+    let (pod_id, _) = testbed.role(pod)?;
     let mut answers = Vec::new();
-    for sg in bench.of_kind(&[Role::Sg]).into_iter().take(2) {
-        let spa = bench.spa_of(&sg)?;
+    for sg in testbed.of_kind(&[Role::Sg]).into_iter().take(2) {
+        let spa = testbed.spa_of(&sg)?;
         let licence = |add: bool| {
             let (pod, prefix) = (pod_id.clone(), names[0].clone());
             if add { Command::AddLicence { pod, prefix } } else { Command::RevokeLicence { pod, prefix } }
         };
-        bench.order(&spa, &licence(true)).await?;
-        answers.push((spa.clone(), ask(bench, (&sg, &spa), pod, &names).await?));
-        bench.order(&spa, &licence(false)).await?;
+        testbed.order(&spa, &licence(true)).await?;
+        answers.push((spa.clone(), ask(testbed, (&sg, &spa), pod, &names).await?));
+        testbed.order(&spa, &licence(false)).await?;
     }
     if let [(a, first), (b, second)] = answers.as_slice() {
         findings.check_eq(first, second, format!("{a} and {b} answer alike from the same licence"));
@@ -396,65 +402,65 @@ async fn spas_agree(bench: &Bench, findings: &mut Findings, pod: &str) -> Result
     Ok(())
 }
 
-async fn stolen_announcement(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let thief = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|other| other != sg));
+async fn stolen_announcement(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let thief = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| testbed.sg_of(p).is_ok_and(|other| other != sg));
     let thief = thief.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
-    let other = bench.sg_of(&thief)?;
-    let name = bench.fresh_name(&pod);
+    let other = testbed.sg_of(&thief)?;
+    let name = testbed.fresh_name(&pod);
     let wanted = parse(&name)?;
-    let from = bench.now_ns();
-    bench.register(&pod, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    let from = testbed.now_ns();
+    testbed.register(&pod, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     let own_words = |s: &crate::trace::Seen| {
         s.is_sent_by(&pod, &sg) && matches!(s.message(), Message::Announce(a) if has(&a.add, &wanted))
     };
-    let recorded = bench.wait_frame("the announcement", from, bench.t_conv(), own_words).await?;
+    let recorded = testbed.wait_frame("the announcement", from, testbed.t_conv(), own_words).await?;
 
-    let before = bench.dropped(&other, DropReason::BadMac).await?;
-    bench.lab.inject(&thief, &other, &recorded.pdu).await?;
-    bench.wait_dropped(&other, DropReason::BadMac, before, 1).await?;
+    let before = testbed.dropped(&other, DropReason::BadMac).await?;
+    testbed.lab.inject(&thief, &other, &recorded.pdu).await?;
+    testbed.wait_dropped(&other, DropReason::BadMac, before, 1).await?;
     findings.check(true, format!("{thief} replays {pod}'s frame byte for byte: {other} drops it for its MAC"));
 
-    let before = bench.dropped(&other, DropReason::NotAuthorised).await?;
-    bench.inject_as(&thief, &other, recorded.message().clone()).await?;
-    bench.wait_dropped(&other, DropReason::NotAuthorised, before, 1).await?;
-    let told = wait_told(bench, &other, &thief, &name, from).await?;
+    let before = testbed.dropped(&other, DropReason::NotAuthorised).await?;
+    testbed.inject_as(&thief, &other, recorded.message().clone()).await?;
+    testbed.wait_dropped(&other, DropReason::NotAuthorised, before, 1).await?;
+    let told = wait_told(testbed, &other, &thief, &name, from).await?;
     findings.check_eq(
         &told,
         &Some(RefusalReason::BadIdentity),
         format!("{other} refuses the announcement under {thief}'s own MAC"),
     );
 
-    let before = bench.dropped(&sg, DropReason::Replayed).await?;
-    bench.lab.inject(&pod, &sg, &recorded.pdu).await?;
-    bench.wait_dropped(&sg, DropReason::Replayed, before, 1).await?;
+    let before = testbed.dropped(&sg, DropReason::Replayed).await?;
+    testbed.lab.inject(&pod, &sg, &recorded.pdu).await?;
+    testbed.wait_dropped(&sg, DropReason::Replayed, before, 1).await?;
     findings.check(true, format!("replayed on {pod}'s own link: {sg} drops it as already seen"));
 
-    let (other_id, _) = bench.role(&other)?;
-    let frames = bench.frames(from).await?;
+    let (other_id, _) = testbed.role(&other)?;
+    let frames = testbed.frames(from).await?;
     let stolen = frames.iter().flat_map(lsas_in).filter(|l| l.key.origin == other_id && advertises(l, &wanted)).count();
     findings.check_eq(&stolen, &0, format!("{other} never advertises {name}"));
-    bench.unregister(&[name]).await
+    testbed.unregister(&[name]).await
 }
 
-async fn false_answers(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    let name = bench.fresh_name(&pod);
+async fn false_answers(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    let name = testbed.fresh_name(&pod);
     let wanted = parse(&name)?;
-    let begin = bench.now_ns();
-    bench.register(&pod, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    let begin = testbed.now_ns();
+    testbed.register(&pod, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     let granted = |s: &crate::trace::Seen| {
         let fits = |r: &AuthResult| matches!(r, AuthResult::Granted(g) if g.prefix == wanted);
         s.is_sent_by(&spa, &sg) && matches!(s.message(), Message::AuthReply(r) if fits(&r.result))
     };
-    let answer = bench.wait_frame("the positive answer", begin, bench.t_conv(), granted).await?;
-    bench.revoke_licence(&pod, &name).await?;
-    bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    let answer = testbed.wait_frame("the positive answer", begin, testbed.t_conv(), granted).await?;
+    testbed.revoke_licence(&pod, &name).await?;
+    testbed.wait_nowhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     findings.check(true, format!("the licence is revoked: {name} leaves every FIB"));
-    let from = bench.now_ns();
+    let from = testbed.now_ns();
     let mut flipped = answer.pdu.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -469,43 +475,43 @@ async fn false_answers(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         ("under a stranger's MAC", stranger, &[DropReason::BadMac]),
     ];
     for (what, pdu, reasons) in throws {
-        let before = sum(bench, &sg, reasons).await?;
-        bench.lab.inject(&spa, &sg, &pdu).await?;
+        let before = sum(testbed, &sg, reasons).await?;
+        testbed.lab.inject(&spa, &sg, &pdu).await?;
         let reasons_text = reasons.iter().map(|r| r.label()).collect::<Vec<_>>().join(" or ");
-        bench
-            .wait(&format!("{sg} drops {what}"), bench.t_conv(), || async {
-                let now = sum(bench, &sg, reasons).await?;
+        testbed
+            .wait(&format!("{sg} drops {what}"), testbed.t_conv(), || async {
+                let now = sum(testbed, &sg, reasons).await?;
                 Ok(if now > before { Ok(()) } else { Err(format!("not counted as {reasons_text}")) })
             })
             .await?;
         findings.check(true, format!("{what}: dropped as {reasons_text}"));
     }
-    let before = bench.dropped(&sg, DropReason::Unsolicited).await?;
-    bench.inject_as(&spa, &sg, answer.message().clone()).await?;
-    bench.wait_dropped(&sg, DropReason::Unsolicited, before, 1).await?;
+    let before = testbed.dropped(&sg, DropReason::Unsolicited).await?;
+    testbed.inject_as(&spa, &sg, answer.message().clone()).await?;
+    testbed.wait_dropped(&sg, DropReason::Unsolicited, before, 1).await?;
     findings.check(true, "an answer in the SPA's own name, long after the request, is dropped as unsolicited");
-    findings.check_eq(&bench.advertised(&name, from).await?, &0, format!("no LSA advertises {name} again"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
-    bench.stop_service(&pod, &name).await
+    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name} again"));
+    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
+    testbed.stop_service(&pod, &name).await
 }
 
-async fn sum(bench: &Bench, node: &str, reasons: &[DropReason]) -> Result<u64, damc_lab::LabError> {
-    let counters = bench.lab.counters(node).await?;
+async fn sum(testbed: &Testbed, node: &str, reasons: &[DropReason]) -> Result<u64, damc_lab::LabError> {
+    let counters = testbed.lab.counters(node).await?;
     Ok(reasons.iter().map(|r| counters.dropped.get(*r)).sum())
 }
 
-async fn rogue_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let ((sg_id, _), (pod_id, _)) = (bench.role(&sg)?, bench.role(&pod)?);
-    let sr = bench.beside(&sg, Role::Sr)?.into_iter().next();
+async fn rogue_gateway(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let ((sg_id, _), (pod_id, _)) = (testbed.role(&sg)?, testbed.role(&pod)?);
+    let sr = testbed.beside(&sg, Role::Sr)?.into_iter().next();
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
-    let honest = bench.service_of(&pod)?;
-    let grants = grants_of(bench, &honest).await?;
+    let honest = testbed.service_of(&pod)?;
+    let grants = grants_of(testbed, &honest).await?;
     let own = grants.iter().find(|g| g.sg == sg_id).cloned();
     let own = own.ok_or_else(|| Stop::Inconclusive(format!("no grant for {honest} was recorded")))?;
-    let foreign = foreign_grant(bench, &sg_id).await?;
-    let name = parse(&bench.fresh_name(&pod))?;
-    let keys = bench.forge.keys(&sg_id, Role::Sg);
+    let foreign = foreign_grant(testbed, &sg_id).await?;
+    let name = parse(&testbed.fresh_name(&pod))?;
+    let keys = testbed.forge.keys(&sg_id, Role::Sg);
     let forged = Grant { prefix: name.clone(), ..own.clone() };
     let mut tries: Vec<(&str, Name, Grant, DropReason)> = vec![
         ("the grant of another prefix", name.clone(), own, DropReason::NotAuthorised),
@@ -515,21 +521,21 @@ async fn rogue_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     if let Some(foreign) = foreign {
         tries.push(("a genuine grant of another SG", foreign.prefix.clone(), foreign, DropReason::NotAuthorised));
     }
-    let from = bench.now_ns();
+    let from = testbed.now_ns();
     for (what, prefix, grant, reason) in &tries {
         let key = LsaKey { origin: sg_id.clone(), id: LsaId::Prefix(prefix.clone(), pod_id.clone()) };
         let content =
             PrefixLsa { metric: 0, weight: 1, exact: grant.exact, instance: None, proof: Proof::Grant(grant.clone()) };
         let lsa = keys.sign_lsa(key, 1 << 32, Millis(60_000), LsaContent::Prefix(content));
-        let before = bench.dropped(&sr, *reason).await?;
-        bench.inject_as(&sg, &sr, Message::LsUpdate(vec![lsa.clone()])).await?;
-        bench.wait_dropped(&sr, *reason, before, 1).await?;
+        let before = testbed.dropped(&sr, *reason).await?;
+        testbed.inject_as(&sg, &sr, Message::LsUpdate(vec![lsa.clone()])).await?;
+        testbed.wait_dropped(&sr, *reason, before, 1).await?;
         findings.check(true, format!("{sr} refuses {sg}'s LSA of {prefix} with {what}: {reason}"));
-        let spread = bench.frames(from).await?;
+        let spread = testbed.frames(from).await?;
         let spread = spread.iter().filter(|s| s.sent && s.node != sg && lsas_in(s).iter().any(|l| l == &lsa)).count();
         findings.check_eq(&spread, &0, format!("no node but {sg} spreads it"));
-        for node in bench.routers() {
-            let lsdb = bench.lab.lsdb(&node).await?;
+        for node in testbed.routers() {
+            let lsdb = testbed.lab.lsdb(&node).await?;
             let held = lsdb.lsas.iter().any(|l| l.origin == sg && l.id == prefix.to_string() && !l.purged);
             if held {
                 findings.check_saw(
@@ -540,16 +546,16 @@ async fn rogue_gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
             }
         }
     }
-    let fibs = bench.fibs().await?;
+    let fibs = testbed.fibs().await?;
     let kept = fibs.values().filter(|fib| fib.entries.iter().any(|e| e.prefix == honest)).count();
     findings.check_eq(&kept, &fibs.len(), format!("{sg}'s honest prefix {honest} stays at every node"));
     Ok(())
 }
 
 /// The grants for a name in recorded LSAs.
-async fn grants_of(bench: &Bench, name: &str) -> Result<Vec<Grant>, Stop> {
+async fn grants_of(testbed: &Testbed, name: &str) -> Result<Vec<Grant>, Stop> {
     let name = parse(name)?;
-    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     let lsas = frames.iter().flat_map(lsas_in).filter(|l| advertises(l, &name));
     Ok(lsas.filter_map(grant_in).collect())
 }
@@ -562,39 +568,39 @@ fn grant_in(lsa: &damc_wire::lsa::Lsa) -> Option<Grant> {
 }
 
 /// A grant for another SG than this one, from a recorded LSA.
-async fn foreign_grant(bench: &Bench, not: &damc_wire::NodeId) -> Result<Option<Grant>, Stop> {
-    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
+async fn foreign_grant(testbed: &Testbed, not: &damc_wire::NodeId) -> Result<Option<Grant>, Stop> {
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     Ok(frames.iter().flat_map(lsas_in).filter_map(grant_in).find(|g| g.sg != *not && !g.exact))
 }
 
-async fn lost_spa(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let spa = bench.spa_of(&sg)?;
-    let approved = bench.service_of(&pod)?;
-    let other = bench.of_kind(&[Role::Pod]).into_iter().find(|p| bench.sg_of(p).is_ok_and(|o| o != sg));
+async fn lost_spa(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let spa = testbed.spa_of(&sg)?;
+    let approved = testbed.service_of(&pod)?;
+    let other = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| testbed.sg_of(p).is_ok_and(|o| o != sg));
     let other = other.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
     // A name below a configured service: its licence is in the SPA's configuration and survives a restart.
-    let (name, elsewhere) = (format!("{approved}/late-{}", bench.unique()), bench.fresh_name(&other));
-    bench.lab.node(&spa, NodeAction::Kill).await?;
-    let from = bench.now_ns();
-    bench.start_unlicensed(&pod, &name, None).await?;
-    bench.register(&other, &elsewhere).await?;
-    bench.wait_everywhere(std::slice::from_ref(&elsewhere), bench.t_conv()).await?;
+    let (name, elsewhere) = (format!("{approved}/late-{}", testbed.unique()), testbed.fresh_name(&other));
+    testbed.lab.node(&spa, NodeAction::Kill).await?;
+    let from = testbed.now_ns();
+    testbed.start_unlicensed(&pod, &name, None).await?;
+    testbed.register(&other, &elsewhere).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&elsewhere), testbed.t_conv()).await?;
     findings.check(true, format!("with {spa} dead, {other} still registers {elsewhere}"));
-    let reply = bench.call(&other, &approved, "echo", &["on"]).await?;
+    let reply = testbed.call(&other, &approved, "echo", &["on"]).await?;
     findings.check_saw(
         reply.error.is_none(),
         format!("{approved}, approved before, is still served"),
         format!("error {:?}", reply.error),
     );
-    let told = wait_told(bench, &sg, &pod, &name, from).await?;
+    let told = wait_told(testbed, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), format!("{pod} is told that no SPA answered"));
-    findings.check_eq(&bench.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
-    bench.lab.node(&spa, NodeAction::Start).await?;
-    bench.wait_announcement(&pod, &name, AnnouncementState::Accepted, bench.t_conv()).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
+    testbed.lab.node(&spa, NodeAction::Start).await?;
+    testbed.wait_announcement(&pod, &name, AnnouncementState::Accepted, testbed.t_conv()).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     findings.check(true, format!("with {spa} back, {name} appears everywhere"));
-    bench.stop_service(&pod, &name).await?;
-    bench.wait_nowhere(&[name], bench.t_conv()).await?;
-    bench.unregister(&[elsewhere]).await
+    testbed.stop_service(&pod, &name).await?;
+    testbed.wait_nowhere(&[name], testbed.t_conv()).await?;
+    testbed.unregister(&[elsewhere]).await
 }

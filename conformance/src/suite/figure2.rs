@@ -7,9 +7,9 @@ use damc_lab::control::NodeAction;
 use damc_mgmt::words::AdjacencyState;
 use damc_wire::{MessageType, Role};
 
-use crate::bench::Bench;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};
+use crate::testbed::Testbed;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -22,7 +22,7 @@ macro_rules! drawn {
             suite: Suite::Conformance,
             impact: Impact::Calm,
             limit: LIMIT,
-            run: |bench, findings| Box::pin(link_is_alive(bench, findings, $a, $b)),
+            run: |testbed, findings| Box::pin(link_is_alive(testbed, findings, $a, $b)),
         },)*]
     };
 }
@@ -61,7 +61,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Calm,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(nothing_else_is_joined(bench, findings)),
+        run: |testbed, findings| Box::pin(nothing_else_is_joined(testbed, findings)),
     },
     Case {
         id: "fig-16-links",
@@ -70,7 +70,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Links,
         limit: Duration::from_secs(60),
-        run: |bench, findings| Box::pin(link_cuts(bench, findings)),
+        run: |testbed, findings| Box::pin(link_cuts(testbed, findings)),
     },
     Case {
         id: "fig-16-routers",
@@ -79,7 +79,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Nodes,
         limit: Duration::from_secs(60),
-        run: |bench, findings| Box::pin(router_losses(bench, findings)),
+        run: |testbed, findings| Box::pin(router_losses(testbed, findings)),
     },
     Case {
         id: "fig-17",
@@ -88,7 +88,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Nodes,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(telemetry_around_a_dead_router(bench, findings)),
+        run: |testbed, findings| Box::pin(telemetry_around_a_dead_router(testbed, findings)),
     },
     Case {
         id: "fig-18",
@@ -97,16 +97,16 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(shortest_chain(bench, findings)),
+        run: |testbed, findings| Box::pin(shortest_chain(testbed, findings)),
     },
 ];
 
-async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str) -> Result<(), Stop> {
-    let (a_id, _) = bench.role(a)?;
-    let (b_id, _) = bench.role(b)?;
-    findings.check(bench.topology.link(&a_id, &b_id).is_some(), format!("the topology joins {a} and {b}"));
+async fn link_is_alive(testbed: &Testbed, findings: &mut Findings, a: &str, b: &str) -> Result<(), Stop> {
+    let (a_id, _) = testbed.role(a)?;
+    let (b_id, _) = testbed.role(b)?;
+    findings.check(testbed.topology.link(&a_id, &b_id).is_some(), format!("the topology joins {a} and {b}"));
     for (near, far) in [(a, b), (b, a)] {
-        let sent = bench.sent(0, near, far, MessageType::Hello).await?;
+        let sent = testbed.sent(0, near, far, MessageType::Hello).await?;
         let fresh = sent.iter().any(|s| match s.message() {
             damc_wire::Message::Hello(h) => h.heard.as_ref().is_some_and(|(node, _)| node.as_str() == far),
             _ => false,
@@ -116,7 +116,7 @@ async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str)
             format!("{near} sends a hello on the link that names {far} as heard"),
             format!("{} hellos", sent.len()),
         );
-        let row = bench.lab.neighbors(near).await?.neighbors.into_iter().find(|n| n.port == far);
+        let row = testbed.lab.neighbors(near).await?.neighbors.into_iter().find(|n| n.port == far);
         let state = row.map(|n| n.state);
         let text = state.map_or("no such port", AdjacencyState::label);
         findings.check_saw(state == Some(AdjacencyState::Full), format!("{near} shows port {far} as full"), text);
@@ -124,15 +124,15 @@ async fn link_is_alive(bench: &Bench, findings: &mut Findings, a: &str, b: &str)
     Ok(())
 }
 
-async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let drawn: BTreeSet<(String, String)> = bench
+async fn nothing_else_is_joined(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let drawn: BTreeSet<(String, String)> = testbed
         .topology
         .links()
         .iter()
         .flat_map(|l| [(l.a.to_string(), l.b.to_string()), (l.b.to_string(), l.a.to_string())])
         .collect();
     let mut crossed = BTreeSet::new();
-    for s in bench.history(|t| t == MessageType::Hello).await? {
+    for s in testbed.history(|t| t == MessageType::Hello).await? {
         if let damc_wire::Message::Hello(h) = s.message() {
             // The pair as the two ends name themselves; the name of the port does not matter.
             if !s.sent {
@@ -147,11 +147,11 @@ async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Resul
         format!("hellos cross all {} drawn directions", drawn.len()),
         format!("{} directions", crossed.len()),
     );
-    if bench.topology.name().as_str() == "fig2" {
-        findings.check_eq(&bench.topology.links().len(), &21, "Figure 2 has 21 links");
+    if testbed.topology.name().as_str() == "fig2" {
+        findings.check_eq(&testbed.topology.links().len(), &21, "Figure 2 has 21 links");
     }
     for (a, b) in &drawn {
-        let (ra, rb) = (bench.role(a)?.1, bench.role(b)?.1);
+        let (ra, rb) = (testbed.role(a)?.1, testbed.role(b)?.1);
         let forbidden = matches!(
             (ra, rb),
             (Role::Sg, Role::Sg) | (Role::Spa, Role::Spa | Role::Sr | Role::Scsc) | (Role::Pod, Role::Sr)
@@ -162,19 +162,19 @@ async fn nothing_else_is_joined(bench: &Bench, findings: &mut Findings) -> Resul
 }
 
 /// Links between SGs and SRs.
-fn core(bench: &Bench) -> Vec<(String, String)> {
-    let routes = |n| matches!(bench.topology.nodes().get(n).map(|n| n.kind), Some(Role::Sg | Role::Sr));
-    let links = bench.topology.links().iter().filter(|l| routes(&l.a) && routes(&l.b));
+fn core(testbed: &Testbed) -> Vec<(String, String)> {
+    let routes = |n| matches!(testbed.topology.nodes().get(n).map(|n| n.kind), Some(Role::Sg | Role::Sr));
+    let links = testbed.topology.links().iter().filter(|l| routes(&l.a) && routes(&l.b));
     links.map(|l| (l.a.to_string(), l.b.to_string())).collect()
 }
 
 /// Waits until every FIB is what the oracle expects with these failures.
-async fn converge(bench: &Bench, failures: &Failures, what: &str) -> Result<Duration, Stop> {
+async fn converge(testbed: &Testbed, failures: &Failures, what: &str) -> Result<Duration, Stop> {
     let began = std::time::Instant::now();
-    let oracle = Oracle::new(&bench.topology, failures);
-    bench
-        .wait(what, bench.t_conv(), || async {
-            let fibs = bench.fibs_except(failures).await?;
+    let oracle = Oracle::new(&testbed.topology, failures);
+    testbed
+        .wait(what, testbed.t_conv(), || async {
+            let fibs = testbed.fibs_except(failures).await?;
             Ok(match oracle.first_difference(&fibs) {
                 None => Ok(()),
                 Some(difference) => Err(difference),
@@ -184,23 +184,23 @@ async fn converge(bench: &Bench, failures: &Failures, what: &str) -> Result<Dura
     Ok(began.elapsed())
 }
 
-async fn link_cuts(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let core = core(bench);
+async fn link_cuts(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let core = core(testbed);
     let mut slowest = Duration::ZERO;
     for (a, b) in &core {
-        bench.cut(a, b).await?;
+        testbed.cut(a, b).await?;
         let failures = Failures::default().link(a, b);
-        slowest = slowest.max(converge(bench, &failures, &format!("FIBs of the oracle without {a} – {b}")).await?);
-        bench.mend(a, b).await?;
+        slowest = slowest.max(converge(testbed, &failures, &format!("FIBs of the oracle without {a} – {b}")).await?);
+        testbed.mend(a, b).await?;
     }
     findings.check(true, format!("after each of {} single cuts, every FIB equals the oracle's", core.len()));
     findings.figure("slowest convergence after one cut, seen from outside", slowest.as_secs_f64() * 1e3, "ms");
-    converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
-    two_cuts(bench, findings, &core).await
+    converge(testbed, &Failures::default(), "FIBs of the whole graph").await?;
+    two_cuts(testbed, findings, &core).await
 }
 
 /// Cuts pairs of links that share a node, 32 at most: such pairs can isolate a node.
-async fn two_cuts(bench: &Bench, findings: &mut Findings, core: &[(String, String)]) -> Result<(), Stop> {
+async fn two_cuts(testbed: &Testbed, findings: &mut Findings, core: &[(String, String)]) -> Result<(), Stop> {
     let pairs: Vec<_> = core
         .iter()
         .enumerate()
@@ -209,52 +209,52 @@ async fn two_cuts(bench: &Bench, findings: &mut Findings, core: &[(String, Strin
         .take(32)
         .collect();
     for (x, y) in &pairs {
-        bench.cut(&x.0, &x.1).await?;
-        bench.cut(&y.0, &y.1).await?;
+        testbed.cut(&x.0, &x.1).await?;
+        testbed.cut(&y.0, &y.1).await?;
         let failures = Failures::default().link(&x.0, &x.1).link(&y.0, &y.1);
         let what = format!("FIBs of the oracle without {}–{} and {}–{}", x.0, x.1, y.0, y.1);
-        converge(bench, &failures, &what).await?;
-        bench.mend(&x.0, &x.1).await?;
-        bench.mend(&y.0, &y.1).await?;
+        converge(testbed, &failures, &what).await?;
+        testbed.mend(&x.0, &x.1).await?;
+        testbed.mend(&y.0, &y.1).await?;
     }
     findings
         .check(true, format!("after each of {} double cuts at one node, every FIB equals the oracle's", pairs.len()));
-    converge(bench, &Failures::default(), "FIBs of the whole graph").await?;
+    converge(testbed, &Failures::default(), "FIBs of the whole graph").await?;
     Ok(())
 }
 
-async fn router_losses(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    for sr in bench.of_kind(&[Role::Sr]) {
-        bench.lab.node(&sr, NodeAction::Kill).await?;
+async fn router_losses(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    for sr in testbed.of_kind(&[Role::Sr]) {
+        testbed.lab.node(&sr, NodeAction::Kill).await?;
         let failures = Failures::default().node(&sr);
-        let took = converge(bench, &failures, &format!("FIBs of the oracle without {sr}")).await?;
+        let took = converge(testbed, &failures, &format!("FIBs of the oracle without {sr}")).await?;
         findings.check(true, format!("without {sr} every FIB equals the oracle's after {} ms", took.as_millis()));
         findings.figure(
             format!("convergence after the death of {sr}, seen from outside"),
             took.as_secs_f64() * 1e3,
             "ms",
         );
-        bench.lab.node(&sr, NodeAction::Start).await?;
-        converge(bench, &Failures::default(), &format!("FIBs with {sr} back")).await?;
+        testbed.lab.node(&sr, NodeAction::Start).await?;
+        converge(testbed, &Failures::default(), &format!("FIBs with {sr} back")).await?;
     }
     Ok(())
 }
 
-async fn telemetry_around_a_dead_router(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let scsc = bench.of_kind(&[Role::Scsc]).pop().ok_or_else(|| Stop::NotApplicable("no SCSC".into()))?;
-    let (scsc_id, _) = bench.role(&scsc)?;
-    let attached: Vec<_> = bench.topology.links_of(&scsc_id).map(|(_, far)| far.to_string()).collect();
+async fn telemetry_around_a_dead_router(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let scsc = testbed.of_kind(&[Role::Scsc]).pop().ok_or_else(|| Stop::NotApplicable("no SCSC".into()))?;
+    let (scsc_id, _) = testbed.role(&scsc)?;
+    let attached: Vec<_> = testbed.topology.links_of(&scsc_id).map(|(_, far)| far.to_string()).collect();
     let [dead, alive, ..] = attached.as_slice() else {
         return Err(Stop::NotApplicable("the SCSC has one SR only".into()));
     };
-    bench.lab.node(dead, NodeAction::Kill).await?;
-    converge(bench, &Failures::default().node(dead), &format!("FIBs of the oracle without {dead}")).await?;
-    let from = bench.now_ns();
-    for sg in bench.of_kind(&[Role::Sg]) {
-        let name = format!("/damc/{}/{sg}", bench.topology.domain());
+    testbed.lab.node(dead, NodeAction::Kill).await?;
+    converge(testbed, &Failures::default().node(dead), &format!("FIBs of the oracle without {dead}")).await?;
+    let from = testbed.now_ns();
+    for sg in testbed.of_kind(&[Role::Sg]) {
+        let name = format!("/damc/{}/{sg}", testbed.topology.domain());
         let what = format!("telemetry of {sg} at the SCSC");
-        let seen = bench
-            .wait_frame(&what, from, bench.t_conv(), |s| {
+        let seen = testbed
+            .wait_frame(&what, from, testbed.t_conv(), |s| {
                 s.message_type() == MessageType::Telemetry
                     && s.node == scsc
                     && !s.sent
@@ -267,25 +267,25 @@ async fn telemetry_around_a_dead_router(bench: &Bench, findings: &mut Findings) 
             format!("through {}", seen.port),
         );
     }
-    bench.lab.node(dead, NodeAction::Start).await?;
+    testbed.lab.node(dead, NodeAction::Start).await?;
     Ok(())
 }
 
-async fn shortest_chain(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    if bench.topology.name().as_str() != "fig2" {
+async fn shortest_chain(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    if testbed.topology.name().as_str() != "fig2" {
         return Err(Stop::NotApplicable("the expected chains are those of Figure 2".into()));
     }
-    let reply = bench.call("pod-1", "/B/4", "whoami", &[]).await?;
+    let reply = testbed.call("pod-1", "/B/4", "whoami", &[]).await?;
     findings.check_eq(&reply.path, &["sg-1", "sr-right", "sg-4"].map(String::from).to_vec(), "A/1 calls B/4");
-    bench.cut("sg-1", "sr-right").await?;
-    converge(bench, &Failures::default().link("sg-1", "sr-right"), "FIBs without sg-1 – sr-right").await?;
-    let reply = bench.call("pod-1", "/B/4", "whoami", &[]).await?;
+    testbed.cut("sg-1", "sr-right").await?;
+    converge(testbed, &Failures::default().link("sg-1", "sr-right"), "FIBs without sg-1 – sr-right").await?;
+    let reply = testbed.call("pod-1", "/B/4", "whoami", &[]).await?;
     let allowed = [vec!["sg-1", "sr-left", "sr-right", "sg-4"], vec!["sg-1", "sr-left", "sr-bottom", "sg-4"]];
     findings.check_saw(
         allowed.iter().any(|path| *path == reply.path),
         "with sg-1 – sr-right cut, the call takes a next shortest chain through sr-left",
         reply.path.join(" → "),
     );
-    bench.mend("sg-1", "sr-right").await?;
+    testbed.mend("sg-1", "sr-right").await?;
     Ok(())
 }

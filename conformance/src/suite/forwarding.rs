@@ -8,11 +8,11 @@ use damc_mgmt::command::Command;
 use damc_wire::registry::HEADER_LEN;
 use damc_wire::{DropReason, Message, RefusalReason, Role};
 
-use crate::bench::Bench;
-use crate::bench::traffic::Thrown;
-use crate::bench::witness::parse;
 use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
 use crate::oracle::{Failures, Oracle};
+use crate::testbed::Testbed;
+use crate::testbed::traffic::Thrown;
+use crate::testbed::witness::parse;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -47,16 +47,16 @@ pub const CASES: &[Case] = &[
     case!("fwd-10", "Of 1000 concurrent calls each answer reaches its caller", ["FWD-10"], Calm, concurrent),
 ];
 
-async fn gateway_first(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let (_, far, _) = bench.far_pair().await?;
-    let unknown = format!("/nowhere/{}", bench.unique());
-    let own = bench.service_of(&pod)?;
+async fn gateway_first(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let (_, far, _) = testbed.far_pair().await?;
+    let unknown = format!("/nowhere/{}", testbed.unique());
+    let own = testbed.service_of(&pod)?;
     for (target, what) in [(&far, "known"), (&unknown, "unknown"), (&own, "own-pod")] {
-        let from = bench.now_ns();
-        let drops = bench.dropped(&sg, DropReason::NoRoute).await?;
-        let reply = bench.call(&pod, target, "echo", &["x"]).await?;
-        let frames = bench.frames(from).await?;
+        let from = testbed.now_ns();
+        let drops = testbed.dropped(&sg, DropReason::NoRoute).await?;
+        let reply = testbed.call(&pod, target, "echo", &["x"]).await?;
+        let frames = testbed.frames(from).await?;
         let mut requests: Vec<&Seen> = frames.iter().filter(|s| s.is_for(target) && s.request().is_some()).collect();
         requests.sort_by_key(|s| s.at_ns);
         let ends: Vec<_> = requests.iter().take(2).map(|s| (s.node.as_str(), s.port.as_str(), s.sent)).collect();
@@ -70,16 +70,16 @@ async fn gateway_first(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
             findings.check_eq(&reply.error.as_deref(), &Some("no-route"), format!("{sg} answers with a reason"));
             findings.check_eq(&reply.detail.as_deref(), &Some(sg.as_str()), "in its own name");
             findings.check_eq(&requests.len(), &2, "the request goes nowhere else");
-            let now = bench.dropped(&sg, DropReason::NoRoute).await?;
+            let now = testbed.dropped(&sg, DropReason::NoRoute).await?;
             findings.check_saw(now > drops, format!("{sg} counts the drop"), format!("{drops} → {now}"));
         } else {
             findings.check_eq(&reply.error, &None, format!("{sg} forwards it"));
         }
     }
-    for pod in bench.of_kind(&[Role::Pod]) {
-        let frames = bench.frames_at(&pod, 0).await?;
+    for pod in testbed.of_kind(&[Role::Pod]) {
+        let frames = testbed.frames_at(&pod, 0).await?;
         let ports: BTreeSet<_> = frames.iter().map(|s| s.port.as_str()).collect();
-        let sg = bench.sg_of(&pod)?;
+        let sg = testbed.sg_of(&pod)?;
         findings.check_saw(
             ports.iter().all(|p| *p == sg),
             format!("all frames of {pod} are on its link to {sg}"),
@@ -89,18 +89,18 @@ async fn gateway_first(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
     Ok(())
 }
 
-async fn hairpin(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let names = bench.register_behind(&sg, 1).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
-    let own = bench.service_of(&pod)?;
+async fn hairpin(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let names = testbed.register_behind(&sg, 1).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+    let own = testbed.service_of(&pod)?;
     for (source, target) in [(&own, &names[0]), (&names[0], &own)] {
-        let from = bench.now_ns();
-        let reply = bench.call_with(&pod, target, "whoami", &[], |r| r.source = Some(source.clone())).await?;
+        let from = testbed.now_ns();
+        let reply = testbed.call_with(&pod, target, "whoami", &[], |r| r.source = Some(source.clone())).await?;
         findings.check_eq(&reply.result.as_deref(), &Some(target.as_str()), format!("{source} calls {target}"));
         findings.check_eq(&reply.path, &vec![sg.clone()], "the request goes through the SG");
         findings.check_eq(&reply.return_path, &vec![sg.clone()], "the response goes through the SG");
-        let frames = bench.frames(from).await?;
+        let frames = testbed.frames(from).await?;
         let at = |sent: bool, request: bool, name: &str| {
             let here = frames.iter().filter(|s| s.node == pod && s.sent == sent && s.is_for(name));
             here.filter(|s| if request { s.request().is_some() } else { s.answer().is_some() }).count()
@@ -111,13 +111,13 @@ async fn hairpin(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         findings.check_eq(&response, &(1, 1), "the response leaves the pod once and arrives once");
     }
     findings.note("not judged: names outside the mesh, because no egress adapter exists");
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let (_, target, _) = bench.far_pair().await?;
-    let frames = bench.history(|t| t == damc_wire::MessageType::Data).await?;
+async fn named(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let (_, target, _) = testbed.far_pair().await?;
+    let frames = testbed.history(|t| t == damc_wire::MessageType::Data).await?;
     let requests = frames.iter().filter(|s| s.request().is_some());
     let (count, nameless) =
         requests.fold((0, 0), |(all, bad), s| (all + 1, bad + usize::from(s.frame.names.is_none())));
@@ -126,7 +126,7 @@ async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         "all recorded requests carry a target name",
         format!("{nameless} of {count} do not"),
     );
-    let good = Thrown::echo(&target, &bench.service_of(&pod)?, bench.correlations())?.pdu()?;
+    let good = Thrown::echo(&target, &testbed.service_of(&pod)?, testbed.correlations())?.pdu()?;
     let name_at = HEADER_LEN + 3;
     let mut without = good.clone();
     let first = usize::from(u16::from_be_bytes([good[name_at - 2], good[name_at - 1]]));
@@ -141,18 +141,18 @@ async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     for (what, pdu) in
         [("no target name", without), ("a '/' in a component", slash), ("an overlong component", overlong)]
     {
-        let before = bench.lab.counters(&sg).await?;
-        let from = bench.now_ns();
-        bench.lab.inject(&pod, &sg, &pdu).await?;
-        let reason = bench
-            .wait(&format!("{sg} counts a request with {what}"), bench.t_conv(), || async {
-                let now = bench.lab.counters(&sg).await?;
+        let before = testbed.lab.counters(&sg).await?;
+        let from = testbed.now_ns();
+        testbed.lab.inject(&pod, &sg, &pdu).await?;
+        let reason = testbed
+            .wait(&format!("{sg} counts a request with {what}"), testbed.t_conv(), || async {
+                let now = testbed.lab.counters(&sg).await?;
                 let mut reasons = DropReason::ALL.iter().copied();
                 let risen = reasons.find(|reason| now.dropped.get(*reason) > before.dropped.get(*reason));
                 Ok(risen.ok_or_else(|| "no drop counter rose".into()))
             })
             .await?;
-        let on = bench.lab.recording().await?.read(&damc_lab::recording::Wanted {
+        let on = testbed.lab.recording().await?.read(&damc_lab::recording::Wanted {
             node: Some(sg.clone()),
             sent: Some(true),
             from_ns: Some(from),
@@ -164,13 +164,13 @@ async fn named(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn longer_prefix(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, _) = bench.far_pair().await?;
-    let owner = bench.owner_of(&target)?;
-    let other = bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != owner && *p != caller);
+async fn longer_prefix(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = testbed.far_pair().await?;
+    let owner = testbed.owner_of(&target)?;
+    let other = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| *p != owner && *p != caller);
     let Some(other) = other else { return Err(Stop::NotApplicable("fewer than three pods".into())) };
-    let name = format!("{target}/moved-{}", bench.unique());
-    let before = bench.call(&caller, &name, "whoami", &[]).await?;
+    let name = format!("{target}/moved-{}", testbed.unique());
+    let before = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(
         &before.result.as_deref(),
         &Some(target.as_str()),
@@ -180,16 +180,16 @@ async fn longer_prefix(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         let rest = |e: &damc_mgmt::view::FibEntryView| e.prefix != name && e.label.is_none();
         fibs.into_iter().map(|(node, fib)| (node, fib.entries.into_iter().filter(rest).collect())).collect()
     };
-    let tables = plain(bench.fibs().await?);
-    bench.register(&other, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let after = bench.call(&caller, &name, "whoami", &[]).await?;
+    let tables = plain(testbed.fibs().await?);
+    testbed.register(&other, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let after = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(&after.result.as_deref(), &Some(name.as_str()), format!("the next request goes to {other}"));
-    findings.check_eq(&after.path.last(), &Some(&bench.sg_of(&other)?), format!("it reaches the SG of {other}"));
-    findings.check(plain(bench.fibs().await?) == tables, "no other FIB entry changes anywhere");
-    bench.order(&other, &Command::StopService { prefix: parse(&name)? }).await?;
-    bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let again = bench.call(&caller, &name, "whoami", &[]).await?;
+    findings.check_eq(&after.path.last(), &Some(&testbed.sg_of(&other)?), format!("it reaches the SG of {other}"));
+    findings.check(plain(testbed.fibs().await?) == tables, "no other FIB entry changes anywhere");
+    testbed.order(&other, &Command::StopService { prefix: parse(&name)? }).await?;
+    testbed.wait_nowhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let again = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(
         &again.result.as_deref(),
         &Some(target.as_str()),
@@ -209,15 +209,15 @@ fn senders(frames: &[Seen], correlation: u64) -> Vec<(String, u8)> {
     chain
 }
 
-async fn step_by_step(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let pods: Vec<_> = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).collect();
+async fn step_by_step(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let pods: Vec<_> = testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()).collect();
     let mut judged = 0;
     for caller in &pods {
         for callee in pods.iter().filter(|p| p.id != caller.id).take(4) {
             let target = callee.services[0].prefix.to_string();
-            let from = bench.now_ns();
-            let reply = bench.call(caller.id.as_str(), &target, "echo", &["x"]).await?;
-            let frames = bench.frames(from).await?;
+            let from = testbed.now_ns();
+            let reply = testbed.call(caller.id.as_str(), &target, "echo", &["x"]).await?;
+            let frames = testbed.frames(from).await?;
             let sent = frames.iter().find(|s| s.node == caller.id.as_str() && s.sent && s.is_for(&target));
             let Some(correlation) = sent.and_then(Seen::request) else {
                 return fail(format!("no request of {} for {target} was recorded", caller.id));
@@ -226,12 +226,12 @@ async fn step_by_step(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
             let nodes: Vec<_> = chain.iter().map(|(node, _)| node.clone()).collect();
             let falls = chain.windows(2).all(|w| w[0].1 == w[1].1 + 1);
             let distinct = nodes.iter().collect::<BTreeSet<_>>().len() == nodes.len();
-            let owner = bench.sg_of(callee.id.as_str())?;
+            let owner = testbed.sg_of(callee.id.as_str())?;
             let delivered = frames.iter().any(|s| {
                 !s.sent && s.node == callee.id.as_str() && s.port == owner && s.request() == Some(correlation)
             });
-            let srs = nodes.iter().filter(|n| bench.role(n).is_ok_and(|(_, r)| r == Role::Sr)).count();
-            let needs_sr = bench.sg_of(caller.id.as_str())? != owner && bench.topology.name().as_str() == "fig2";
+            let srs = nodes.iter().filter(|n| testbed.role(n).is_ok_and(|(_, r)| r == Role::Sr)).count();
+            let needs_sr = testbed.sg_of(caller.id.as_str())? != owner && testbed.topology.name().as_str() == "fig2";
             let right = falls
                 && distinct
                 && delivered
@@ -256,15 +256,15 @@ async fn step_by_step(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     Ok(())
 }
 
-async fn egress(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, chain) = bench.far_pair().await?;
-    let (owner, sg) = (bench.owner_of(&target)?, chain.last().cloned().unwrap_or_default());
+async fn egress(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = testbed.far_pair().await?;
+    let (owner, sg) = (testbed.owner_of(&target)?, chain.last().cloned().unwrap_or_default());
     let before_last = chain[chain.len() - 2].clone();
-    let pods = bench.beside(&sg, Role::Pod)?;
-    let from = bench.now_ns();
-    let reply = bench.call(&caller, &target, "whoami", &[]).await?;
+    let pods = testbed.beside(&sg, Role::Pod)?;
+    let from = testbed.now_ns();
+    let reply = testbed.call(&caller, &target, "whoami", &[]).await?;
     findings.check_eq(&reply.result.as_deref(), &Some(target.as_str()), format!("{caller} calls {target}"));
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let at_sg = frames.iter().filter(|s| s.node == sg && s.sent && s.is_for(&target) && s.request().is_some());
     let ports: Vec<_> = at_sg.map(|s| s.port.as_str()).collect();
     findings.check_eq(
@@ -273,14 +273,14 @@ async fn egress(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("of {} pods behind {sg}, only {owner} gets it", pods.len()),
     );
     // A request for a name that has left, from a node that has not heard of it yet.
-    let gone = bench.register_behind(&sg, 1).await?;
-    bench.wait_everywhere(&gone, bench.t_conv()).await?;
-    bench.unregister(&gone).await?;
-    let from = bench.now_ns();
-    let late = Thrown::echo(&gone[0], &bench.service_of(&caller)?, bench.correlations())?;
-    bench.throw(&before_last, &sg, &late).await?;
-    let nack = bench
-        .wait_frame("the negative reply", from, bench.t_conv(), |s| {
+    let gone = testbed.register_behind(&sg, 1).await?;
+    testbed.wait_everywhere(&gone, testbed.t_conv()).await?;
+    testbed.unregister(&gone).await?;
+    let from = testbed.now_ns();
+    let late = Thrown::echo(&gone[0], &testbed.service_of(&caller)?, testbed.correlations())?;
+    testbed.throw(&before_last, &sg, &late).await?;
+    let nack = testbed
+        .wait_frame("the negative reply", from, testbed.t_conv(), |s| {
             s.sent && s.node == sg && matches!(s.message(), Message::Nack(n) if n.destination == late.destination)
         })
         .await?;
@@ -290,7 +290,7 @@ async fn egress(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         &Some(RefusalReason::NoSuchInstance),
         format!("{sg} refuses {} with the reason", gone[0]),
     );
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let elsewhere = frames.iter().filter(|s| s.sent && s.node == sg && s.request() == Some(late.correlation)).count();
     findings.check_eq(&elsewhere, &0, format!("{sg} delivers it nowhere else"));
     Ok(())
@@ -299,35 +299,35 @@ async fn egress(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 /// One flow, so that requests keep to one of several equal paths.
 const FLOW: u32 = 88;
 
-async fn way_back(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, _) = bench.far_pair().await?;
-    let chain = bench.call_with(&caller, &target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?.path;
+async fn way_back(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = testbed.far_pair().await?;
+    let chain = testbed.call_with(&caller, &target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?.path;
     let (ingress, egress) = (chain[0].clone(), chain[chain.len() - 1].clone());
     let next = chain[chain.len() - 2].clone();
-    let without = Oracle::new(&bench.topology, &Failures::default().link(&egress, &next));
+    let without = Oracle::new(&testbed.topology, &Failures::default().link(&egress, &next));
     if without.distance(&egress, &ingress).is_none() {
         return Err(Stop::NotApplicable("there is only one path".into()));
     }
     let dear = 1000;
-    bench.set_cost(&egress, &next, dear).await?;
+    testbed.set_cost(&egress, &next, dear).await?;
     let failures = Failures::default().cost(&egress, &next, dear);
-    let outcome = asymmetric(bench, findings, &failures, (&caller, &target), (&chain, &next)).await;
-    bench.set_cost(&egress, &next, bench.configured_cost(&egress, &next)).await?;
-    bench.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
+    let outcome = asymmetric(testbed, findings, &failures, (&caller, &target), (&chain, &next)).await;
+    testbed.set_cost(&egress, &next, testbed.configured_cost(&egress, &next)).await?;
+    testbed.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
     outcome?;
-    caller_leaves(bench, findings, &caller, &target, &egress).await
+    caller_leaves(testbed, findings, &caller, &target, &egress).await
 }
 
 async fn asymmetric(
-    bench: &Bench,
+    testbed: &Testbed,
     findings: &mut Findings,
     failures: &Failures,
     (caller, target): (&str, &str),
     (chain, next): (&[String], &str),
 ) -> Result<(), Stop> {
-    bench.settled(failures, "FIBs of the oracle with asymmetric costs").await?;
-    let oracle = Oracle::new(&bench.topology, failures);
-    let reply = bench.call_with(caller, target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?;
+    testbed.settled(failures, "FIBs of the oracle with asymmetric costs").await?;
+    let oracle = Oracle::new(&testbed.topology, failures);
+    let reply = testbed.call_with(caller, target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?;
     findings.check_eq(&reply.error, &None, format!("{caller} calls {target} with asymmetric costs"));
     let (path, back) = (&reply.path, &reply.return_path);
     let egress = chain.last().cloned().unwrap_or_default();
@@ -345,32 +345,32 @@ async fn asymmetric(
 
 /// Withdraws the caller's name while its call is being worked on.
 async fn caller_leaves(
-    bench: &Bench,
+    testbed: &Testbed,
     findings: &mut Findings,
     caller: &str,
     target: &str,
     egress: &str,
 ) -> Result<(), Stop> {
-    let names = bench.register_behind(&bench.sg_of(caller)?, 1).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
-    let from = bench.now_ns();
-    let mut sleeper = Thrown::echo(target, &names[0], bench.correlations())?;
+    let names = testbed.register_behind(&testbed.sg_of(caller)?, 1).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+    let from = testbed.now_ns();
+    let mut sleeper = Thrown::echo(target, &names[0], testbed.correlations())?;
     (sleeper.method, sleeper.payload, sleeper.deadline_ms) = ("sleep", b"400".to_vec(), 2000);
-    let drops = bench.dropped(egress, DropReason::NoRoute).await?;
-    bench.throw(caller, &bench.sg_of(caller)?, &sleeper).await?;
-    let owner = bench.owner_of(target)?;
+    let drops = testbed.dropped(egress, DropReason::NoRoute).await?;
+    testbed.throw(caller, &testbed.sg_of(caller)?, &sleeper).await?;
+    let owner = testbed.owner_of(target)?;
     let arrives = |s: &Seen| s.node == owner && !s.sent && s.request() == Some(sleeper.correlation);
-    bench.wait_frame("the request at its target", from, bench.t_conv(), arrives).await?;
-    bench.unregister(&names).await?;
+    testbed.wait_frame("the request at its target", from, testbed.t_conv(), arrives).await?;
+    testbed.unregister(&names).await?;
     let answers = |s: &Seen| s.node == owner && s.sent && s.answer() == Some(sleeper.correlation);
-    bench.wait_frame("the response", from, bench.t_conv(), answers).await?;
-    bench
-        .wait(&format!("{egress} counts the response as dropped"), bench.t_conv(), || async {
-            let now = bench.dropped(egress, DropReason::NoRoute).await?;
+    testbed.wait_frame("the response", from, testbed.t_conv(), answers).await?;
+    testbed
+        .wait(&format!("{egress} counts the response as dropped"), testbed.t_conv(), || async {
+            let now = testbed.dropped(egress, DropReason::NoRoute).await?;
             Ok(if now > drops { Ok(()) } else { Err(format!("still {now}")) })
         })
         .await?;
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let moved: Vec<_> = frames.iter().filter(|s| s.sent && s.answer() == Some(sleeper.correlation)).collect();
     findings.check_eq(
         &moved.len(),
@@ -389,14 +389,14 @@ const CALLS: usize = 1000;
 /// Calls that sleep in one service: fewer than the 256 that the built-in service works on at a time.
 const SLEEPERS: usize = 240;
 
-async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (_, caller) = bench.sg_with_pod()?;
-    let pods = bench.topology.of_kind(Role::Pod).filter(|p| p.id.as_str() != caller);
+async fn concurrent(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (_, caller) = testbed.sg_with_pod()?;
+    let pods = testbed.topology.of_kind(Role::Pod).filter(|p| p.id.as_str() != caller);
     let targets: Vec<String> = pods.flat_map(|p| p.services.iter().map(|s| s.prefix.to_string())).collect();
     if targets.is_empty() {
         return Err(Stop::NotApplicable("no service in another pod".into()));
     }
-    let from = bench.now_ns();
+    let from = testbed.now_ns();
     let calls = (0..CALLS).map(|i| {
         let (service, turn) = (i % targets.len(), i / targets.len());
         let (caller, target) = (&caller, &targets[service]);
@@ -406,14 +406,14 @@ async fn concurrent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         let argument = format!("{}{}", 400 + turn, " ".repeat(service));
         async move {
             // Four times the deadline of one call, because they wait for one another.
-            let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 4 * bench.call_deadline_ms());
-            let reply = bench.call_with(caller, target, method, &[argument.as_str()], adjust).await?;
+            let adjust = |r: &mut CallRequest| (r.trace, r.deadline_ms) = (false, 4 * testbed.call_deadline_ms());
+            let reply = testbed.call_with(caller, target, method, &[argument.as_str()], adjust).await?;
             Ok::<_, damc_lab::LabError>(reply.result.as_deref() == Some(argument.as_str()))
         }
     });
     let right = futures::future::try_join_all(calls).await?.into_iter().filter(|right| *right).count();
     findings.check_eq(&right, &CALLS, "every call gets its own result");
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let mut pending = BTreeSet::new();
     let mut peak = 0;
     let mut asked = BTreeSet::new();

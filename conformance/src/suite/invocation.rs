@@ -6,9 +6,9 @@ use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::DataKind;
 use damc_wire::{Message, MessageType, RefusalReason};
 
-use crate::bench::Bench;
-use crate::bench::traffic::Thrown;
 use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
+use crate::testbed::Testbed;
+use crate::testbed::traffic::Thrown;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -29,8 +29,8 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Frames at `pod` of its calls to `target` since `from`: requests sent, answers received.
-async fn exchange(bench: &Bench, from: u64, pod: &str, target: &str) -> Result<(Vec<Seen>, Vec<Seen>), Stop> {
-    let frames = bench.frames(from).await?;
+async fn exchange(testbed: &Testbed, from: u64, pod: &str, target: &str) -> Result<(Vec<Seen>, Vec<Seen>), Stop> {
+    let frames = testbed.frames(from).await?;
     let asked: Vec<Seen> = frames
         .iter()
         .filter(|s| s.node == pod && s.sent && s.request().is_some() && s.is_for(target))
@@ -42,12 +42,12 @@ async fn exchange(bench: &Bench, from: u64, pod: &str, target: &str) -> Result<(
     Ok((asked.clone(), answers.collect()))
 }
 
-async fn call_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, _) = bench.far_pair().await?;
-    let from = bench.now_ns();
-    let reply = bench.call(&caller, &target, "add", &["2", "3"]).await?;
+async fn call_by_name(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = testbed.far_pair().await?;
+    let from = testbed.now_ns();
+    let reply = testbed.call(&caller, &target, "add", &["2", "3"]).await?;
     findings.check_eq(&reply.result.as_deref(), &Some("5"), format!("{caller} calls {target} add 2 3"));
-    let (asked, answered) = exchange(bench, from, &caller, &target).await?;
+    let (asked, answered) = exchange(testbed, from, &caller, &target).await?;
     findings.check_eq(&(asked.len(), answered.len()), &(1, 1), "request and response share one correlation number");
     let method = asked.first().and_then(Seen::data).map(|d| (d.kind.clone(), d.payload.clone()));
     let named =
@@ -56,10 +56,10 @@ async fn call_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     for (method, args, reason) in
         [("fly", "", "no-such-method"), ("add", "two", "bad-arguments"), ("fail", "on purpose", "failed")]
     {
-        let from = bench.now_ns();
-        let reply = bench.call(&caller, &target, method, &[args]).await?;
+        let from = testbed.now_ns();
+        let reply = testbed.call(&caller, &target, method, &[args]).await?;
         findings.check_eq(&reply.error.as_deref(), &Some(reason), format!("{method} {args:?} ends with a typed error"));
-        let (_, answered) = exchange(bench, from, &caller, &target).await?;
+        let (_, answered) = exchange(testbed, from, &caller, &target).await?;
         let kinds: Vec<_> = answered.iter().filter_map(Seen::data).map(|d| d.kind.clone()).collect();
         let right = matches!(&kinds[..], [DataKind::Error { reason: r }] if r.label() == reason);
         findings.check_saw(right, format!("the target sends the error {reason}"), format!("{kinds:?}"));
@@ -67,16 +67,16 @@ async fn call_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop
     Ok(())
 }
 
-async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, far, _) = bench.far_pair().await?;
-    let places = bench.near_and_far(&caller, far)?;
+async fn anywhere(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, far, _) = testbed.far_pair().await?;
+    let places = testbed.near_and_far(&caller, far)?;
     let calls = [("add", "2 3"), ("echo", "a  b"), ("fly", "x"), ("add", "2 x"), ("fail", "why"), ("sleep", "1")];
     let mut outcomes = Vec::new();
     for (place, target) in &places {
         let mut seen = Vec::new();
         let mut took = Duration::ZERO;
         for (method, args) in calls {
-            let reply = bench.call(&caller, target, method, &[args]).await?;
+            let reply = testbed.call(&caller, target, method, &[args]).await?;
             took += Duration::from_nanos(reply.elapsed_ns);
             seen.push((method, args, reply.result, reply.error, reply.detail));
         }
@@ -96,40 +96,40 @@ async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn no_set_up(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, far, chain) = bench.far_pair().await?;
+async fn no_set_up(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, far, chain) = testbed.far_pair().await?;
     let sg = chain.last().cloned().unwrap_or_default();
     // A service that was never called.
-    let names = bench.register_behind(&sg, 1).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
-    let reply = bench.call(&caller, &names[0], "whoami", &[]).await?;
+    let names = testbed.register_behind(&sg, 1).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+    let reply = testbed.call(&caller, &names[0], "whoami", &[]).await?;
     findings.check_eq(&reply.result.as_deref(), &Some(names[0].as_str()), format!("first call of {}", names[0]));
-    let frames = bench.frames_at(&caller, 0).await?;
+    let frames = testbed.frames_at(&caller, 0).await?;
     let mine: Vec<_> = frames.iter().filter(|s| s.sent && s.is_for(&names[0])).collect();
     let types: Vec<_> = mine.iter().map(|s| s.message_type()).collect();
     findings.check_eq(&types, &vec![MessageType::Data], "the request is the only frame that the caller sends there");
-    let owner = bench.owner_of(&far)?;
+    let owner = testbed.owner_of(&far)?;
     let about =
         |s: &&Seen| matches!(s.data(), Some(d) if mine.first().and_then(|m| m.request()) == Some(d.correlation));
-    let at_owner = bench.frames_at(&owner, 0).await?.iter().filter(about).count();
+    let at_owner = testbed.frames_at(&owner, 0).await?.iter().filter(about).count();
     findings.check_eq(&at_owner, &2, "the target's pod receives the request and sends the response, nothing else");
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn refused(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let row = bench.lab.neighbors(&pod).await?.neighbors.into_iter().find(|n| n.port == sg);
+async fn refused(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let row = testbed.lab.neighbors(&pod).await?.neighbors.into_iter().find(|n| n.port == sg);
     let Some(delay) = row.and_then(|n| n.delay_ns) else {
         return Err(Stop::Inconclusive(format!("{pod} has not measured its link yet")));
     };
     let rtt = Duration::from_nanos(2 * delay);
     let mut least = Duration::MAX;
     for _ in 0..5 {
-        let name = format!("/nowhere/{}", bench.unique());
-        let from = bench.now_ns();
-        let reply = bench.call(&pod, &name, "echo", &["x"]).await?;
+        let name = format!("/nowhere/{}", testbed.unique());
+        let from = testbed.now_ns();
+        let reply = testbed.call(&pod, &name, "echo", &["x"]).await?;
         findings.check_eq(&reply.error.as_deref(), &Some("no-route"), format!("{name} is refused"));
-        let frames = bench.frames(from).await?;
+        let frames = testbed.frames(from).await?;
         let asked: Vec<_> = frames.iter().filter(|s| s.node == pod && s.sent && s.is_for(&name)).collect();
         let told = frames.iter().find(|s| {
             s.node == pod
@@ -147,7 +147,7 @@ async fn refused(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     }
     findings.figure("negative reply after", least.as_secs_f64() * 1e3, "ms");
     findings.figure("round trip to the deciding node", rtt.as_secs_f64() * 1e3, "ms");
-    let bound = rtt * 2 + bench.host.stretched(Duration::from_millis(1));
+    let bound = rtt * 2 + testbed.host.stretched(Duration::from_millis(1));
     findings.check_saw(
         least < bound,
         format!("one request, one negative reply, at best within {bound:?} (a round trip is {rtt:?})"),
@@ -156,51 +156,51 @@ async fn refused(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn at_most_once(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, chain) = bench.far_pair().await?;
-    let (owner, sg) = (bench.owner_of(&target)?, chain[0].clone());
-    let source = bench.service_of(&caller)?;
-    let from = bench.now_ns();
+async fn at_most_once(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = testbed.far_pair().await?;
+    let (owner, sg) = (testbed.owner_of(&target)?, chain[0].clone());
+    let source = testbed.service_of(&caller)?;
+    let from = testbed.now_ns();
     let (ran, repeated) = (
-        bench.protocol(&owner, ProtocolCounter::Invocations).await?,
-        bench.protocol(&owner, ProtocolCounter::RequestsRepeated).await?,
+        testbed.protocol(&owner, ProtocolCounter::Invocations).await?,
+        testbed.protocol(&owner, ProtocolCounter::RequestsRepeated).await?,
     );
-    let request = Thrown::echo(&target, &source, bench.correlations())?;
+    let request = Thrown::echo(&target, &source, testbed.correlations())?;
     let answers = |frames: &[Seen], correlation: u64| -> Vec<Seen> {
         frames.iter().filter(|s| s.node == owner && s.sent && s.answer() == Some(correlation)).cloned().collect()
     };
     for copy in 1..=3_usize {
-        bench.throw(&caller, &sg, &request).await?;
-        let deadline = tokio::time::Instant::now() + bench.t_conv();
-        while answers(&bench.frames(from).await?, request.correlation).len() < copy {
+        testbed.throw(&caller, &sg, &request).await?;
+        let deadline = tokio::time::Instant::now() + testbed.t_conv();
+        while answers(&testbed.frames(from).await?, request.correlation).len() < copy {
             if tokio::time::Instant::now() > deadline {
                 return fail(format!("expected: an answer to copy {copy} of the request; saw: none"));
             }
             tokio::task::yield_now().await;
         }
     }
-    let seen = answers(&bench.frames(from).await?, request.correlation);
+    let seen = answers(&testbed.frames(from).await?, request.correlation);
     let alike = seen.windows(2).all(|w| w[0].frame == w[1].frame);
     findings.check_saw(alike, "three copies of one request get equal responses", format!("{} responses", seen.len()));
     findings.check_eq(
-        &(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran),
+        &(testbed.protocol(&owner, ProtocolCounter::Invocations).await? - ran),
         &1,
         "the request is executed once",
     );
     findings.check_eq(
-        &(bench.protocol(&owner, ProtocolCounter::RequestsRepeated).await? - repeated),
+        &(testbed.protocol(&owner, ProtocolCounter::RequestsRepeated).await? - repeated),
         &2,
         "two repetitions are counted",
     );
-    let expired = Thrown { deadline_ms: 0, correlation: bench.correlations(), ..request };
-    bench.throw(&caller, &sg, &expired).await?;
+    let expired = Thrown { deadline_ms: 0, correlation: testbed.correlations(), ..request };
+    testbed.throw(&caller, &sg, &expired).await?;
     let told = |s: &Seen| s.node == owner && s.sent && s.answer() == Some(expired.correlation);
-    let answer = bench.wait_frame("the answer to an expired request", from, bench.t_conv(), told).await?;
+    let answer = testbed.wait_frame("the answer to an expired request", from, testbed.t_conv(), told).await?;
     let kind = answer.data().map(|d| d.kind.clone());
     let exceeded = DataKind::Error { reason: RefusalReason::DeadlineExceeded };
     findings.check_eq(&kind, &Some(exceeded), "a request whose deadline has passed is refused");
     findings.check_eq(
-        &(bench.protocol(&owner, ProtocolCounter::Invocations).await? - ran),
+        &(testbed.protocol(&owner, ProtocolCounter::Invocations).await? - ran),
         &1,
         "the expired request is not executed",
     );

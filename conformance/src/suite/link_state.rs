@@ -10,9 +10,9 @@ use damc_mgmt::words::LsaKind;
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey};
 use damc_wire::{Class, Message, MessageType, Role};
 
-use crate::bench::Bench;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};
+use crate::testbed::Testbed;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -109,11 +109,11 @@ fn lsas(frame: &Seen) -> &[Lsa] {
     }
 }
 
-async fn only_between_routers(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn only_between_routers(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     let mut elsewhere = BTreeSet::new();
     let mut between = 0_usize;
-    for s in bench.history(|t| t.class() == Some(Class::Lsa)).await? {
-        let ends = [bench.role(&s.node)?.1, bench.role(&s.port)?.1];
+    for s in testbed.history(|t| t.class() == Some(Class::Lsa)).await? {
+        let ends = [testbed.role(&s.node)?.1, testbed.role(&s.port)?.1];
         if ends.iter().all(|r| matches!(r, Role::Sg | Role::Sr)) {
             between += 1;
         } else {
@@ -141,11 +141,11 @@ fn newest(frames: &[Seen]) -> BTreeMap<LsaKey, &Lsa> {
     newest
 }
 
-async fn adjacencies_and_prefixes(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
+async fn adjacencies_and_prefixes(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     let newest = newest(&frames);
-    for sg in bench.of_kind(&[Role::Sg]) {
-        let (sg_id, _) = bench.role(&sg)?;
+    for sg in testbed.of_kind(&[Role::Sg]) {
+        let (sg_id, _) = testbed.role(&sg)?;
         let mut links = BTreeMap::new();
         let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (key, lsa) in newest.iter().filter(|(key, _)| key.origin == sg_id) {
@@ -161,8 +161,8 @@ async fn adjacencies_and_prefixes(bench: &Bench, findings: &mut Findings) -> Res
         }
         let mut expected_links = BTreeMap::new();
         let mut expected_groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (link, far) in bench.topology.links_of(&sg_id) {
-            let node = &bench.topology.nodes()[far];
+        for (link, far) in testbed.topology.links_of(&sg_id) {
+            let node = &testbed.topology.nodes()[far];
             match node.kind {
                 Role::Sr | Role::Sg => {
                     expected_links.insert(far.to_string(), link.from(&sg_id).map_or(0, |d| d.cost));
@@ -181,18 +181,18 @@ async fn adjacencies_and_prefixes(bench: &Bench, findings: &mut Findings) -> Res
     Ok(())
 }
 
-async fn routers_advertise_themselves(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let srs = bench.of_kind(&[Role::Sr]);
-    for node in bench.routers() {
-        let lsdb = bench.lab.lsdb(&node).await?;
+async fn routers_advertise_themselves(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let srs = testbed.of_kind(&[Role::Sr]);
+    for node in testbed.routers() {
+        let lsdb = testbed.lab.lsdb(&node).await?;
         for sr in &srs {
             let neighbours: BTreeSet<_> = topology_links(&lsdb, sr);
-            let (sr_id, _) = bench.role(sr)?;
-            let expected: BTreeSet<_> = bench
+            let (sr_id, _) = testbed.role(sr)?;
+            let expected: BTreeSet<_> = testbed
                 .topology
                 .links_of(&sr_id)
                 .map(|(_, far)| far)
-                .filter(|far| matches!(bench.topology.nodes()[*far].kind, Role::Sg | Role::Sr))
+                .filter(|far| matches!(testbed.topology.nodes()[*far].kind, Role::Sg | Role::Sr))
                 .map(ToString::to_string)
                 .collect();
             if neighbours != expected {
@@ -213,25 +213,26 @@ fn topology_links(lsdb: &LsdbView, origin: &str) -> BTreeSet<String> {
     fragments.flat_map(|l| l.links.iter().map(|x| x.neighbour.clone())).collect()
 }
 
-async fn late_joiner(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn late_joiner(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     // An SR with an SG as neighbour: it loses its state, and all its links except the one to that SG.
-    let found = bench.topology.of_kind(Role::Sr).find_map(|sr| {
-        let near =
-            |r: Role| bench.topology.links_of(&sr.id).filter(move |(_, far)| bench.topology.nodes()[*far].kind == r);
+    let found = testbed.topology.of_kind(Role::Sr).find_map(|sr| {
+        let near = |r: Role| {
+            testbed.topology.links_of(&sr.id).filter(move |(_, far)| testbed.topology.nodes()[*far].kind == r)
+        };
         let sg = near(Role::Sg).next()?.1.to_string();
         (near(Role::Scsc).count() == 0).then(|| (sr.id.to_string(), sg))
     });
     let (sr, sg) = found.ok_or_else(|| Stop::NotApplicable("no SR without an SCSC has an SG as neighbour".into()))?;
-    let (sr_id, _) = bench.role(&sr)?;
-    bench.lab.node(&sr, NodeAction::Kill).await?;
-    for (_, far) in bench.topology.links_of(&sr_id).filter(|(_, far)| far.as_str() != sg) {
-        bench.cut(&sr, far.as_str()).await?;
+    let (sr_id, _) = testbed.role(&sr)?;
+    testbed.lab.node(&sr, NodeAction::Kill).await?;
+    for (_, far) in testbed.topology.links_of(&sr_id).filter(|(_, far)| far.as_str() != sg) {
+        testbed.cut(&sr, far.as_str()).await?;
     }
-    bench.lab.node(&sr, NodeAction::Start).await?;
+    testbed.lab.node(&sr, NodeAction::Start).await?;
     let what = format!("{sr}, attached to {sg} only, has the LSDB of {sg}");
-    let size = bench
-        .wait(&what, bench.t_conv(), || async {
-            let (mine, theirs) = (bench.lab.lsdb(&sr).await?, bench.lab.lsdb(&sg).await?);
+    let size = testbed
+        .wait(&what, testbed.t_conv(), || async {
+            let (mine, theirs) = (testbed.lab.lsdb(&sr).await?, testbed.lab.lsdb(&sg).await?);
             let equal = mine.digest == theirs.digest && topology_links(&theirs, &sr).contains(&sg);
             Ok(if equal {
                 Ok(mine.lsas.len())
@@ -244,23 +245,23 @@ async fn late_joiner(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
     Ok(())
 }
 
-async fn distribution_under_loss(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let routers = bench.routers();
-    let victim = bench.of_kind(&[Role::Sr]).pop().ok_or_else(|| Stop::NotApplicable("no SR".into()))?;
-    let (victim_id, _) = bench.role(&victim)?;
-    let lossy: damc_impair::DirectionChange = crate::bench::properties(&[("loss", "30%")])?;
+async fn distribution_under_loss(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let routers = testbed.routers();
+    let victim = testbed.of_kind(&[Role::Sr]).pop().ok_or_else(|| Stop::NotApplicable("no SR".into()))?;
+    let (victim_id, _) = testbed.role(&victim)?;
+    let lossy: damc_impair::DirectionChange = crate::testbed::properties(&[("loss", "30%")])?;
     // Losing 30 % of echoes takes the adjacency down now and then, which is right but not judged here. When it is back,
     // retransmission leads to the same outcome, only later.
-    for (_, far) in bench.topology.links_of(&victim_id) {
+    for (_, far) in testbed.topology.links_of(&victim_id) {
         let change = LinkChange::Set { direction: damc_lab::control::Direction::Both, properties: lossy };
-        bench.lab.link(&victim, far.as_str(), change).await?;
+        testbed.lab.link(&victim, far.as_str(), change).await?;
     }
-    let names = bench.register_many(8).await?;
+    let names = testbed.register_many(8).await?;
     let what = format!("{} new prefixes in every FIB, including that of {victim} behind lossy links", names.len());
-    bench
-        .wait(&what, bench.t_conv() * 3, || async {
+    testbed
+        .wait(&what, testbed.t_conv() * 3, || async {
             for node in &routers {
-                let fib = bench.lab.fib(node).await?;
+                let fib = testbed.lab.fib(node).await?;
                 let missing = names.iter().filter(|n| !fib.entries.iter().any(|e| e.prefix == **n)).count();
                 if missing > 0 {
                     return Ok(Err(format!("{node} lacks {missing}")));
@@ -271,74 +272,74 @@ async fn distribution_under_loss(bench: &Bench, findings: &mut Findings) -> Resu
         .await?;
     findings.check(true, what);
     for node in &routers {
-        let fib = bench.lab.fib(node).await?;
+        let fib = testbed.lab.fib(node).await?;
         let mut prefixes: Vec<_> = fib.entries.iter().filter(|e| e.label.is_none()).map(|e| &e.prefix).collect();
         let all = prefixes.len();
         prefixes.dedup();
         findings.check(prefixes.len() == all, format!("{node} has no prefix twice"));
     }
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn equal_after_deaths(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let victims: Vec<_> = bench.routers().into_iter().step_by(3).collect();
+async fn equal_after_deaths(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let victims: Vec<_> = testbed.routers().into_iter().step_by(3).collect();
     for node in &victims {
-        bench.lab.node(node, NodeAction::Kill).await?;
+        testbed.lab.node(node, NodeAction::Kill).await?;
     }
     for node in victims.iter().rev() {
-        bench.lab.node(node, NodeAction::Start).await?;
+        testbed.lab.node(node, NodeAction::Start).await?;
     }
     let what = "one LSDB digest at every SG and SR";
-    let digest = bench
-        .wait(what, bench.t_conv() * 2, || async {
+    let digest = testbed
+        .wait(what, testbed.t_conv() * 2, || async {
             let mut digests = BTreeMap::new();
-            for node in bench.routers() {
-                digests.insert(node.clone(), bench.lab.lsdb(&node).await?.digest);
+            for node in testbed.routers() {
+                digests.insert(node.clone(), testbed.lab.lsdb(&node).await?.digest);
             }
             let distinct: BTreeSet<_> = digests.values().cloned().collect();
             Ok(if distinct.len() == 1 { Ok(distinct) } else { Err(format!("{digests:?}")) })
         })
         .await?;
     findings.check(true, format!("after {} died and came back, there is {what} ({digest:?})", victims.join(", ")));
-    bench.lab.wait_converged(bench.t_conv()).await?;
+    testbed.lab.wait_converged(testbed.t_conv()).await?;
     findings.check(true, "every FIB is complete again");
     Ok(())
 }
 
-async fn damage(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sr, far) = bench
+async fn damage(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sr, far) = testbed
         .topology
         .links()
         .iter()
-        .find(|l| [&l.a, &l.b].iter().all(|n| bench.topology.nodes()[*n].kind == Role::Sr))
+        .find(|l| [&l.a, &l.b].iter().all(|n| testbed.topology.nodes()[*n].kind == Role::Sr))
         .map(|l| (l.a.to_string(), l.b.to_string()))
         .ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
     let reasons =
         [damc_wire::DropReason::BadMac, damc_wire::DropReason::BadSignature, damc_wire::DropReason::Malformed];
     let mut before = 0;
     for reason in reasons {
-        before += bench.dropped(&sr, reason).await? + bench.dropped(&far, reason).await?;
+        before += testbed.dropped(&sr, reason).await? + testbed.dropped(&far, reason).await?;
     }
-    let from = bench.now_ns();
-    let properties = crate::bench::properties(&[("corrupt", "20%"), ("reorder", "30%"), ("delay", "2ms")])?;
-    bench.lab.link(&sr, &far, LinkChange::Set { direction: damc_lab::control::Direction::Both, properties }).await?;
-    let names = bench.register_many(4).await?;
+    let from = testbed.now_ns();
+    let properties = crate::testbed::properties(&[("corrupt", "20%"), ("reorder", "30%"), ("delay", "2ms")])?;
+    testbed.lab.link(&sr, &far, LinkChange::Set { direction: damc_lab::control::Direction::Both, properties }).await?;
+    let names = testbed.register_many(4).await?;
     let what = "frames damaged on the link are dropped and counted by reason";
-    let counted = bench
-        .wait(what, bench.t_conv(), || async {
+    let counted = testbed
+        .wait(what, testbed.t_conv(), || async {
             let mut now = 0;
             for reason in reasons {
-                now += bench.dropped(&sr, reason).await? + bench.dropped(&far, reason).await?;
+                now += testbed.dropped(&sr, reason).await? + testbed.dropped(&far, reason).await?;
             }
             Ok(if now > before { Ok(now - before) } else { Err("nothing was dropped yet".into()) })
         })
         .await?;
     findings.check(true, format!("{what}: {counted}"));
-    bench.mend(&sr, &far).await?;
-    bench.lab.wait_converged(bench.t_conv() * 2).await?;
+    testbed.mend(&sr, &far).await?;
+    testbed.lab.wait_converged(testbed.t_conv() * 2).await?;
     findings.check(true, "once the damage ends, all LSDBs become equal and all FIBs complete by themselves");
     // Nothing damaged was installed: every LSA that a node floods has the signature that its origin sent.
-    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     let genuine: BTreeSet<_> = frames
         .iter()
         .filter(|s| s.sent)
@@ -357,37 +358,37 @@ async fn damage(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         "no node floods an LSA that its origin did not send",
         format!("{foreign} such LSAs"),
     );
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn saturation(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let (sg_id, _) = bench.role(&sg)?;
-    let sr = bench
+async fn saturation(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let (sg_id, _) = testbed.role(&sg)?;
+    let sr = testbed
         .topology
         .links_of(&sg_id)
-        .find(|(_, far)| bench.topology.nodes()[*far].kind == Role::Sr)
+        .find(|(_, far)| testbed.topology.nodes()[*far].kind == Role::Sr)
         .map(|(_, far)| far.to_string())
         .ok_or_else(|| Stop::NotApplicable("the SG has no SR as neighbour".into()))?;
-    let flaps_before = bench.flaps(&[&sg, &sr]).await?;
-    let sent = bench.flood_data(&pod, &sg, 4000).await?;
-    let names = bench.register_many(1).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    let flaps_before = testbed.flaps(&[&sg, &sr]).await?;
+    let sent = testbed.flood_data(&pod, &sg, 4000).await?;
+    let names = testbed.register_many(1).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
     findings.check(true, format!("while {sent} data frames are injected at {sg}, a new prefix reaches every node"));
-    let flaps = bench.flaps(&[&sg, &sr]).await?;
+    let flaps = testbed.flaps(&[&sg, &sr]).await?;
     findings.check_eq(&flaps, &flaps_before, "no adjacency goes down meanwhile");
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn remote_change(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let sgs = bench.of_kind(&[Role::Sg]);
+async fn remote_change(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let sgs = testbed.of_kind(&[Role::Sg]);
     let [observer, .., _] = sgs.as_slice() else {
         return Err(Stop::NotApplicable("one SG only".into()));
     };
-    let from = bench.now_ns();
-    let names = bench.register_behind(sgs.last().map_or("", String::as_str), 1).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
-    let events = bench.events(observer).await?;
+    let from = testbed.now_ns();
+    let names = testbed.register_behind(sgs.last().map_or("", String::as_str), 1).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+    let events = testbed.events(observer).await?;
     let recent: Vec<_> = events.iter().filter(|e| e.at_ns >= from).collect();
     let accepted = recent
         .iter()
@@ -401,11 +402,11 @@ async fn remote_change(bench: &Bench, findings: &mut Findings) -> Result<(), Sto
         .check(recent.iter().any(|e| matches!(e.kind, EventKind::Fib { .. })), format!("{observer} publishes a FIB"));
     let full = recent.iter().any(|e| matches!(&e.kind, EventKind::Computed { full: true, .. }));
     findings.check(!full, format!("{observer} runs no SPF for a prefix (check-list 15)"));
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn lsdb_is_what_was_sent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
+async fn lsdb_is_what_was_sent(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     let on_wire: BTreeMap<(String, String), u64> = newest(&frames)
         .into_iter()
         .filter(|(_, lsa)| !lsa.is_purge())
@@ -417,8 +418,8 @@ async fn lsdb_is_what_was_sent(bench: &Bench, findings: &mut Findings) -> Result
             ((key.origin.to_string(), id), lsa.sequence)
         })
         .collect();
-    for node in bench.routers() {
-        let lsdb = bench.lab.lsdb(&node).await?;
+    for node in testbed.routers() {
+        let lsdb = testbed.lab.lsdb(&node).await?;
         let shown: BTreeMap<(String, String), u64> = lsdb
             .lsas
             .iter()
@@ -437,9 +438,9 @@ async fn lsdb_is_what_was_sent(bench: &Bench, findings: &mut Findings) -> Result
     Ok(())
 }
 
-async fn oracle_equality(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let oracle = Oracle::new(&bench.topology, &Failures::default());
-    let fibs = bench.fibs().await?;
+async fn oracle_equality(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let oracle = Oracle::new(&testbed.topology, &Failures::default());
+    let fibs = testbed.fibs().await?;
     let difference = oracle.first_difference(&fibs);
     let entries: usize = fibs.values().map(|f| f.entries.len()).sum();
     findings.check_saw(
@@ -466,11 +467,11 @@ fn orphans(fib: &FibView, rib: &RibView) -> Vec<String> {
     fib.entries.iter().filter(|e| !parent(e)).map(|e| e.prefix.clone()).collect()
 }
 
-async fn parents(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let names = bench.register_many(1).await?;
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
-    for node in bench.routers() {
-        let (fib, rib) = (bench.lab.fib(&node).await?, bench.rib(&node).await?);
+async fn parents(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let names = testbed.register_many(1).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+    for node in testbed.routers() {
+        let (fib, rib) = (testbed.lab.fib(&node).await?, testbed.rib(&node).await?);
         let orphans = orphans(&fib, &rib);
         findings.check_saw(
             orphans.is_empty(),
@@ -483,9 +484,9 @@ async fn parents(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             format!("{} candidates, {} entries", rib.routes.len(), fib.entries.len()),
         );
     }
-    bench.unregister(&names).await?;
-    for node in bench.routers() {
-        let (fib, rib) = (bench.lab.fib(&node).await?, bench.rib(&node).await?);
+    testbed.unregister(&names).await?;
+    for node in testbed.routers() {
+        let (fib, rib) = (testbed.lab.fib(&node).await?, testbed.rib(&node).await?);
         let left = fib
             .entries
             .iter()
@@ -502,13 +503,13 @@ async fn parents(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn optimal_chains(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let oracle = Oracle::new(&bench.topology, &Failures::default());
+async fn optimal_chains(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let oracle = Oracle::new(&testbed.topology, &Failures::default());
     let mut pairs = 0;
-    for caller in bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()) {
-        let others = bench.topology.of_kind(Role::Pod).filter(|p| p.id != caller.id);
+    for caller in testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty()) {
+        let others = testbed.topology.of_kind(Role::Pod).filter(|p| p.id != caller.id);
         for target in others.flat_map(|p| p.services.iter().take(1)) {
-            let reply = bench.call(caller.id.as_str(), &target.prefix.to_string(), "whoami", &[]).await?;
+            let reply = testbed.call(caller.id.as_str(), &target.prefix.to_string(), "whoami", &[]).await?;
             if let Some(error) = &reply.error {
                 findings.check_saw(false, format!("{} reaches {}", caller.id, target.prefix), error);
                 continue;
@@ -535,23 +536,23 @@ async fn optimal_chains(bench: &Bench, findings: &mut Findings) -> Result<(), St
     Ok(())
 }
 
-async fn raised_cost(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, chain) = bench.far_pair().await?;
+async fn raised_cost(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = testbed.far_pair().await?;
     let (near, far) = (chain[0].clone(), chain[1].clone());
-    let from = bench.now_ns();
-    bench.set_cost(&near, &far, 50).await?;
+    let from = testbed.now_ns();
+    testbed.set_cost(&near, &far, 50).await?;
     let failures = Failures::default().cost(&near, &far, 50);
-    let oracle = Oracle::new(&bench.topology, &failures);
+    let oracle = Oracle::new(&testbed.topology, &failures);
     let mut lost = 0_u32;
     let mut calls = 0_u32;
-    bench
-        .wait("FIBs of the oracle with the raised cost", bench.t_conv(), || async {
-            let fibs = bench.fibs().await?;
+    testbed
+        .wait("FIBs of the oracle with the raised cost", testbed.t_conv(), || async {
+            let fibs = testbed.fibs().await?;
             Ok(oracle.first_difference(&fibs).map_or(Ok(()), Err))
         })
         .await?;
     for _ in 0..20 {
-        let reply = bench.call(&caller, &target, "echo", &["x"]).await?;
+        let reply = testbed.call(&caller, &target, "echo", &["x"]).await?;
         calls += 1;
         lost += u32::from(reply.error.is_some());
     }
@@ -560,23 +561,23 @@ async fn raised_cost(bench: &Bench, findings: &mut Findings) -> Result<(), Stop>
         format!("none of {calls} calls during and after the change is lost"),
         format!("{lost} lost"),
     );
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let told = frames.iter().filter(|s| s.message_type() == MessageType::LsUpdate).count();
     findings.check_saw(told > 0, "the change is flooded", format!("{told} frames at ports"));
-    bench.set_cost(&near, &far, bench.configured_cost(&near, &far)).await?;
+    testbed.set_cost(&near, &far, testbed.configured_cost(&near, &far)).await?;
     Ok(())
 }
 
-async fn lookup_by_name(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, chain) = bench.far_pair().await?;
+async fn lookup_by_name(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = testbed.far_pair().await?;
     let owner = chain.last().cloned().unwrap_or_default();
-    let below = bench.call(&caller, &format!("{target}/cart/add"), "whoami", &[]).await?;
+    let below = testbed.call(&caller, &format!("{target}/cart/add"), "whoami", &[]).await?;
     findings.check_saw(
         below.error.is_none() && below.path.last() == Some(&owner),
         format!("{target}/cart/add, below {target}, reaches {owner}"),
         format!("path {:?}, error {:?}", below.path, below.error),
     );
-    let beside = bench.call(&caller, &format!("{target}x"), "whoami", &[]).await?;
+    let beside = testbed.call(&caller, &format!("{target}x"), "whoami", &[]).await?;
     findings.check_eq(
         &beside.error.as_deref(),
         &Some("no-route"),

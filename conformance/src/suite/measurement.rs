@@ -10,10 +10,10 @@ use damc_mgmt::event::EventKind;
 use damc_wire::message::Probe;
 use damc_wire::{Message, Role};
 
-use crate::bench::Bench;
-use crate::bench::quality::Leg;
-use crate::bench::witness::parse;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::testbed::Testbed;
+use crate::testbed::quality::Leg;
+use crate::testbed::witness::parse;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Guest,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(regular_probes(bench, findings)),
+        run: |testbed, findings| Box::pin(regular_probes(testbed, findings)),
     },
     Case {
         id: "qos-02",
@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Guest,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(tasks(bench, findings)),
+        run: |testbed, findings| Box::pin(tasks(testbed, findings)),
     },
     Case {
         id: "qos-05",
@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(exactness(bench, findings)),
+        run: |testbed, findings| Box::pin(exactness(testbed, findings)),
     },
     Case {
         id: "qos-07",
@@ -54,7 +54,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(bad_hop(bench, findings)),
+        run: |testbed, findings| Box::pin(bad_hop(testbed, findings)),
     },
 ];
 
@@ -64,31 +64,31 @@ fn millis(ns: u64) -> f64 {
 }
 
 /// Times, ns, at which SGs sent the first frame of each plain probe, by SG and target.
-fn departures(bench: &Bench, frames: &[Seen]) -> BTreeMap<(String, String), Vec<u64>> {
+fn departures(testbed: &Testbed, frames: &[Seen]) -> BTreeMap<(String, String), Vec<u64>> {
     let mut times: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     for s in frames.iter().filter(|s| s.sent && s.frame.header.label == 0) {
         let (Message::Probe(p), Some((to, by))) = (s.message(), &s.frame.names) else { continue };
-        if p.train_index == 0 && by.to_string() == format!("/damc/{}/{}", bench.topology.domain(), s.node) {
+        if p.train_index == 0 && by.to_string() == format!("/damc/{}/{}", testbed.topology.domain(), s.node) {
             times.entry((s.node.clone(), to.to_string())).or_default().push(s.at_ns);
         }
     }
     times
 }
 
-fn services(bench: &Bench) -> Vec<String> {
-    bench.topology.of_kind(Role::Pod).flat_map(|p| &p.services).map(|s| s.prefix.to_string()).collect()
+fn services(testbed: &Testbed) -> Vec<String> {
+    testbed.topology.of_kind(Role::Pod).flat_map(|p| &p.services).map(|s| s.prefix.to_string()).collect()
 }
 
-async fn regular_probes(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn regular_probes(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     const PERIODS: usize = 6;
-    let from = bench.now_ns();
-    let (sgs, targets) = (bench.of_kind(&[Role::Sg]), services(bench));
-    let interval = Duration::from_millis(bench.pace.probe_interval_ms);
-    let wait = interval * u32::try_from(2 * PERIODS).unwrap_or(u32::MAX) + bench.t_conv();
-    let seen = bench
+    let from = testbed.now_ns();
+    let (sgs, targets) = (testbed.of_kind(&[Role::Sg]), services(testbed));
+    let interval = Duration::from_millis(testbed.timers.probe_interval_ms);
+    let wait = interval * u32::try_from(2 * PERIODS).unwrap_or(u32::MAX) + testbed.t_conv();
+    let seen = testbed
         .wait("probes from every SG to every service", wait, || async {
-            let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
-            let times = departures(bench, &frames);
+            let frames = testbed.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let times = departures(testbed, &frames);
             let of = |pair: &(String, String)| times.get(pair).map_or(0, Vec::len);
             let all = sgs.iter().flat_map(|sg| targets.iter().map(move |t| (sg.clone(), t.clone())));
             let short: Vec<_> = all.filter(|pair| of(pair) <= PERIODS).collect();
@@ -112,18 +112,18 @@ async fn regular_probes(bench: &Bench, findings: &mut Findings) -> Result<(), St
         format!("{least:.1} to {most:.1} ms"),
     );
     findings.figure("longest mean probe period", most, "ms");
-    new_target(bench, findings, &sgs).await?;
-    probe_now(bench, findings, &sgs[0], &targets).await
+    new_target(testbed, findings, &sgs).await?;
+    probe_now(testbed, findings, &sgs[0], &targets).await
 }
 
-async fn new_target(bench: &Bench, findings: &mut Findings, sgs: &[String]) -> Result<(), Stop> {
-    let from = bench.now_ns();
-    let (sg, _) = bench.sg_with_pod()?;
-    let names = bench.register_behind(&sg, 1).await?;
-    let at = bench
-        .wait("probes of a new service from every SG", bench.t_conv(), || async {
-            let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
-            let times = departures(bench, &frames);
+async fn new_target(testbed: &Testbed, findings: &mut Findings, sgs: &[String]) -> Result<(), Stop> {
+    let from = testbed.now_ns();
+    let (sg, _) = testbed.sg_with_pod()?;
+    let names = testbed.register_behind(&sg, 1).await?;
+    let at = testbed
+        .wait("probes of a new service from every SG", testbed.t_conv(), || async {
+            let frames = testbed.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let times = departures(testbed, &frames);
             let firsts: Vec<u64> =
                 sgs.iter().filter_map(|sg| times.get(&(sg.clone(), names[0].clone()))?.first().copied()).collect();
             let last = firsts.iter().copied().max();
@@ -132,23 +132,23 @@ async fn new_target(bench: &Bench, findings: &mut Findings, sgs: &[String]) -> R
         .await?;
     findings.check(true, "every SG probes a new service without an order");
     findings.figure("registration to the last SG's first probe", millis(at - from), "ms");
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn probe_now(bench: &Bench, findings: &mut Findings, sg: &str, targets: &[String]) -> Result<(), Stop> {
-    let from = bench.now_ns();
-    bench.order(sg, &Command::Probe).await?;
-    let lag = bench
-        .wait("a probe to every service", bench.t_conv(), || async {
-            let frames = bench.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
-            let times = departures(bench, &frames);
+async fn probe_now(testbed: &Testbed, findings: &mut Findings, sg: &str, targets: &[String]) -> Result<(), Stop> {
+    let from = testbed.now_ns();
+    testbed.order(sg, &Command::Probe).await?;
+    let lag = testbed
+        .wait("a probe to every service", testbed.t_conv(), || async {
+            let frames = testbed.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let times = departures(testbed, &frames);
             let firsts: Vec<u64> =
                 targets.iter().filter_map(|t| times.get(&(sg.to_owned(), t.clone()))?.first().copied()).collect();
             let last = firsts.iter().copied().max();
             Ok(last.filter(|_| firsts.len() == targets.len()).map(|at| at - from).ok_or_else(|| "not all".to_owned()))
         })
         .await?;
-    let bound = bench.pace.probe_interval_ms / 2;
+    let bound = testbed.timers.probe_interval_ms / 2;
     findings.check_saw(
         lag < bound * 1_000_000,
         format!("told to probe now, {sg} probes all {} services within {bound} ms", targets.len()),
@@ -160,8 +160,8 @@ async fn probe_now(bench: &Bench, findings: &mut Findings, sg: &str, targets: &[
 // ===== tasks =====
 
 /// Process id, on the host, of the process that serves `prefix` in this lab.
-fn service_process(bench: &Bench, prefix: &str) -> Result<u32, Stop> {
-    let directory = bench.lab.directory().path().to_string_lossy().into_owned();
+fn service_process(testbed: &Testbed, prefix: &str) -> Result<u32, Stop> {
+    let directory = testbed.lab.directory().path().to_string_lossy().into_owned();
     let words = |pid: &str| -> Vec<String> {
         let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         raw.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect()
@@ -189,24 +189,24 @@ async fn signal(pid: u32, name: &str) -> Result<(), Stop> {
 }
 
 /// An SG, a service of another SG that belongs to no pool, and the pod and the SG of that service.
-fn lone_target(bench: &Bench) -> Result<(String, String, String, String), Stop> {
-    for pod in bench.topology.of_kind(Role::Pod) {
+fn lone_target(testbed: &Testbed) -> Result<(String, String, String, String), Stop> {
+    for pod in testbed.topology.of_kind(Role::Pod) {
         let Some(service) = pod.services.iter().find(|s| s.pool.is_none() && s.run.is_none()) else { continue };
-        let home = bench.sg_of(pod.id.as_str())?;
-        if let Some(sg) = bench.of_kind(&[Role::Sg]).into_iter().find(|sg| *sg != home) {
+        let home = testbed.sg_of(pod.id.as_str())?;
+        if let Some(sg) = testbed.of_kind(&[Role::Sg]).into_iter().find(|sg| *sg != home) {
             return Ok((sg, service.prefix.to_string(), pod.id.to_string(), home));
         }
     }
     Err(Stop::NotApplicable("no service outside a pool".into()))
 }
 
-async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, target, pod, home) = lone_target(bench)?;
-    let own = format!("/damc/{}/{sg}", bench.topology.domain());
-    let pid = service_process(bench, &target)?;
-    let from = bench.now_ns();
-    let period = Duration::from_millis(bench.pace.task_interval_ms);
-    let task = bench
+async fn tasks(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, target, pod, home) = lone_target(testbed)?;
+    let own = format!("/damc/{}/{sg}", testbed.topology.domain());
+    let pid = service_process(testbed, &target)?;
+    let from = testbed.now_ns();
+    let period = Duration::from_millis(testbed.timers.task_interval_ms);
+    let task = testbed
         .wait_frame("a task", from, period * 3, |s| {
             s.sent
                 && s.node == sg
@@ -215,8 +215,8 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     let Message::Task(task) = task.message().clone() else { return Err(Stop::Inconclusive("no task".into())) };
-    let report = bench
-        .wait_frame("its report", from, bench.t_conv(), |s| {
+    let report = testbed
+        .wait_frame("its report", from, testbed.t_conv(), |s| {
             !s.sent && s.node == sg && matches!(s.message(), Message::TaskReport(r) if r.task == task.task)
         })
         .await?;
@@ -226,26 +226,26 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("{sg} gives {target} task {:x}, and {target} reports to {sg} under that number", task.task),
     );
     signal(pid, "-STOP").await?;
-    let stopped = bench.now_ns();
-    let silent = until_available(bench, (&sg, &target), stopped, false).await;
+    let stopped = testbed.now_ns();
+    let silent = until_available(testbed, (&sg, &target), stopped, false).await;
     // Taken before: where programs start slowly, the service works again before `kill` has ended.
-    let resumed = bench.now_ns();
+    let resumed = testbed.now_ns();
     signal(pid, "-CONT").await?;
     let after = silent? - stopped;
-    let bound = period * (bench.pace.miss_limit + 1) + bench.t_conv() / 4;
+    let bound = period * (testbed.timers.miss_limit + 1) + testbed.t_conv() / 4;
     findings.check_saw(
         u128::from(after) <= bound.as_nanos(),
         format!("{target}, alive but hung, is unavailable at {sg} within {} ms", bound.as_millis()),
         format!("{:.0} ms", millis(after)),
     );
     findings.figure("SIGSTOP of a service to its unavailability at a far SG", millis(after), "ms");
-    let back = until_available(bench, (&sg, &target), resumed, true).await? - resumed;
+    let back = until_available(testbed, (&sg, &target), resumed, true).await? - resumed;
     findings.check(true, format!("when it works again, it is available after {:.0} ms", millis(back)));
-    let killed = bench.now_ns();
-    bench.order(&pod, &Command::KillService { prefix: parse(&target)? }).await?;
-    let noticed = bench
-        .wait(&format!("{home} told of the crash"), bench.t_conv(), || async {
-            let events = bench.events(&home).await?;
+    let killed = testbed.now_ns();
+    testbed.order(&pod, &Command::KillService { prefix: parse(&target)? }).await?;
+    let noticed = testbed
+        .wait(&format!("{home} told of the crash"), testbed.t_conv(), || async {
+            let events = testbed.events(&home).await?;
             let gone = events.into_iter().find(|e| {
                 e.at_ns >= killed
                     && matches!(&e.kind, EventKind::Announced { prefix, withdrawn: true, .. } if *prefix == target)
@@ -259,15 +259,16 @@ async fn tasks(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("withdrawn after {:.1} ms", millis(noticed)),
     );
     findings.figure("crash of a service to its withdrawal at its SG", millis(noticed), "ms");
-    bench.wait_everywhere(&[target], bench.t_conv()).await
+    testbed.wait_everywhere(&[target], testbed.t_conv()).await
 }
 
 /// Waits until an SG finds a target (un)available; returns when it did, ns.
-async fn until_available(bench: &Bench, (sg, name): (&str, &str), from: u64, up: bool) -> Result<u64, Stop> {
-    let within = Duration::from_millis(bench.pace.task_interval_ms) * (bench.pace.miss_limit + 2) + bench.t_conv();
-    bench
+async fn until_available(testbed: &Testbed, (sg, name): (&str, &str), from: u64, up: bool) -> Result<u64, Stop> {
+    let within =
+        Duration::from_millis(testbed.timers.task_interval_ms) * (testbed.timers.miss_limit + 2) + testbed.t_conv();
+    testbed
         .wait(&format!("{name} {} at {sg}", if up { "available" } else { "unavailable" }), within, || async {
-            let found = bench.events(sg).await?.into_iter().find(|e| {
+            let found = testbed.events(sg).await?.into_iter().find(|e| {
                 e.at_ns >= from
                     && matches!(&e.kind, EventKind::Availability { target, available } if target == name && *available == up)
             });
@@ -286,8 +287,8 @@ struct Transit {
 
 /// Plain single probes of a leg in sequence, from four recorded frames each. `behind`: sent frames were recorded after
 /// what delays them.
-fn transits(bench: &Bench, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Transit> {
-    let own = format!("/damc/{}/{}", bench.topology.domain(), leg.sg);
+fn transits(testbed: &Testbed, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Transit> {
+    let own = format!("/damc/{}/{}", testbed.topology.domain(), leg.sg);
     let mut stamps: BTreeMap<u32, [Option<u64>; 4]> = BTreeMap::new();
     for s in frames.iter().filter(|s| s.frame.header.label == 0) {
         let Some((to, by)) = &s.frame.names else { continue };
@@ -297,7 +298,7 @@ fn transits(bench: &Bench, leg: &Leg, frames: &[Seen], behind: bool) -> Vec<Tran
             _ => continue,
         };
         let at_sg = s.node == leg.sg;
-        let at_pod = bench.role(&s.node).is_ok_and(|(_, role)| role == Role::Pod);
+        let at_pod = testbed.role(&s.node).is_ok_and(|(_, role)| role == Role::Pod);
         let slot = match (reply, s.sent, at_sg, at_pod) {
             (false, true, true, _) => 0,
             (false, false, _, true) => 1,
@@ -324,40 +325,40 @@ fn interarrival_jitter(before: f64, transits: &[Transit]) -> f64 {
     transits.windows(2).fold(before, |j, w| j + (millis(w[0].back.abs_diff(w[1].back)) - j) / 16.0)
 }
 
-async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let mut legs = bench.legs(4)?;
+async fn exactness(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let mut legs = testbed.legs(4)?;
     legs.sort_by_key(|leg| std::cmp::Reverse(leg.limits.delay_ns));
     let leg = legs.remove(0);
-    step(bench, findings, &leg).await?;
+    step(testbed, findings, &leg).await?;
     let calm = |v: &damc_mgmt::view::PathView| v.violated.is_empty() && v.delay_ns.is_some();
-    let before = bench.wait_quality((&leg.sg, &leg.target), "no violation", bench.t_policy(), calm).await?;
-    let from = bench.now_ns();
+    let before = testbed.wait_quality((&leg.sg, &leg.target), "no violation", testbed.t_policy(), calm).await?;
+    let from = testbed.now_ns();
     // Trains measure the forward direction, so the jitter is backward: it would outweigh the 6 ms of a train.
     // The slower the nodes, the longer a train must last so that their stalls matter little.
-    let rate_bps = bench.host.fewer(50) * 1_000_000;
+    let rate_bps = testbed.host.fewer(50) * 1_000_000;
     let there = DirectionChange { delay_ns: Some(20_000_000), rate_bps: Some(rate_bps), ..DirectionChange::default() };
     let back = DirectionChange { delay_ns: Some(24_000_000), jitter_ns: Some(4_000_000), ..DirectionChange::default() };
-    bench.impair((&leg.sg, &leg.far), Direction::Forward, there).await?;
-    bench.impair((&leg.sg, &leg.far), Direction::Backward, back).await?;
+    testbed.impair((&leg.sg, &leg.far), Direction::Forward, there).await?;
+    testbed.impair((&leg.sg, &leg.far), Direction::Backward, back).await?;
     let rated = |v: &damc_mgmt::view::PathView| {
         v.bandwidth_bps.is_some_and(|b| b.abs_diff(rate_bps) < rate_bps / 10)
             && v.delay_ns.is_some_and(|d| d > 15_000_000)
     };
-    let within = bench.t_policy() * 2;
+    let within = testbed.t_policy() * 2;
     // The estimate rests on 16 samples: all of them, and some more that settle the jitter, must be of the new links.
-    let settled = from + 24 * bench.pace.probe_interval_ms * 1_000_000;
+    let settled = from + 24 * testbed.timers.probe_interval_ms * 1_000_000;
     let late =
         |s: &Seen| s.at_ns >= settled && !s.sent && s.node == leg.sg && matches!(s.message(), Message::ProbeReply(_));
-    bench
+    testbed
         .wait("24 probes over the new links", within, || async {
-            let probes = bench.probes(settled).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let probes = testbed.probes(settled).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
             Ok(if probes.iter().any(late) { Ok(()) } else { Err(format!("none of the {} late enough", probes.len())) })
         })
         .await?;
-    let seen = bench.wait_quality((&leg.sg, &leg.target), "the link's rate within 10 %", within, rated).await?;
-    let behind = bench.lab.status().await?.backend == Backend::Netem;
-    let transits = transits(bench, &leg, &bench.probes(from).await?, behind);
+    let seen = testbed.wait_quality((&leg.sg, &leg.target), "the link's rate within 10 %", within, rated).await?;
+    let behind = testbed.lab.status().await?.backend == Backend::Netem;
+    let transits = transits(testbed, &leg, &testbed.probes(from).await?, behind);
     // The value rests on the middle half of the last 16 samples.
     let mut last: Vec<u64> = transits.iter().rev().take(16).map(|t| t.half).collect();
     last.sort_unstable();
@@ -388,38 +389,38 @@ async fn exactness(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     findings.figure("error of the delay", millis(delay.abs_diff(truth)), "ms");
     findings.figure("error of the jitter", (jitter - wire).abs(), "ms");
     findings.figure(format!("measured bandwidth of {} Mbit/s", rate_bps / 1_000_000), rate, "Mbit/s");
-    bench.mend(&leg.sg, &leg.far).await?;
-    bench.wait_unsteered(bench.t_return()).await
+    testbed.mend(&leg.sg, &leg.far).await?;
+    testbed.wait_unsteered(testbed.t_return()).await
 }
 
 /// A step of the delay that stays inside the limit shows at the SCSC within two periods.
-async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), Stop> {
+async fn step(testbed: &Testbed, findings: &mut Findings, leg: &Leg) -> Result<(), Stop> {
     let path = (leg.sg.as_str(), leg.target.as_str());
-    let known = bench.wait_quality(path, "a delay", bench.t_policy(), |v| v.delay_ns.is_some()).await?;
+    let known = testbed.wait_quality(path, "a delay", testbed.t_policy(), |v| v.delay_ns.is_some()).await?;
     let high = leg.limits.delay_ns / 100 * 90;
     let by = high.saturating_sub(known.delay_ns.unwrap_or(0));
     let change = DirectionChange { delay_ns: Some(by), ..DirectionChange::default() };
-    let from = bench.now_ns();
-    bench.impair((&leg.sg, &leg.far), Direction::Both, change).await?;
+    let from = testbed.now_ns();
+    testbed.impair((&leg.sg, &leg.far), Direction::Both, change).await?;
     let crossed = |v: &damc_mgmt::view::PathView| v.delay_ns.is_some_and(|d| d >= high / 100 * 95);
-    bench.wait_quality(path, "the step", bench.t_policy(), crossed).await?;
-    let took = bench.now_ns() - from;
+    testbed.wait_quality(path, "the step", testbed.t_policy(), crossed).await?;
+    let took = testbed.now_ns() - from;
     // Two probes must show the step, a train may take the place of one, the answer to the second needs a round trip,
     // and the result waits for the next report.
-    let bound = 3 * bench.pace.probe_interval_ms + bench.pace.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
+    let bound = 3 * testbed.timers.probe_interval_ms + testbed.timers.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
     findings.check_saw(
         took <= bound * 1_000_000,
         format!("a step of the delay to {:.0} ms shows within {bound} ms", millis(high)),
         format!("{:.0} ms", millis(took)),
     );
     findings.figure("step of the delay to its report at the SCSC", millis(took), "ms");
-    let scsc = bench.scsc()?;
-    let oldest = bench.frames(from).await?.iter().filter(|s| !s.sent && s.node == scsc).fold(0, |oldest, s| {
+    let scsc = testbed.scsc()?;
+    let oldest = testbed.frames(from).await?.iter().filter(|s| !s.sent && s.node == scsc).fold(0, |oldest, s| {
         let Message::Telemetry(t) = s.message() else { return oldest };
         let ages = t.body.paths.iter().filter(|p| p.available && p.label == 0).map(|p| p.age.0);
         ages.max().unwrap_or(0).max(oldest)
     });
-    let allowed = bench.pace.probe_interval_ms * 3 / 2 + 2 * high / 1_000_000;
+    let allowed = testbed.timers.probe_interval_ms * 3 / 2 + 2 * high / 1_000_000;
     findings.check_saw(
         oldest <= allowed,
         format!("no reported sample is older than {allowed} ms"),
@@ -430,17 +431,17 @@ async fn step(bench: &Bench, findings: &mut Findings, leg: &Leg) -> Result<(), S
 
 // ===== links =====
 
-async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn bad_hop(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     const DELAY_NS: u64 = 30_000_000;
-    let is_sr = |n: &damc_wire::NodeId| bench.topology.nodes()[n].kind == Role::Sr;
-    let link = bench.topology.links().iter().rfind(|l| is_sr(&l.a) && is_sr(&l.b));
+    let is_sr = |n: &damc_wire::NodeId| testbed.topology.nodes()[n].kind == Role::Sr;
+    let link = testbed.topology.links().iter().rfind(|l| is_sr(&l.a) && is_sr(&l.b));
     let link = link.ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
     let (a, b) = (link.a.to_string(), link.b.to_string());
-    let scsc = bench.scsc()?;
-    bench
-        .wait("every link measured as good", bench.t_return(), || async {
-            for node in bench.routers() {
-                let rows = bench.lab.neighbors(&node).await?.neighbors;
+    let scsc = testbed.scsc()?;
+    testbed
+        .wait("every link measured as good", testbed.t_return(), || async {
+            for node in testbed.routers() {
+                let rows = testbed.lab.neighbors(&node).await?.neighbors;
                 if let Some(slow) = rows.into_iter().find(|n| n.delay_ns.is_some_and(|d| d > DELAY_NS / 4)) {
                     return Ok(Err(format!("{node} measures {:?} ns to {}", slow.delay_ns, slow.port)));
                 }
@@ -448,17 +449,17 @@ async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             Ok(Ok(()))
         })
         .await?;
-    let from = bench.now_ns();
+    let from = testbed.now_ns();
     let change = DirectionChange { delay_ns: Some(DELAY_NS), ..DirectionChange::default() };
-    bench.impair((&a, &b), Direction::Both, change).await?;
+    testbed.impair((&a, &b), Direction::Both, change).await?;
     let telling = |s: &Seen| -> BTreeSet<(String, String)> {
         let Message::Telemetry(t) = s.message() else { return BTreeSet::new() };
         let slow = t.body.links.iter().filter(|l| l.delay_ns.is_some_and(|d| d > DELAY_NS / 2));
         slow.map(|l| (t.certificate.node.to_string(), l.neighbour.to_string())).collect()
     };
     let at_scsc = |s: &Seen| !s.sent && s.node == scsc;
-    let seen = bench
-        .wait_frame(&format!("a report of {a} – {b}"), from, bench.t_policy(), |s| {
+    let seen = testbed
+        .wait_frame(&format!("a report of {a} – {b}"), from, testbed.t_policy(), |s| {
             at_scsc(s) && !telling(s).is_empty()
         })
         .await?;
@@ -469,13 +470,13 @@ async fn bad_hop(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         "the report that names the link comes from an SR",
         format!("{}, {}", t.certificate.node, t.certificate.role),
     );
-    let blamed: BTreeSet<_> = bench.frames(from).await?.iter().filter(|s| at_scsc(s)).flat_map(telling).collect();
+    let blamed: BTreeSet<_> = testbed.frames(from).await?.iter().filter(|s| at_scsc(s)).flat_map(telling).collect();
     let ends = [(a.clone(), b.clone()), (b.clone(), a.clone())];
     findings.check_saw(
         blamed.iter().all(|pair| ends.contains(pair)),
         format!("reports blame only {a} – {b}"),
         format!("{blamed:?}"),
     );
-    bench.mend(&a, &b).await?;
-    bench.wait_unsteered(bench.t_return()).await
+    testbed.mend(&a, &b).await?;
+    testbed.wait_unsteered(testbed.t_return()).await
 }

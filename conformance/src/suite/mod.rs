@@ -10,7 +10,7 @@ macro_rules! case {
             suite: Suite::Conformance,
             impact: Impact::$impact,
             limit: LIMIT,
-            run: |bench, findings| Box::pin($run(bench, findings)),
+            run: |testbed, findings| Box::pin($run(testbed, findings)),
         }
     };
 }

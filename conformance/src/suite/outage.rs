@@ -9,10 +9,10 @@ use damc_lab::control::Direction;
 use damc_mgmt::event::{Event, EventKind};
 use damc_mgmt::words::AdjacencyState;
 
-use crate::bench::Bench;
-use crate::bench::traffic::Thrown;
 use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
 use crate::oracle::{Failures, Oracle};
+use crate::testbed::Testbed;
+use crate::testbed::traffic::Thrown;
 use crate::trace::Seen;
 
 /// Cases of link failure.
@@ -24,7 +24,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Links,
         limit: Duration::from_secs(30),
-        run: |bench, findings| Box::pin(carrier(bench, findings)),
+        run: |testbed, findings| Box::pin(carrier(testbed, findings)),
     },
     Case {
         id: "outage-silent",
@@ -33,7 +33,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Links,
         limit: Duration::from_secs(60),
-        run: |bench, findings| Box::pin(silent(bench, findings)),
+        run: |testbed, findings| Box::pin(silent(testbed, findings)),
     },
     Case {
         id: "gap-02-one-way",
@@ -42,7 +42,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Links,
         limit: Duration::from_secs(30),
-        run: |bench, findings| Box::pin(one_way(bench, findings)),
+        run: |testbed, findings| Box::pin(one_way(testbed, findings)),
     },
 ];
 
@@ -67,32 +67,32 @@ struct Stream {
 }
 
 impl Stream {
-    async fn new(bench: &Bench) -> Result<Self, Stop> {
-        let (pod, target, _) = bench.far_pair().await?;
-        let (source, owner) = (bench.service_of(&pod)?, bench.owner_of(&target)?);
-        let reply = bench.call_with(&pod, &target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?;
+    async fn new(testbed: &Testbed) -> Result<Self, Stop> {
+        let (pod, target, _) = testbed.far_pair().await?;
+        let (source, owner) = (testbed.service_of(&pod)?, testbed.owner_of(&target)?);
+        let reply = testbed.call_with(&pod, &target, "echo", &["x"], |r| r.flow = Some(FLOW)).await?;
         Ok(Self { pod, source, target, owner, path: reply.path })
     }
 
     /// Links of its path that can fail while another path is left.
-    fn links(&self, bench: &Bench) -> Vec<(String, String)> {
+    fn links(&self, testbed: &Testbed) -> Vec<(String, String)> {
         let (first, last) = (&self.path[0], &self.path[self.path.len() - 1]);
         let spare = |a: &str, b: &str| {
-            Oracle::new(&bench.topology, &Failures::default().link(a, b)).distance(first, last).is_some()
+            Oracle::new(&testbed.topology, &Failures::default().link(a, b)).distance(first, last).is_some()
         };
         self.path.windows(2).map(|w| (w[0].clone(), w[1].clone())).filter(|(a, b)| spare(a, b)).collect()
     }
 
     /// Waits until the SPF back-off of every router is over. After one change the next is computed late on purpose
     /// (RFC 8405), and the cases measure an isolated cut.
-    async fn calm(&self, bench: &Bench) -> Result<(), Stop> {
-        let hold_ns = bench.pace.spf_holddown_ms * 1_000_000;
-        bench
-            .wait("routers at rest", bench.t_conv() + Duration::from_nanos(2 * hold_ns), || async {
-                for node in bench.routers() {
+    async fn calm(&self, testbed: &Testbed) -> Result<(), Stop> {
+        let hold_ns = testbed.timers.spf_holddown_ms * 1_000_000;
+        testbed
+            .wait("routers at rest", testbed.t_conv() + Duration::from_nanos(2 * hold_ns), || async {
+                for node in testbed.routers() {
                     let full = |e: &&Event| matches!(e.kind, EventKind::Computed { full: true, .. });
-                    let newest = bench.events(&node).await?.iter().filter(full).map(|e| e.at_ns).max().unwrap_or(0);
-                    if newest + hold_ns + hold_ns / 5 > bench.now_ns() {
+                    let newest = testbed.events(&node).await?.iter().filter(full).map(|e| e.at_ns).max().unwrap_or(0);
+                    if newest + hold_ns + hold_ns / 5 > testbed.now_ns() {
                         return Ok(Err(format!("{node} computed routes lately")));
                     }
                 }
@@ -105,48 +105,52 @@ impl Stream {
     /// Returns the span of time in which requests were lost, and when the fault began, ns.
     async fn through(
         &self,
-        bench: &Bench,
+        testbed: &Testbed,
         fault: impl Future<Output = Result<(), damc_lab::LabError>>,
     ) -> Result<(Duration, u64), Stop> {
-        self.calm(bench).await?;
-        let (from, first) = (bench.now_ns(), bench.correlations());
-        let deadline = bench.now_ns() + nanos(bench.t_conv());
-        self.burst(bench, first).await?;
+        self.calm(testbed).await?;
+        let (from, first) = (testbed.now_ns(), testbed.correlations());
+        let deadline = testbed.now_ns() + nanos(testbed.t_conv());
+        self.burst(testbed, first).await?;
         let came = |s: &Seen| s.request() == Some(first + BEFORE) && !s.sent && s.node == self.owner;
-        bench.wait_frame("requests at the target", from, bench.t_conv(), came).await?;
-        let begun_ns = bench.now_ns();
+        testbed.wait_frame("requests at the target", from, testbed.t_conv(), came).await?;
+        let begun_ns = testbed.now_ns();
         fault.await?;
-        let cut = begun_ns..bench.now_ns();
+        let cut = begun_ns..testbed.now_ns();
         let mut thrown = BURST;
         loop {
             let arrived: BTreeSet<u64> =
-                bench.requests_at(&self.owner, from).await?.range(first..first + thrown).copied().collect();
-            let sent: Vec<(u64, u64)> =
-                bench.requests_of(&self.pod, from).await?.range(first..first + thrown).map(|(c, t)| (*c, *t)).collect();
+                testbed.requests_at(&self.owner, from).await?.range(first..first + thrown).copied().collect();
+            let sent: Vec<(u64, u64)> = testbed
+                .requests_of(&self.pod, from)
+                .await?
+                .range(first..first + thrown)
+                .map(|(c, t)| (*c, *t))
+                .collect();
             if let Some(lost) = lost(&cut, &sent, &arrived) {
                 return Ok((lost, begun_ns));
             }
-            if bench.now_ns() > deadline {
+            if testbed.now_ns() > deadline {
                 return fail(format!(
                     "expected: requests of {} for {} arrive again within the convergence budget; saw: none",
                     self.pod, self.target
                 ));
             }
             if sent.len() as u64 >= thrown {
-                self.burst(bench, first + thrown).await?;
+                self.burst(testbed, first + thrown).await?;
                 thrown += BURST;
             }
         }
     }
 
-    async fn burst(&self, bench: &Bench, first: u64) -> Result<(), Stop> {
+    async fn burst(&self, testbed: &Testbed, first: u64) -> Result<(), Stop> {
         let mut requests = Vec::new();
         for correlation in first..first + BURST {
             // Deadline 0: the target refuses it on arrival and remembers no call.
             let request = Thrown::echo(&self.target, &self.source, correlation)?.flow(FLOW);
             requests.push(Thrown { deadline_ms: 0, ..request });
         }
-        bench.stream(&self.pod, &self.path[0], &requests, bench.spacing(SPACING)).await
+        testbed.stream(&self.pod, &self.path[0], &requests, testbed.spacing(SPACING)).await
     }
 }
 
@@ -159,10 +163,10 @@ const STEPS: [&str; 5] = ["detected", "originated", "flooded", "computed", "inst
 
 impl Steps {
     /// The steps after a cut of the link between `ends`, from the events of all routers.
-    async fn of(bench: &Bench, ends: [&String; 2], begun_ns: u64) -> Result<Self, Stop> {
+    async fn of(testbed: &Testbed, ends: [&String; 2], begun_ns: u64) -> Result<Self, Stop> {
         let mut steps = [0; 5];
-        for node in bench.routers() {
-            for event in bench.events(&node).await?.iter().filter(|e| e.at_ns >= begun_ns) {
+        for node in testbed.routers() {
+            for event in testbed.events(&node).await?.iter().filter(|e| e.at_ns >= begun_ns) {
                 let by_an_end = ends.contains(&&node);
                 let step = match &event.kind {
                     EventKind::Carrier { up: false, .. } => Some(0),
@@ -209,25 +213,25 @@ fn lost(cut: &Range<u64>, sent: &[(u64, u64)], arrived: &BTreeSet<u64>) -> Optio
     Some(Duration::from_nanos(sent[last + 1].1 - sent[one].1))
 }
 
-async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let stream = Stream::new(bench).await?;
-    let links = stream.links(bench);
+async fn carrier(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let stream = Stream::new(testbed).await?;
+    let links = stream.links(testbed);
     if links.is_empty() {
         return Err(Stop::NotApplicable("no link of the path can be avoided".into()));
     }
     let mut slowest = Steps::default();
     for (near, far) in links.iter().take(3) {
-        let (lost, begun_ns) = stream.through(bench, bench.cut(near, far)).await?;
+        let (lost, begun_ns) = stream.through(testbed, testbed.cut(near, far)).await?;
         findings.check_saw(
-            lost <= bench.t_conv(),
-            format!("{near} – {far} cut: requests are lost for at most {} ms", millis(bench.t_conv())),
+            lost <= testbed.t_conv(),
+            format!("{near} – {far} cut: requests are lost for at most {} ms", millis(testbed.t_conv())),
             format!("{} ms", millis(lost)),
         );
         findings.figure(format!("loss at a cut of {near} – {far} with carrier"), lost.as_secs_f64() * 1e3, "ms");
-        bench.settled(&Failures::default().link(near, far), "FIBs without the link").await?;
-        slowest = slowest.or_later(Steps::of(bench, [near, far], begun_ns).await?);
-        bench.mend(near, far).await?;
-        bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+        testbed.settled(&Failures::default().link(near, far), "FIBs without the link").await?;
+        slowest = slowest.or_later(Steps::of(testbed, [near, far], begun_ns).await?);
+        testbed.mend(near, far).await?;
+        testbed.settled(&Failures::default(), "FIBs of the whole graph").await?;
     }
     slowest.tell(findings, "cut with carrier");
     Ok(())
@@ -236,58 +240,58 @@ async fn carrier(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 /// Number of silent cuts of one link.
 const CUTS: usize = 5;
 
-async fn silent(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let stream = Stream::new(bench).await?;
-    let Some((near, far)) = stream.links(bench).pop() else {
+async fn silent(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let stream = Stream::new(testbed).await?;
+    let Some((near, far)) = stream.links(testbed).pop() else {
         return Err(Stop::NotApplicable("no link of the path can be avoided".into()));
     };
     let (mut losses, mut slowest) = (Vec::new(), Steps::default());
     for _ in 0..CUTS {
-        let (lost, begun_ns) = stream.through(bench, bench.lab.silence(&near, &far, Direction::Both, true)).await?;
+        let (lost, begun_ns) = stream.through(testbed, testbed.lab.silence(&near, &far, Direction::Both, true)).await?;
         losses.push(lost);
-        bench.settled(&Failures::default().link(&near, &far), "FIBs without the link").await?;
-        slowest = slowest.or_later(Steps::of(bench, [&near, &far], begun_ns).await?);
-        bench.mend(&near, &far).await?;
-        bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+        testbed.settled(&Failures::default().link(&near, &far), "FIBs without the link").await?;
+        slowest = slowest.or_later(Steps::of(testbed, [&near, &far], begun_ns).await?);
+        testbed.mend(&near, &far).await?;
+        testbed.settled(&Failures::default(), "FIBs of the whole graph").await?;
     }
     losses.sort_unstable();
     let worst = losses.last().copied().unwrap_or_default();
     let list: Vec<_> = losses.iter().map(|l| millis(*l)).collect();
     findings.check_saw(
-        worst <= bench.t_conv(),
-        format!("{near} – {far} silent: requests are lost for at most {} ms", millis(bench.t_conv())),
+        worst <= testbed.t_conv(),
+        format!("{near} – {far} silent: requests are lost for at most {} ms", millis(testbed.t_conv())),
         format!("{} ms", list.join(", ")),
     );
     findings.figure("loss at a silent cut, median", losses[losses.len() / 2].as_secs_f64() * 1e3, "ms");
     // With so few cuts, the 99th percentile is the largest value.
     findings.figure("loss at a silent cut, p99", worst.as_secs_f64() * 1e3, "ms");
     slowest.tell(findings, "silent cut");
-    let detect = bench.pace.echo_interval_ms * u64::from(bench.pace.echo_multiplier);
+    let detect = testbed.timers.echo_interval_ms * u64::from(testbed.timers.echo_multiplier);
     findings.figure("detection time configured", detect as f64, "ms");
     Ok(())
 }
 
-async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let stream = Stream::new(bench).await?;
-    let Some((near, far)) = stream.links(bench).pop() else {
+async fn one_way(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let stream = Stream::new(testbed).await?;
+    let Some((near, far)) = stream.links(testbed).pop() else {
         return Err(Stop::NotApplicable("no link of the path can be avoided".into()));
     };
     let state = |node: String, port: String| async move {
-        let row = bench.lab.neighbors(&node).await?.neighbors.into_iter().find(|n| n.port == port);
+        let row = testbed.lab.neighbors(&node).await?.neighbors.into_iter().find(|n| n.port == port);
         Ok::<_, damc_lab::LabError>(row.map_or(AdjacencyState::Down, |n| n.state))
     };
     let both = || async {
         Ok::<_, damc_lab::LabError>((state(near.clone(), far.clone()).await?, state(far.clone(), near.clone()).await?))
     };
-    bench.lab.silence(&near, &far, Direction::Forward, true).await?;
-    bench.settled(&Failures::default().link(&near, &far), "FIBs without the one-way link").await?;
+    testbed.lab.silence(&near, &far, Direction::Forward, true).await?;
+    testbed.settled(&Failures::default().link(&near, &far), "FIBs without the one-way link").await?;
     findings.check(true, format!("frames from {near} to {far} vanish: no table uses the link in either direction"));
     // Hellos still arrive in the working direction; they must not be enough for an adjacency.
-    let (from, hellos) = (bench.now_ns(), 3);
-    bench
-        .wait(&format!("{hellos} hellos of {far} at {near}"), bench.t_conv() * 2, || async {
+    let (from, hellos) = (testbed.now_ns(), 3);
+    testbed
+        .wait(&format!("{hellos} hellos of {far} at {near}"), testbed.t_conv() * 2, || async {
             let (here, there) = both().await?;
-            let heard = bench.sent(from, &far, &near, damc_wire::MessageType::Hello).await.map_or(0, |h| h.len());
+            let heard = testbed.sent(from, &far, &near, damc_wire::MessageType::Hello).await.map_or(0, |h| h.len());
             Ok(if heard < hellos { Err(format!("{heard}; {here}, {there}")) } else { Ok(()) })
         })
         .await?;
@@ -297,8 +301,8 @@ async fn one_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("after {hellos} more hellos, neither end is full"),
         format!("{near} {here}, {far} {there}"),
     );
-    bench.mend(&near, &far).await?;
-    bench.settled(&Failures::default(), "FIBs of the whole graph").await?;
+    testbed.mend(&near, &far).await?;
+    testbed.settled(&Failures::default(), "FIBs of the whole graph").await?;
     findings.check_eq(
         &both().await?,
         &(AdjacencyState::Full, AdjacencyState::Full),

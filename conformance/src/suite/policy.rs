@@ -14,11 +14,11 @@ use damc_wire::message::{Policy, PolicyAction, QosAck, SignedBody, Telemetry};
 use damc_wire::{DropReason, Message, Millis, Name, NodeId, Role};
 
 use super::thresholds::tables_show;
-use crate::bench::Bench;
-use crate::bench::quality::Leg;
-use crate::bench::witness::parse;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};
+use crate::testbed::Testbed;
+use crate::testbed::quality::Leg;
+use crate::testbed::witness::parse;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Label of forged policies.
@@ -35,7 +35,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Guest,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(versions(bench, findings)),
+        run: |testbed, findings| Box::pin(versions(testbed, findings)),
     },
     Case {
         id: "pol-12",
@@ -44,7 +44,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Guest,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(wrong_way(bench, findings)),
+        run: |testbed, findings| Box::pin(wrong_way(testbed, findings)),
     },
     Case {
         id: "pol-09",
@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(queries(bench, findings)),
+        run: |testbed, findings| Box::pin(queries(testbed, findings)),
     },
     Case {
         id: "pol-03",
@@ -62,7 +62,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(pools(bench, findings)),
+        run: |testbed, findings| Box::pin(pools(testbed, findings)),
     },
     Case {
         id: "goal-03-scsc",
@@ -71,7 +71,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Nodes,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(scsc_dies(bench, findings)),
+        run: |testbed, findings| Box::pin(scsc_dies(testbed, findings)),
     },
     Case {
         id: "goal-03-spa",
@@ -80,7 +80,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Nodes,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(spa_dies(bench, findings)),
+        run: |testbed, findings| Box::pin(spa_dies(testbed, findings)),
     },
 ];
 
@@ -90,7 +90,7 @@ fn bad<E: std::fmt::Display>(e: E) -> Stop {
     Stop::Inconclusive(e.to_string())
 }
 
-impl Bench {
+impl Testbed {
     fn name_of(&self, node: &str) -> Result<Name, Stop> {
         format!("/damc/{}/{node}", self.topology.domain()).parse().map_err(bad)
     }
@@ -135,8 +135,8 @@ fn id(node: &str) -> Result<NodeId, Stop> {
 }
 
 /// A shortest path to a leg's target that avoids its first link.
-fn detour(bench: &Bench, leg: &Leg) -> Result<Vec<String>, Stop> {
-    let oracle = Oracle::new(&bench.topology, &Failures::default().link(&leg.sg, &leg.far));
+fn detour(testbed: &Testbed, leg: &Leg) -> Result<Vec<String>, Stop> {
+    let oracle = Oracle::new(&testbed.topology, &Failures::default().link(&leg.sg, &leg.far));
     let mut path = vec![leg.sg.clone()];
     while let Some(at) = path.last().filter(|at| leg.plain.last() != Some(*at)) {
         let entry = oracle.expected(at).remove(&leg.target);
@@ -146,12 +146,12 @@ fn detour(bench: &Bench, leg: &Leg) -> Result<Vec<String>, Stop> {
     Ok(path)
 }
 
-async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let leg = bench.legs(1)?.remove(0);
-    let path = detour(bench, &leg)?;
+async fn versions(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let leg = testbed.legs(1)?.remove(0);
+    let path = detour(testbed, &leg)?;
     let (sg, target) = (leg.sg.as_str(), leg.target.as_str());
-    let version = bench.now_ns() / 1_000_000;
+    let version = testbed.now_ns() / 1_000_000;
     let policy = |node: &str, version: u64, action: PolicyAction| -> Result<Policy, Stop> {
         Ok(Policy {
             label: LABEL,
@@ -163,36 +163,36 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             expires_in: Millis(20_000),
         })
     };
-    let before = bench.call(&leg.pod, target, "whoami", &[]).await?;
+    let before = testbed.call(&leg.pod, target, "whoami", &[]).await?;
     findings.check_eq(&before.path, &leg.plain, "without a policy calls take the plain path");
     for (node, next) in path.iter().zip(&path[1..]).rev() {
         let next_hop = id(next)?;
         let action = if node == sg { PolicyAction::Ingress { next_hop } } else { PolicyAction::Transit { next_hop } };
-        let ack = bench.tell(policy(node, version, action)?).await?;
+        let ack = testbed.tell(policy(node, version, action)?).await?;
         findings.check_eq(&ack.refusal, &None, format!("{node} accepts the policy"));
     }
-    tables_show(bench, findings, sg, target, path.get(1)).await?;
-    let other = bench.lab.fib(&leg.plain[1]).await?;
+    tables_show(testbed, findings, sg, target, path.get(1)).await?;
+    let other = testbed.lab.fib(&leg.plain[1]).await?;
     findings.check(
         other.entries.iter().filter(|e| e.prefix == target).all(|e| e.source == RouteSource::Spf),
         format!("{}, which gets no policy, forwards {target} as before", leg.plain[1]),
     );
-    let steered = bench.call(&leg.pod, target, "whoami", &[]).await?;
+    let steered = testbed.call(&leg.pod, target, "whoami", &[]).await?;
     findings.check_eq(&steered.path, &path, "with the policy calls take its path");
     // Signed with the SCSC's own key, but older than the policy in force.
     let plain_hop = PolicyAction::Ingress { next_hop: id(&leg.far)? };
-    let ack = bench.tell(policy(sg, version - 1, plain_hop)?).await?;
+    let ack = testbed.tell(policy(sg, version - 1, plain_hop)?).await?;
     findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "an older version is refused");
-    let ack = bench.tell(policy(sg, version - 1, PolicyAction::Withdrawn)?).await?;
+    let ack = testbed.tell(policy(sg, version - 1, PolicyAction::Withdrawn)?).await?;
     findings.check_eq(&ack.refusal, &Some(DropReason::StalePolicy), "an older withdrawal is refused");
-    tables_show(bench, findings, sg, target, path.get(1)).await?;
+    tables_show(testbed, findings, sg, target, path.get(1)).await?;
     for node in path.iter().take(path.len() - 1) {
-        let ack = bench.tell(policy(node, version + 1, PolicyAction::Withdrawn)?).await?;
+        let ack = testbed.tell(policy(node, version + 1, PolicyAction::Withdrawn)?).await?;
         findings.check_eq(&ack.refusal, &None, format!("{node} accepts the newer withdrawal"));
     }
-    let after = bench.call(&leg.pod, target, "whoami", &[]).await?;
+    let after = testbed.call(&leg.pod, target, "whoami", &[]).await?;
     findings.check_eq(&after.path, &leg.plain, "after the withdrawal calls take the plain path again");
-    let fib = bench.lab.fib(sg).await?;
+    let fib = testbed.lab.fib(sg).await?;
     let entry = fib.entries.iter().find(|e| e.prefix == target);
     findings.check(
         entry.is_some_and(|e| e.source == RouteSource::Spf),
@@ -201,40 +201,40 @@ async fn versions(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn wrong_way(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let scsc = bench.scsc()?;
-    let sr = bench.beside(&scsc, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SCSC has no SR"))?;
-    let sgs = bench.of_kind(&[Role::Sg]);
+async fn wrong_way(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let scsc = testbed.scsc()?;
+    let sr = testbed.beside(&scsc, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SCSC has no SR"))?;
+    let sgs = testbed.of_kind(&[Role::Sg]);
     let [sg, other, ..] = sgs.as_slice() else { return Err(Stop::NotApplicable("one SG only".into())) };
-    let from = bench.now_ns();
-    let before = bench.dropped(sg, DropReason::WrongRole).await?;
+    let from = testbed.now_ns();
+    let before = testbed.dropped(sg, DropReason::WrongRole).await?;
     let report = Telemetry { sequence: from, paths: Vec::new(), links: Vec::new() };
-    bench.send_signed((&scsc, &sr), sg, report, Message::Telemetry).await?;
-    refused(bench, sg, before).await?;
+    testbed.send_signed((&scsc, &sr), sg, report, Message::Telemetry).await?;
+    refused(testbed, sg, before).await?;
     findings.check(true, format!("{sg} refuses telemetry from the SCSC"));
-    let before = bench.dropped(sg, DropReason::WrongRole).await?;
-    let via = bench.beside(other, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SG has no SR"))?;
+    let before = testbed.dropped(sg, DropReason::WrongRole).await?;
+    let via = testbed.beside(other, Role::Sr)?.into_iter().next().ok_or_else(|| bad("the SG has no SR"))?;
     let policy = Policy {
         label: LABEL + 1,
         version: from,
         recipient: id(sg)?,
         source: id(sg)?,
-        prefix: bench.legs(1)?.remove(0).target.parse().map_err(bad)?,
+        prefix: testbed.legs(1)?.remove(0).target.parse().map_err(bad)?,
         action: PolicyAction::Released,
         expires_in: Millis(5_000),
     };
-    bench.send_signed((other, &via), sg, policy, Message::Policy).await?;
-    refused(bench, sg, before).await?;
+    testbed.send_signed((other, &via), sg, policy, Message::Policy).await?;
+    refused(testbed, sg, before).await?;
     findings.check(true, format!("{sg} refuses a policy that {other} sent and signed correctly"));
-    let held = bench.lab.policies(sg).await?.policies;
+    let held = testbed.lab.policies(sg).await?.policies;
     findings.check(held.iter().all(|p| p.label != LABEL + 1), format!("{sg} does not hold that policy"));
     Ok(())
 }
 
-async fn refused(bench: &Bench, node: &str, before: u64) -> Result<(), Stop> {
-    bench
-        .wait(&format!("{node} counts a message of the wrong role"), bench.t_conv(), || async {
-            let now = bench.dropped(node, DropReason::WrongRole).await?;
+async fn refused(testbed: &Testbed, node: &str, before: u64) -> Result<(), Stop> {
+    testbed
+        .wait(&format!("{node} counts a message of the wrong role"), testbed.t_conv(), || async {
+            let now = testbed.dropped(node, DropReason::WrongRole).await?;
             Ok(if now > before { Ok(()) } else { Err(format!("still {now}")) })
         })
         .await
@@ -242,16 +242,16 @@ async fn refused(bench: &Bench, node: &str, before: u64) -> Result<(), Stop> {
 
 // ===== path queries =====
 
-async fn ask(bench: &Bench, sg: &str, target: &str) -> Result<PathAnswer, Stop> {
-    let value = bench.order(sg, &Command::QueryPath { target: parse(target)? }).await?;
+async fn ask(testbed: &Testbed, sg: &str, target: &str) -> Result<PathAnswer, Stop> {
+    let value = testbed.order(sg, &Command::QueryPath { target: parse(target)? }).await?;
     serde_json::from_value(value).map_err(bad)
 }
 
-async fn queries(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let scsc = bench.scsc()?;
-    let leg = bench.legs(1)?.remove(0);
-    let targets: Vec<String> = bench
+async fn queries(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let scsc = testbed.scsc()?;
+    let leg = testbed.legs(1)?.remove(0);
+    let targets: Vec<String> = testbed
         .topology
         .of_kind(Role::Pod)
         .flat_map(|p| &p.services)
@@ -261,17 +261,17 @@ async fn queries(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         .into_iter()
         .take(8)
         .collect();
-    let whole = Oracle::new(&bench.topology, &Failures::default());
+    let whole = Oracle::new(&testbed.topology, &Failures::default());
     for target in &targets {
-        let answer = ask(bench, &leg.sg, target).await?;
+        let answer = ask(testbed, &leg.sg, target).await?;
         answered_as(findings, &whole, (&leg.sg, target), &answer);
     }
-    let from = bench.now_ns();
-    bench.cut(&leg.sg, &leg.far).await?;
-    let cut = Oracle::new(&bench.topology, &Failures::default().link(&leg.sg, &leg.far));
-    let answer = bench
-        .wait("the answer after the cut", bench.t_conv(), || async {
-            let answer = ask(bench, &leg.sg, &leg.target).await;
+    let from = testbed.now_ns();
+    testbed.cut(&leg.sg, &leg.far).await?;
+    let cut = Oracle::new(&testbed.topology, &Failures::default().link(&leg.sg, &leg.far));
+    let answer = testbed
+        .wait("the answer after the cut", testbed.t_conv(), || async {
+            let answer = ask(testbed, &leg.sg, &leg.target).await;
             Ok(match answer {
                 Ok(a) if !a.path.is_empty() && a.path.get(1) != Some(&leg.far) => Ok(a),
                 other => Err(format!("{other:?}")),
@@ -279,18 +279,18 @@ async fn queries(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     answered_as(findings, &cut, (&leg.sg, &leg.target), &answer);
-    same_topology(bench, &scsc).await?;
+    same_topology(testbed, &scsc).await?;
     #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
     findings.figure(
         "cut to the SCSC's graph and answer being the new ones",
-        (bench.now_ns() - from) as f64 / 1e6,
+        (testbed.now_ns() - from) as f64 / 1e6,
         "ms",
     );
     findings.check(true, "after the cut the SCSC's replica equals the LSDB of every SG and SR");
-    bench.mend(&leg.sg, &leg.far).await?;
-    same_topology(bench, &scsc).await?;
+    testbed.mend(&leg.sg, &leg.far).await?;
+    same_topology(testbed, &scsc).await?;
     findings.check(true, "after mending, the replica equals them again");
-    bench.wait_unsteered(bench.t_return()).await
+    testbed.wait_unsteered(testbed.t_return()).await
 }
 
 fn answered_as(findings: &mut Findings, oracle: &Oracle, (sg, target): (&str, &str), answer: &PathAnswer) {
@@ -306,12 +306,12 @@ fn answered_as(findings: &mut Findings, oracle: &Oracle, (sg, target): (&str, &s
 }
 
 /// Waits until the SCSC's replica has the digest that all SGs and SRs have.
-async fn same_topology(bench: &Bench, scsc: &str) -> Result<(), Stop> {
-    bench
-        .wait("one LSDB digest everywhere", bench.t_conv(), || async {
+async fn same_topology(testbed: &Testbed, scsc: &str) -> Result<(), Stop> {
+    testbed
+        .wait("one LSDB digest everywhere", testbed.t_conv(), || async {
             let mut digests: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for node in bench.routers().into_iter().chain([scsc.to_owned()]) {
-                digests.entry(bench.lab.lsdb(&node).await?.digest).or_default().push(node);
+            for node in testbed.routers().into_iter().chain([scsc.to_owned()]) {
+                digests.entry(testbed.lab.lsdb(&node).await?.digest).or_default().push(node);
             }
             Ok(if digests.len() == 1 { Ok(()) } else { Err(format!("{digests:?}")) })
         })
@@ -328,10 +328,10 @@ pub(super) struct Instance {
 }
 
 /// A pool with two instances behind different SGs.
-pub(super) fn pool_of(bench: &Bench) -> Result<(String, [Instance; 2]), Stop> {
+pub(super) fn pool_of(testbed: &Testbed) -> Result<(String, [Instance; 2]), Stop> {
     let mut pools: BTreeMap<String, Vec<Instance>> = BTreeMap::new();
-    for pod in bench.topology.of_kind(Role::Pod) {
-        let Ok(sg) = bench.sg_of(pod.id.as_str()) else { continue };
+    for pod in testbed.topology.of_kind(Role::Pod) {
+        let Ok(sg) = testbed.sg_of(pod.id.as_str()) else { continue };
         for service in &pod.services {
             if let Some(pool) = &service.pool {
                 let instance = Instance { pod: pod.id.to_string(), sg: sg.clone(), prefix: service.prefix.to_string() };
@@ -346,57 +346,57 @@ pub(super) fn pool_of(bench: &Bench) -> Result<(String, [Instance; 2]), Stop> {
     pair.ok_or_else(|| Stop::NotApplicable("no pool of two instances behind two SGs".into()))
 }
 
-async fn pools(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let (pool, [one, two]) = pool_of(bench)?;
+async fn pools(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let (pool, [one, two]) = pool_of(testbed)?;
     let slow =
-        DirectionChange { delay_ns: Some(bench.limits(&pool)?.delay_ns / 100 * 130), ..DirectionChange::default() };
+        DirectionChange { delay_ns: Some(testbed.limits(&pool)?.delay_ns / 100 * 130), ..DirectionChange::default() };
     for (bad_one, good_one) in [(&one, &two), (&two, &one)] {
-        let from = bench.now_ns();
-        bench.impair((&bad_one.sg, &bad_one.pod), Direction::Both, slow).await?;
-        bench.mend(&good_one.sg, &good_one.pod).await?;
+        let from = testbed.now_ns();
+        testbed.impair((&bad_one.sg, &bad_one.pod), Direction::Both, slow).await?;
+        testbed.mend(&good_one.sg, &good_one.pod).await?;
         let mut ways = BTreeMap::new();
-        for sg in bench.of_kind(&[Role::Sg]) {
+        for sg in testbed.of_kind(&[Role::Sg]) {
             // A pod with an instance of its own does not call the pool.
-            let Ok(pod) = bench.pod_of(&sg) else { continue };
+            let Ok(pod) = testbed.pod_of(&sg) else { continue };
             if [&one.pod, &two.pod].contains(&&pod) {
                 continue;
             }
-            let path = lands(bench, (&pod, &pool), &good_one.sg).await?;
+            let path = lands(testbed, (&pod, &pool), &good_one.sg).await?;
             ways.insert(sg, path);
         }
         #[expect(clippy::cast_precision_loss, reason = "spans of a case are far below 2^52 ns")]
         findings.figure(
             format!("{} slow to every SG's {pool} at {}", bad_one.prefix, good_one.prefix),
-            (bench.now_ns() - from) as f64 / 1e6,
+            (testbed.now_ns() - from) as f64 / 1e6,
             "ms",
         );
         findings.check(
             true,
             format!("{} slow: calls of {pool} from every SG end at {}: {ways:?}", bad_one.prefix, good_one.sg),
         );
-        customised(bench, findings, &pool).await?;
-        liar(bench, findings, (&bad_one.sg, &bad_one.prefix), from).await?;
+        customised(testbed, findings, &pool).await?;
+        liar(testbed, findings, (&bad_one.sg, &bad_one.prefix), from).await?;
     }
-    bench.mend(&one.sg, &one.pod).await?;
-    bench.mend(&two.sg, &two.pod).await?;
-    bench.wait_unsteered(bench.t_return()).await
+    testbed.mend(&one.sg, &one.pod).await?;
+    testbed.mend(&two.sg, &two.pod).await?;
+    testbed.wait_unsteered(testbed.t_return()).await
 }
 
 /// Waits until calls of `pod` to `pool` end at the SG `at` because the FIB of the pod's SG leaves no choice. Until a
 /// policy comes, equally near instances share the calls, and a few in a row at one of them can be chance.
-pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
-    let sg = bench.sg_of(pod)?;
-    bench
-        .wait(&format!("{pool} of {pod} at {at}"), bench.t_return(), || async {
-            let fib = bench.lab.fib(&sg).await?;
+pub(super) async fn lands(testbed: &Testbed, (pod, pool): (&str, &str), at: &str) -> Result<Vec<String>, Stop> {
+    let sg = testbed.sg_of(pod)?;
+    testbed
+        .wait(&format!("{pool} of {pod} at {at}"), testbed.t_return(), || async {
+            let fib = testbed.lab.fib(&sg).await?;
             let shared = |e: &&FibEntryView| e.prefix == pool && e.source == RouteSource::Spf && e.origin.len() > 1;
             if let Some(entry) = fib.entries.iter().find(shared) {
                 return Ok(Err(format!("{sg} shares the calls: {entry:?}")));
             }
             let mut path = Vec::new();
             for _ in 0..3 {
-                let reply = bench.call(pod, pool, "whoami", &[]).await?;
+                let reply = testbed.call(pod, pool, "whoami", &[]).await?;
                 if reply.error.is_some() || reply.path.last().map(String::as_str) != Some(at) {
                     return Ok(Err(format!("{:?} {:?}", reply.path, reply.error)));
                 }
@@ -408,8 +408,8 @@ pub(super) async fn lands(bench: &Bench, (pod, pool): (&str, &str), at: &str) ->
 }
 
 /// Checks that after one violation each SG has a policy of its own.
-async fn customised(bench: &Bench, findings: &mut Findings, pool: &str) -> Result<(), Stop> {
-    let policies = bench.lab.policies(&bench.scsc()?).await?.policies;
+async fn customised(testbed: &Testbed, findings: &mut Findings, pool: &str) -> Result<(), Stop> {
+    let policies = testbed.lab.policies(&testbed.scsc()?).await?.policies;
     let ingress: Vec<_> =
         policies.iter().filter(|p| p.prefix == pool && p.action == PolicyActionKind::Ingress).collect();
     let labels: BTreeSet<u32> = ingress.iter().map(|p| p.label).collect();
@@ -426,8 +426,8 @@ async fn customised(bench: &Bench, findings: &mut Findings, pool: &str) -> Resul
 }
 
 /// Checks that a target's report about itself does not hide its bad path (CON-04).
-async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &str), from: u64) -> Result<(), Stop> {
-    let frames = bench.frames(from).await?;
+async fn liar(testbed: &Testbed, findings: &mut Findings, (near, target): (&str, &str), from: u64) -> Result<(), Stop> {
+    let frames = testbed.frames(from).await?;
     let reports = frames.iter().filter_map(|s| match s.message() {
         Message::TaskReport(r) if !s.sent && s.node == near => Some(r.self_test_ns),
         _ => None,
@@ -436,9 +436,9 @@ async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &st
     for ns in reports {
         (count, worst) = (count + 1, worst.max(ns));
     }
-    let view = bench.quality(near, target).await?;
+    let view = testbed.quality(near, target).await?;
     let delay = view.as_ref().and_then(|v| v.delay_ns).unwrap_or(0);
-    let raised = bench.violations(from, near, target).await?;
+    let raised = testbed.violations(from, near, target).await?;
     findings.check_saw(
         raised.iter().any(|(_, m)| m.contains(&Metric::Delay)) && worst < delay,
         format!("the delay of {target} is raised although its self-tests are faster"),
@@ -452,12 +452,12 @@ async fn liar(bench: &Bench, findings: &mut Findings, (near, target): (&str, &st
 /// Makes calls at [`CALL_RATE`], fewer on a slow host, while `during` runs and a little longer. Returns its value, the
 /// number of calls, and the errors of those that failed.
 async fn under_load<T>(
-    bench: &Bench,
+    testbed: &Testbed,
     (pod, target): (&str, &str),
     during: impl Future<Output = Result<T, Stop>>,
 ) -> Result<(T, usize, Vec<String>), Stop> {
-    let management = bench.lab.management(pod)?;
-    let mut ticks = tokio::time::interval(bench.host.stretched(Duration::from_millis(1000 / CALL_RATE)));
+    let management = testbed.lab.management(pod)?;
+    let mut ticks = tokio::time::interval(testbed.host.stretched(Duration::from_millis(1000 / CALL_RATE)));
     let mut calls = tokio::task::JoinSet::new();
     tokio::pin!(during);
     let mut done = None;
@@ -467,7 +467,7 @@ async fn under_load<T>(
             outcome = &mut during, if done.is_none() => done = Some(outcome?),
             _ = ticks.tick() => {
                 let (management, name) = (management.clone(), target.to_owned());
-                let (deadline_ms, within) = (bench.call_deadline_ms(), bench.host.stretched(Duration::from_secs(5)));
+                let (deadline_ms, within) = (testbed.call_deadline_ms(), testbed.host.stretched(Duration::from_secs(5)));
                 calls.spawn(async move {
                     let request = CallRequest {
                         name,
@@ -494,19 +494,19 @@ async fn under_load<T>(
     Ok((value, made, outcomes.into_iter().flatten().collect()))
 }
 
-async fn scsc_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let scsc = bench.scsc()?;
-    let leg = bench.legs(1)?.remove(0);
-    let from = bench.now_ns();
+async fn scsc_dies(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let scsc = testbed.scsc()?;
+    let leg = testbed.legs(1)?.remove(0);
+    let from = testbed.now_ns();
     let during = async {
-        bench.lab.node(&scsc, NodeAction::Kill).await?;
-        let names = bench.register_many(1).await?;
-        bench.wait_everywhere(&names, bench.t_conv()).await?;
-        bench.unregister(&names).await?;
+        testbed.lab.node(&scsc, NodeAction::Kill).await?;
+        let names = testbed.register_many(1).await?;
+        testbed.wait_everywhere(&names, testbed.t_conv()).await?;
+        testbed.unregister(&names).await?;
         Ok(names.len())
     };
-    let (registered, made, lost) = under_load(bench, (&leg.pod, &leg.target), during).await?;
+    let (registered, made, lost) = under_load(testbed, (&leg.pod, &leg.target), during).await?;
     findings.check_saw(
         lost.is_empty(),
         format!("none of {made} calls around the death of {scsc} is lost"),
@@ -519,42 +519,42 @@ async fn scsc_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         findings.figure("calls around the death of the SCSC", made as f64, "");
         findings.figure("calls lost", lost.len() as f64, "");
     }
-    bench.cut(&leg.sg, &leg.far).await?;
+    testbed.cut(&leg.sg, &leg.far).await?;
     let failures = Failures::default().link(&leg.sg, &leg.far).node(&scsc);
-    let oracle = Oracle::new(&bench.topology, &failures);
-    bench
-        .wait("FIBs of the oracle after a cut without the SCSC", bench.t_conv(), || async {
-            let fibs = bench.fibs().await?;
+    let oracle = Oracle::new(&testbed.topology, &failures);
+    testbed
+        .wait("FIBs of the oracle after a cut without the SCSC", testbed.t_conv(), || async {
+            let fibs = testbed.fibs().await?;
             Ok(oracle.first_difference(&fibs).map_or(Ok(()), Err))
         })
         .await?;
     findings.check(true, "routing follows a cut without the SCSC");
-    bench.mend(&leg.sg, &leg.far).await?;
-    let frames = bench.frames(from).await?;
+    testbed.mend(&leg.sg, &leg.far).await?;
+    let frames = testbed.frames(from).await?;
     let users = frames.iter().filter(|s| s.node == scsc && s.message_type() == damc_wire::MessageType::Data).count();
     findings.check_saw(users == 0, format!("no user frame reaches {scsc}"), format!("{users} frames"));
-    bench.lab.node(&scsc, NodeAction::Start).await?;
-    bench.lab.wait_converged(bench.t_conv() * 2).await?;
-    same_topology(bench, &scsc).await?;
-    bench.wait_unsteered(bench.t_return()).await
+    testbed.lab.node(&scsc, NodeAction::Start).await?;
+    testbed.lab.wait_converged(testbed.t_conv() * 2).await?;
+    same_topology(testbed, &scsc).await?;
+    testbed.wait_unsteered(testbed.t_return()).await
 }
 
-async fn spa_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let leg = bench.legs(1)?.remove(0);
-    let spa = bench.spa_of(&leg.sg)?;
+async fn spa_dies(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let leg = testbed.legs(1)?.remove(0);
+    let spa = testbed.spa_of(&leg.sg)?;
     let sg = leg.sg.clone();
     let during = async {
-        bench.lab.node(&spa, NodeAction::Kill).await?;
-        bench
-            .wait(&format!("{sg} without {spa}"), bench.t_conv(), || async {
-                let rows = bench.lab.neighbors(&sg).await?.neighbors;
+        testbed.lab.node(&spa, NodeAction::Kill).await?;
+        testbed
+            .wait(&format!("{sg} without {spa}"), testbed.t_conv(), || async {
+                let rows = testbed.lab.neighbors(&sg).await?.neighbors;
                 let state = rows.into_iter().find(|n| n.port == spa).map(|n| n.state);
                 Ok(if state == Some(AdjacencyState::Full) { Err("still full".to_owned()) } else { Ok(()) })
             })
             .await
     };
-    let ((), made, lost) = under_load(bench, (&leg.pod, &leg.target), during).await?;
+    let ((), made, lost) = under_load(testbed, (&leg.pod, &leg.target), during).await?;
     findings.check_saw(
         lost.is_empty(),
         format!("none of {made} calls around the death of {spa} is lost"),
@@ -562,11 +562,11 @@ async fn spa_dies(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     );
     #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
     findings.figure("calls around the death of an SPA", made as f64, "");
-    let announced = bench.lab.show::<AnnouncementsView>(&sg).await?.announcements;
+    let announced = testbed.lab.show::<AnnouncementsView>(&sg).await?.announcements;
     findings.check(
         !announced.is_empty() && announced.iter().all(|a| a.state == AnnouncementState::Accepted),
         format!("announcements that {spa} granted stay accepted at {sg}"),
     );
-    bench.lab.node(&spa, NodeAction::Start).await?;
+    testbed.lab.node(&spa, NodeAction::Start).await?;
     Ok(())
 }

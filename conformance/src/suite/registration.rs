@@ -8,9 +8,9 @@ use damc_mgmt::words::AnnouncementState;
 use damc_wire::lsa::LsaContent;
 use damc_wire::{Class, Message, MessageType, Name, RefusalReason, Role};
 
-use crate::bench::Bench;
-use crate::bench::witness::{advertises, lsas_in, parse};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::testbed::Testbed;
+use crate::testbed::witness::{advertises, lsas_in, parse};
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -56,10 +56,10 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn class_1(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     let (mut elsewhere, mut announced, mut answered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
-    for s in bench.history(|t| t.class() == Some(Class::Announcement)).await? {
-        let roles = (bench.role(&s.node)?.1, bench.role(&s.port)?.1);
+    for s in testbed.history(|t| t.class() == Some(Class::Announcement)).await? {
+        let roles = (testbed.role(&s.node)?.1, testbed.role(&s.port)?.1);
         if !matches!(roles, (Role::Pod, Role::Sg) | (Role::Sg, Role::Pod)) {
             elsewhere.insert((s.node.clone(), s.port.clone()));
         }
@@ -80,7 +80,7 @@ async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         "class 1 crosses only links between pod and SG",
         format!("elsewhere on {elsewhere:?}"),
     );
-    let pods = bench.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty());
+    let pods = testbed.topology.of_kind(Role::Pod).filter(|p| !p.services.is_empty());
     let mut count = 0;
     for pod in pods {
         let said = announced.get(pod.id.as_str()).cloned().unwrap_or_default();
@@ -97,38 +97,38 @@ async fn class_1(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn one_by_one(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (sg, pod) = bench.sg_with_pod()?;
-    let names = [bench.fresh_name(&pod), bench.fresh_name(&pod)];
+async fn one_by_one(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (sg, pod) = testbed.sg_with_pod()?;
+    let names = [testbed.fresh_name(&pod), testbed.fresh_name(&pod)];
     for name in &names {
-        bench.register(&pod, name).await?;
+        testbed.register(&pod, name).await?;
     }
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
     for name in &names {
-        let row = bench.wait_announcement(&sg, name, AnnouncementState::Accepted, bench.t_conv()).await?;
+        let row = testbed.wait_announcement(&sg, name, AnnouncementState::Accepted, testbed.t_conv()).await?;
         findings.check_eq(&row.pod, &pod, format!("{sg} lists {name} with its owner"));
     }
     let [gone, stays] = &names;
-    let from = bench.now_ns();
-    bench.unregister(std::slice::from_ref(gone)).await?;
+    let from = testbed.now_ns();
+    testbed.unregister(std::slice::from_ref(gone)).await?;
     let withdrawn = |s: &Seen| {
         let says = |names: &[Name]| names.iter().any(|n| n.to_string() == *gone);
         s.is_sent_by(&pod, &sg) && matches!(s.message(), Message::Announce(a) if says(&a.withdraw))
     };
-    bench.wait_frame("the withdrawal", from, bench.t_conv(), withdrawn).await?;
-    bench.wait_everywhere(std::slice::from_ref(stays), bench.t_conv()).await?;
+    testbed.wait_frame("the withdrawal", from, testbed.t_conv(), withdrawn).await?;
+    testbed.wait_everywhere(std::slice::from_ref(stays), testbed.t_conv()).await?;
     findings.check(true, format!("one service ends: {gone} leaves every FIB, {stays} stays in every FIB"));
-    bench.unregister(std::slice::from_ref(stays)).await
+    testbed.unregister(std::slice::from_ref(stays)).await
 }
 
-async fn namespace(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, path) = bench.far_pair().await?;
+async fn namespace(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, path) = testbed.far_pair().await?;
     let serving = path.last().cloned().unwrap_or_default();
-    let names = bench.register_behind(&serving, 1).await?;
+    let names = testbed.register_behind(&serving, 1).await?;
     let name = &names[0];
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
     for below in [name.clone(), format!("{name}/cart"), format!("{name}/cart/add")] {
-        let reply = bench.call(&caller, &below, "whoami", &[]).await?;
+        let reply = testbed.call(&caller, &below, "whoami", &[]).await?;
         let arrived = reply.error.is_none() && reply.path.last() == Some(&serving);
         findings.check_saw(
             arrived,
@@ -136,20 +136,20 @@ async fn namespace(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             format!("path {:?}, error {:?}", reply.path, reply.error),
         );
     }
-    let beside = bench.call(&caller, &format!("{name}ping"), "whoami", &[]).await?;
+    let beside = testbed.call(&caller, &format!("{name}ping"), "whoami", &[]).await?;
     findings.check_eq(
         &beside.error.as_deref(),
         &Some("no-route"),
         format!("{name}ping is not below {name} and has no route"),
     );
-    bench.unregister(&names).await
+    testbed.unregister(&names).await
 }
 
-async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let frames = bench.history(|t| t == MessageType::LsUpdate).await?;
+async fn proxy_registration(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     let mut judged = 0;
-    for pod in bench.topology.of_kind(Role::Pod) {
-        let (sg_id, _) = bench.role(&bench.sg_of(pod.id.as_str())?)?;
+    for pod in testbed.topology.of_kind(Role::Pod) {
+        let (sg_id, _) = testbed.role(&testbed.sg_of(pod.id.as_str())?)?;
         let names = pod.services.iter().flat_map(|s| [Some(&s.prefix), s.pool.as_ref()]).flatten();
         for name in names.collect::<BTreeSet<_>>() {
             let of_pod = |l: &&damc_wire::lsa::Lsa| {
@@ -179,8 +179,8 @@ async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<()
             let sequences: BTreeSet<u64> = words.iter().map(|(sequence, _)| *sequence).collect();
             findings.check_eq(&sequences.len(), &words.len(), format!("{sg_id}'s LSAs of {name} travel unchanged"));
             judged += 1;
-            for node in bench.routers() {
-                let lsdb = bench.lab.lsdb(&node).await?;
+            for node in testbed.routers() {
+                let lsdb = testbed.lab.lsdb(&node).await?;
                 let port = Some(pod.id.to_string());
                 let held = lsdb.lsas.iter().any(|l| l.id == name.to_string() && l.port == port && !l.purged);
                 if !held {
@@ -192,7 +192,7 @@ async fn proxy_registration(bench: &Bench, findings: &mut Findings) -> Result<()
     if judged == 0 {
         return Err(Stop::NotApplicable("no pod with a service".into()));
     }
-    findings.check(true, format!("{judged} names were looked for at {} SGs and SRs", bench.routers().len()));
+    findings.check(true, format!("{judged} names were looked for at {} SGs and SRs", testbed.routers().len()));
     Ok(())
 }
 
@@ -203,39 +203,39 @@ fn lsa_port(lsa: &damc_wire::lsa::Lsa) -> Option<&str> {
     }
 }
 
-async fn identities(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let pods = bench.of_kind(&[Role::Pod]);
+async fn identities(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let pods = testbed.of_kind(&[Role::Pod]);
     let first = pods.first().cloned().ok_or_else(|| Stop::NotApplicable("no pod".into()))?;
-    let own = bench.sg_of(&first)?;
-    let second = pods.into_iter().find(|p| bench.sg_of(p).is_ok_and(|sg| sg != own));
+    let own = testbed.sg_of(&first)?;
+    let second = pods.into_iter().find(|p| testbed.sg_of(p).is_ok_and(|sg| sg != own));
     let second = second.ok_or_else(|| Stop::NotApplicable("no pod on another SG".into()))?;
-    let other = bench.sg_of(&second)?;
+    let other = testbed.sg_of(&second)?;
 
-    let name = bench.fresh_name(&first);
-    bench.register(&first, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    bench.licence(&second, &name).await?;
-    bench.start_unlicensed(&second, &name, None).await?;
-    let row = bench.wait_announcement(&other, &name, AnnouncementState::Refused, bench.t_conv()).await?;
+    let name = testbed.fresh_name(&first);
+    testbed.register(&first, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    testbed.licence(&second, &name).await?;
+    testbed.start_unlicensed(&second, &name, None).await?;
+    let row = testbed.wait_announcement(&other, &name, AnnouncementState::Refused, testbed.t_conv()).await?;
     findings.check_eq(&row.reason, &Some(RefusalReason::Conflict), format!("{second} is refused {name} of {first}"));
-    let origins = origins(bench, &name).await?;
+    let origins = origins(testbed, &name).await?;
     findings.check_eq(&origins, &BTreeSet::from([own.clone()]), format!("{name} has one origin everywhere"));
-    bench.stop_service(&second, &name).await?;
-    bench.unregister(&[name]).await?;
+    testbed.stop_service(&second, &name).await?;
+    testbed.unregister(&[name]).await?;
 
-    let pool = bench.fresh_name("pool");
+    let pool = testbed.fresh_name("pool");
     let members = [(&first, format!("{pool}/{first}")), (&second, format!("{pool}/{second}"))];
     for (pod, instance) in &members {
-        bench.licence(pod, &pool).await?;
-        bench.licence(pod, instance).await?;
-        bench.start_unlicensed(pod, instance, Some(&pool)).await?;
+        testbed.licence(pod, &pool).await?;
+        testbed.licence(pod, instance).await?;
+        testbed.start_unlicensed(pod, instance, Some(&pool)).await?;
     }
     let both = BTreeSet::from([own, other]);
     let what = format!("{pool} has origins {both:?} at every node");
-    bench
-        .wait(&what, bench.t_conv(), || async {
-            for node in bench.routers() {
-                let lsdb = bench.lab.lsdb(&node).await?;
+    testbed
+        .wait(&what, testbed.t_conv(), || async {
+            for node in testbed.routers() {
+                let lsdb = testbed.lab.lsdb(&node).await?;
                 let seen: BTreeSet<String> = lsdb
                     .lsas
                     .iter()
@@ -251,51 +251,51 @@ async fn identities(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> 
         .await?;
     findings.check(true, format!("two instances of one service are both accepted: {what}"));
     for (pod, instance) in &members {
-        bench.stop_service(pod, instance).await?;
-        bench.wait_nowhere(std::slice::from_ref(instance), bench.t_conv()).await?;
+        testbed.stop_service(pod, instance).await?;
+        testbed.wait_nowhere(std::slice::from_ref(instance), testbed.t_conv()).await?;
     }
-    bench.wait_nowhere(&[pool], bench.t_conv()).await
+    testbed.wait_nowhere(&[pool], testbed.t_conv()).await
 }
 
 /// Origins of a prefix in the LSDBs of all SGs and SRs.
-async fn origins(bench: &Bench, name: &str) -> Result<BTreeSet<String>, Stop> {
+async fn origins(testbed: &Testbed, name: &str) -> Result<BTreeSet<String>, Stop> {
     let mut origins = BTreeSet::new();
-    for node in bench.routers() {
-        let lsdb = bench.lab.lsdb(&node).await?;
+    for node in testbed.routers() {
+        let lsdb = testbed.lab.lsdb(&node).await?;
         origins.extend(lsdb.lsas.iter().filter(|l| l.id == name && !l.purged).map(|l| l.origin.clone()));
     }
     Ok(origins)
 }
 
-async fn discovery(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, _, path) = bench.far_pair().await?;
+async fn discovery(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, _, path) = testbed.far_pair().await?;
     let serving = path.last().cloned().unwrap_or_default();
-    let pod = bench.pod_of(&serving)?;
-    let name = bench.fresh_name(&pod);
-    let before = bench.call(&caller, &name, "whoami", &[]).await?;
+    let pod = testbed.pod_of(&serving)?;
+    let name = testbed.fresh_name(&pod);
+    let before = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(
         &before.error.as_deref(),
         &Some("no-route"),
         format!("before its announcement {name} is unknown"),
     );
-    bench.register(&pod, &name).await?;
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let during = bench.call(&caller, &name, "whoami", &[]).await?;
+    testbed.register(&pod, &name).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let during = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_saw(
         during.error.is_none(),
         format!("after its announcement {caller} reaches {name} at {serving}"),
         format!("error {:?}", during.error),
     );
-    bench.unregister(std::slice::from_ref(&name)).await?;
-    let after = bench.call(&caller, &name, "whoami", &[]).await?;
+    testbed.unregister(std::slice::from_ref(&name)).await?;
+    let after = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_saw(
         after.error.is_some(),
         format!("after its withdrawal {name} is unknown again"),
         format!("error {:?}", after.error),
     );
     // Every FIB entry comes from an LSA or from the node itself.
-    for (node, fib) in bench.fibs().await? {
-        let lsdb = bench.lab.lsdb(&node).await?;
+    for (node, fib) in testbed.fibs().await? {
+        let lsdb = testbed.lab.lsdb(&node).await?;
         let told: BTreeSet<String> = lsdb.lsas.iter().filter(|l| !l.purged).map(|l| l.origin.clone()).collect();
         let strange = fib.entries.iter().filter(|e| e.label.is_none() && !e.origin.iter().all(|o| told.contains(o)));
         let strange: Vec<&String> = strange.map(|e| &e.prefix).collect();
@@ -309,53 +309,53 @@ async fn discovery(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 /// Registers few services at a time: every SG probes every service, and that load must not affect the times.
-async fn times(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let pods = bench.of_kind(&[Role::Pod]);
+async fn times(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let pods = testbed.of_kind(&[Role::Pod]);
     if pods.is_empty() {
         return Err(Stop::NotApplicable("no pod".into()));
     }
     let (mut registered, mut withdrawn) = (Vec::new(), Vec::new());
-    let mut rounds = bench.host.fewer(TIMED / ROUND);
+    let mut rounds = testbed.host.fewer(TIMED / ROUND);
     while rounds > 0 {
-        let from = bench.now_ns();
+        let from = testbed.now_ns();
         let mut batch = Vec::new();
         let together = rounds.min(BATCH / ROUND);
         rounds -= together;
         for _ in 0..together {
-            batch.extend(come_and_go(bench, &pods).await?);
+            batch.extend(come_and_go(testbed, &pods).await?);
         }
-        registered.extend(measure(bench, &batch, from, false).await?);
-        withdrawn.extend(measure(bench, &batch, from, true).await?);
+        registered.extend(measure(testbed, &batch, from, false).await?);
+        withdrawn.extend(measure(testbed, &batch, from, true).await?);
     }
-    report(bench, findings, "registration", &registered);
-    report(bench, findings, "withdrawal", &withdrawn);
+    report(testbed, findings, "registration", &registered);
+    report(testbed, findings, "withdrawal", &withdrawn);
     Ok(())
 }
 
 /// Registers a round of services, waits until they are everywhere, withdraws them, and waits until they are nowhere.
-async fn come_and_go(bench: &Bench, pods: &[String]) -> Result<Vec<String>, Stop> {
+async fn come_and_go(testbed: &Testbed, pods: &[String]) -> Result<Vec<String>, Stop> {
     let mut round = Vec::new();
     for (_, pod) in (0..ROUND).zip(pods.iter().cycle()) {
-        let name = bench.fresh_name(pod);
-        bench.licence(pod, &name).await?;
+        let name = testbed.fresh_name(pod);
+        testbed.licence(pod, &name).await?;
         round.push((pod.clone(), name));
     }
     let names: Vec<String> = round.iter().map(|(_, name)| name.clone()).collect();
     for (pod, name) in &round {
-        bench.start_unlicensed(pod, name, None).await?;
+        testbed.start_unlicensed(pod, name, None).await?;
     }
-    bench.wait_everywhere(&names, bench.t_conv()).await?;
+    testbed.wait_everywhere(&names, testbed.t_conv()).await?;
     for (pod, name) in &round {
-        bench.stop_service(pod, name).await?;
+        testbed.stop_service(pod, name).await?;
     }
-    bench.wait_nowhere(&names, bench.t_conv()).await?;
+    testbed.wait_nowhere(&names, testbed.t_conv()).await?;
     Ok(names)
 }
 
 /// For each name, the time from the pod's first announce frame to the last node's FIB event after it learnt the name.
-async fn measure(bench: &Bench, names: &[String], from: u64, withdrawn: bool) -> Result<Vec<Duration>, Stop> {
+async fn measure(testbed: &Testbed, names: &[String], from: u64, withdrawn: bool) -> Result<Vec<Duration>, Stop> {
     let mut announced: BTreeMap<String, u64> = BTreeMap::new();
-    for s in bench.frames(from).await? {
+    for s in testbed.frames(from).await? {
         if s.message_type() != MessageType::Announce || !s.sent {
             continue;
         }
@@ -370,9 +370,9 @@ async fn measure(bench: &Bench, names: &[String], from: u64, withdrawn: bool) ->
         }
     }
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
-    for node in bench.routers() {
+    for node in testbed.routers() {
         let mut waiting: Vec<String> = Vec::new();
-        for event in bench.events(&node).await?.into_iter().filter(|e| e.at_ns >= from) {
+        for event in testbed.events(&node).await?.into_iter().filter(|e| e.at_ns >= from) {
             match event.kind {
                 EventKind::LsaAccepted { id, purge, .. } | EventKind::LsaOriginated { id, purge, .. }
                     if purge == withdrawn =>
@@ -402,7 +402,7 @@ async fn measure(bench: &Bench, names: &[String], from: u64, withdrawn: bool) ->
         .collect()
 }
 
-fn report(bench: &Bench, findings: &mut Findings, what: &str, took: &[Duration]) {
+fn report(testbed: &Testbed, findings: &mut Findings, what: &str, took: &[Duration]) {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
     let at = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100).clamp(1, sorted.len()) - 1];
@@ -410,8 +410,8 @@ fn report(bench: &Bench, findings: &mut Findings, what: &str, took: &[Duration])
         findings.figure(format!("{what} at pod to last FIB, {label}"), value.as_secs_f64() * 1e3, "ms");
     }
     findings.check_saw(
-        at(99) <= bench.t_conv(),
-        format!("99 % of {} cases of {what} are everywhere within {:?}", sorted.len(), bench.t_conv()),
+        at(99) <= testbed.t_conv(),
+        format!("99 % of {} cases of {what} are everywhere within {:?}", sorted.len(), testbed.t_conv()),
         format!("median {:?}, p99 {:?}", at(50), at(99)),
     );
 }

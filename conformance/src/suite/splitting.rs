@@ -10,10 +10,10 @@ use damc_wire::{DropReason, Message, RefusalReason, Role};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::bench::Bench;
-use crate::bench::traffic::Thrown;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::Failures;
+use crate::testbed::Testbed;
+use crate::testbed::traffic::Thrown;
 use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Guest,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(split(bench, findings)),
+        run: |testbed, findings| Box::pin(split(testbed, findings)),
     },
     Case {
         id: "gap-11-limit",
@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Guest,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(hop_limit(bench, findings)),
+        run: |testbed, findings| Box::pin(hop_limit(testbed, findings)),
     },
     Case {
         id: "gap-11-churn",
@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Conformance,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(churn(bench, findings)),
+        run: |testbed, findings| Box::pin(churn(testbed, findings)),
     },
 ];
 
@@ -55,13 +55,13 @@ const FLOWS: u32 = 2000;
 const STEADY: u64 = 50;
 
 /// A pod, its SG, a service to which that SG has several equal next hops, and their number.
-async fn equal_ways(bench: &Bench) -> Result<(String, String, String, usize), Stop> {
-    for (sg, fib) in bench.fibs().await? {
-        let Some(pod) = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| bench.service_of(p).is_ok()) else {
+async fn equal_ways(testbed: &Testbed) -> Result<(String, String, String, usize), Stop> {
+    for (sg, fib) in testbed.fibs().await? {
+        let Some(pod) = testbed.beside(&sg, Role::Pod)?.into_iter().find(|p| testbed.service_of(p).is_ok()) else {
             continue;
         };
         let many = fib.entries.iter().find(|e| {
-            e.source == RouteSource::Spf && e.next_hops.len() > 1 && !e.exact && bench.owner_of(&e.prefix).is_ok()
+            e.source == RouteSource::Spf && e.next_hops.len() > 1 && !e.exact && testbed.owner_of(&e.prefix).is_ok()
         });
         if let Some(entry) = many {
             return Ok((pod, sg, entry.prefix.clone(), entry.next_hops.len()));
@@ -71,37 +71,37 @@ async fn equal_ways(bench: &Bench) -> Result<(String, String, String, usize), St
 }
 
 /// The port through which each request left `sg`, by correlation number.
-async fn exits(bench: &Bench, from: u64, sg: &str, target: &str) -> Result<BTreeMap<u64, String>, Stop> {
+async fn exits(testbed: &Testbed, from: u64, sg: &str, target: &str) -> Result<BTreeMap<u64, String>, Stop> {
     let wanted = Wanted { node: Some(sg.into()), sent: Some(true), ..Wanted::default() };
-    let seen = bench.seen(from, wanted).await?;
+    let seen = testbed.seen(from, wanted).await?;
     let requests = seen.iter().filter(|s| s.is_for(target));
     Ok(requests.filter_map(|s| Some((s.request()?, s.port.clone()))).collect())
 }
 
-async fn split(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
+async fn split(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     // At a second attempt the network may still be on its way back to its equal paths.
-    let found =
-        bench.wait("equal paths", bench.t_conv(), || async { Ok(equal_ways(bench).await.map_err(|e| e.to_string())) });
+    let found = testbed
+        .wait("equal paths", testbed.t_conv(), || async { Ok(equal_ways(testbed).await.map_err(|e| e.to_string())) });
     let Ok((pod, sg, target, ways)) = found.await else {
         return Err(Stop::NotApplicable("no SG has equal paths to a service".into()));
     };
-    let source = bench.service_of(&pod)?;
-    let (from, first) = (bench.now_ns(), bench.correlations());
+    let source = testbed.service_of(&pod)?;
+    let (from, first) = (testbed.now_ns(), testbed.correlations());
     let total = u64::from(FLOWS) + STEADY;
     let mut thrown = Vec::new();
     for (correlation, flow) in (first..).zip((0..FLOWS).chain(std::iter::repeat_n(7, 50))) {
         // Deadline 0: the answers are not needed.
         thrown.push(Thrown { deadline_ms: 0, ..Thrown::echo(&target, &source, correlation)?.flow(flow) });
     }
-    bench.stream(&pod, &sg, &thrown, bench.spacing(Duration::from_micros(700))).await?;
+    testbed.stream(&pod, &sg, &thrown, testbed.spacing(Duration::from_micros(700))).await?;
     let ours = |exits: BTreeMap<u64, String>| -> BTreeMap<u64, String> {
         exits.into_iter().filter(|(c, _)| (first..first + total).contains(c)).collect()
     };
     // A busy host may lose a few, which does not matter for the shares.
     let what = format!("of {total} frames of {pod}, all but 10 at most leave {sg}");
-    let left = bench
-        .wait(&what, bench.t_conv(), || async {
-            let left = exits(bench, from, &sg, &target).await.map(&ours);
+    let left = testbed
+        .wait(&what, testbed.t_conv(), || async {
+            let left = exits(testbed, from, &sg, &target).await.map(&ours);
             let left = left.map_err(|e| LabError::Lab(e.to_string()))?;
             Ok(if left.len() as u64 >= total - 10 { Ok(left) } else { Err(format!("{} left", left.len())) })
         })
@@ -131,22 +131,23 @@ async fn split(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn hop_limit(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, _) = bench.far_pair().await?;
-    let source = bench.service_of(&caller)?;
+async fn hop_limit(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, _) = testbed.far_pair().await?;
+    let source = testbed.service_of(&caller)?;
     let flow = 77;
-    let reply = bench.call_with(&caller, &target, "echo", &["x"], |r| r.flow = Some(flow)).await?;
+    let reply = testbed.call_with(&caller, &target, "echo", &["x"], |r| r.flow = Some(flow)).await?;
     for (hops, decider) in (1_u8..).zip(&reply.path) {
-        let from = bench.now_ns();
-        let drops = bench.dropped(decider, DropReason::HopLimitExceeded).await?;
-        let mut thrown = Thrown::echo(&target, &source, bench.correlations())?.flow(flow);
+        let from = testbed.now_ns();
+        let drops = testbed.dropped(decider, DropReason::HopLimitExceeded).await?;
+        let mut thrown = Thrown::echo(&target, &source, testbed.correlations())?.flow(flow);
         thrown.hop_limit = hops;
-        bench.throw(&caller, &reply.path[0], &thrown).await?;
+        testbed.throw(&caller, &reply.path[0], &thrown).await?;
         let told = |s: &Seen| {
             let ours = matches!(s.message(), Message::Nack(n) if n.call() == Some(thrown.correlation));
             ours && s.node == caller && !s.sent
         };
-        let nack = bench.wait_frame(&format!("the negative reply to {hops} hops"), from, bench.t_conv(), told).await?;
+        let nack =
+            testbed.wait_frame(&format!("the negative reply to {hops} hops"), from, testbed.t_conv(), told).await?;
         let Message::Nack(nack) = nack.message() else { continue };
         let said = (nack.reason, nack.node.to_string());
         findings.check_eq(
@@ -154,10 +155,10 @@ async fn hop_limit(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             &(RefusalReason::HopLimitExceeded, decider.clone()),
             format!("a frame with hop limit {hops} ends with a negative reply from {decider}"),
         );
-        let frames = bench.frames(from).await?;
+        let frames = testbed.frames(from).await?;
         let sent = frames.iter().filter(|s| s.sent && s.request() == Some(thrown.correlation)).count();
         findings.check_eq(&sent, &usize::from(hops), format!("the frame crosses {hops} links"));
-        let now = bench.dropped(decider, DropReason::HopLimitExceeded).await?;
+        let now = testbed.dropped(decider, DropReason::HopLimitExceeded).await?;
         findings.check_saw(now > drops, format!("{decider} counts the drop"), format!("{drops} → {now}"));
     }
     Ok(())
@@ -171,34 +172,34 @@ const fn flow_of(i: u64) -> u32 {
 /// Number of random cost changes.
 const CHANGES: usize = 250;
 
-async fn churn(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, target, chain) = bench.far_pair().await?;
-    let source = bench.service_of(&caller)?;
+async fn churn(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, target, chain) = testbed.far_pair().await?;
+    let source = testbed.service_of(&caller)?;
     let routes =
-        |n: &damc_wire::NodeId| matches!(bench.topology.nodes().get(n).map(|n| n.kind), Some(Role::Sg | Role::Sr));
-    let links = bench.topology.links().iter().filter(|l| routes(&l.a) && routes(&l.b));
+        |n: &damc_wire::NodeId| matches!(testbed.topology.nodes().get(n).map(|n| n.kind), Some(Role::Sg | Role::Sr));
+    let links = testbed.topology.links().iter().filter(|l| routes(&l.a) && routes(&l.b));
     let ends: Vec<(String, String)> =
         links.flat_map(|l| [(l.a.to_string(), l.b.to_string()), (l.b.to_string(), l.a.to_string())]).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let (from, first) = (bench.now_ns(), bench.correlations());
+    let (from, first) = (testbed.now_ns(), testbed.correlations());
     let thrown = 2 * CHANGES as u64;
     let probe = |i: u64| Ok(Thrown::echo(&target, &source, first + i)?.flow(flow_of(i)));
     let probes = (0..thrown).map(probe).collect::<Result<Vec<_>, Stop>>()?;
-    bench.stream(&caller, &chain[0], &probes, bench.spacing(Duration::from_millis(1))).await?;
+    testbed.stream(&caller, &chain[0], &probes, testbed.spacing(Duration::from_millis(1))).await?;
     for _ in 0..CHANGES {
         let (near, far) = &ends[rng.random_range(0..ends.len())];
-        bench.set_cost(near, far, rng.random_range(1..20)).await?;
+        testbed.set_cost(near, far, rng.random_range(1..20)).await?;
     }
     for (near, far) in &ends {
-        bench.set_cost(near, far, bench.configured_cost(near, far)).await?;
+        testbed.set_cost(near, far, testbed.configured_cost(near, far)).await?;
     }
-    bench.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
+    testbed.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
     // A node that drops a looping frame (WIRE.md 14) has not let it pass.
     let mut passes: BTreeMap<(u64, String), u32> = BTreeMap::new();
     let mut arrivals: BTreeMap<(u64, String), u32> = BTreeMap::new();
     let mut arrived = BTreeSet::new();
-    let owner = bench.owner_of(&target)?;
-    for s in &bench.frames(from).await? {
+    let owner = testbed.owner_of(&target)?;
+    for s in &testbed.frames(from).await? {
         let Some(correlation) = s.request().filter(|c| (first..first + thrown).contains(c)) else { continue };
         let counted = if s.sent { &mut passes } else { &mut arrivals };
         *counted.entry((correlation, s.node.clone())).or_default() += 1;

@@ -12,9 +12,9 @@ use damc_wire::message::PolicyAction;
 use damc_wire::{Message, MessageType};
 use futures::future::try_join_all;
 
-use crate::bench::Bench;
-use crate::bench::quality::{Leg, nodes_of, policies_at_recipients, recipients};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::testbed::Testbed;
+use crate::testbed::quality::{Leg, nodes_of, policies_at_recipients, recipients};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(inside(bench, findings)),
+        run: |testbed, findings| Box::pin(inside(testbed, findings)),
     },
     Case {
         id: "qos-06-outside",
@@ -39,7 +39,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(outside(bench, findings)),
+        run: |testbed, findings| Box::pin(outside(testbed, findings)),
     },
     Case {
         id: "pol-06-wobble",
@@ -48,7 +48,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: LIMIT,
-        run: |bench, findings| Box::pin(wobble(bench, findings)),
+        run: |testbed, findings| Box::pin(wobble(testbed, findings)),
     },
 ];
 
@@ -85,10 +85,10 @@ struct Trial {
 impl Trial {
     /// The legs of the topology, each with a fault. Jitter needs some delay, so it goes to the leg with the widest
     /// delay limit.
-    async fn deal(bench: &Bench) -> Result<Vec<Self>, Stop> {
-        let mut legs = bench.legs(Fault::EACH.len())?;
+    async fn deal(testbed: &Testbed) -> Result<Vec<Self>, Stop> {
+        let mut legs = testbed.legs(Fault::EACH.len())?;
         legs.sort_by_key(|leg| std::cmp::Reverse(leg.limits.delay_ns));
-        let rests = try_join_all(legs.iter().map(|leg| bench.rest(leg))).await?;
+        let rests = try_join_all(legs.iter().map(|leg| testbed.rest(leg))).await?;
         let dealt = legs.into_iter().zip(Fault::EACH).zip(rests);
         Ok(dealt.map(|((leg, fault), beyond_ns)| Self { leg, fault, beyond_ns }).collect())
     }
@@ -109,11 +109,11 @@ impl Trial {
 
     /// Corrects the part beyond the first link by a measurement with the path near its limit: nodes take a little
     /// longer for probes that arrive together, and on a short path more of them do.
-    async fn tune(&mut self, bench: &Bench) -> Result<(), Stop> {
+    async fn tune(&mut self, testbed: &Testbed) -> Result<(), Stop> {
         let (near, limit) = (self.delay(80), self.leg.limits.delay_ns);
-        bench.impair((&self.leg.sg, &self.leg.far), Direction::Both, near).await?;
+        testbed.impair((&self.leg.sg, &self.leg.far), Direction::Both, near).await?;
         let holds = |v: &PathView| v.delay_ns.is_some_and(|d| d > limit / 100 * 60);
-        let measured = bench.steady(&self.leg, "a steady delay near the limit", holds).await?;
+        let measured = testbed.steady(&self.leg, "a steady delay near the limit", holds).await?;
         self.beyond_ns = measured.saturating_sub(near.delay_ns.unwrap_or(0));
         Ok(())
     }
@@ -130,41 +130,41 @@ impl Trial {
         DirectionChange { rate_bps: Some(self.leg.limits.bandwidth_bps / 100 * percent), ..NOTHING }
     }
 
-    async fn set(&self, bench: &Bench, inside: bool) -> Result<(), Stop> {
+    async fn set(&self, testbed: &Testbed, inside: bool) -> Result<(), Stop> {
         let link = (self.leg.sg.as_str(), self.leg.far.as_str());
-        let (limit, margin) = (self.leg.limits.delay_ns, margin(bench, &self.leg));
+        let (limit, margin) = (self.leg.limits.delay_ns, margin(testbed, &self.leg));
         let delay = self.path_delay(if inside { limit - margin } else { limit + margin });
         let jitter = self.jitter(if inside { 55 } else { 160 });
         // A train is a short measurement: a brief stall of a node costs it a fifth, and nodes of a slow host do stall.
-        let headroom = bench.host.more(25).min(75);
+        let headroom = testbed.host.more(25).min(75);
         let rate = self.rate(if inside { 100 + headroom } else { 60 });
         if matches!(self.fault, Fault::Delay | Fault::All) {
-            bench.impair(link, Direction::Both, delay).await?;
+            testbed.impair(link, Direction::Both, delay).await?;
         }
         match self.fault {
             Fault::Delay => {}
-            Fault::Jitter => bench.impair(link, Direction::Forward, jitter).await?,
-            Fault::Rate => bench.impair(link, Direction::Forward, rate).await?,
+            Fault::Jitter => testbed.impair(link, Direction::Forward, jitter).await?,
+            Fault::Rate => testbed.impair(link, Direction::Forward, rate).await?,
             // Inside all three limits at once, the delay must leave room for the deviation of the jitter.
             Fault::All if inside => {
                 let both = DirectionChange { rate_bps: rate.rate_bps, ..self.delay(60) };
-                bench.impair(link, Direction::Both, both).await?;
+                testbed.impair(link, Direction::Both, both).await?;
             }
             Fault::All => {
                 let jittered = DirectionChange { jitter_ns: jitter.jitter_ns, ..rate };
-                bench.impair(link, Direction::Forward, jittered).await?;
+                testbed.impair(link, Direction::Forward, jittered).await?;
             }
         }
         Ok(())
     }
 
     /// Whether the SCSC sees what was set just inside the limits.
-    fn arrived_inside(&self, bench: &Bench, view: &PathView) -> bool {
+    fn arrived_inside(&self, testbed: &Testbed, view: &PathView) -> bool {
         let limits = &self.leg.limits;
         let delay = |percent| view.delay_ns.is_some_and(|d| d > limits.delay_ns / 100 * percent);
         let rate = view.bandwidth_bps.is_some_and(|b| b < limits.bandwidth_bps * 2);
         match self.fault {
-            Fault::Delay => view.delay_ns.is_some_and(|d| d + margin(bench, &self.leg) > limits.delay_ns / 100 * 93),
+            Fault::Delay => view.delay_ns.is_some_and(|d| d + margin(testbed, &self.leg) > limits.delay_ns / 100 * 93),
             Fault::Jitter => view.jitter_ns.is_some_and(|j| j > limits.jitter_ns * 35 / 100),
             Fault::Rate => rate,
             Fault::All => delay(50) && rate,
@@ -173,9 +173,9 @@ impl Trial {
 }
 
 /// Distance from its threshold at which a delay is surely on its side, ns: nodes of a slow host add a varying delay.
-fn margin(bench: &Bench, leg: &Leg) -> u64 {
+fn margin(testbed: &Testbed, leg: &Leg) -> u64 {
     let limit = leg.limits.delay_ns;
-    let margin = bench.host.stretched(Duration::from_nanos(limit / 100 * 8));
+    let margin = testbed.host.stretched(Duration::from_nanos(limit / 100 * 8));
     u64::try_from(margin.as_nanos()).unwrap_or(limit).min(limit / 4)
 }
 
@@ -196,7 +196,7 @@ const fn delay_of(ns: u64) -> DirectionChange {
     DirectionChange { delay_ns: Some(ns), ..NOTHING }
 }
 
-impl Bench {
+impl Testbed {
     /// Delay of a leg's plain path without its first link, ns, measured once all estimates are calm.
     async fn rest(&self, leg: &Leg) -> Result<u64, Stop> {
         let first = self.lab.link_status(&leg.sg, &leg.far).await?.forward.delay_ns;
@@ -219,7 +219,7 @@ impl Bench {
 
     /// The measured delay of a leg, ns, once `holds` is true and some more probes do not change it.
     async fn steady(&self, leg: &Leg, what: &str, holds: impl Fn(&PathView) -> bool) -> Result<u64, Stop> {
-        let span_ms = 4 * self.pace.probe_interval_ms + 2 * self.pace.telemetry_interval_ms;
+        let span_ms = 4 * self.timers.probe_interval_ms + 2 * self.timers.telemetry_interval_ms;
         let lasting = Cell::new(None);
         let lasts = |v: &PathView| {
             let (delay, now) = (v.delay_ns.unwrap_or(0), self.now_ns());
@@ -233,17 +233,17 @@ impl Bench {
     }
 }
 
-async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let trials = Trial::deal(bench).await?;
-    let from = bench.now_ns();
+async fn inside(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let trials = Trial::deal(testbed).await?;
+    let from = testbed.now_ns();
     for trial in &trials {
-        trial.set(bench, true).await?;
+        trial.set(testbed, true).await?;
     }
     for trial in &trials {
         let what = format!("{:?} just inside its limit", trial.fault);
         let view =
-            bench.wait_quality(trial.path(), &what, bench.t_policy(), |v| trial.arrived_inside(bench, v)).await?;
+            testbed.wait_quality(trial.path(), &what, testbed.t_policy(), |v| trial.arrived_inside(testbed, v)).await?;
         findings.note(format!(
             "{} → {}, {what}: delay {}, jitter {}, bandwidth {}",
             trial.leg.sg,
@@ -255,13 +255,13 @@ async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
     }
     for trial in &trials {
         let (sg, target) = trial.path();
-        let raised = bench.violations(from, sg, target).await?;
+        let raised = testbed.violations(from, sg, target).await?;
         findings.check_saw(
             raised.is_empty(),
             format!("{sg} → {target}: no violation is raised inside the limits"),
             format!("raised {raised:?}"),
         );
-        let frames = bench.frames(from).await?;
+        let frames = testbed.frames(from).await?;
         let policies = policies_at_recipients(&frames, sg, target).count();
         findings.check_saw(
             policies == 0,
@@ -269,33 +269,33 @@ async fn inside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
             format!("{policies} policy frames"),
         );
     }
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let all = frames.iter().filter(|s| s.message_type() == MessageType::Policy).count();
     findings.note(format!("{all} policy frames in total among {} frames", frames.len()));
-    heal(bench, &trials).await?;
-    bench.wait_unsteered(bench.t_return()).await
+    heal(testbed, &trials).await?;
+    testbed.wait_unsteered(testbed.t_return()).await
 }
 
-async fn heal(bench: &Bench, trials: &[Trial]) -> Result<(), Stop> {
+async fn heal(testbed: &Testbed, trials: &[Trial]) -> Result<(), Stop> {
     for trial in trials {
-        bench.mend(&trial.leg.sg, &trial.leg.far).await?;
+        testbed.mend(&trial.leg.sg, &trial.leg.far).await?;
     }
     Ok(())
 }
 
-async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let trials = Trial::deal(bench).await?;
-    let from = bench.now_ns();
+async fn outside(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let trials = Trial::deal(testbed).await?;
+    let from = testbed.now_ns();
     for trial in &trials {
-        trial.set(bench, false).await?;
+        trial.set(testbed, false).await?;
     }
     for trial in &trials {
         let (sg, target) = trial.path();
-        bench.wait_steered(sg, target, bench.t_policy()).await?;
-        raised(bench, findings, trial, from).await?;
+        testbed.wait_steered(sg, target, testbed.t_policy()).await?;
+        raised(testbed, findings, trial, from).await?;
     }
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let users = frames.iter().filter(|s| s.message_type() == MessageType::Data).count();
     findings.check_saw(
         users == 0,
@@ -303,14 +303,14 @@ async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("{users} frames of users until then"),
     );
     for trial in &trials {
-        moved(bench, findings, trial, from).await?;
+        moved(testbed, findings, trial, from).await?;
     }
-    let healed = bench.now_ns();
-    heal(bench, &trials).await?;
-    bench.wait_unsteered(bench.t_return()).await?;
-    findings.figure("healed links to all traffic back", since(bench, healed), "ms");
+    let healed = testbed.now_ns();
+    heal(testbed, &trials).await?;
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    findings.figure("healed links to all traffic back", since(testbed, healed), "ms");
     for trial in &trials {
-        returned(bench, findings, trial, (from, healed)).await?;
+        returned(testbed, findings, trial, (from, healed)).await?;
     }
     findings.note("not judged here: values exactly at a threshold, which unit tests of the nodes pin");
     Ok(())
@@ -319,12 +319,12 @@ async fn outside(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
 /// Checks that the violation names the metrics beyond their limits, and no others where there is only one. On a link
 /// that has just become slow, trains timed for a fast link queue up, and probes behind them: for a moment jitter and
 /// delay really are beyond their limits. There the violation has to come down to the one metric.
-async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
+async fn raised(testbed: &Testbed, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
     let (sg, target) = trial.path();
     let expected: BTreeSet<Metric> = trial.fault.metrics().iter().copied().collect();
-    let seen = bench
-        .wait(&format!("{expected:?} raised for {sg} → {target}"), bench.t_policy(), || async {
-            let raised = bench.violations(from, sg, target).await.unwrap_or_default();
+    let seen = testbed
+        .wait(&format!("{expected:?} raised for {sg} → {target}"), testbed.t_policy(), || async {
+            let raised = testbed.violations(from, sg, target).await.unwrap_or_default();
             let union: BTreeSet<Metric> = raised.iter().flat_map(|(_, m)| m.clone()).collect();
             let complete = match trial.fault {
                 Fault::Rate => raised.iter().any(|(_, m)| *m == trial.fault.metrics()),
@@ -351,22 +351,22 @@ async fn raised(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64
 }
 
 /// Checks the recipients of the policy, from frames recorded at them, and the path of the traffic.
-async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
+async fn moved(testbed: &Testbed, findings: &mut Findings, trial: &Trial, from: u64) -> Result<(), Stop> {
     let (sg, target) = trial.path();
     let leg = &trial.leg;
-    let (steering, taken) = bench
-        .wait(&format!("calls of {} to {target} avoid {sg} – {}", leg.pod, leg.far), bench.t_policy(), || async {
-            let Some(steering) = bench.steering(sg, target).await? else {
+    let (steering, taken) = testbed
+        .wait(&format!("calls of {} to {target} avoid {sg} – {}", leg.pod, leg.far), testbed.t_policy(), || async {
+            let Some(steering) = testbed.steering(sg, target).await? else {
                 return Ok(Err("no policy in force".into()));
             };
-            let reply = bench.call(&leg.pod, target, "whoami", &[]).await?;
+            let reply = testbed.call(&leg.pod, target, "whoami", &[]).await?;
             let good = reply.error.is_none() && reply.path == steering.path && reply.path.get(1) != Some(&leg.far);
             Ok(if good { Ok((steering, reply.path)) } else { Err(format!("{steering:?}; call {reply:?}")) })
         })
         .await?;
     findings
         .check(true, format!("{sg} → {target}: calls take {} and not {}", taken.join(" → "), leg.plain.join(" → ")));
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let labels = recipients(&frames, sg, target);
     let mut before = vec![leg.plain.clone()];
     for (label, told) in &labels {
@@ -398,18 +398,18 @@ async fn moved(bench: &Bench, findings: &mut Findings, trial: &Trial, from: u64)
         format!("every node of the path acknowledges label {}", steering.label),
         format!("acknowledged by {acks:?}"),
     );
-    tables_show(bench, findings, sg, target, steering.path.get(1)).await
+    tables_show(testbed, findings, sg, target, steering.path.get(1)).await
 }
 
 /// Checks that FIB and RIB of the ingress name the policy as the reason for the next hop (RIB-04).
 pub(super) async fn tables_show(
-    bench: &Bench,
+    testbed: &Testbed,
     findings: &mut Findings,
     sg: &str,
     target: &str,
     next: Option<&String>,
 ) -> Result<(), Stop> {
-    let fib = bench.lab.fib(sg).await?;
+    let fib = testbed.lab.fib(sg).await?;
     let in_fib = fib.entries.iter().find(|e| e.prefix == target && e.source == RouteSource::Policy);
     let hop = in_fib.and_then(|e| e.next_hops.first()).map(|h| &h.node);
     findings.check_saw(
@@ -417,7 +417,7 @@ pub(super) async fn tables_show(
         format!("{sg}'s FIB sends {target} to {next:?} by policy"),
         format!("{hop:?}"),
     );
-    let rib = bench.rib(sg).await?;
+    let rib = testbed.rib(sg).await?;
     let chosen = rib.routes.iter().any(|r| r.prefix == target && r.source == RouteSource::Policy && r.chosen);
     findings.check(chosen, format!("{sg}'s RIB has the policy as the chosen candidate for {target}"));
     Ok(())
@@ -439,18 +439,18 @@ fn path_of(sg: &str, told: &std::collections::BTreeMap<String, PolicyAction>) ->
 
 /// Checks after healing that the violation ended, that the hold time was kept, and that calls take the plain path.
 async fn returned(
-    bench: &Bench,
+    testbed: &Testbed,
     findings: &mut Findings,
     trial: &Trial,
     (from, healed): (u64, u64),
 ) -> Result<(), Stop> {
     let (sg, target) = trial.path();
-    let raised = bench.violations(from, sg, target).await?;
+    let raised = testbed.violations(from, sg, target).await?;
     let ended = raised.last().is_some_and(|(at, m)| m.is_empty() && *at >= healed);
     findings.check(ended, format!("{sg} → {target}: the violation ends after the links have healed"));
-    let reply = bench.call(&trial.leg.pod, target, "whoami", &[]).await?;
+    let reply = testbed.call(&trial.leg.pod, target, "whoami", &[]).await?;
     findings.check_eq(&reply.path, &trial.leg.plain, format!("{sg} → {target}: calls take the plain path again"));
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let at = |wanted: fn(&PolicyAction) -> bool| {
         let times = frames.iter().filter_map(|s| match s.message() {
             Message::Policy(p)
@@ -470,42 +470,42 @@ async fn returned(
     let (installed, _) = at(|a| matches!(a, PolicyAction::Ingress { .. }));
     let (_, withdrawn) = at(|a| *a == PolicyAction::Withdrawn);
     let held = withdrawn.zip(installed).map_or(0, |(w, i)| w.saturating_sub(i));
-    let hold_ns = bench.pace.policy_hold_ms * 1_000_000;
+    let hold_ns = testbed.timers.policy_hold_ms * 1_000_000;
     findings.check_saw(
         held >= hold_ns,
-        format!("{sg} → {target}: in force for at least the hold time of {} ms", bench.pace.policy_hold_ms),
+        format!("{sg} → {target}: in force for at least the hold time of {} ms", testbed.timers.policy_hold_ms),
         format!("{:.0} ms", millis(held)),
     );
     Ok(())
 }
 
-async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.wait_unsteered(bench.t_return()).await?;
-    let Some(leg) = bench.legs(1)?.pop() else { return Err(Stop::NotApplicable("no leg".into())) };
-    let mut trial = Trial { beyond_ns: bench.rest(&leg).await?, leg, fault: Fault::Delay };
-    trial.tune(bench).await?;
+async fn wobble(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.wait_unsteered(testbed.t_return()).await?;
+    let Some(leg) = testbed.legs(1)?.pop() else { return Err(Stop::NotApplicable("no leg".into())) };
+    let mut trial = Trial { beyond_ns: testbed.rest(&leg).await?, leg, fault: Fault::Delay };
+    trial.tune(testbed).await?;
     let (sg, target) = trial.path();
     let link = (sg, trial.leg.far.as_str());
     let limit = trial.leg.limits.delay_ns;
-    let from = bench.now_ns();
-    bench.impair(link, Direction::Both, trial.path_delay(limit + margin(bench, &trial.leg))).await?;
-    bench.wait_steered(sg, target, bench.t_policy()).await?;
+    let from = testbed.now_ns();
+    testbed.impair(link, Direction::Both, trial.path_delay(limit + margin(testbed, &trial.leg))).await?;
+    testbed.wait_steered(sg, target, testbed.t_policy()).await?;
     let mut swings = 0;
     // Long enough for a policy without hysteresis to come and go.
-    let reports = u64::from(bench.pace.reentry_reports) * bench.pace.telemetry_interval_ms;
-    let enough = (bench.pace.policy_hold_ms + 2 * reports) * 1_000_000;
-    while bench.now_ns() - from < enough {
-        bench.impair(link, Direction::Both, trial.delay(95)).await?;
-        bench
-            .wait_quality((sg, target), "5 % under", bench.t_policy(), |v| v.delay_ns.is_some_and(|d| d < limit))
+    let reports = u64::from(testbed.timers.reentry_reports) * testbed.timers.telemetry_interval_ms;
+    let enough = (testbed.timers.policy_hold_ms + 2 * reports) * 1_000_000;
+    while testbed.now_ns() - from < enough {
+        testbed.impair(link, Direction::Both, trial.delay(95)).await?;
+        testbed
+            .wait_quality((sg, target), "5 % under", testbed.t_policy(), |v| v.delay_ns.is_some_and(|d| d < limit))
             .await?;
-        bench.impair(link, Direction::Both, trial.delay(105)).await?;
-        bench
-            .wait_quality((sg, target), "5 % over", bench.t_policy(), |v| v.delay_ns.is_some_and(|d| d >= limit))
+        testbed.impair(link, Direction::Both, trial.delay(105)).await?;
+        testbed
+            .wait_quality((sg, target), "5 % over", testbed.t_policy(), |v| v.delay_ns.is_some_and(|d| d >= limit))
             .await?;
         swings += 1;
     }
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let moves = recipients(&frames, sg, target).len();
     let withdrawn = policies_at_recipients(&frames, sg, target).filter(|p| p.action == PolicyAction::Withdrawn).count();
     findings.check_saw(
@@ -519,8 +519,8 @@ async fn wobble(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
         format!("{withdrawn} withdrawals"),
     );
     findings.figure("swings around the threshold", f64::from(swings), "");
-    bench.mend(sg, &trial.leg.far).await?;
-    bench.wait_unsteered(bench.t_return()).await?;
+    testbed.mend(sg, &trial.leg.far).await?;
+    testbed.wait_unsteered(testbed.t_return()).await?;
     findings.check(true, "traffic returns when the delay is clear of the threshold");
     Ok(())
 }
@@ -538,6 +538,6 @@ fn millis(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
-fn since(bench: &Bench, from: u64) -> f64 {
-    millis(bench.now_ns().saturating_sub(from))
+fn since(testbed: &Testbed, from: u64) -> f64 {
+    millis(testbed.now_ns().saturating_sub(from))
 }

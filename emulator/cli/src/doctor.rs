@@ -1,6 +1,6 @@
 //! `damc doctor`.
 
-use damc_lab::bench::Bench;
+use damc_lab::calibration_lab::CalibrationLab;
 use damc_lab::control::LinkService;
 use damc_lab::job::LinksBy;
 use damc_lab::lab::program;
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     block_on(async {
         let mut report = Report { findings: host(), calibration: None, labs_work: false };
-        bench(args, &mut report).await;
+        calibration_lab(args, &mut report).await;
         if args.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
@@ -116,14 +116,14 @@ fn programs() -> Finding {
 }
 
 /// Builds a lab of one link and looks at what it is made of.
-async fn bench(args: &Args, report: &mut Report) {
-    let bench = match Bench::up(args.links).await {
-        Ok(bench) => bench,
+async fn calibration_lab(args: &Args, report: &mut Report) {
+    let lab = match CalibrationLab::up(args.links).await {
+        Ok(lab) => lab,
         Err(error) => {
             return report.findings.push(Finding { what: "labs", good: false, detail: error.one_line() });
         }
     };
-    match bench.status().await {
+    match lab.status().await {
         Ok(status) => {
             report.labs_work = true;
             let detail = format!("one came up in {:.0} ms: namespaces, veth, packet sockets", status.ready_ms);
@@ -140,13 +140,13 @@ async fn bench(args: &Args, report: &mut Report) {
         }
         Err(error) => report.findings.push(Finding { what: "labs", good: false, detail: error.one_line() }),
     }
-    if let Err(error) = bench.shape().await {
+    if let Err(error) = lab.shape().await {
         report.findings.push(Finding { what: "sch_tbf", good: false, detail: error.one_line() });
     } else {
         report.findings.push(Finding { what: "sch_tbf", good: true, detail: "shapes plain links".to_owned() });
     }
     if args.calibrate {
-        match bench.calibrate(Depth::Long).await {
+        match lab.calibrate(Depth::Long).await {
             Ok(calibration) => report.calibration = Some(calibration),
             Err(error) => {
                 report.labs_work = false;
@@ -154,7 +154,7 @@ async fn bench(args: &Args, report: &mut Report) {
             }
         }
     }
-    if let Err(error) = bench.down().await {
+    if let Err(error) = lab.down().await {
         report.findings.push(Finding { what: "teardown", good: false, detail: error.one_line() });
     }
 }

@@ -86,7 +86,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = damc_lab::hidden::dispatch() {
+    if let Some(code) = damc_lab::reexec::dispatch() {
         return code;
     }
     let command = Cli::parse().command;

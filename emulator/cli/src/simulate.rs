@@ -110,7 +110,7 @@ fn simulate(topology: &Topology, seed: u64, within: Duration) -> Result<(bool, S
     let plan = plan(topology, &options);
     let mut sim = Sim::of_plan(&plan).map_err(Failure::usage)?.without_events();
     sim.start();
-    let converged = sim.converge(quiet(&plan.pace), within).is_ok();
+    let converged = sim.converge(quiet(&plan.timers), within).is_ok();
     let routers = topology.of_kind(Role::Sg).count() + topology.of_kind(Role::Sr).count();
     let oracle = if routers <= COMPARED { compare(topology, &sim) } else { Compared::Skipped };
     Ok((converged, sim.summary(), oracle))

@@ -55,7 +55,7 @@ fn main() {
             report.add(figure.target(target));
         }
         for (rate, target) in [(ASKED / 2.0, "p99 ≤ 200 µs"), (fastest / 2.0, "")] {
-            let late = (0..rounds).flat_map(|_| load.pace(rate)).collect();
+            let late = (0..rounds).flat_map(|_| load.timers(rate)).collect();
             let figure = Figure::new("relay", &format!("later than {DELAY:?} at {:.0} k/s", rate / 1000.0), late);
             let note = format!("p99 {:.0} µs", figure.p99_ns / 1000.0);
             report.add(figure.target(target).note(note));
@@ -189,7 +189,7 @@ impl Load {
     }
 
     /// Lateness of timed frames beyond the delay, ns, while so many frames a second go through.
-    fn pace(&mut self, rate: f64) -> Vec<f64> {
+    fn timers(&mut self, rate: f64) -> Vec<f64> {
         let mut arena = ReceiveArena::new(BATCH);
         let together = (rate * SPACING.as_secs_f64()).max(1.0);
         let body = vec![0_u8; SIZE - ETHERNET_HEADER];

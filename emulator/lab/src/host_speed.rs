@@ -1,10 +1,10 @@
-//! How fast this host reacts: what the pace of a run is derived from.
+//! How fast this host reacts: what the timers of a run are derived from.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use damc_topology::pace::Calibration;
+use damc_topology::timers::Calibration;
 
 /// Measures this host, some hundredths of a second long. What counts is what the host can do: the best of some
 /// batches, so that a moment's load does not slow a whole run down.

@@ -2,7 +2,7 @@
 //!
 //! A user holds a [`Lab`]; inside, `lab-init` ([`init`]) does what a [`job`] says, in a [`sandbox`] the kernel clears away.
 
-pub mod bench;
+pub mod calibration_lab;
 #[allow(unsafe_code, reason = "descriptors received over a socket; each block says why it is sound")]
 mod client;
 pub mod control;
@@ -10,7 +10,6 @@ pub mod converge;
 pub mod error;
 #[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
 pub mod exec;
-pub mod hidden;
 pub mod host_speed;
 pub mod init;
 pub mod job;
@@ -20,6 +19,7 @@ pub mod management;
 mod ownership;
 pub mod recorder;
 pub mod recording;
+pub mod reexec;
 pub mod relay;
 pub mod rundir;
 #[allow(unsafe_code, reason = "descriptors inherited over fork and exec; each block says why it is sound")]

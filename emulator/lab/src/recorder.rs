@@ -154,7 +154,7 @@ impl Worker {
 
     fn run(mut self) {
         loop {
-            match self.turn() {
+            match self.start_priority() {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -168,7 +168,7 @@ impl Worker {
     }
 
     /// Waits for frames, lets more gather, takes them; false when nobody wants the recording any more.
-    fn turn(&mut self) -> io::Result<bool> {
+    fn start_priority(&mut self) -> io::Result<bool> {
         if !self.ready(EpollTimeout::NONE)?.contains(&WAKE) {
             self.nap()?;
         }

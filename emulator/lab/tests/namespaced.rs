@@ -13,7 +13,7 @@ mod strangers;
 
 fn main() -> ExitCode {
     // A lab starts this very program again, with a hidden command.
-    if let Some(code) = damc_lab::hidden::dispatch() {
+    if let Some(code) = damc_lab::reexec::dispatch() {
         return code;
     }
     if let Some(code) = support::hidden() {

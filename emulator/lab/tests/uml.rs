@@ -17,7 +17,7 @@ mod support;
 
 fn main() -> ExitCode {
     // A guest and the labs in it start this very program again, with a hidden command.
-    if let Some(code) = damc_lab::hidden::dispatch().or_else(support::hidden).or_else(guest::hidden) {
+    if let Some(code) = damc_lab::reexec::dispatch().or_else(support::hidden).or_else(guest::hidden) {
         return code;
     }
     let mut arguments = Arguments::from_args();

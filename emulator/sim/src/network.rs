@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
+use damc_mgmt::config::{IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, narrowest, to_hex};
 use damc_wire::security::CertifiedName;
 use damc_wire::{NodeId, Role};
@@ -12,7 +12,7 @@ use damc_wire::{NodeId, Role};
 #[derive(Clone, Debug)]
 pub struct Network {
     domain: String,
-    pace: Pace,
+    timers: Timers,
     nodes: BTreeMap<String, Member>,
     links: Vec<(String, String, u32, u32)>,
     thresholds: BTreeMap<String, Thresholds>,
@@ -33,12 +33,12 @@ impl Default for Network {
 }
 
 impl Network {
-    /// No nodes yet; domain `example`, default pace.
+    /// No nodes yet; domain `example`, default timers.
     #[must_use]
     pub fn new() -> Self {
         Self {
             domain: "example".to_owned(),
-            pace: Pace::default(),
+            timers: Timers::default(),
             nodes: BTreeMap::new(),
             links: Vec::new(),
             thresholds: BTreeMap::new(),
@@ -112,10 +112,10 @@ impl Network {
         self
     }
 
-    /// Changes the pace.
+    /// Changes the timers.
     #[must_use]
-    pub fn pace(mut self, change: impl FnOnce(&mut Pace)) -> Self {
-        change(&mut self.pace);
+    pub fn timers(mut self, change: impl FnOnce(&mut Timers)) -> Self {
+        change(&mut self.timers);
         self
     }
 
@@ -160,7 +160,7 @@ impl Network {
                 agreement_secret: to_hex(&secrets.agreement),
                 certificate: certificate_to_hex(&certificate),
             },
-            pace: self.pace.clone(),
+            timers: self.timers.clone(),
             services: member.services.clone(),
             licences: if is_spa { self.licences() } else { BTreeMap::new() },
             pools: if is_spa { self.pools() } else { Vec::new() },

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_topology::plan::Plan;
 
 use crate::build::BuildError;
@@ -28,6 +28,6 @@ impl Sim {
 /// How long forwarding tables must stand still to be taken for final: what is lost comes again within a retransmission,
 /// a lost hello within its period.
 #[must_use]
-pub fn quiet(pace: &Pace) -> Duration {
-    Duration::from_millis(1000 + pace.retransmit_max_ms + pace.hello_interval_ms)
+pub fn quiet(timers: &Timers) -> Duration {
+    Duration::from_millis(1000 + timers.retransmit_max_ms + timers.hello_interval_ms)
 }

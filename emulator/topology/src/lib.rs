@@ -1,17 +1,17 @@
 //! Topologies and all that follows from them without I/O.
 //!
 //! [`parse`] makes a valid [`Topology`] of a YAML text, or tells all its [`Mistakes`]. A topology leads to a plan of
-//! everything a lab is made of ([`plan`]), to the periods and deadlines of a run ([`pace`]) and to drawings ([`graph`]).
+//! everything a lab is made of ([`plan`]), to the periods and deadlines of a run ([`timers`]) and to drawings ([`graph`]).
 //! [`generate`] writes topology files. Nothing here reads a file, a clock or the environment.
 #![forbid(unsafe_code)]
 
 mod file;
 pub mod generate;
 pub mod graph;
-pub mod pace;
 pub mod plan;
 #[cfg(test)]
 mod shipped;
+pub mod timers;
 mod topology;
 
 pub use file::{

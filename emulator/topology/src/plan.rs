@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use damc_impair::DirectionSpec;
-use damc_mgmt::config::{GatewayConfig, NodeConfig, Pace, PortConfig, RunConfig, ServiceConfig, Thresholds};
+use damc_mgmt::config::{GatewayConfig, NodeConfig, PortConfig, RunConfig, ServiceConfig, Thresholds, Timers};
 use damc_trust::narrowest;
 use damc_wire::registry::Role;
 use damc_wire::security::CertifiedName;
 use damc_wire::{Name, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::pace::{self, Calibration};
+use crate::timers::{self, Calibration};
 use crate::{Direction, Link, Node, Topology, describe};
 
 mod keys;
@@ -65,7 +65,8 @@ pub struct Plan {
     /// Seed of keys and of link randomness.
     pub seed: u64,
     /// Periods and deadlines of the run; each node's configuration repeats it.
-    pub pace: Pace,
+    #[serde(rename = "pace")]
+    pub timers: Timers,
     /// Network namespaces, one for each node.
     pub namespaces: Vec<String>,
     /// Links, in the order of the topology file.
@@ -183,14 +184,14 @@ impl Plan {
 /// Makes the plan of a topology.
 #[must_use]
 pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
-    let pace = pace::derive(topology, options.calibration, options.echo_ms);
+    let timers = timers::derive(topology, options.calibration, options.echo_ms);
     let interfaces = Interfaces::assign(topology);
     let mut nodes: Vec<&Node> = topology.nodes().values().collect();
     nodes.sort_by_key(|node| (start_rank(node.kind), &node.id));
     let process = |node: &Node| Process {
         node: node.id.to_string(),
         program: node.exec.clone().map_or_else(|| Program::Own(format!("damc-{}", node.kind)), Program::Foreign),
-        config: config(topology, node, options, &pace, &interfaces).into(),
+        config: config(topology, node, options, &timers, &interfaces).into(),
         overload: node.overload,
     };
     Plan {
@@ -201,7 +202,7 @@ pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
         namespaces: topology.nodes().keys().map(ToString::to_string).collect(),
         links: topology.links().iter().enumerate().map(|(i, link)| planned_link(i, link, &interfaces)).collect(),
         processes: nodes.into_iter().map(process).collect(),
-        pace,
+        timers,
     }
 }
 
@@ -278,7 +279,13 @@ fn serves_programs(topology: &Topology, node: &Node) -> bool {
     node.kind == Role::Sg && topology.links_of(&node.id).any(|(_, far)| is_pod(far))
 }
 
-fn config(topology: &Topology, node: &Node, options: &PlanOptions, pace: &Pace, interfaces: &Interfaces) -> NodeConfig {
+fn config(
+    topology: &Topology,
+    node: &Node,
+    options: &PlanOptions,
+    timers: &Timers,
+    interfaces: &Interfaces,
+) -> NodeConfig {
     let kind_of = |id: &NodeId| topology.nodes().get(id).map_or("", |node| node.kind.label());
     let port = |(link, far): (&Link, &NodeId)| PortConfig {
         name: far.to_string(),
@@ -307,7 +314,7 @@ fn config(topology: &Topology, node: &Node, options: &PlanOptions, pace: &Pace, 
         admin_socket: options.run_dir.join(format!("{}.sock", node.id)),
         ports: topology.links_of(&node.id).map(port).collect(),
         identity: keys::no_keys(),
-        pace: pace.clone(),
+        timers: timers.clone(),
         services: node.services.iter().map(service).collect(),
         pools: pools(topology, &licences),
         licences,
@@ -381,16 +388,16 @@ impl fmt::Display for Plan {
         for process in &self.processes {
             write_process(f, process)?;
         }
-        let pace = &self.pace;
+        let timers = &self.timers;
         writeln!(
             f,
             "\npace\n  echo {} ms x {}, hello {} ms, probe {} ms, a train every {} probes, telemetry {} ms",
-            pace.echo_interval_ms,
-            pace.echo_multiplier,
-            pace.hello_interval_ms,
-            pace.probe_interval_ms,
-            pace.train_every,
-            pace.telemetry_interval_ms
+            timers.echo_interval_ms,
+            timers.echo_multiplier,
+            timers.hello_interval_ms,
+            timers.probe_interval_ms,
+            timers.train_every,
+            timers.telemetry_interval_ms
         )
     }
 }

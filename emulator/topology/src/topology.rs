@@ -130,7 +130,7 @@ pub struct Direction {
 /// Measurement and thresholds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Qos {
-    /// Period of path probes; none: the run's pace decides.
+    /// Period of path probes; none: the run's timers decide.
     pub probe_interval_ns: Option<u64>,
     /// Thresholds of prefixes that have none of their own.
     pub default: Option<Thresholds>,

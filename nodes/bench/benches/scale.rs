@@ -56,9 +56,9 @@ fn network(nodes: usize) -> Network {
             network = network.link(&name(a), &name(b), rng.random_range(1..=10));
         }
     }
-    network.pace(|pace| {
-        pace.echo_interval_ms = 2500;
-        pace.hello_interval_ms = 10_000;
-        pace.dead_interval_ms = 80_000;
+    network.timers(|timers| {
+        timers.echo_interval_ms = 2500;
+        timers.hello_interval_ms = 10_000;
+        timers.dead_interval_ms = 80_000;
     })
 }

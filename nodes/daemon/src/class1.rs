@@ -11,7 +11,7 @@ use damc_class1::{Gateway, Refusal};
 use damc_gateway::Book;
 use damc_link::monotonic_now;
 use damc_mgmt::view::{Sessions, Shown as _, ViewKind};
-use damc_proto::io::APART;
+use damc_proto::io::OUT_OF_BAND_REQUESTS;
 use damc_wire::message::{Announce, AnnounceReply};
 use damc_wire::{Name, NodeId, address};
 use tokio::sync::oneshot;
@@ -60,7 +60,7 @@ impl Gateway for Class1 {
 
     fn request_number(&self) -> u64 {
         // Rises, across restarts of this process too, and two requests in one nanosecond do not happen.
-        APART | monotonic_now()
+        OUT_OF_BAND_REQUESTS | monotonic_now()
     }
 
     async fn announce(&self, announce: Announce) -> Result<AnnounceReply, Refusal> {

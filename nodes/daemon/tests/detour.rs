@@ -57,11 +57,11 @@ fn the_alternate_takes_over_before_paths_are_computed() {
         let mut configs = configurations(folder.path(), &LINKS, &services);
         let sg = configs.get_mut("sg-1").unwrap();
         sg.ports.iter_mut().filter(|port| port.name == "sr-2").for_each(|port| port.cost = 3);
-        sg.pace.spf_initial_ms = PATIENT_MS;
-        sg.pace.spf_short_ms = PATIENT_MS;
-        sg.pace.spf_long_ms = PATIENT_MS;
+        sg.timers.spf_initial_ms = PATIENT_MS;
+        sg.timers.spf_short_ms = PATIENT_MS;
+        sg.timers.spf_long_ms = PATIENT_MS;
         // A neighbour whose link is gone is not to be found silent before.
-        sg.pace.echo_interval_ms = 10_000;
+        sg.timers.echo_interval_ms = 10_000;
         let start = |config: &_| Node::start(folder.path(), config);
         let nodes: BTreeMap<&str, Node> = configs.iter().map(|(name, config)| (name.as_str(), start(config))).collect();
         let (pod, sg) = (&nodes["pod-1"], &nodes["sg-1"]);

@@ -22,7 +22,8 @@ pub struct NodeConfig {
     /// Domain root key, own secrets and certificate.
     pub identity: IdentityConfig,
     /// Periods and deadlines of this run.
-    pub pace: Pace,
+    #[serde(rename = "pace")]
+    pub timers: Timers,
     /// Pod: its services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceConfig>,
@@ -183,7 +184,7 @@ pub struct Thresholds {
 /// The one place where periods and deadlines of a run live. Milliseconds unless named otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pace {
+pub struct Timers {
     /// Hello period.
     pub hello_interval_ms: u64,
     /// Neighbour is down after this silence of hellos.
@@ -240,11 +241,11 @@ pub struct Pace {
     pub reentry_percent: u64,
     /// … for this many reports on end.
     pub reentry_reports: u32,
-    /// Telemetry older than this is no ground for a policy.
+    /// Telemetry older than this is no basis for a policy.
     pub staleness_ms: u64,
 }
 
-impl Default for Pace {
+impl Default for Timers {
     fn default() -> Self {
         Self {
             hello_interval_ms: 500,

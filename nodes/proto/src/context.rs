@@ -1,6 +1,6 @@
 //! What every part of a machine knows about its node: the validated form of its configuration file.
 
-use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace};
+use damc_mgmt::config::{IdentityConfig, NodeConfig, Timers};
 use damc_trust::{NodeKeys, NodeSecrets, RootKey, Verifier, certificate_from_hex, from_hex};
 use damc_wire::message::Signed;
 use damc_wire::{Name, NodeId, Role};
@@ -20,7 +20,7 @@ pub struct Port {
     pub peer_role: Role,
 }
 
-/// A node's identity, ports and pace. Valid by construction; shared by the parts of a machine.
+/// A node's identity, ports and timers. Valid by construction; shared by the parts of a machine.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// Own identity.
@@ -34,7 +34,7 @@ pub struct Context {
     /// Ports by [`PortId`].
     pub ports: Vec<Port>,
     /// Periods and deadlines.
-    pub pace: Pace,
+    pub timers: Timers,
     /// SG that is used for transit all the same.
     pub transit: bool,
     /// Own keys and certificate.
@@ -111,8 +111,8 @@ impl Context {
         if certificate.node != node || certificate.domain != domain || certificate.role != role {
             return Err(ConfigError::field("identity.certificate", "is for another node, domain or role"));
         }
-        let (pace, transit) = (config.pace.clone(), config.transit);
-        Ok(Self { node, domain, role, name, ports, pace, transit, keys, root })
+        let (timers, transit) = (config.timers.clone(), config.transit);
+        Ok(Self { node, domain, role, name, ports, timers, transit, keys, root })
     }
 
     /// A verifier of its own for a part of the machine; it believes the domain's root key.

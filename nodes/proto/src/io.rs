@@ -111,7 +111,7 @@ pub enum Order {
     Announce {
         /// The caller's own handle.
         handle: u64,
-        /// The pod's signed words; its request number is at least [`APART`].
+        /// The pod's signed words; its request number is at least [`OUT_OF_BAND_REQUESTS`].
         announce: Box<damc_wire::message::Announce>,
     },
 }
@@ -210,7 +210,7 @@ pub struct PortCount {
 }
 
 /// Request numbers of announcements from here on are not those of a pod's agent.
-pub const APART: u64 = 1 << 63;
+pub const OUT_OF_BAND_REQUESTS: u64 = 1 << 63;
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod adjacency;
-pub mod alternate;
 pub mod auth;
 pub mod context;
 pub mod flood;
 pub mod io;
+pub mod lfa;
 pub mod lsdb;
 pub mod nack;
 pub mod node;

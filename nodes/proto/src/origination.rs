@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::Timestamp;
 use damc_wire::lsa::{LsaContent, LsaId};
 
@@ -59,11 +59,11 @@ pub struct Originator {
 impl Originator {
     /// Says nothing yet.
     #[must_use]
-    pub fn new(pace: &Pace) -> Self {
+    pub fn new(timers: &Timers) -> Self {
         Self {
-            gap: Duration::from_millis(pace.lsa_min_origination_ms),
-            refresh: Duration::from_millis(pace.lsa_refresh_ms),
-            holddown: Duration::from_millis(pace.spf_holddown_ms),
+            gap: Duration::from_millis(timers.lsa_min_origination_ms),
+            refresh: Duration::from_millis(timers.lsa_refresh_ms),
+            holddown: Duration::from_millis(timers.spf_holddown_ms),
             own: BTreeMap::new(),
             timers: BTreeSet::new(),
             fight_backs: 0,
@@ -255,7 +255,7 @@ mod tests {
     const ID: LsaId = LsaId::Topology(0);
 
     fn machine() -> Originator {
-        Originator::new(&Pace::default()) // gap 50 ms, refresh 20 min
+        Originator::new(&Timers::default()) // gap 50 ms, refresh 20 min
     }
 
     #[test]

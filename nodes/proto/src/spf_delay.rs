@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::Timestamp;
 
 /// RFC 8405 section 5, figure 1.
@@ -34,15 +34,15 @@ pub struct Delays {
     pub holddown: Duration,
 }
 
-impl From<&Pace> for Delays {
-    fn from(pace: &Pace) -> Self {
+impl From<&Timers> for Delays {
+    fn from(timers: &Timers) -> Self {
         let ms = Duration::from_millis;
         Self {
-            initial: ms(pace.spf_initial_ms),
-            short: ms(pace.spf_short_ms),
-            long: ms(pace.spf_long_ms),
-            learn: ms(pace.spf_learn_ms),
-            holddown: ms(pace.spf_holddown_ms),
+            initial: ms(timers.spf_initial_ms),
+            short: ms(timers.spf_short_ms),
+            long: ms(timers.spf_long_ms),
+            learn: ms(timers.spf_learn_ms),
+            holddown: ms(timers.spf_holddown_ms),
         }
     }
 }

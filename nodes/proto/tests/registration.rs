@@ -52,7 +52,7 @@ fn aut_01_without_spa_the_prefix_appears_nowhere_and_the_pod_is_told() {
     b.cut_spa();
     let pod = b.pod("pod-1");
     b.service(pod, "/A/1", None);
-    b.run(b.pace.auth_timeout_ms + 100);
+    b.run(b.timers.auth_timeout_ms + 100);
     assert!(b.advertised.is_empty());
     assert_eq!(b.admitted[&pod], []);
     assert_eq!(standing(&b, pod, "/A/1"), Standing::Refused(RefusalReason::SpaUnreachable));
@@ -185,7 +185,7 @@ fn aut_07_one_flipped_bit_in_an_announcement_is_refused() {
     assert_eq!(b.dropped(DropReason::BadSignature), 1);
     // The SPA does not take it from a lying SG either.
     let request = AuthRequest { request: 5, certificate: b.pods[&pod].keys.certificate().clone(), announce: forged };
-    let mut spa = authority_with(LICENCES, &["/A", "/B"], &b.pace);
+    let mut spa = authority_with(LICENCES, &["/A", "/B"], &b.timers);
     spa.handle_request(b.now, damc_proto::io::PortId(0), &node("sg-1"), &request);
     let mut answers = Vec::new();
     while let Some(action) = spa.poll_action() {
@@ -302,7 +302,7 @@ fn aut_10_approved_prefixes_outlive_their_spa() {
     b.run(100);
     b.cut_spa();
     b.service(pod, "/B/1", None);
-    b.run(b.pace.auth_timeout_ms + 1000);
+    b.run(b.timers.auth_timeout_ms + 1000);
     assert_eq!(b.advertised_by("pod-1"), ["/A/1"]);
     assert_eq!(standing(&b, pod, "/A/1"), Standing::Accepted);
     assert_eq!(standing(&b, pod, "/B/1"), Standing::Refused(RefusalReason::SpaUnreachable));
@@ -372,7 +372,7 @@ fn reg_06_one_instance_name_one_pod_and_pools_are_shared() {
     assert_eq!(b.advertised_by("pod-2"), ["/A", "/A/2"]);
     // The name becomes free: the second pod has it without doing anything.
     b.end_service(one, "/A/1");
-    b.run(2 * b.pace.retransmit_max_ms);
+    b.run(2 * b.timers.retransmit_max_ms);
     assert_eq!(b.advertised_by("pod-2"), ["/A", "/A/1", "/A/2"]);
 }
 
@@ -539,11 +539,11 @@ fn gap_07_grants_are_renewed_at_half_life() {
         Proof::Attached(_) => unreachable!(),
     };
     let first = serial(&b);
-    b.run(b.pace.grant_lifetime_ms / 2 - 200);
+    b.run(b.timers.grant_lifetime_ms / 2 - 200);
     assert_eq!(serial(&b), first, "not before half life");
     b.run(200);
     assert!(serial(&b) > first, "at half life");
-    b.run(10 * b.pace.grant_lifetime_ms);
+    b.run(10 * b.timers.grant_lifetime_ms);
     assert_eq!(b.advertised_by("pod-1"), ["/A", "/A/1"]);
     assert!(!b.steps.iter().any(|s| matches!(s, Step::Purged(_))));
 }
@@ -555,7 +555,7 @@ fn gap_07_what_cannot_be_renewed_ends_with_its_grant_and_returns_with_the_spa() 
     b.service(pod, "/A/1", None);
     b.run(100);
     b.cut_spa();
-    b.run(b.pace.grant_lifetime_ms - 200);
+    b.run(b.timers.grant_lifetime_ms - 200);
     assert_eq!(b.advertised_by("pod-1"), ["/A/1"], "good until it expires");
     b.run(200);
     assert!(b.advertised.is_empty(), "and no longer");
@@ -628,7 +628,7 @@ fn gap_07_a_grant_that_is_overtaken_by_its_revocation_is_void() {
 fn a_pod_over_its_bound_is_told_so_and_others_are_not_affected() {
     let mut b = bench();
     let limits = Limits { names_per_pod: 2, transactions_per_pod: 8, ..Limits::default() };
-    b.registrar = Registrar::new(node("sg-1"), verifier(), &b.pace, 1).with_limits(limits);
+    b.registrar = Registrar::new(node("sg-1"), verifier(), &b.timers, 1).with_limits(limits);
     b.link_spa();
     let greedy = b.pod("pod-3");
     let other = b.pod("pod-2");

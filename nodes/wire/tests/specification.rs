@@ -1,6 +1,6 @@
 //! `nodes/WIRE.md` and the code say the same numbers.
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::{Class, DropReason, MessageType, RefusalReason, Role, frame, message, name, node_id, registry};
 
 const TEXT: &str = include_str!("../../WIRE.md");
@@ -64,8 +64,8 @@ fn every_message_has_a_layout() {
 #[test]
 fn timers() {
     let table = section("## 20.");
-    let pace = serde_json::to_value(Pace::default()).unwrap();
-    for (key, value) in pace.as_object().unwrap() {
+    let timers = serde_json::to_value(Timers::default()).unwrap();
+    for (key, value) in timers.as_object().unwrap() {
         let unit = if key.ends_with("_ms") { " ms" } else { "" };
         assert!(table.contains(&format!("| `{key}` | {value}{unit} |")), "{key} = {value}");
     }

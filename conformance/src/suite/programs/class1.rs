@@ -3,45 +3,45 @@
 use damc_wire::{Role, address};
 use serde_json::{Value, json};
 
-use crate::bench::Bench;
 use crate::case::{Findings, Stop};
+use crate::testbed::Testbed;
 
-pub(super) async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "openssl", "xxd", "python3"]).await?;
-    let (caller, target, _) = bench.far_pair().await?;
-    let pod = bench.owner_of(&target)?;
-    let name = format!("{target}/by-http-{}", bench.unique());
-    let gateway = format!("http://[{}]", address::of_gateway(bench.topology.domain().as_str()));
+pub(super) async fn over_http(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "openssl", "xxd", "python3"]).await?;
+    let (caller, target, _) = testbed.far_pair().await?;
+    let pod = testbed.owner_of(&target)?;
+    let name = format!("{target}/by-http-{}", testbed.unique());
+    let gateway = format!("http://[{}]", address::of_gateway(testbed.topology.domain().as_str()));
     let prefixes = format!("{gateway}/v1/prefixes");
     let said = json!({"pod": pod, "add": [{"prefix": name}]});
     let status = ["--write-out", "\n%{http_code} %{content_type}"];
-    let ran = bench.curl(&pod, &[&status[..], &["--data", &said.to_string(), &prefixes]].concat()).await?;
+    let ran = testbed.curl(&pod, &[&status[..], &["--data", &said.to_string(), &prefixes]].concat()).await?;
     findings.check_saw(
         ran.text().ends_with("401 application/problem+json"),
         "an unsigned announcement is answered with a challenge",
         ran.text(),
     );
-    let answer = signed_announce(bench, &pod, &prefixes, &said).await?;
+    let answer = signed_announce(testbed, &pod, &prefixes, &said).await?;
     findings.check_eq(
         &answer["outcomes"][0]["accepted"],
         &json!(true),
         format!("{pod} announces {name}, signed by `openssl`"),
     );
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let _web = bench.serve_web(&pod, &name).await?;
-    let ran = bench.curl(&caller, &[&bench.url(&name, "/")?]).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let _web = testbed.serve_web(&pod, &name).await?;
+    let ran = testbed.curl(&caller, &[&testbed.url(&name, "/")?]).await?;
     findings.check_eq(&ran.json()["name"].as_str(), &Some(name.as_str()), format!("{caller} reaches it"));
 
-    let another = bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != pod && bench.sg_of(p).is_ok());
-    let unlicensed = json!({"pod": pod, "add": [{"prefix": format!("/not-licensed/{}", bench.unique())}]});
-    let refused = signed_announce(bench, &pod, &prefixes, &unlicensed).await?;
+    let another = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| *p != pod && testbed.sg_of(p).is_ok());
+    let unlicensed = json!({"pod": pod, "add": [{"prefix": format!("/not-licensed/{}", testbed.unique())}]});
+    let refused = signed_announce(testbed, &pod, &prefixes, &unlicensed).await?;
     findings.check_eq(
         &refused["reason"],
         &json!("not-licensed"),
         "a name without a licence is refused with the reason",
     );
     if let Some(stranger) = another {
-        let forged = signed_with(bench, &pod, &stranger, &prefixes, &said).await?;
+        let forged = signed_with(testbed, &pod, &stranger, &prefixes, &said).await?;
         findings.check_eq(
             &forged["reason"],
             &json!("bad-identity"),
@@ -53,7 +53,7 @@ pub(super) async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<
         "printf '\\0\\0\\0\\0\\0' | curl -sS --max-time 8 --http2-prior-knowledge -H 'content-type: application/grpc' \
                         -H 'te: trailers' --data-binary @- '{gateway}/damc.class1.v1.Class1/Query'"
     );
-    let ran = bench.run_inside(&pod, &["sh", "-c", &grpc]).await?;
+    let ran = testbed.run_inside(&pod, &["sh", "-c", &grpc]).await?;
     let holds = |name: &str| ran.out.windows(name.len()).any(|window| window == name.as_bytes());
     findings.check_saw(
         holds(&name) && holds(&target),
@@ -61,52 +61,53 @@ pub(super) async fn over_http(bench: &Bench, findings: &mut Findings) -> Result<
         format!("{} bytes", ran.out.len()),
     );
 
-    let withdrawn = signed_announce(bench, &pod, &prefixes, &json!({"pod": pod, "withdraw": [name]})).await?;
+    let withdrawn = signed_announce(testbed, &pod, &prefixes, &json!({"pod": pod, "withdraw": [name]})).await?;
     findings.check_eq(&withdrawn["outcomes"][0]["accepted"], &json!(true), format!("{pod} withdraws it"));
-    bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await?;
+    testbed.wait_nowhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     Ok(())
 }
 
-async fn signed_announce(bench: &Bench, pod: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
-    signed_with(bench, pod, pod, prefixes, said).await
+async fn signed_announce(testbed: &Testbed, pod: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
+    signed_with(testbed, pod, pod, prefixes, said).await
 }
 
 /// Posts `said` from a pod, signed with the key of `signer`: asks for the challenge and signs it with `openssl`.
-async fn signed_with(bench: &Bench, pod: &str, signer: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
-    let challenge = bench.curl(pod, &["--data", &said.to_string(), prefixes]).await?.json();
+async fn signed_with(testbed: &Testbed, pod: &str, signer: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
+    let challenge = testbed.curl(pod, &["--data", &said.to_string(), prefixes]).await?.json();
     let (Some(request), Some(sign)) = (challenge["request"].as_str(), challenge["sign"].as_str()) else {
         return Err(Stop::Failed(format!("expected: a challenge with request and sign; saw: {challenge}")));
     };
-    let folder = bench.lab.directory().path().display().to_string();
+    let folder = testbed.lab.directory().path().display().to_string();
     let words = format!(
         "cd {folder} && printf %s {sign} | xxd -r -p > sign.bin && \
          openssl pkeyutl -sign -rawin -inkey {signer}.pem -in sign.bin | xxd -p | tr -d '\\n'"
     );
-    let signature = bench.run_inside(pod, &["sh", "-c", &words]).await?.text();
+    let signature = testbed.run_inside(pod, &["sh", "-c", &words]).await?.text();
     let mut signed = said.clone();
     signed["request"] = request.into();
     signed["signature"] = signature.into();
-    Ok(bench.curl(pod, &["--data", &signed.to_string(), prefixes]).await?.json())
+    Ok(testbed.curl(pod, &["--data", &signed.to_string(), prefixes]).await?.json())
 }
 
 /// A stub of a mainstream gRPC library in a pod announces, looks up, withdraws, and asks for health and services.
-pub(super) async fn over_grpc(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
-    let (caller, target, _) = bench.far_pair().await?;
-    let pod = bench.owner_of(&target)?;
-    let stub = super::rpc::program(bench, "damc-example-announce")?.display().to_string();
-    let name = format!("{target}/by-grpc-{}", bench.unique());
-    let key_of = |pod: &str| format!("DAMC_KEY={}", bench.lab.directory().path().join(format!("{pod}.pem")).display());
+pub(super) async fn over_grpc(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
+    let (caller, target, _) = testbed.far_pair().await?;
+    let pod = testbed.owner_of(&target)?;
+    let stub = super::rpc::program(testbed, "damc-example-announce")?.display().to_string();
+    let name = format!("{target}/by-grpc-{}", testbed.unique());
+    let key_of =
+        |pod: &str| format!("DAMC_KEY={}", testbed.lab.directory().path().join(format!("{pod}.pem")).display());
     let key = key_of(&pod);
     let say = async |key: &str, words: &[&str]| {
-        let ran = bench.run_inside_all(&pod, &[&["env", key, &stub][..], words].concat()).await?;
+        let ran = testbed.run_inside_all(&pod, &[&["env", key, &stub][..], words].concat()).await?;
         Ok::<_, Stop>((ran.code, ran.text()))
     };
     let (code, said) = say(&key, &["announce", &name]).await?;
     findings.check_saw(code == Some(0) && said.contains(&name), format!("{pod} announces {name}"), &said);
-    bench.wait_everywhere(std::slice::from_ref(&name), bench.t_conv()).await?;
-    let _web = bench.serve_web(&pod, &name).await?;
-    let ran = bench.curl(&caller, &[&bench.url(&name, "/")?]).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
+    let _web = testbed.serve_web(&pod, &name).await?;
+    let ran = testbed.curl(&caller, &[&testbed.url(&name, "/")?]).await?;
     findings.check_eq(&ran.json()["name"].as_str(), &Some(name.as_str()), format!("{caller} reaches it"));
     let (code, said) = say(&key, &["query", &target]).await?;
     let listed = said.lines().filter(|line| line.starts_with(&target)).count();
@@ -116,10 +117,10 @@ pub(super) async fn over_grpc(bench: &Bench, findings: &mut Findings) -> Result<
         said.replace('\n', ", "),
     );
 
-    let unlicensed = format!("/not-licensed/{}", bench.unique());
+    let unlicensed = format!("/not-licensed/{}", testbed.unique());
     let (code, said) = say(&key, &["announce", &unlicensed]).await?;
     findings.check_saw(code == Some(1) && said.contains("not-licensed"), "a name without a licence is refused", &said);
-    let stranger = bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != pod && bench.sg_of(p).is_ok());
+    let stranger = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| *p != pod && testbed.sg_of(p).is_ok());
     if let Some(stranger) = stranger {
         let (code, said) = say(&key_of(&stranger), &["announce", &name]).await?;
         findings.check_saw(
@@ -139,5 +140,5 @@ pub(super) async fn over_grpc(bench: &Bench, findings: &mut Findings) -> Result<
 
     let (code, _) = say(&key, &["withdraw", &name]).await?;
     findings.check_eq(&code, &Some(0), format!("{pod} withdraws it"));
-    bench.wait_nowhere(std::slice::from_ref(&name), bench.t_conv()).await
+    testbed.wait_nowhere(std::slice::from_ref(&name), testbed.t_conv()).await
 }

@@ -7,8 +7,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use super::PORT;
-use crate::bench::Bench;
 use crate::case::Stop;
+use crate::testbed::Testbed;
 
 /// The program.
 const HOLD: &str = include_str!("hold.py");
@@ -16,7 +16,7 @@ const HOLD: &str = include_str!("hold.py");
 /// A line it prints.
 #[derive(Debug, Deserialize)]
 struct Line {
-    /// On the clock of [`Bench::now_ns`].
+    /// On the clock of [`Testbed::now_ns`].
     at_ns: u64,
     connections: Vec<State>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Held {
     patience: Duration,
 }
 
-impl Bench {
+impl Testbed {
     /// Opens connections in a pod, each with its kind and its host, and waits until all are served.
     pub(super) async fn hold(&self, pod: &str, connections: &[(&str, String)]) -> Result<Held, Stop> {
         let script = self.script("hold.py", HOLD)?.display().to_string();

@@ -7,9 +7,9 @@ use damc_mgmt::words::GatewayCounter;
 use damc_wire::frame::write_packet;
 use damc_wire::{DropReason, Message, MessageType, Role};
 
-use crate::bench::Bench;
-use crate::bench::witness::parse;
 use crate::case::{Findings, Stop};
+use crate::testbed::Testbed;
+use crate::testbed::witness::parse;
 
 /// Sends datagrams with a source address that is not the pod's, past the pod's own kernel.
 const SPOOF: &str = r#"
@@ -49,40 +49,42 @@ const SPOOFED: u64 = 40;
 /// How long a pod floods, s.
 const FLOOD_SECONDS: u64 = 3;
 
-pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["python3"]).await?;
-    let (liar, target, _) = bench.far_pair().await?;
-    let sg = bench.sg_of(&liar)?;
-    let victim =
-        bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != liar && bench.service_of(p).is_ok_and(|s| s != target));
+pub(super) async fn spoofed(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["python3"]).await?;
+    let (liar, target, _) = testbed.far_pair().await?;
+    let sg = testbed.sg_of(&liar)?;
+    let victim = testbed
+        .of_kind(&[Role::Pod])
+        .into_iter()
+        .find(|p| *p != liar && testbed.service_of(p).is_ok_and(|s| s != target));
     let victim = victim.ok_or_else(|| Stop::NotApplicable("no third pod with a service".into()))?;
-    let stolen = bench.service_of(&victim)?;
-    let from = bench.now_ns();
+    let stolen = testbed.service_of(&victim)?;
+    let from = testbed.now_ns();
 
     // What a program with all privileges in its pod can send.
-    let before = bench.dropped(&sg, DropReason::SourceNotAuthorised).await?;
-    let script = bench.script("spoof.py", SPOOF)?.display().to_string();
-    let (source, at) = (bench.address(&stolen)?.to_string(), bench.address(&target)?.to_string());
-    let ran = bench.run_inside(&liar, &["python3", &script, &source, &at, &SPOOFED.to_string()]).await?;
+    let before = testbed.dropped(&sg, DropReason::SourceNotAuthorised).await?;
+    let script = testbed.script("spoof.py", SPOOF)?.display().to_string();
+    let (source, at) = (testbed.address(&stolen)?.to_string(), testbed.address(&target)?.to_string());
+    let ran = testbed.run_inside(&liar, &["python3", &script, &source, &at, &SPOOFED.to_string()]).await?;
     findings.check_eq(&ran.code, &Some(0), format!("{liar} sends {SPOOFED} packets from the address of {stolen}"));
-    bench.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, SPOOFED).await?;
+    testbed.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, SPOOFED).await?;
     findings.check(true, format!("{sg} drops them all as source-not-authorised"));
 
     // What a program that speaks DAMC can send: a Packet with stolen names, and one with its own names around a stolen
     // address.
-    let own = bench.service_of(&liar)?;
-    let inner = packet(bench, &stolen, &target)?;
-    let before = bench.dropped(&sg, DropReason::WrongRole).await?;
+    let own = testbed.service_of(&liar)?;
+    let inner = packet(testbed, &stolen, &target)?;
+    let before = testbed.dropped(&sg, DropReason::WrongRole).await?;
     for name in [&stolen, &own] {
         let mut pdu = Vec::new();
         if !write_packet(&mut pdu, (&parse(&target)?, &parse(name)?), 7, 64, &inner) {
             return Err(Stop::Inconclusive("a packet does not fit".into()));
         }
-        bench.lab.inject(&liar, &sg, &pdu).await?;
+        testbed.lab.inject(&liar, &sg, &pdu).await?;
     }
-    bench.wait_dropped(&sg, DropReason::WrongRole, before, 2).await?;
+    testbed.wait_dropped(&sg, DropReason::WrongRole, before, 2).await?;
     findings.check(true, format!("{sg} drops a Packet from {liar}, because only SGs make packets"));
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let stolen = parse(&stolen)?;
     let passed = frames.iter().filter(|s| s.sent && s.node != liar && s.message_type() == MessageType::Packet);
     let passed = passed.filter(|s| match s.message() {
@@ -96,42 +98,42 @@ pub(super) async fn spoofed(bench: &Bench, findings: &mut Findings) -> Result<()
 }
 
 /// A datagram between the addresses of two names.
-fn packet(bench: &Bench, from: &str, to: &str) -> Result<Vec<u8>, Stop> {
+fn packet(testbed: &Testbed, from: &str, to: &str) -> Result<Vec<u8>, Stop> {
     let udp = [&[0, 7, 0, 7, 0, 13, 0xff, 0xff][..], b"spoof"].concat();
     let mut packet = vec![0x60, 0, 0, 0, 0, 13, 17, 64];
-    packet.extend(bench.address(from)?.octets());
-    packet.extend(bench.address(to)?.octets());
+    packet.extend(testbed.address(from)?.octets());
+    packet.extend(testbed.address(to)?.octets());
     packet.extend(udp);
     Ok(packet)
 }
 
-pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
-    let (flooder, target, path) = bench.far_pair().await?;
-    let sg = bench.sg_of(&flooder)?;
-    let own = bench.service_of(&flooder)?;
+pub(super) async fn flooded(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
+    let (flooder, target, path) = testbed.far_pair().await?;
+    let sg = testbed.sg_of(&flooder)?;
+    let own = testbed.service_of(&flooder)?;
     // The service is in the flooding pod. Its client is in another pod of that SG where there is one, else behind
     // another SG.
-    let beside = bench.beside(&sg, Role::Pod)?.into_iter().find(|p| *p != flooder);
+    let beside = testbed.beside(&sg, Role::Pod)?.into_iter().find(|p| *p != flooder);
     let others =
-        bench.of_kind(&[Role::Pod]).into_iter().find(|p| *p != flooder && bench.sg_of(p).is_ok_and(|s| s != sg));
+        testbed.of_kind(&[Role::Pod]).into_iter().find(|p| *p != flooder && testbed.sg_of(p).is_ok_and(|s| s != sg));
     let asker = beside.or(others).ok_or_else(|| Stop::NotApplicable("one pod only".into()))?;
-    let _web = bench.serve_web(&flooder, &own).await?;
-    let url = bench.url(&own, "/health")?;
+    let _web = testbed.serve_web(&flooder, &own).await?;
+    let url = testbed.url(&own, "/health")?;
     let nodes: Vec<&str> = path.iter().map(String::as_str).collect();
-    let flaps = bench.flaps(&nodes).await?;
-    let taken = bench.gateway_count(&sg, GatewayCounter::FromPods).await?;
-    let dropped = bench.dropped(&sg, DropReason::QueueFull).await?;
+    let flaps = testbed.flaps(&nodes).await?;
+    let taken = testbed.gateway_count(&sg, GatewayCounter::FromPods).await?;
+    let dropped = testbed.dropped(&sg, DropReason::QueueFull).await?;
 
-    let script = bench.script("flood.py", FLOOD)?.display().to_string();
-    let at = bench.address(&target)?.to_string();
-    let mut command = bench.program(&flooder, &["python3", &script, &at, &FLOOD_SECONDS.to_string()]);
+    let script = testbed.script("flood.py", FLOOD)?.display().to_string();
+    let at = testbed.address(&target)?.to_string();
+    let mut command = testbed.program(&flooder, &["python3", &script, &at, &FLOOD_SECONDS.to_string()]);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
     let mut lines = super::lines(&mut child)?;
-    super::next_line(&mut lines, bench.start_time()).await?;
+    super::next_line(&mut lines, testbed.start_time()).await?;
     let (began, mut served, mut longest) = (Instant::now(), 0, Duration::ZERO);
     while began.elapsed() < Duration::from_secs(FLOOD_SECONDS) {
-        let ran = bench.curl(&asker, &[&url]).await?;
+        let ran = testbed.curl(&asker, &[&url]).await?;
         findings.check_saw(
             ran.code == Some(0),
             format!("{own} serves {asker} while {flooder} floods"),
@@ -140,7 +142,7 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         served += 1;
         longest = longest.max(ran.took);
     }
-    let sent: u64 = super::next_line(&mut lines, bench.start_time())
+    let sent: u64 = super::next_line(&mut lines, testbed.start_time())
         .await?
         .parse()
         .map_err(|e| Stop::Inconclusive(format!("{e}")))?;
@@ -149,8 +151,8 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         format!("requests of {asker} are answered meanwhile"),
         format!("{served}, the slowest after {longest:?}"),
     );
-    let taken = bench.gateway_count(&sg, GatewayCounter::FromPods).await? - taken;
-    let dropped = bench.dropped(&sg, DropReason::QueueFull).await? - dropped;
+    let taken = testbed.gateway_count(&sg, GatewayCounter::FromPods).await? - taken;
+    let dropped = testbed.dropped(&sg, DropReason::QueueFull).await? - dropped;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     {
         findings.figure("flood", sent as f64 / FLOOD_SECONDS as f64, "packets/s");
@@ -161,6 +163,6 @@ pub(super) async fn flooded(bench: &Bench, findings: &mut Findings) -> Result<()
         format!("{sg} accounts for at least 90 % of the flood"),
         format!("{sent} sent, {taken} taken, {dropped} counted as queue-full"),
     );
-    findings.check_eq(&(bench.flaps(&nodes).await? - flaps), &0, "no adjacency goes down");
+    findings.check_eq(&(testbed.flaps(&nodes).await? - flaps), &0, "no adjacency goes down");
     Ok(())
 }

@@ -19,9 +19,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::bench::Bench;
-use crate::bench::witness::parse;
 use crate::case::{Case, Impact, Stop, Suite};
+use crate::testbed::Testbed;
+use crate::testbed::witness::parse;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The web service that the cases start, which is shipped with the topologies.
@@ -83,7 +83,7 @@ pub const CASES: &[Case] = &[
         suite: Suite::Qos,
         impact: Impact::Links,
         limit: Duration::from_secs(90),
-        run: |bench, findings| Box::pin(flows::policy_changes(bench, findings)),
+        run: |testbed, findings| Box::pin(flows::policy_changes(testbed, findings)),
     },
 ];
 
@@ -104,7 +104,7 @@ impl Ran {
     }
 }
 
-impl Bench {
+impl Testbed {
     /// Time a program has to start, or to print its next line.
     fn start_time(&self) -> Duration {
         self.host.stretched(START)

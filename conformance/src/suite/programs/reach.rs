@@ -10,8 +10,8 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::{PORT, Ran};
-use crate::bench::Bench;
 use crate::case::{Findings, Stop};
+use crate::testbed::Testbed;
 
 /// A refusal that takes longer counts as silence.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -31,25 +31,25 @@ answer = file.read(struct.unpack("!H", file.read(2))[0])
 print(socket.inet_ntop(socket.AF_INET6, answer[-16:]))
 "#;
 
-pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
-    let (caller, target, chain) = bench.far_pair().await?;
-    let (sg, own) = (bench.sg_of(&caller)?, bench.service_of(&caller)?);
-    let _web = bench.serve_web(&bench.owner_of(&target)?, &target).await?;
-    let (from, before) = (bench.now_ns(), bench.gateway_count(&sg, GatewayCounter::FromPods).await?);
-    let ran = bench.curl(&caller, &[&bench.url(&target, "/")?]).await?;
+pub(super) async fn gateway(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
+    let (caller, target, chain) = testbed.far_pair().await?;
+    let (sg, own) = (testbed.sg_of(&caller)?, testbed.service_of(&caller)?);
+    let _web = testbed.serve_web(&testbed.owner_of(&target)?, &target).await?;
+    let (from, before) = (testbed.now_ns(), testbed.gateway_count(&sg, GatewayCounter::FromPods).await?);
+    let ran = testbed.curl(&caller, &[&testbed.url(&target, "/")?]).await?;
     findings.check_eq(
         &ran.json()["name"].as_str(),
         &Some(target.as_str()),
         format!("curl in {caller} reaches {target}"),
     );
-    let passed = bench.gateway_count(&sg, GatewayCounter::FromPods).await? - before;
+    let passed = testbed.gateway_count(&sg, GatewayCounter::FromPods).await? - before;
     findings.check_saw(
         passed >= 5,
         format!("{sg} takes at least five packets of it, for name, connection and request"),
         format!("{passed} packets"),
     );
-    let frames = bench.frames(from).await?;
+    let frames = testbed.frames(from).await?;
     let packets: Vec<_> = frames.iter().filter(|s| s.message_type() == MessageType::Packet && s.sent).collect();
     let pairs: BTreeSet<(String, String)> = packets
         .iter()
@@ -65,49 +65,49 @@ pub(super) async fn gateway(bench: &Bench, findings: &mut Findings) -> Result<()
         format!("{nodes:?}"),
     );
 
-    let script = bench.script("resolve.py", RESOLVE)?.display().to_string();
-    let dns = damc_wire::address::of_dns(bench.topology.domain().as_str()).to_string();
-    let ran = bench.run_inside(&caller, &["python3", &script, &dns, &bench.host(&target)?]).await?;
-    let address = bench.address(&target)?.to_string();
+    let script = testbed.script("resolve.py", RESOLVE)?.display().to_string();
+    let dns = damc_wire::address::of_dns(testbed.topology.domain().as_str()).to_string();
+    let ran = testbed.run_inside(&caller, &["python3", &script, &dns, &testbed.host(&target)?]).await?;
+    let address = testbed.address(&target)?.to_string();
     findings.check_eq(&ran.text(), &address, format!("{sg} resolves {target} over TCP too"));
 
-    let host = format!("http://nobody.{}.damc:{PORT}/", bench.topology.domain());
-    let ran = bench.curl(&caller, &[&host]).await?;
+    let host = format!("http://nobody.{}.damc:{PORT}/", testbed.topology.domain());
+    let ran = testbed.curl(&caller, &[&host]).await?;
     findings.check_eq(&ran.code, &Some(6), "curl cannot resolve an unknown name (exit code 6)");
     findings.check_saw(
-        ran.took < bench.host.stretched(AT_ONCE),
-        format!("curl learns so within {:?}", bench.host.stretched(AT_ONCE)),
+        ran.took < testbed.host.stretched(AT_ONCE),
+        format!("curl learns so within {:?}", testbed.host.stretched(AT_ONCE)),
         format!("{:?}", ran.took),
     );
-    let nobody = format!("http://[{}]:{PORT}/", bench.address("/nobody/at-all")?);
-    let ran = bench.curl(&caller, &[&nobody]).await?;
+    let nobody = format!("http://[{}]:{PORT}/", testbed.address("/nobody/at-all")?);
+    let ran = testbed.curl(&caller, &[&nobody]).await?;
     findings.check_eq(&ran.code, &Some(7), "curl cannot connect to an unknown address (exit code 7)");
     findings.check_saw(
-        ran.took < bench.host.stretched(AT_ONCE),
-        format!("curl is told so within {:?}", bench.host.stretched(AT_ONCE)),
+        ran.took < testbed.host.stretched(AT_ONCE),
+        format!("curl is told so within {:?}", testbed.host.stretched(AT_ONCE)),
         format!("{:?}", ran.took),
     );
     Ok(())
 }
 
-pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
-    let pods = bench.topology.of_kind(Role::Pod);
+pub(super) async fn within_one_pod(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
+    let pods = testbed.topology.of_kind(Role::Pod);
     let pod = pods.into_iter().find(|pod| pod.services.len() > 1);
     let pod = pod.ok_or_else(|| Stop::NotApplicable("no pod with two services".into()))?;
     let (name, target) = (pod.id.to_string(), pod.services[1].prefix.to_string());
-    let sg = bench.sg_of(&name)?;
-    let _web = bench.serve_web(&name, &target).await?;
+    let sg = testbed.sg_of(&name)?;
+    let _web = testbed.serve_web(&name, &target).await?;
     let both = [GatewayCounter::FromPods, GatewayCounter::ToPods];
     let count = || async {
         let mut counts = Vec::new();
         for label in both {
-            counts.push(bench.gateway_count(&sg, label).await?);
+            counts.push(testbed.gateway_count(&sg, label).await?);
         }
         Ok::<_, Stop>(counts)
     };
     let before = count().await?;
-    let ran = bench.curl(&name, &[&bench.url(&target, "/bytes/100000")?]).await?;
+    let ran = testbed.curl(&name, &[&testbed.url(&target, "/bytes/100000")?]).await?;
     findings.check_eq(
         &ran.out.len(),
         &100_000,
@@ -121,20 +121,20 @@ pub(super) async fn within_one_pod(bench: &Bench, findings: &mut Findings) -> Re
     Ok(())
 }
 
-pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
-    let (caller, far, _) = bench.far_pair().await?;
-    let places = bench.near_and_far(&caller, far)?;
+pub(super) async fn anywhere(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
+    let (caller, far, _) = testbed.far_pair().await?;
+    let places = testbed.near_and_far(&caller, far)?;
     let mut outcomes: Vec<Vec<(Option<i32>, String)>> = Vec::new();
     for (place, target) in &places {
-        let _web = bench.serve_web(&bench.owner_of(target)?, target).await?;
+        let _web = testbed.serve_web(&testbed.owner_of(target)?, target).await?;
         let mut seen = Vec::new();
         let requests: [(&str, &[&str]); 4] =
             [("/health", &[]), ("/no-such-path", &[]), ("/", &["--data", "posted"]), ("/bytes/30000", &[])];
         let mut took = Duration::ZERO;
         for (path, words) in requests {
-            let url = bench.url(target, path)?;
-            let ran = bench.curl(&caller, &[words, &["--write-out", "%{http_code}", &url]].concat()).await?;
+            let url = testbed.url(target, path)?;
+            let ran = testbed.curl(&caller, &[words, &["--write-out", "%{http_code}", &url]].concat()).await?;
             took += ran.took;
             seen.push((ran.code, ran.text()));
         }
@@ -152,20 +152,20 @@ pub(super) async fn anywhere(bench: &Bench, findings: &mut Findings) -> Result<(
     Ok(())
 }
 
-pub(super) async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
-    let (caller, target, _) = bench.far_pair().await?;
+pub(super) async fn stock(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
+    let (caller, target, _) = testbed.far_pair().await?;
     let text = "served by an unchanged program\n";
-    let file = bench.script("stock.txt", text)?;
+    let file = testbed.script("stock.txt", text)?;
     let folder = file.parent().map(|p| p.display().to_string()).unwrap_or_default();
-    let owner = bench.owner_of(&target)?;
-    let at = bench.address(&target)?;
+    let owner = testbed.owner_of(&target)?;
+    let at = testbed.address(&target)?;
     let (port, address) = (PORT.to_string(), at.to_string());
     let words = ["python3", "-m", "http.server", &port, "--bind", &address, "--directory", &folder];
-    let mut command = bench.program(&owner, &words);
+    let mut command = testbed.program(&owner, &words);
     let _web = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    bench.wait_listening(&owner, PORT, at).await?;
-    let ran = bench.curl(&caller, &[&bench.url(&target, "/stock.txt")?]).await?;
+    testbed.wait_listening(&owner, PORT, at).await?;
+    let ran = testbed.curl(&caller, &[&testbed.url(&target, "/stock.txt")?]).await?;
     findings.check_eq(
         &ran.text().as_str(),
         &text.trim(),
@@ -173,13 +173,13 @@ pub(super) async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), 
     );
     for pod in [&caller, &owner] {
         let helped =
-            bench.run_inside(pod, &["sh", "-c", "env | grep -iE '^(https?_proxy|all_proxy|LD_PRELOAD)='"]).await?;
+            testbed.run_inside(pod, &["sh", "-c", "env | grep -iE '^(https?_proxy|all_proxy|LD_PRELOAD)='"]).await?;
         findings.check_saw(
             helped.out.is_empty(),
             format!("{pod}: no proxy and no preloaded library"),
             format!("environment {:?}", helped.text()),
         );
-        let listeners = bench.run_inside(pod, &["cat", "/proc/net/tcp6", "/proc/net/tcp"]).await?.text();
+        let listeners = testbed.run_inside(pod, &["cat", "/proc/net/tcp6", "/proc/net/tcp"]).await?.text();
         let listeners = listeners.lines().filter(|l| l.contains(" 0A ")).count();
         findings
             .note(format!("{pod}: {listeners} TCP listeners, which are web servers of the case and of the topology"));
@@ -187,15 +187,15 @@ pub(super) async fn stock(bench: &Bench, findings: &mut Findings) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    bench.needs(&["curl", "python3"]).await?;
+pub(super) async fn many(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    testbed.needs(&["curl", "python3"]).await?;
     let pods: Vec<String> =
-        bench.of_kind(&[Role::Pod]).into_iter().filter(|p| bench.service_of(p).is_ok()).take(6).collect();
+        testbed.of_kind(&[Role::Pod]).into_iter().filter(|p| testbed.service_of(p).is_ok()).take(6).collect();
     let mut names = Vec::new();
     let mut running = Vec::new();
     for pod in &pods {
-        let name = bench.service_of(pod)?;
-        running.push(bench.serve_web(pod, &name).await?);
+        let name = testbed.service_of(pod)?;
+        running.push(testbed.serve_web(pod, &name).await?);
         names.push(name);
     }
     if names.len() < 2 {
@@ -206,17 +206,17 @@ pub(super) async fn many(bench: &Bench, findings: &mut Findings) -> Result<(), S
         let hop = |i: usize| &names[(chain * (i + 1) + i) % names.len()];
         let mut path = "/".to_owned();
         for i in (1..DEPTH).rev() {
-            let next = bench.url(hop(i), "")?;
+            let next = testbed.url(hop(i), "")?;
             path = format!("/via/{}{path}", next.trim_start_matches("http://"));
         }
-        bench.url(hop(0), &path)
+        testbed.url(hop(0), &path)
     };
-    let chains = usize::try_from(bench.host.fewer(CHAINS)).unwrap_or(usize::MAX);
+    let chains = usize::try_from(testbed.host.fewer(CHAINS)).unwrap_or(usize::MAX);
     let began = Instant::now();
     let calls = (0..chains).map(|chain| {
         let pod = pods[chain % pods.len()].clone();
         let url = url(chain);
-        async move { bench.curl(&pod, &[&url?]).await }
+        async move { testbed.curl(&pod, &[&url?]).await }
     });
     let ran: Vec<Ran> = join_all(calls).await.into_iter().collect::<Result<_, _>>()?;
     let depth = |value: &Value| {

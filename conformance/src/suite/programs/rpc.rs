@@ -6,8 +6,8 @@ use std::process::Stdio;
 use damc_wire::Role;
 
 use super::Ran;
-use crate::bench::Bench;
 use crate::case::{Findings, Stop};
+use crate::testbed::Testbed;
 
 /// Where the calculator listens.
 const PORT: u16 = 8051;
@@ -22,8 +22,8 @@ const CALLS: [(&[&str], i32, &str); 6] = [
 ];
 
 /// Path of one of our own programs, in the folder of the one that builds labs.
-pub(super) fn program(bench: &Bench, name: &str) -> Result<PathBuf, Stop> {
-    let path = bench.lab.job().choices.program.with_file_name(name);
+pub(super) fn program(testbed: &Testbed, name: &str) -> Result<PathBuf, Stop> {
+    let path = testbed.lab.job().choices.program.with_file_name(name);
     if damc_lab::up::is_program(&path) {
         Ok(path)
     } else {
@@ -31,33 +31,34 @@ pub(super) fn program(bench: &Bench, name: &str) -> Result<PathBuf, Stop> {
     }
 }
 
-pub(super) async fn calculator(bench: &Bench, findings: &mut Findings) -> Result<(), Stop> {
-    let (caller, far, chain) = bench.far_pair().await?;
-    let sg = bench.sg_of(&caller)?;
-    let (server, client) = (program(bench, "damc-example-calculator")?, program(bench, "damc-example-calculate")?);
+pub(super) async fn calculator(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let (caller, far, chain) = testbed.far_pair().await?;
+    let sg = testbed.sg_of(&caller)?;
+    let (server, client) = (program(testbed, "damc-example-calculator")?, program(testbed, "damc-example-calculate")?);
     let (server, client) = (server.display().to_string(), client.display().to_string());
-    let mut places = vec![("in its own pod".to_owned(), bench.service_of(&caller)?)];
-    let beside = bench.beside(&sg, Role::Pod)?.into_iter().filter(|p| *p != caller);
-    places
-        .extend(beside.filter_map(|p| bench.service_of(&p).ok()).take(1).map(|s| ("behind the same SG".to_owned(), s)));
+    let mut places = vec![("in its own pod".to_owned(), testbed.service_of(&caller)?)];
+    let beside = testbed.beside(&sg, Role::Pod)?.into_iter().filter(|p| *p != caller);
+    places.extend(
+        beside.filter_map(|p| testbed.service_of(&p).ok()).take(1).map(|s| ("behind the same SG".to_owned(), s)),
+    );
     places.push((format!("behind {}", chain.join(" → ")), far));
     for (place, target) in &places {
-        let at = bench.address(target)?;
+        let at = testbed.address(target)?;
         let (name, listen) = (format!("DAMC_NAME={target}"), format!("[{at}]:{PORT}"));
-        let owner = bench.owner_of(target)?;
-        let mut command = bench.program(&owner, &["env", &name, &server, &listen]);
+        let owner = testbed.owner_of(target)?;
+        let mut command = testbed.program(&owner, &["env", &name, &server, &listen]);
         let _server = command.stdout(Stdio::null()).spawn().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-        bench.wait_listening(&owner, PORT, at).await?;
-        let host = format!("{}:{PORT}", bench.host(target)?);
+        testbed.wait_listening(&owner, PORT, at).await?;
+        let host = format!("{}:{PORT}", testbed.host(target)?);
         for (words, code, said) in CALLS {
-            let ran = bench.run_inside_all(&caller, &[&[client.as_str(), &host], words].concat()).await?;
+            let ran = testbed.run_inside_all(&caller, &[&[client.as_str(), &host], words].concat()).await?;
             findings.check_eq(
                 &seen(&ran),
                 &(Some(code), said.to_owned()),
                 format!("{target}, {place}: {}", words.join(" ")),
             );
         }
-        let ran = bench.run_inside_all(&caller, &[&client, &host, "who"]).await?;
+        let ran = testbed.run_inside_all(&caller, &[&client, &host, "who"]).await?;
         findings.check_eq(
             &seen(&ran),
             &(Some(0), target.clone()),

@@ -7,7 +7,7 @@ pub mod process;
 pub mod qdisc;
 pub mod rtnl;
 pub mod shape;
-pub mod turn;
+pub mod start_priority;
 
 /// MTU of every interface of a lab, bytes.
 pub const MTU: u32 = 1500;

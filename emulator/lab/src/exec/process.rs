@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::turn::Turn;
+use super::start_priority::StartPriority;
 use crate::error::{LabError, Result};
 
 /// What to start.
@@ -27,7 +27,7 @@ pub struct Program<'a> {
     /// Takes its standard error.
     pub log: &'a Path,
     /// Its place among those that want to run; none for that of whoever starts it.
-    pub turn: Option<Turn>,
+    pub start_priority: Option<StartPriority>,
 }
 
 /// A started process. It leads a process group of its own, which the services it starts belong to.
@@ -50,14 +50,14 @@ pub fn start(program: Program<'_>) -> Result<Started> {
     command.args(&program.argv[1..]).env("DAMC_NODE", program.node).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let namespace = program.namespace.as_raw_fd();
-    let (node, turn) = (program.node.to_owned(), program.turn);
+    let (node, start_priority) = (program.node.to_owned(), program.start_priority);
     // SAFETY: only system calls between fork and exec, `node` was allocated before; the namespace is borrowed for this
     // whole function and so open in the child.
     unsafe {
         command.pre_exec(move || {
             setns(BorrowedFd::borrow_raw(namespace), CloneFlags::CLONE_NEWNET)?;
-            if let Some(turn) = turn {
-                turn.take()?;
+            if let Some(start_priority) = start_priority {
+                start_priority.take()?;
             }
             if unshare(CloneFlags::CLONE_NEWUTS).is_ok() {
                 let _ = nix::unistd::sethostname(&node);

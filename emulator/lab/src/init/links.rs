@@ -113,8 +113,13 @@ impl Links {
         let (ours, theirs) = UnixStream::pair().map_err(LabError::io("connect the relay"))?;
         let argv = [job.choices.program.to_string_lossy().into_owned(), "lab-relay".to_owned()];
         let log = directory.relay_log();
-        let program =
-            Program { node: "relay", argv: &argv, namespace: namespace(namespaces, WIRE)?.fd(), log: &log, turn: None };
+        let program = Program {
+            node: "relay",
+            argv: &argv,
+            namespace: namespace(namespaces, WIRE)?.fd(),
+            log: &log,
+            start_priority: None,
+        };
         let started = process::start_with_input(program, theirs.as_fd())?;
         drop(theirs);
         let client = RelayClient::start(ours, &RelayConfig { seed: job.plan.seed, links })

@@ -22,7 +22,7 @@ use super::{Ending, Lab, record_phase};
 use crate::control::{NodeAction, NodeState, NodeStatus, PortStatus};
 use crate::error::{LabError, Result};
 use crate::exec::process::{self, Program, Started};
-use crate::exec::turn::{self, Turn};
+use crate::exec::start_priority::{self, StartPriority};
 
 /// What a node prints when it serves its ports and its management socket.
 const READY_LINE: &str = "ready";
@@ -41,7 +41,7 @@ pub(super) struct Nodes {
     /// Processes are being started that are not in the table yet.
     starting: Cell<bool>,
     /// Nodes that are ready give way to those that are not.
-    take_turns: Cell<bool>,
+    in_start_order: Cell<bool>,
 }
 
 struct Node {
@@ -69,7 +69,7 @@ impl Nodes {
             table: RefCell::new(table),
             changed: Notify::new(),
             starting: Cell::new(false),
-            take_turns: Cell::new(false),
+            in_start_order: Cell::new(false),
         }
     }
 
@@ -119,7 +119,7 @@ impl Nodes {
 pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
     let since = Instant::now();
     lab.nodes.starting.set(true);
-    lab.nodes.take_turns.set(turn::may_change());
+    lab.nodes.in_start_order.set(start_priority::may_change());
     let outcome = start_side_by_side(lab).await;
     lab.nodes.starting.set(false);
     reap(lab);
@@ -132,7 +132,7 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
             || table.values().any(|node| node.state == NodeState::Failed)
     };
     let settled = lab.nodes.wait_for(within, settled).await;
-    if lab.nodes.take_turns.take() {
+    if lab.nodes.in_start_order.take() {
         all_go_first(lab);
     }
     record_phase(&lab.phases, "nodes ready", since);
@@ -156,7 +156,7 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
 /// Ends the order of [`turn`]: from now on all nodes are as urgent.
 fn all_go_first(lab: &Lab) {
     for (name, pid) in lab.nodes.table.borrow().iter().filter_map(|(name, node)| Some((name, node.pid?))) {
-        if let Err(error) = Turn::First.give(pid) {
+        if let Err(error) = StartPriority::First.give(pid) {
             eprintln!("lab-init: {name} still gives way to others: {error}");
         }
     }
@@ -174,7 +174,7 @@ async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
     for bare in lab.job.plan.nodes().filter(|name| lab.job.plan.process(name).is_none()) {
         lab.nodes.with(bare, |node| node.state = NodeState::Ready);
     }
-    let turn = lab.nodes.take_turns.get().then_some(Turn::Starting);
+    let start_priority = lab.nodes.in_start_order.get().then_some(StartPriority::Starting);
     let (sender, mut started) = mpsc::unbounded_channel();
     let programs = Arc::new((programs, AtomicUsize::new(0)));
     for _ in 0..STARTERS {
@@ -182,7 +182,7 @@ async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
         std::thread::spawn(move || {
             let (programs, next) = &*programs;
             while let Some((namespace, node, argv, log)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let program = Program { node, argv, namespace: namespace.as_fd(), log, turn };
+                let program = Program { node, argv, namespace: namespace.as_fd(), log, start_priority };
                 let _ = sender.send((node.clone(), Instant::now(), process::start(program)));
             }
         });
@@ -299,7 +299,7 @@ pub(super) async fn stop_all(lab: &Rc<Lab>, grace: Duration) {
     };
     // Those that are told first must not keep this process from telling the others.
     for pid in &pids {
-        let _ = Turn::Last.give(*pid);
+        let _ = StartPriority::Last.give(*pid);
     }
     for pid in pids {
         let _ = process::signal(pid, Signal::SIGTERM);
@@ -331,8 +331,13 @@ fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
     let _ = fs::remove_file(lab.directory.node_socket(name));
     let log = lab.directory.node_log(name);
     let at = Instant::now();
-    let started =
-        process::start(Program { node: name, argv: &argv, namespace: namespace.fd(), log: &log, turn: None })?;
+    let started = process::start(Program {
+        node: name,
+        argv: &argv,
+        namespace: namespace.fd(),
+        log: &log,
+        start_priority: None,
+    })?;
     enlist(lab, name, at, started);
     Ok(())
 }
@@ -361,8 +366,8 @@ async fn follow(lab: &Rc<Lab>, name: &str, pid: Pid, stdout: ChildStdout) -> std
     let mut log = fs::OpenOptions::new().create(true).append(true).open(lab.directory.node_log(name))?;
     while let Some(line) = lines.next_line().await? {
         if line == READY_LINE {
-            if lab.nodes.take_turns.get() {
-                let _ = Turn::Last.give(pid);
+            if lab.nodes.in_start_order.get() {
+                let _ = StartPriority::Last.give(pid);
             }
             lab.nodes.with(name, |node| {
                 if node.pid == Some(pid) && node.state == NodeState::Starting {

@@ -17,7 +17,7 @@ use nix::unistd::{Pid, getegid, geteuid, getpid, getppid};
 
 use crate::control::Progress;
 use crate::error::{LabError, Result};
-use crate::exec::turn::Turn;
+use crate::exec::start_priority::StartPriority;
 
 /// Arguments of `lab-sandbox`.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub fn run_sandbox(args: &SandboxArgs) -> ExitCode {
 fn start_init(args: &SandboxArgs) -> Result<ExitCode> {
     die_with_parent(args.parent)?;
     // Without the permission the lab takes its turn like everybody else.
-    let _ = Turn::First.take();
+    let _ = StartPriority::First.take();
     enter_new_namespaces()?;
     // Asked again: credentials changed with the user namespace.
     die_with_parent(args.parent)?;

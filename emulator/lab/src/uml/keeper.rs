@@ -17,7 +17,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 
 use super::exchange::Exchange;
 use crate::error::{LabError, Result};
-use crate::exec::turn::Turn;
+use crate::exec::start_priority::StartPriority;
 
 /// Arguments of `uml-keeper`.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub struct KeeperArgs {
     pub memory_mib: u64,
     /// Which of the CPUs it may use is the guest's.
     #[arg(long)]
-    pub turn: usize,
+    pub start_priority: usize,
     /// This one is the first process of the guest's pid namespace already.
     #[arg(long)]
     pub inner: bool,
@@ -144,7 +144,7 @@ fn start(args: &KeeperArgs) -> Result<Child> {
         .args(["--", "uml-init"])
         .arg(&args.directory);
     command.stdin(Stdio::null()).stdout(console).stderr(errors);
-    let cpu = own_cpu(args.turn);
+    let cpu = own_cpu(args.start_priority);
     // SAFETY: only system calls between fork and exec; the CPU set was made before.
     unsafe {
         command.pre_exec(move || {
@@ -153,7 +153,7 @@ fn start(args: &KeeperArgs) -> Result<Child> {
             // The timers of the guest's kernel are this process's: none of its 50 µs of slack, and before other work.
             prctl::set_timerslack(1)?;
             // Without the permission the guest takes its turn like everybody else.
-            let _ = Turn::First.take();
+            let _ = StartPriority::First.take();
             // Its processes wait for one another all the time: on one CPU a system call costs a quarter of what it does on two.
             if let Some(cpu) = &cpu {
                 sched_setaffinity(Pid::from_raw(0), cpu)?;
@@ -165,10 +165,10 @@ fn start(args: &KeeperArgs) -> Result<Child> {
 }
 
 /// One of the CPUs this process may use, the last ones first: interrupts like the first.
-fn own_cpu(turn: usize) -> Option<CpuSet> {
+fn own_cpu(start_priority: usize) -> Option<CpuSet> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let cpus: Vec<usize> = (0..CpuSet::count()).rev().filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
     let mut one = CpuSet::new();
-    one.set(*cpus.get(turn % cpus.len().max(1))?).ok()?;
+    one.set(*cpus.get(start_priority % cpus.len().max(1))?).ok()?;
     Some(one)
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
 use damc_topology::Topology;
-use damc_topology::pace::Calibration;
 use damc_topology::plan::{PlanOptions, plan};
+use damc_topology::timers::Calibration;
 
 use crate::control::Phase;
 use crate::error::{LabError, Result};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use damc_lab::bench::Bench;
+use damc_lab::calibration_lab::CalibrationLab;
 use damc_lab::job::LinksBy;
 use damc_lab::relay::calibrate::{Calibration, Depth, Measurement, Property};
 use libtest_mimic::Failed;
@@ -11,7 +11,7 @@ use crate::support::run;
 
 fn grid(links: LinksBy) -> Result<Calibration, Failed> {
     run(async {
-        let bench = Bench::up(links).await?;
+        let bench = CalibrationLab::up(links).await?;
         let calibration = bench.calibrate(Depth::Grid).await;
         bench.down().await?;
         Ok(calibration?)

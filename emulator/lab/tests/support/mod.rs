@@ -10,7 +10,7 @@ use damc_impair::DirectionSpec;
 use damc_lab::job::{Choices, Job, LinksBy};
 use damc_lab::rundir::RunDir;
 use damc_lab::{Lab, LabError};
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_topology::plan::{LinkEnd, Plan, PlannedLink, Process, Program};
 use libtest_mimic::Failed;
 
@@ -81,7 +81,7 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
         topology: lab.to_owned(),
         domain: "example".to_owned(),
         seed: 1,
-        pace: Pace::default(),
+        timers: Timers::default(),
         namespaces: nodes.iter().map(|(name, _)| (*name).to_owned()).collect(),
         links: links.collect(),
         processes: nodes.iter().map(|(name, script)| process(name, script)).collect(),
@@ -102,7 +102,7 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
 /// A node that is a shell program and reads no configuration.
 fn process(name: &str, script: &str) -> Process {
     let config = serde_json::json!({
-        "node": name, "role": "sr", "domain": "example", "admin_socket": "", "ports": [], "pace": Pace::default(),
+        "node": name, "role": "sr", "domain": "example", "admin_socket": "", "ports": [], "pace": Timers::default(),
     });
     Process {
         node: name.to_owned(),

@@ -73,7 +73,7 @@ fn checklist_01_one_direction_lost_later_takes_both_ends_down() {
 #[test]
 fn checklist_01_parameters_are_compared() {
     let mut configs = Network::new().sr("a").sr("b").link("a", "b", 1).configs(3);
-    configs[1].pace.dead_interval_ms += 1;
+    configs[1].timers.dead_interval_ms += 1;
     let mut sim = Sim::new(&configs, 3).unwrap();
     sim.start();
     assert!(sim.run_until(|s| s.adjacency("a", "b") == Some(AdjacencyState::Full), 5 * SECOND).is_err());

@@ -107,7 +107,7 @@ fn checklist_06_half_of_all_frames_lost_both_ways() {
     sim.start();
     sim.settle(Duration::from_millis(200), 5 * SECOND).unwrap();
     // Keepalives would not survive this: only the flooding is to be tried.
-    let network = network.pace(|p| {
+    let network = network.timers(|p| {
         p.echo_interval_ms = 0;
         p.dead_interval_ms = 600_000;
     });
@@ -364,7 +364,7 @@ fn checklist_11_clocks_a_day_apart_change_nothing() {
 
 #[test]
 fn checklist_11_refresh_keeps_and_age_removes() {
-    let network = with_many_prefixes(3).pace(|p| {
+    let network = with_many_prefixes(3).timers(|p| {
         p.lsa_lifetime_ms = 3000;
         p.lsa_refresh_ms = 1000;
     });
@@ -405,7 +405,7 @@ fn checklist_12_withdrawal_is_gone_everywhere_within_100_ms() {
 #[test]
 fn checklist_12_purge_survives_loss() {
     for seed in 0..5 {
-        let network = with_many_prefixes(3).pace(|p| p.echo_interval_ms = 0);
+        let network = with_many_prefixes(3).timers(|p| p.echo_interval_ms = 0);
         let mut sim = Sim::new(&network.configs(1), seed).unwrap();
         sim.start();
         sim.settle(Duration::from_millis(300), 5 * SECOND).unwrap();

@@ -67,7 +67,7 @@ impl Plan {
             network = network.asymmetric(a, b, *there, self.cost[&(b.clone(), a.clone())]);
         }
         // Only routing is tried here; keepalives cost most of the time otherwise.
-        network.pace(|p| {
+        network.timers(|p| {
             p.echo_interval_ms = 0;
             p.dead_interval_ms = 60_000;
         })

@@ -31,7 +31,7 @@ fn hops(sim: &Sim, node: &str, prefix: &str) -> Vec<String> {
 
 #[test]
 fn checklist_15_prefix_changes_cost_no_shortest_path_run() {
-    let mut sim = settled(&fig2().pace(|p| p.probe_interval_ms = 3_600_000), 1);
+    let mut sim = settled(&fig2().timers(|p| p.probe_interval_ms = 3_600_000), 1);
     let routers = ["sr-left", "sr-right", "sr-bottom", "sg-1", "sg-2", "sg-3", "sg-4"];
     let before: Vec<u64> = routers.iter().map(|n| sim.counter(n, ProtocolCounter::SpfRuns)).collect();
     let partial = sim.counter("sr-left", ProtocolCounter::PartialRuns);
@@ -169,7 +169,7 @@ fn fragments_carry_more_links_than_one_frame_holds() {
         let leaf = format!("a-leaf-with-quite-a-long-name-{i:02}");
         network = network.node(&leaf, Role::Sr).link("hub", &leaf, 1);
     }
-    let sim = settled(&network.pace(|p| p.echo_interval_ms = 0), 1);
+    let sim = settled(&network.timers(|p| p.echo_interval_ms = 0), 1);
     let fragments: Vec<usize> = sim
         .lsdb("a-leaf-with-quite-a-long-name-33")
         .lsas

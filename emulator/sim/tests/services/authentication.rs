@@ -152,7 +152,7 @@ fn gap_07_revocation_reaches_every_node_and_the_pod() {
 
 #[test]
 fn gap_07_grants_are_renewed_and_end_without_their_spa() {
-    let network = small().pace(|p| p.grant_lifetime_ms = 4000);
+    let network = small().timers(|p| p.grant_lifetime_ms = 4000);
     let mut sim = up(&network, 1);
     sim.run_for(30 * SECOND);
     assert!(everywhere(&sim, "/shop"));
@@ -203,7 +203,7 @@ fn aut_08_hostile_frames_at_every_port_change_nothing() {
 fn gap_09_thirty_per_cent_loss_on_the_pod_and_spa_links_registers_everything_once() {
     for seed in 0..10 {
         // Liveness must survive this loss for registration to be judged: no echo, a patient dead interval.
-        let network = small().pace(|p| {
+        let network = small().timers(|p| {
             p.echo_interval_ms = 0;
             p.hello_interval_ms = 200;
             p.dead_interval_ms = 20_000;

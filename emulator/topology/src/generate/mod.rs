@@ -4,7 +4,6 @@
 //! gives the text of a topology file, which [`crate::parse`] reads like any other.
 
 mod backbone;
-mod dress;
 mod gml;
 mod graphml;
 mod import;
@@ -12,6 +11,7 @@ mod minindn;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use backbone::{Backbone, Router, Trunk};
 pub use import::{Format, MAX_MAP_LEN, import};

@@ -4,7 +4,7 @@ use core::ops::Deref;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig, Thresholds};
+use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
@@ -150,7 +150,8 @@ struct Keyless {
     ports: Vec<PortConfig>,
     #[serde(skip, default = "no_keys")]
     identity: IdentityConfig,
-    pace: Pace,
+    #[serde(rename = "pace")]
+    timers: Timers,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     services: Vec<ServiceConfig>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

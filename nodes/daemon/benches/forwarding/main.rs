@@ -8,6 +8,7 @@
 //! meets them alike.
 
 mod chain;
+mod compared_paths;
 #[allow(dead_code, reason = "the bench needs a part of it")]
 #[path = "../../tests/domain/mod.rs"]
 mod domain;
@@ -15,14 +16,13 @@ mod domain;
 #[path = "../../../link/tests/namespace/mod.rs"]
 mod namespace;
 mod sender;
-mod ways;
 
 use std::path::PathBuf;
 
 use damc_bench::{Figure, Report};
 use namespace::in_private_namespace;
 
-use crate::ways::Way;
+use crate::compared_paths::Way;
 
 /// Rounds of every way.
 const ROUNDS: usize = 7;
@@ -33,7 +33,7 @@ fn main() {
     let options = Options::read();
     in_private_namespace(move |links| {
         let mut report = Report::new();
-        let mut lab = ways::Lab::bring_up(links);
+        let mut lab = compared_paths::Lab::bring_up(links);
         lab.separate(false);
         latency(&lab, &mut report);
         report.add(Figure::new("latency", "call of pod-1 to pod-2 and back, SG, SR, SG each way", lab.calls()));
@@ -65,7 +65,7 @@ impl Options {
 }
 
 /// Time of one frame behind R at full speed, by way and size.
-fn throughput(lab: &ways::Lab, ways: &[Way], rounds: usize, report: &mut Report) {
+fn throughput(lab: &compared_paths::Lab, ways: &[Way], rounds: usize, report: &mut Report) {
     for size in SIZES {
         let mut samples: Vec<Vec<f64>> = vec![Vec::new(); ways.len()];
         for _ in 0..rounds {
@@ -93,7 +93,7 @@ fn name(way: Way, size: usize) -> String {
 }
 
 /// Time of a frame from before it is sent until the kernel stamps it behind R, at 1000 frames a second.
-fn latency(lab: &ways::Lab, report: &mut Report) {
+fn latency(lab: &compared_paths::Lab, report: &mut Report) {
     let direct = Figure::new("latency", "one link, nothing between", lab.trickle(None));
     let base = direct.median_ns;
     report.add(direct);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use damc_mgmt::call::{CallReply, CallRequest};
-use damc_mgmt::config::{IdentityConfig, NodeConfig, Pace, PortConfig, ServiceConfig};
+use damc_mgmt::config::{IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Timers};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
 use damc_wire::security::CertifiedName;
 use damc_wire::{NodeId, Role};
@@ -108,7 +108,7 @@ pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
             agreement_secret: to_hex(&secrets.agreement),
             certificate: certificate_to_hex(&certificate),
         },
-        pace: Pace::default(),
+        timers: Timers::default(),
         services: Vec::new(),
         licences: BTreeMap::new(),
         thresholds: BTreeMap::new(),

@@ -378,9 +378,9 @@ impl Adjacencies {
     }
 
     fn check_parameters(&self, hello: &Hello) -> Result<(), DropReason> {
-        let pace = &self.context.pace;
-        let fits = hello.hello_interval == Millis(pace.hello_interval_ms)
-            && hello.dead_interval == Millis(pace.dead_interval_ms);
+        let timers = &self.context.timers;
+        let fits = hello.hello_interval == Millis(timers.hello_interval_ms)
+            && hello.dead_interval == Millis(timers.dead_interval_ms);
         if fits { Ok(()) } else { Err(DropReason::ParameterMismatch) }
     }
 
@@ -398,12 +398,12 @@ impl Adjacencies {
                 return Ok(());
             }
         }
-        let pace = &self.context.pace;
+        let timers = &self.context.timers;
         let echo = EchoState::new(
             now,
-            Duration::from_millis(pace.echo_interval_ms),
+            Duration::from_millis(timers.echo_interval_ms),
             hello.echo_interval.duration(),
-            pace.echo_multiplier.max(hello.echo_multiplier),
+            timers.echo_multiplier.max(hello.echo_multiplier),
         );
         let neighbour = neighbour_of(hello, own_session);
         let (node, role) = (neighbour.node.clone(), neighbour.role);
@@ -440,7 +440,8 @@ impl Adjacencies {
 
     fn restart(&mut self, now: Timestamp, port: PortId) {
         let session = draw_session(&mut self.rng);
-        let gap = Duration::from_millis(self.context.pace.retransmit_ms.clamp(1, self.context.pace.hello_interval_ms));
+        let gap =
+            Duration::from_millis(self.context.timers.retransmit_ms.clamp(1, self.context.timers.hello_interval_ms));
         self.ports[usize::from(port.0)].restart(now, session, gap / 2);
     }
 
@@ -452,22 +453,22 @@ impl Adjacencies {
     // ===== sending =====
 
     fn send_hellos(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
-        let interval = Duration::from_millis(self.context.pace.hello_interval_ms);
+        let interval = Duration::from_millis(self.context.timers.hello_interval_ms);
         for hello in self.ports[usize::from(port.0)].hellos_due(now, interval) {
-            self.send_hello(port, hello, Millis(self.context.pace.dead_interval_ms), out);
+            self.send_hello(port, hello, Millis(self.context.timers.dead_interval_ms), out);
         }
     }
 
     fn send_hello(&self, port: PortId, hello: HelloOut, dead_interval: Millis, out: &mut Outbox) {
-        let pace = &self.context.pace;
+        let timers = &self.context.timers;
         let signed = self.context.keys.sign_hello(Hello {
             certificate: self.context.keys.certificate().clone(),
             session: hello.session,
             heard: hello.heard,
-            hello_interval: Millis(pace.hello_interval_ms),
+            hello_interval: Millis(timers.hello_interval_ms),
             dead_interval,
-            echo_interval: Millis(pace.echo_interval_ms),
-            echo_multiplier: pace.echo_multiplier,
+            echo_interval: Millis(timers.echo_interval_ms),
+            echo_multiplier: timers.echo_multiplier,
             signature: [0; 64],
         });
         let message = Message::Hello(signed);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::view::AnnouncementView;
 use damc_mgmt::words::AnnouncementState;
 use damc_trust::NodeKeys;
@@ -74,11 +74,11 @@ const ENTRY_OVERHEAD: usize = 16;
 impl Announcer {
     /// Nothing runs, no SG.
     #[must_use]
-    pub fn new(keys: NodeKeys, pace: &Pace) -> Self {
+    pub fn new(keys: NodeKeys, timers: &Timers) -> Self {
         Self {
             keys,
-            retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
-            retransmit_max: Duration::from_millis(pace.retransmit_max_ms.max(1)),
+            retransmit: Duration::from_millis(timers.retransmit_ms.max(1)),
+            retransmit_max: Duration::from_millis(timers.retransmit_max_ms.max(1)),
             services: BTreeMap::new(),
             session: None,
             outstanding: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{AnnouncementView, AnnouncementsView, ProtocolCounters};
 use damc_mgmt::words::{AnnouncementState, ProtocolCounter};
@@ -138,17 +138,17 @@ struct Revoking {
 impl Authority {
     /// An authority with these licences and no memory.
     #[must_use]
-    pub fn new(keys: NodeKeys, verifier: Verifier, licences: Licences, pace: &Pace) -> Self {
+    pub fn new(keys: NodeKeys, verifier: Verifier, licences: Licences, timers: &Timers) -> Self {
         Self {
             keys,
             verifier,
             licences,
-            lifetime: Millis(pace.grant_lifetime_ms),
-            retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
-            retransmit_max: Duration::from_millis(pace.retransmit_max_ms.max(1)),
+            lifetime: Millis(timers.grant_lifetime_ms),
+            retransmit: Duration::from_millis(timers.retransmit_ms.max(1)),
+            retransmit_max: Duration::from_millis(timers.retransmit_max_ms.max(1)),
             last_serial: 0,
             // A question is repeated for the auth timeout, then it gets a new number.
-            answered_for: Duration::from_millis(pace.auth_timeout_ms) * 2,
+            answered_for: Duration::from_millis(timers.auth_timeout_ms) * 2,
             answered: BTreeMap::new(),
             answered_order: VecDeque::new(),
             answered_names: 0,

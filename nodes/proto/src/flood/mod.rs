@@ -1,12 +1,12 @@
 //! Reliable flooding, one session per neighbour: LSAs out, acknowledgements, and the database exchange before `Full`.
 
 pub mod outgoing;
-pub mod patience;
+pub mod rto;
 pub mod sync;
 
 use std::collections::BTreeMap;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::frame::HOP_LOCAL_ROOM;
 use damc_wire::lsa::{LsaHeader, LsaKey};
 use damc_wire::message::DbSummary;
@@ -43,8 +43,8 @@ pub struct Session {
 impl Session {
     /// Starts with everything that is in the database: by exchange of summaries with a router, outright to a replica.
     #[must_use]
-    pub fn new(now: Timestamp, kind: Kind, exchange: u32, pace: &Pace, lsdb: &Lsdb) -> Self {
-        let backoff = Backoff::new(pace);
+    pub fn new(now: Timestamp, kind: Kind, exchange: u32, timers: &Timers, lsdb: &Lsdb) -> Self {
+        let backoff = Backoff::new(timers);
         let mut outgoing = Outgoing::new(backoff);
         let sync = match kind {
             Kind::Router => Some(Sync::new(exchange, backoff, lsdb.headers(now))),
@@ -87,7 +87,7 @@ impl Session {
         messages.extend(self.page_acks.drain(..).map(Message::DbSummary));
         messages.extend(pack_headers(self.acks.drain(..), HOP_LOCAL_ROOM).into_iter().map(Message::LsAck));
         if let Some(sync) = &mut self.sync {
-            let due = sync.take_due(now, self.outgoing.patience());
+            let due = sync.take_due(now, self.outgoing.rto());
             messages.extend(due.pages.into_iter().map(Message::DbSummary));
             messages.extend(due.requests.into_iter().map(Message::LsRequest));
         }

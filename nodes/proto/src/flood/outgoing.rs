@@ -6,12 +6,12 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::Timestamp;
 use damc_wire::frame::HOP_LOCAL_ROOM;
 use damc_wire::lsa::{Lsa, LsaHeader, LsaKey};
 
-use super::patience::Patience;
+use super::rto::RtoEstimator;
 use crate::lsdb::Lsdb;
 
 /// LSAs in flight at first, at least and at most.
@@ -27,17 +27,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// As the pace says.
+    /// As the timers say.
     #[must_use]
-    pub fn new(pace: &Pace) -> Self {
-        let first = Duration::from_millis(pace.retransmit_ms.max(1));
-        Self { first, max: Duration::from_millis(pace.retransmit_max_ms).max(first) }
+    pub fn new(timers: &Timers) -> Self {
+        let first = Duration::from_millis(timers.retransmit_ms.max(1));
+        Self { first, max: Duration::from_millis(timers.retransmit_max_ms).max(first) }
     }
 
     /// A wait that follows what round trips take.
     #[must_use]
-    pub fn patience(&self) -> Patience {
-        Patience::new(self.first, self.max)
+    pub fn rto(&self) -> RtoEstimator {
+        RtoEstimator::new(self.first, self.max)
     }
 
     /// How long to wait for an answer to attempt number `attempt` (from 0): doubles, within bounds.
@@ -64,7 +64,7 @@ pub struct Outgoing {
     timers: BTreeSet<(Timestamp, LsaKey)>,
     window: usize,
     backoff: Backoff,
-    patience: Patience,
+    rto: RtoEstimator,
     retransmitted: u64,
 }
 
@@ -78,7 +78,7 @@ impl Outgoing {
             timers: BTreeSet::new(),
             window: WINDOW_START,
             backoff,
-            patience: backoff.patience(),
+            rto: backoff.rto(),
             retransmitted: 0,
         }
     }
@@ -108,7 +108,7 @@ impl Outgoing {
             return false;
         }
         if pending.attempts == 1 && pending.resend_at.is_some() && header.version() == pending.version {
-            self.patience.sample(now.since(pending.sent_at));
+            self.rto.sample(now.since(pending.sent_at));
         }
         self.drop_key(&header.key);
         self.window = (self.window + 1).min(WINDOW_MAX);
@@ -117,13 +117,13 @@ impl Outgoing {
 
     /// What else was sent to the neighbour once was answered after this time.
     pub fn answered_after(&mut self, round_trip: Duration) {
-        self.patience.sample(round_trip);
+        self.rto.sample(round_trip);
     }
 
     /// How long to wait for an answer of the neighbour.
     #[must_use]
-    pub const fn patience(&self) -> Duration {
-        self.patience.current()
+    pub const fn rto(&self) -> Duration {
+        self.rto.current()
     }
 
     /// Lets everything be sent at once.
@@ -172,7 +172,7 @@ impl Outgoing {
                 self.pending.remove(&key); // It left the database by age: nothing to tell any more.
                 continue;
             };
-            let resend_at = now + self.backoff.after(pending.attempts).max(self.patience.current());
+            let resend_at = now + self.backoff.after(pending.attempts).max(self.rto.current());
             self.retransmitted += u64::from(pending.attempts > 0);
             pending.attempts += 1;
             pending.sent_at = now;
@@ -194,7 +194,7 @@ impl Outgoing {
             return;
         }
         self.window = (self.window / 2).max(WINDOW_MIN);
-        self.patience.late(now);
+        self.rto.late(now);
         for key in late.into_iter().rev() {
             if let Some(pending) = self.pending.get_mut(&key) {
                 pending.resend_at = None;

@@ -71,10 +71,10 @@ impl Pod {
             }
         }
         let context = Arc::new(context);
-        let first_interval = Duration::from_millis(context.pace.retransmit_ms.saturating_mul(2));
+        let first_interval = Duration::from_millis(context.timers.retransmit_ms.saturating_mul(2));
         Ok(Self {
             adjacencies: Adjacencies::new(context.clone(), seed),
-            announcer: Announcer::new(context.keys.clone(), &context.pace),
+            announcer: Announcer::new(context.keys.clone(), &context.timers),
             caller: Caller::new(seed.rotate_left(32), first_interval),
             server: Server::new(CacheLimits::default()),
             nacks: Nacks::new(context.node.clone()),

@@ -22,7 +22,7 @@ use crate::adjacency::{Adjacencies, Change, Received};
 use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Outbox, Output, PortId};
 use crate::lsdb::{Lsdb, grant_of};
-use crate::qos::director::{Director, Ground};
+use crate::qos::path_computation::{PathComputation, Ted};
 use crate::qos::threshold::ThresholdTable;
 use crate::qos::topology::{Catalogue, Topology};
 
@@ -38,13 +38,13 @@ pub struct Scsc {
     adjacencies: Adjacencies,
     verifier: Verifier,
     replica: Lsdb,
-    ground: Ground,
+    ted: Ted,
     /// Port towards each reachable node.
     ways: BTreeMap<NodeId, PortId>,
-    /// The replica or the adjacencies changed since `ground` and `ways` were computed.
+    /// The replica or the adjacencies changed since `ted` and `ways` were computed.
     outdated: bool,
     decide_from: Timestamp,
-    director: Director,
+    path_computation: PathComputation,
     out: Outbox,
     counters: ProtocolCounters,
 }
@@ -62,11 +62,15 @@ impl Scsc {
             adjacencies: Adjacencies::new(context.clone(), seed),
             verifier: context.verifier(),
             replica: Lsdb::default(),
-            ground: Ground::default(),
+            ted: Ted::default(),
             ways: BTreeMap::new(),
             outdated: false,
             decide_from: now,
-            director: Director::new(&context.pace, ThresholdTable::new(&config.thresholds)?, seed.rotate_left(16)),
+            path_computation: PathComputation::new(
+                &context.timers,
+                ThresholdTable::new(&config.thresholds)?,
+                seed.rotate_left(16),
+            ),
             out: Outbox::default(),
             counters: ProtocolCounters::default(),
             context,
@@ -175,13 +179,13 @@ impl Scsc {
         }
         self.ways = best.into_iter().map(|(node, (_, port))| (node, port)).collect();
         let reachable = self.ways.keys().cloned().collect();
-        self.ground = Ground {
+        self.ted = Ted {
             topology,
             catalogue: Catalogue::from_lsdb(&self.replica),
             reachable,
             incomplete: now < self.decide_from,
         };
-        self.director.on_topology(now, &self.ground, &mut self.out);
+        self.path_computation.on_topology(now, &self.ted, &mut self.out);
     }
 
     // ===== routed messages =====
@@ -204,8 +208,8 @@ impl Scsc {
         let taken = match &frame.message {
             Message::Telemetry(report) => self.check(&source, report, &[Role::Sg, Role::Sr]).map(|from| {
                 let sender = (&from, report.certificate.role);
-                self.ground.incomplete = now < self.decide_from;
-                self.director.on_telemetry(now, sender, &report.body, &self.ground, &mut self.out);
+                self.ted.incomplete = now < self.decide_from;
+                self.path_computation.on_telemetry(now, sender, &report.body, &self.ted, &mut self.out);
                 self.reply(
                     now,
                     &source,
@@ -214,7 +218,7 @@ impl Scsc {
                 );
             }),
             Message::QosAck(ack) => self.check(&source, ack, &[Role::Sg, Role::Sr]).and_then(|from| {
-                let known = self.director.on_ack(now, &from, &ack.body);
+                let known = self.path_computation.on_ack(now, &from, &ack.body);
                 known.then_some(()).ok_or(DropReason::Unsolicited)
             }),
             Message::PathQuery(query) => self.check(&source, query, &[Role::Sg]).map(|from| {
@@ -246,7 +250,7 @@ impl Scsc {
     }
 
     fn answer(&self, asker: &NodeId, query: &PathQuery) -> PathReply {
-        let (path, cost) = self.director.path(asker, &query.target, &self.ground);
+        let (path, cost) = self.path_computation.path(asker, &query.target, &self.ted);
         PathReply { request: query.request, path, cost }
     }
 
@@ -271,7 +275,7 @@ impl Scsc {
     }
 
     fn send_policies(&mut self, now: Timestamp) {
-        for policy in self.director.poll(now, &self.ground, &mut self.out) {
+        for policy in self.path_computation.poll(now, &self.ted, &mut self.out) {
             if let Ok(to) = Name::of_node(self.context.domain.as_str(), &policy.recipient) {
                 self.reply(now, &to, policy, Message::Policy);
             }
@@ -310,7 +314,8 @@ impl Machine for Scsc {
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
-        let timers = [self.adjacencies.next_timeout(), self.replica.next_expiry(), self.director.next_timeout()];
+        let timers =
+            [self.adjacencies.next_timeout(), self.replica.next_expiry(), self.path_computation.next_timeout()];
         timers.into_iter().flatten().min()
     }
 
@@ -322,14 +327,14 @@ impl Machine for Scsc {
     fn view(&self, now: Timestamp, kind: ViewKind) -> Option<View> {
         Some(match kind {
             ViewKind::Policies => {
-                let policies = self.director.policies_view(now);
-                let paths = self.director.paths_view(now, &self.ground);
+                let policies = self.path_computation.policies_view(now);
+                let paths = self.path_computation.paths_view(now, &self.ted);
                 PoliciesView { node: self.context.node.to_string(), policies, paths }.into()
             }
             ViewKind::Lsdb => self.replica.view(now, &self.context.node).into(),
             ViewKind::Neighbors => self.adjacencies.view(now).into(),
             ViewKind::Protocol => {
-                let mut counters = self.director.counters().clone();
+                let mut counters = self.path_computation.counters().clone();
                 counters.merge(&self.counters);
                 counters.into()
             }

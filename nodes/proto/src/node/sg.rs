@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::adjacency::Received;
 use crate::auth::registrar::{Action, Announcer, Directory, Holder, Registrar};
 use crate::context::{ConfigError, Context};
-use crate::io::{APART, Input, Machine, Order, Outbox, Output, PortId};
+use crate::io::{Input, Machine, OUT_OF_BAND_REQUESTS, Order, Outbox, Output, PortId};
 use crate::lsdb::Lsdb;
 use crate::nack::{Nacks, refusal_for};
 use crate::qos::agent::QosAgent;
@@ -60,7 +60,7 @@ impl Sg {
         let context = Arc::new(context);
         let first_ask = ChaCha8Rng::seed_from_u64(seed.rotate_left(16)).random::<u64>();
         Ok(Self {
-            registrar: Registrar::new(context.node.clone(), context.verifier(), &context.pace, first_ask),
+            registrar: Registrar::new(context.node.clone(), context.verifier(), &context.timers, first_ask),
             qos: QosAgent::new(context.clone(), seed.rotate_left(32), now),
             nacks: Nacks::new(context.node.clone()),
             router: Router::new(context, seed, now),
@@ -131,7 +131,7 @@ impl Sg {
     fn perform(&mut self, now: Timestamp, action: Action) {
         let out = &mut self.out;
         match action {
-            Action::Send { port, message: Message::AnnounceReply(reply) } if reply.request >= APART => {
+            Action::Send { port, message: Message::AnnounceReply(reply) } if reply.request >= OUT_OF_BAND_REQUESTS => {
                 // Perhaps no caller waits: a copy was answered already, or the caller has gone.
                 if let Some(handle) = self.asked.remove(&(port, reply.request)) {
                     out.push(Output::Announced { handle, reply: Some(reply) });
@@ -157,7 +157,9 @@ impl Sg {
         let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
         let mut neighbours = ports.filter_map(|port| Some((port, self.router.neighbour(port)?)));
         let pod = neighbours.find(|(_, n)| n.role == Role::Pod && n.node == announce.pod);
-        let Some((port, pod)) = pod.filter(|_| announce.request >= APART && self.asked.len() < ASKED_LIMIT) else {
+        let Some((port, pod)) =
+            pod.filter(|_| announce.request >= OUT_OF_BAND_REQUESTS && self.asked.len() < ASKED_LIMIT)
+        else {
             return self.out.push(Output::Announced { handle, reply: None });
         };
         let from = Announcer {

@@ -30,7 +30,7 @@ impl Spa {
         let context = Context::from_config(config)?;
         context.require_role(Role::Spa)?;
         let licences = Licences::from_config(config)?;
-        let authority = Authority::new(context.keys.clone(), context.verifier(), licences, &context.pace);
+        let authority = Authority::new(context.keys.clone(), context.verifier(), licences, &context.timers);
         Ok(Self { adjacencies: Adjacencies::new(Arc::new(context), seed), authority, out: Outbox::default() })
     }
 

@@ -59,13 +59,13 @@ impl QosAgent {
     /// An agent without measurements and policies.
     #[must_use]
     pub fn new(context: Arc<Context>, seed: u64, now: Timestamp) -> Self {
-        let prober = (context.role == Role::Sg).then(|| Prober::new(&context.pace, &context.name, seed));
+        let prober = (context.role == Role::Sg).then(|| Prober::new(&context.timers, &context.name, seed));
         // Spreads the reports of different nodes in time.
-        let phase = Duration::from_millis(seed % context.pace.telemetry_interval_ms.max(1));
+        let phase = Duration::from_millis(seed % context.timers.telemetry_interval_ms.max(1));
         Self {
             verifier: context.verifier(),
             prober,
-            reporter: Reporter::new(&context.pace, now),
+            reporter: Reporter::new(&context.timers, now),
             rates: PortRates::default(),
             policies: Policies::new(context.node.clone()),
             scsc: None,
@@ -397,7 +397,7 @@ impl QosAgent {
             }
         }
         if now >= self.next_report {
-            let interval = Duration::from_millis(self.context.pace.telemetry_interval_ms.max(1));
+            let interval = Duration::from_millis(self.context.timers.telemetry_interval_ms.max(1));
             self.next_report = (self.next_report + interval).max(now + interval / 2);
             out.push(Output::CountPorts);
         }

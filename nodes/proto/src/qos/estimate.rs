@@ -26,7 +26,7 @@ pub struct World<'a> {
     /// Measurements.
     pub table: &'a PathTable,
     /// Paths of the labels in force, by source and label.
-    pub courses: &'a BTreeMap<(NodeId, u32), Vec<NodeId>>,
+    pub candidates: &'a BTreeMap<(NodeId, u32), Vec<NodeId>>,
 }
 
 /// Knowledge about the links with respect to one threshold.
@@ -57,8 +57,8 @@ impl World<'_> {
                 let plain = self.topology.plain_paths(known, to).filter(PlainPaths::is_single);
                 plain.map(|p| p.links).unwrap_or_default()
             } else {
-                let course = self.courses.get(&(source.clone(), *label)).cloned().unwrap_or_default();
-                self.links_of(&course).into_iter().collect()
+                let candidate = self.candidates.get(&(source.clone(), *label)).cloned().unwrap_or_default();
+                self.links_of(&candidate).into_iter().collect()
             };
             let metrics = state.metrics();
             if let Some(bps) = metrics.bandwidth_bps {
@@ -169,15 +169,15 @@ impl LinkPicture {
 }
 
 /// Score of violations, higher is worse: unavailability outweighs everything else.
-pub(super) fn badness(violated: &[Metric]) -> u32 {
+pub(super) fn score(violated: &[Metric]) -> u32 {
     violated.iter().map(|m| if *m == Metric::Availability { 100 } else { 1 }).sum()
 }
 
 /// A path that traffic could take. The order is by quality, best first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Candidate {
+pub(super) struct ScoredPath {
     /// Score of the violations expected on it.
-    pub badness: u32,
+    pub score: u32,
     /// Suspect links on it.
     pub suspects: usize,
     /// Expected delay, ns.
@@ -188,7 +188,7 @@ pub(super) struct Candidate {
     pub instance: Name,
 }
 
-impl Candidate {
+impl ScoredPath {
     pub(super) fn new(
         world: &World<'_>,
         path: &[u32],
@@ -198,7 +198,7 @@ impl Candidate {
     ) -> Self {
         let links = path.windows(2).map(|w| (w[0], w[1]));
         Self {
-            badness: badness(&metrics.violations(judged.0)),
+            score: score(&metrics.violations(judged.0)),
             suspects: links.filter(|l| judged.1.contains(l)).count(),
             delay_ns: metrics.delay_ns.unwrap_or(u64::MAX),
             path: path.iter().map(|n| world.topology.node(*n).clone()).collect(),

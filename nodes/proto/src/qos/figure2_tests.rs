@@ -1,16 +1,16 @@
-//! The director on the drafts' Figure 2, with nodes that hold policies and links with given delays. Tests what is
+//! The path_computation on the drafts' Figure 2, with nodes that hold policies and links with given delays. Tests what is
 //! decided, which nodes are told, and where traffic goes. Frames and loss belong to the multi-node tests.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_mgmt::config::{Pace, Thresholds};
+use damc_mgmt::config::{Thresholds, Timers};
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::{Metric, PolicyActionKind, ProtocolCounter};
 use damc_wire::message::{LinkReport, PathReport, Policy, PolicyAction, QosAck, Telemetry};
 use damc_wire::{DropReason, Millis, Name, NodeId, Role, Timestamp};
 
-use super::director::{Director, Ground};
+use super::path_computation::{PathComputation, Ted};
 use super::policies::{Outcome, Policies};
 use super::threshold::ThresholdTable;
 use super::topology::{Catalogue, Topology};
@@ -64,13 +64,13 @@ const GOOD: Quality = Quality { delay_ns: MS, jitter_ns: 0, bandwidth_bps: 1_000
 
 struct Model {
     now: Timestamp,
-    pace: Pace,
+    timers: Timers,
     links: BTreeMap<(String, String), Quality>,
     dead: BTreeSet<Name>,
     /// SGs and SRs whose reports are lost.
     mute: BTreeSet<String>,
-    ground: Ground,
-    director: Director,
+    ted: Ted,
+    path_computation: PathComputation,
     nodes: BTreeMap<NodeId, Policies>,
     sequence: u64,
     out: Outbox,
@@ -80,10 +80,10 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        Self::with(Pace::default())
+        Self::with(Timers::default())
     }
 
-    fn with(pace: Pace) -> Self {
+    fn with(timers: Timers) -> Self {
         let default = Thresholds { bandwidth_bps: 10_000_000, delay_ns: 20 * MS, jitter_ns: 5 * MS };
         let thresholds = ThresholdTable::new(&[("default".to_owned(), default)].into()).unwrap();
         let mut model = Self {
@@ -91,20 +91,20 @@ impl Model {
             links: BTreeMap::new(),
             dead: BTreeSet::new(),
             mute: BTreeSet::new(),
-            ground: Ground::default(),
-            director: Director::new(&pace, thresholds, 1),
+            ted: Ted::default(),
+            path_computation: PathComputation::new(&timers, thresholds, 1),
             nodes: BTreeMap::new(),
             sequence: 0,
             out: Outbox::default(),
             sent: Vec::new(),
             events: Vec::new(),
-            pace,
+            timers,
         };
         for (a, b) in LINKS {
             model.links.insert((a.to_owned(), b.to_owned()), GOOD);
         }
         model.survey();
-        for node in model.ground.reachable.clone() {
+        for node in model.ted.reachable.clone() {
             model.nodes.insert(node.clone(), Policies::new(node));
         }
         model
@@ -115,8 +115,8 @@ impl Model {
         let topology = Topology::from_links(&links, &SGS);
         let catalogue = Catalogue::from_entries(&SERVICES);
         let reachable = self.links.keys().flat_map(|(a, b)| [id(a), id(b)]).collect();
-        self.ground = Ground { topology, catalogue, reachable, incomplete: false };
-        self.director.on_topology(self.now, &self.ground, &mut self.out);
+        self.ted = Ted { topology, catalogue, reachable, incomplete: false };
+        self.path_computation.on_topology(self.now, &self.ted, &mut self.out);
     }
 
     fn set(&mut self, a: &str, b: &str, quality: Quality) {
@@ -138,7 +138,7 @@ impl Model {
     }
 
     fn plain_path(&self, from: &str, to: &str) -> Vec<NodeId> {
-        let t = &self.ground.topology;
+        let t = &self.ted.topology;
         let path = t.least(t.index(&id(from)).unwrap(), t.index(&id(to)).unwrap(), |_, c| Some(u64::from(c)));
         path.unwrap_or_default().into_iter().map(|n| t.node(n).clone()).collect()
     }
@@ -236,14 +236,14 @@ impl Model {
     /// One telemetry period: all nodes report, then policies are sent and acknowledged until there is nothing left to
     /// send.
     fn period(&mut self) {
-        self.now += Duration::from_millis(self.pace.telemetry_interval_ms);
+        self.now += Duration::from_millis(self.timers.telemetry_interval_ms);
         self.sequence += 1;
         for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.nodes.get_mut(&node).unwrap().expire(self.now);
             if !self.mute.contains(node.as_str()) {
                 let role = if node.as_str().starts_with("sg") { Role::Sg } else { Role::Sr };
                 let telemetry = self.telemetry(&node);
-                self.director.on_telemetry(self.now, (&node, role), &telemetry, &self.ground, &mut self.out);
+                self.path_computation.on_telemetry(self.now, (&node, role), &telemetry, &self.ted, &mut self.out);
             }
         }
         self.deliver();
@@ -256,7 +256,7 @@ impl Model {
 
     fn deliver(&mut self) {
         loop {
-            let policies = self.director.poll(self.now, &self.ground, &mut self.out);
+            let policies = self.path_computation.poll(self.now, &self.ted, &mut self.out);
             if policies.is_empty() {
                 break;
             }
@@ -267,20 +267,20 @@ impl Model {
                     _ => None,
                 };
                 let ack = QosAck { sequence: policy.version, label: policy.label, refusal };
-                self.director.on_ack(self.now, &policy.recipient, &ack);
+                self.path_computation.on_ack(self.now, &policy.recipient, &ack);
                 self.sent.push((self.now, policy));
             }
         }
     }
 
     fn run(&mut self, seconds: u64) {
-        for _ in 0..seconds * 1000 / self.pace.telemetry_interval_ms {
+        for _ in 0..seconds * 1000 / self.timers.telemetry_interval_ms {
             self.period();
         }
     }
 
     fn issued(&self) -> u64 {
-        self.director.counters().get(ProtocolCounter::PoliciesIssued)
+        self.path_computation.counters().get(ProtocolCounter::PoliciesIssued)
     }
 
     /// Recipients of the policies for one source and prefix, with their last action before any withdrawal.
@@ -458,7 +458,7 @@ fn pol_14_without_fresh_telemetry_nothing_new_is_decided_and_policies_run_out() 
     assert!(m.steered("sg-1", "/B/4").is_some(), "still within its lifetime");
     m.run(8);
     assert_eq!((m.steered("sg-1", "/B/4"), m.issued()), (None, before));
-    assert!(m.director.policies_view(m.now).is_empty(), "the SCSC knows that it ran out");
+    assert!(m.path_computation.policies_view(m.now).is_empty(), "the SCSC knows that it ran out");
 }
 
 #[test]
@@ -523,7 +523,7 @@ fn pol_09_path_answers_follow_policies_and_cuts() {
     let mut m = Model::new();
     m.run(1);
     let ask = |m: &Model| {
-        let (path, cost) = m.director.path(&id("sg-1"), &name("/B/4"), &m.ground);
+        let (path, cost) = m.path_computation.path(&id("sg-1"), &name("/B/4"), &m.ted);
         (path.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" "), cost)
     };
     assert_eq!(ask(&m), ("sg-1 sr-right sg-4".to_owned(), 2));
@@ -547,7 +547,7 @@ fn pol_05_a_restarted_scsc_outbids_its_former_policies() {
     let thresholds = ThresholdTable::new(
         &[("default".to_owned(), Thresholds { bandwidth_bps: 0, delay_ns: 20 * MS, jitter_ns: MS })].into(),
     );
-    m.director = Director::new(&m.pace, thresholds.unwrap(), 2);
+    m.path_computation = PathComputation::new(&m.timers, thresholds.unwrap(), 2);
     m.sent.clear();
     m.run(1);
     assert!(m.sent.iter().all(|(_, p)| p.version > before));
@@ -567,11 +567,11 @@ fn a_refused_policy_is_taken_back_everywhere() {
     m.now += Duration::from_millis(200);
     m.sequence += 1;
     let telemetry = m.telemetry(&id("sg-1"));
-    m.director.on_telemetry(m.now, (&id("sg-1"), Role::Sg), &telemetry, &m.ground, &mut m.out);
-    let first = m.director.poll(m.now, &m.ground, &mut m.out);
+    m.path_computation.on_telemetry(m.now, (&id("sg-1"), Role::Sg), &telemetry, &m.ted, &mut m.out);
+    let first = m.path_computation.poll(m.now, &m.ted, &mut m.out);
     let (label, version) = (first[0].label, first[0].version);
     let refusal = QosAck { sequence: version, label, refusal: Some(DropReason::PolicyUnreachable) };
-    assert!(m.director.on_ack(m.now, &first[0].recipient, &refusal));
+    assert!(m.path_computation.on_ack(m.now, &first[0].recipient, &refusal));
     m.deliver();
     let ingress = |p: &Policy| p.label == label && matches!(p.action, PolicyAction::Ingress { .. });
     assert!(!m.sent.iter().any(|(_, p)| ingress(p)), "the ingress was never told of it");

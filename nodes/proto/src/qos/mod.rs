@@ -6,9 +6,9 @@
 //! and sends its own policy to each node on the old and the new path ([`rollout`]).
 
 pub mod agent;
-pub mod director;
 pub mod estimate;
 pub mod estimator;
+pub mod path_computation;
 mod path_probe;
 pub mod path_table;
 pub mod policies;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::Timestamp;
 use damc_wire::message::Probe;
 
@@ -72,8 +72,8 @@ impl PathProbe {
     }
 
     /// Whether a train is due instead of a single probe.
-    pub(super) fn wants_train(&self, now: Timestamp, pace: &Pace) -> bool {
-        pace.train_every > 0 && self.since_train + 1 >= pace.train_every && now >= self.next_train
+    pub(super) fn wants_train(&self, now: Timestamp, timers: &Timers) -> bool {
+        timers.train_every > 0 && self.since_train + 1 >= timers.train_every && now >= self.next_train
     }
 
     /// The single probe to send now.
@@ -84,12 +84,12 @@ impl PathProbe {
     }
 
     /// The train to send now.
-    pub(super) fn train(&mut self, now: Timestamp, pace: &Pace, padding: u16) -> Vec<Probe> {
+    pub(super) fn train(&mut self, now: Timestamp, timers: &Timers, padding: u16) -> Vec<Probe> {
         self.since_train = 0;
-        self.next_train = now + train_budget(pace.train_length, pace.train_bytes, self.bandwidth.value());
+        self.next_train = now + train_budget(timers.train_length, timers.train_bytes, self.bandwidth.value());
         self.depart(now);
-        self.train = Some((self.sequence, Train::new(now, pace.train_length)));
-        (0..pace.train_length).map(|i| self.probe(now, i, pace.train_length, padding)).collect()
+        self.train = Some((self.sequence, Train::new(now, timers.train_length)));
+        (0..timers.train_length).map(|i| self.probe(now, i, timers.train_length, padding)).collect()
     }
 
     fn depart(&mut self, now: Timestamp) {
@@ -103,17 +103,17 @@ impl PathProbe {
     }
 
     /// Longest time for which the train in progress keeps the path busy, so that other probes keep clear of it.
-    pub(super) fn train_duration(&self, pace: &Pace) -> Duration {
+    pub(super) fn train_duration(&self, timers: &Timers) -> Duration {
         const UNKNOWN_BPS: u64 = 100_000_000;
         let rate = self.bandwidth.value().unwrap_or(UNKNOWN_BPS);
-        let twentieth = train_budget(pace.train_length, pace.train_bytes, Some(rate)) / 20;
-        twentieth.min(Duration::from_millis(pace.probe_interval_ms) / 2)
+        let twentieth = train_budget(timers.train_length, timers.train_bytes, Some(rate)) / 20;
+        twentieth.min(Duration::from_millis(timers.probe_interval_ms) / 2)
     }
 
     /// Handles a reflection. The sender's own record of the departure counts, not the returned stamp.
-    pub(super) fn reflected(&mut self, received_at: Timestamp, reply: &Probe, pace: &Pace) {
+    pub(super) fn reflected(&mut self, received_at: Timestamp, reply: &Probe, timers: &Timers) {
         let Some(at) = self.outstanding.iter().position(|o| o.sequence == reply.sequence) else {
-            self.train_reflected(reply, pace);
+            self.train_reflected(reply, timers);
             return;
         };
         let probe = self.outstanding[at];
@@ -124,7 +124,7 @@ impl PathProbe {
         self.misses = 0;
         self.newest = self.newest.max(received_at);
         if reply.train_length > 1 {
-            self.train_reflected(reply, pace);
+            self.train_reflected(reply, timers);
             return;
         }
         let held = reply.t3.saturating_sub(reply.t2).min(MAX_HELD_NS);
@@ -140,20 +140,20 @@ impl PathProbe {
         }
     }
 
-    fn train_reflected(&mut self, reply: &Probe, pace: &Pace) {
+    fn train_reflected(&mut self, reply: &Probe, timers: &Timers) {
         let Some((sequence, train)) = &mut self.train else { return };
         if *sequence != reply.sequence || reply.train_length < 2 {
             return;
         }
         train.push(reply.train_index, reply.t2);
         if train.is_complete() {
-            self.finish_train(pace);
+            self.finish_train(timers);
         }
     }
 
-    fn finish_train(&mut self, pace: &Pace) {
+    fn finish_train(&mut self, timers: &Timers) {
         if let Some((_, train)) = self.train.take()
-            && let Some(bps) = train.bandwidth(pace.train_bytes)
+            && let Some(bps) = train.bandwidth(timers.train_bytes)
         {
             self.bandwidth.push(bps);
         }
@@ -165,10 +165,10 @@ impl PathProbe {
     }
 
     /// Counts probes that were not answered in time, and ends a train that takes too long.
-    pub(super) fn expire(&mut self, now: Timestamp, pace: &Pace) {
-        let patience = self.patience(pace);
+    pub(super) fn expire(&mut self, now: Timestamp, timers: &Timers) {
+        let reply_timeout = self.reply_timeout(timers);
         let mut missed = 0;
-        for probe in self.outstanding.iter_mut().filter(|o| !o.missed && now >= o.sent_at + patience) {
+        for probe in self.outstanding.iter_mut().filter(|o| !o.missed && now >= o.sent_at + reply_timeout) {
             probe.missed = true;
             missed += 1;
         }
@@ -178,8 +178,8 @@ impl PathProbe {
         while self.outstanding.front().is_some_and(|o| now >= o.sent_at + FORGET) {
             self.outstanding.pop_front();
         }
-        if self.train.as_ref().is_some_and(|(_, t)| now >= t.sent_at + self.patience(pace)) {
-            self.finish_train(pace);
+        if self.train.as_ref().is_some_and(|(_, t)| now >= t.sent_at + self.reply_timeout(timers)) {
+            self.finish_train(timers);
         }
     }
 
@@ -199,23 +199,23 @@ impl PathProbe {
     }
 
     /// Longest time for an answer: twice the round trip, but at least a probe period.
-    fn patience(&self, pace: &Pace) -> Duration {
-        let period = Duration::from_millis(pace.probe_interval_ms);
+    fn reply_timeout(&self, timers: &Timers) -> Duration {
+        let period = Duration::from_millis(timers.probe_interval_ms);
         let round_trips = self.delay.value().map_or(FIRST_ANSWER, |d| Duration::from_nanos(d.saturating_mul(4)));
         period.max(round_trips).min(FORGET)
     }
 
     /// Time at which [`Self::expire`] has something to do.
-    pub(super) fn next_expiry(&self, pace: &Pace) -> Option<Timestamp> {
-        let patience = self.patience(pace);
-        let probe = self.outstanding.iter().find(|o| !o.missed).map(|o| o.sent_at + patience);
-        let train = self.train.as_ref().map(|(_, t)| t.sent_at + patience);
+    pub(super) fn next_expiry(&self, timers: &Timers) -> Option<Timestamp> {
+        let reply_timeout = self.reply_timeout(timers);
+        let probe = self.outstanding.iter().find(|o| !o.missed).map(|o| o.sent_at + reply_timeout);
+        let train = self.train.as_ref().map(|(_, t)| t.sent_at + reply_timeout);
         probe.into_iter().chain(train).min()
     }
 
     /// Whether the path answers.
-    pub(super) const fn answers(&self, pace: &Pace) -> bool {
-        self.misses < pace.miss_limit
+    pub(super) const fn answers(&self, timers: &Timers) -> bool {
+        self.misses < timers.miss_limit
     }
 
     /// Forgets the delay: after an outage the path may be another one.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::message::{LinkReport, PathReport, Telemetry};
 use damc_wire::{Name, NodeId, Role, Timestamp};
 
@@ -101,9 +101,9 @@ pub struct PathTable {
 impl PathTable {
     /// An empty table.
     #[must_use]
-    pub fn new(pace: &Pace) -> Self {
+    pub fn new(timers: &Timers) -> Self {
         Self {
-            staleness: Duration::from_millis(pace.staleness_ms),
+            staleness: Duration::from_millis(timers.staleness_ms),
             senders: BTreeMap::new(),
             paths: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -209,7 +209,7 @@ pub(super) mod tests {
     }
 
     fn table() -> (PathTable, NodeId) {
-        (PathTable::new(&Pace::default()), NodeId::new("sg-1").unwrap())
+        (PathTable::new(&Timers::default()), NodeId::new("sg-1").unwrap())
     }
 
     #[test]

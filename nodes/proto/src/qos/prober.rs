@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_wire::message::{Message, Nack, PathReport, Probe, Task, TaskReport};
 use damc_wire::{MessageType, Millis, Name, Timestamp};
@@ -66,7 +66,7 @@ struct Health {
 /// The prober of one SG.
 #[derive(Debug)]
 pub struct Prober {
-    pace: Pace,
+    timers: Timers,
     own_name_len: usize,
     rng: ChaCha8Rng,
     paths: BTreeMap<PathKey, PathProbe>,
@@ -80,9 +80,9 @@ pub struct Prober {
 impl Prober {
     /// A prober without targets. `own_name` is the source of all probes.
     #[must_use]
-    pub fn new(pace: &Pace, own_name: &Name, seed: u64) -> Self {
+    pub fn new(timers: &Timers, own_name: &Name, seed: u64) -> Self {
         Self {
-            pace: pace.clone(),
+            timers: timers.clone(),
             own_name_len: own_name.wire().len(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             paths: BTreeMap::new(),
@@ -94,11 +94,11 @@ impl Prober {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_millis(self.pace.probe_interval_ms.max(1))
+        Duration::from_millis(self.timers.probe_interval_ms.max(1))
     }
 
     fn task_interval(&self) -> Duration {
-        Duration::from_millis(self.pace.task_interval_ms.max(1))
+        Duration::from_millis(self.timers.task_interval_ms.max(1))
     }
 
     /// Sets the targets of plain probes and tasks: every known service instance.
@@ -108,8 +108,8 @@ impl Prober {
         for target in targets {
             if !self.paths.contains_key(&(target.clone(), 0)) {
                 let first = self.add_path(now, (target.clone(), 0));
-                let share = first.since(now) * u32::try_from(self.pace.task_interval_ms).unwrap_or(u32::MAX)
-                    / u32::try_from(self.pace.probe_interval_ms.max(1)).unwrap_or(1);
+                let share = first.since(now) * u32::try_from(self.timers.task_interval_ms).unwrap_or(u32::MAX)
+                    / u32::try_from(self.timers.probe_interval_ms.max(1)).unwrap_or(1);
                 let health = Health {
                     next_task: now + share,
                     outstanding: Vec::new(),
@@ -137,7 +137,7 @@ impl Prober {
     fn add_path(&mut self, now: Timestamp, key: PathKey) -> Timestamp {
         let phase = self.added.wrapping_mul(GOLDEN) & 0xffff_ffff;
         self.added += 1;
-        let interval = u128::from(self.pace.probe_interval_ms) * 1_000_000;
+        let interval = u128::from(self.timers.probe_interval_ms) * 1_000_000;
         let first = now + Duration::from_nanos(u64::try_from((interval * u128::from(phase)) >> 32).unwrap_or(0));
         let (test, flow) = (self.rng.next_u64(), self.rng.next_u32());
         self.paths.insert(key, PathProbe::new(test, flow, now, first));
@@ -156,7 +156,7 @@ impl Prober {
     /// Sends probes and tasks that are due, and counts missing answers.
     pub fn handle_timeout(&mut self, now: Timestamp, send: &mut Vec<Transmit>, out: &mut Outbox) {
         for path in self.paths.values_mut() {
-            path.expire(now, &self.pace);
+            path.expire(now, &self.timers);
         }
         self.send_tasks(now, send);
         if now >= self.quiet_until {
@@ -177,11 +177,11 @@ impl Prober {
             if path.next_probe <= now {
                 path.next_probe = now + interval;
             }
-            if !train_under_way && path.wants_train(now, &self.pace) {
+            if !train_under_way && path.wants_train(now, &self.timers) {
                 let fixed = PROBE_OVERHEAD + self.own_name_len + target.wire().len();
-                let padding = usize::from(self.pace.train_bytes).saturating_sub(fixed);
-                let probes = path.train(now, &self.pace, u16::try_from(padding).unwrap_or(0));
-                self.quiet_until = now + path.train_duration(&self.pace);
+                let padding = usize::from(self.timers.train_bytes).saturating_sub(fixed);
+                let probes = path.train(now, &self.timers, u16::try_from(padding).unwrap_or(0));
+                self.quiet_until = now + path.train_duration(&self.timers);
                 send.extend(probes.into_iter().map(|probe| transmit(target, *label, path.flow, probe)));
                 break;
             }
@@ -213,7 +213,7 @@ impl Prober {
     /// Handles a reflected probe; returns false if it is not awaited.
     pub fn on_reply(&mut self, received_at: Timestamp, reply: &Probe, out: &mut Outbox) -> bool {
         let Some(path) = self.paths.values_mut().find(|p| p.test == reply.test) else { return false };
-        path.reflected(received_at, reply, &self.pace);
+        path.reflected(received_at, reply, &self.timers);
         self.update_availability(out);
         true
     }
@@ -249,14 +249,14 @@ impl Prober {
     }
 
     fn update_availability(&mut self, out: &mut Outbox) {
-        for path in self.paths.values_mut().filter(|p| !p.answers(&self.pace)) {
+        for path in self.paths.values_mut().filter(|p| !p.answers(&self.timers)) {
             path.lost();
         }
         for (target, health) in &mut self.health {
             let key = (target.clone(), 0);
             let Some(path) = self.paths.get(&key) else { continue };
-            let answers = path.answers(&self.pace);
-            let healthy = health.misses < self.pace.miss_limit && health.report.as_ref().is_none_or(|r| r.healthy);
+            let answers = path.answers(&self.timers);
+            let healthy = health.misses < self.timers.miss_limit && health.report.as_ref().is_none_or(|r| r.healthy);
             if health.available != (answers && healthy) {
                 health.available = !health.available;
                 out.event(EventKind::Availability { target: target.to_string(), available: health.available });
@@ -272,8 +272,8 @@ impl Prober {
 
     fn measured(&self, target: &Name, label: u32, path: &PathProbe) -> Measured {
         let health = self.health.get(target).filter(|_| label == 0);
-        let available = path.answers(&self.pace) && health.is_none_or(|h| h.available);
-        let metrics = path.metrics(label != 0, path.answers(&self.pace));
+        let available = path.answers(&self.timers) && health.is_none_or(|h| h.available);
+        let metrics = path.metrics(label != 0, path.answers(&self.timers));
         let report = PathReport {
             target: target.clone(),
             label,
@@ -296,7 +296,7 @@ impl Prober {
 
     fn plan(&mut self) {
         let probes = self.paths.values().map(|p| p.next_probe.max(self.quiet_until)).min();
-        let expiries = self.paths.values().filter_map(|p| p.next_expiry(&self.pace)).min();
+        let expiries = self.paths.values().filter_map(|p| p.next_expiry(&self.timers)).min();
         let tasks = self.health.values().map(|h| h.next_task).min();
         self.next = [probes, expiries, tasks].into_iter().flatten().min();
     }
@@ -327,8 +327,8 @@ mod tests {
     }
 
     impl Bench {
-        fn new(pace: &Pace) -> Self {
-            let prober = Prober::new(pace, &name("/damc/example/sg-1"), 1);
+        fn new(timers: &Timers) -> Self {
+            let prober = Prober::new(timers, &name("/damc/example/sg-1"), 1);
             Self { prober, now: Timestamp::ZERO, out: Outbox::default(), sent: Vec::new(), flying: Vec::new() }
         }
 
@@ -378,13 +378,13 @@ mod tests {
         }
     }
 
-    fn quiet() -> Pace {
-        Pace { task_interval_ms: 3_600_000, ..Pace::default() }
+    fn quiet() -> Timers {
+        Timers { task_interval_ms: 3_600_000, ..Timers::default() }
     }
 
     #[test]
     fn qos_01_each_target_is_probed_at_the_period_and_probes_never_bunch() {
-        let mut b = Bench::new(&Pace { train_every: 0, ..quiet() });
+        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
         b.prober.set_targets(b.now, &targets(&["/A/1", "/A/4", "/B/1", "/B/4", "/C/2", "/D/3"]));
         b.run(4000, |_, _| Some((MS, MS)));
         let of_b4: Vec<u64> =
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn qos_01_new_targets_and_probe_now_need_no_waiting() {
-        let mut b = Bench::new(&Pace { train_every: 0, ..quiet() });
+        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
         b.prober.set_targets(b.now, &targets(&["/A/1"]));
         b.run(1000, |_, _| Some((MS, MS)));
         b.prober.set_targets(b.now, &targets(&["/A/1", "/D/3"]));
@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn qos_02_a_target_that_ignores_or_fails_its_tasks_is_unavailable() {
-        let mut b = Bench::new(&Pace { train_every: 0, ..Pace::default() });
+        let mut b = Bench::new(&Timers { train_every: 0, ..Timers::default() });
         b.prober.set_targets(b.now, &targets(&["/B/4"]));
         b.run(1100, |_, _| Some((MS, MS)));
         b.answer_tasks(true, 1);
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn con_04_neither_a_rosy_self_report_nor_a_claimed_holding_time_hides_the_path() {
-        let mut b = Bench::new(&Pace { train_every: 0, ..Pace::default() });
+        let mut b = Bench::new(&Timers { train_every: 0, ..Timers::default() });
         b.prober.set_targets(b.now, &targets(&["/B/4"]));
         b.run(3000, |_, _| Some((50 * MS, 50 * MS)));
         b.answer_tasks(true, 100_000);
@@ -488,13 +488,13 @@ mod tests {
         let mut path = PathProbe::new(1, 1, Timestamp::ZERO, Timestamp::ZERO);
         let probe = path.single(Timestamp::ZERO);
         let lie = Probe { t1: 99 * MS, t2: 0, t3: 98 * MS, ..probe };
-        path.reflected(Timestamp::from_millis(100), &lie, &Pace::default());
+        path.reflected(Timestamp::from_millis(100), &lie, &Timers::default());
         assert_eq!(path.metrics(false, true).delay_ns, Some(40 * MS), "at most 20 ms of holding are believed");
     }
 
     #[test]
     fn label_paths_are_probed_beside_the_plain_path() {
-        let mut b = Bench::new(&Pace { train_every: 0, ..quiet() });
+        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
         b.prober.set_targets(b.now, &targets(&["/A/1"]));
         b.prober.set_labels(b.now, &[(7, name("/A/1"))].into());
         b.run(2000, |t, _| Some(if t.label == 7 { (3 * MS, 3 * MS) } else { (40 * MS, 40 * MS) }));
@@ -506,7 +506,7 @@ mod tests {
 
     #[test]
     fn negative_replies_count_as_misses_at_once() {
-        let mut b = Bench::new(&Pace { train_every: 0, ..quiet() });
+        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
         b.prober.set_targets(b.now, &targets(&["/A/1"]));
         b.run(650, |_, _| None);
         let probes = |(_, t): &(Timestamp, Transmit)| match &t.message {

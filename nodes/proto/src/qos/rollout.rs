@@ -8,7 +8,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{DropReason, Millis, Name, NodeId, Timestamp};
 
@@ -72,7 +72,7 @@ impl Rollout {
         (label, version): (u32, u64),
         prefix: Name,
         (path, left): (&[NodeId], &BTreeSet<NodeId>),
-        pace: &Pace,
+        timers: &Timers,
     ) -> Option<Self> {
         let mut rollout = Self {
             label,
@@ -80,9 +80,9 @@ impl Rollout {
             prefix,
             recipients: BTreeMap::new(),
             withdrawn: false,
-            lifetime: Duration::from_millis(pace.policy_lifetime_ms),
-            first_retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
-            max_retransmit: Duration::from_millis(pace.retransmit_max_ms.max(pace.retransmit_ms.max(1))),
+            lifetime: Duration::from_millis(timers.policy_lifetime_ms),
+            first_retransmit: Duration::from_millis(timers.retransmit_ms.max(1)),
+            max_retransmit: Duration::from_millis(timers.retransmit_max_ms.max(timers.retransmit_ms.max(1))),
             started: now,
         };
         rollout.install(version, path, left);
@@ -243,7 +243,7 @@ mod tests {
 
     fn rollout(version: u64, path: &[&str], left: &[&str]) -> Rollout {
         let left = ids(left).into_iter().collect();
-        Rollout::new(at(0), (9, version), "/B/4".parse().unwrap(), (&ids(path), &left), &Pace::default()).unwrap()
+        Rollout::new(at(0), (9, version), "/B/4".parse().unwrap(), (&ids(path), &left), &Timers::default()).unwrap()
     }
 
     /// All recipients acknowledge at once.

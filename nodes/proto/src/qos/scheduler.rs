@@ -10,10 +10,10 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use damc_mgmt::config::{Pace, Thresholds};
+use damc_mgmt::config::{Thresholds, Timers};
 use damc_wire::{Name, NodeId, Timestamp};
 
-use super::estimate::{Candidate, World, badness};
+use super::estimate::{ScoredPath, World, score};
 use super::path_table::PathState;
 use super::threshold::PathMetrics;
 use super::topology::{Link, Member};
@@ -34,7 +34,7 @@ pub struct Steered {
 
 /// The path of steered traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Course {
+pub struct CandidatePath {
     /// From the source SG to the serving SG.
     pub path: Vec<NodeId>,
     /// Instance at the end.
@@ -55,8 +55,8 @@ pub struct Memory {
 pub enum Verdict {
     /// Leave things as they are.
     Stay,
-    /// Send the traffic along this course.
-    Steer(Course),
+    /// Send the traffic along this candidate.
+    Steer(CandidatePath),
     /// Back to the plain path.
     Return,
 }
@@ -68,26 +68,26 @@ struct Plain<'a> {
     states: Vec<&'a PathState>,
 }
 
-/// Decides on one name of one SG. `current` is the course in force with its label.
+/// Decides on one name of one SG. `current` is the candidate in force with its label.
 #[must_use]
 pub fn decide(
     world: &World<'_>,
-    pace: &Pace,
+    timers: &Timers,
     preset: &Thresholds,
     steered: &Steered,
-    current: Option<(&Course, u32)>,
+    current: Option<(&CandidatePath, u32)>,
     memory: &mut Memory,
 ) -> Verdict {
     memory.avoid.retain(|(_, until)| *until > world.now);
     let Some(plain) = plain_of(world, steered) else {
         return if current.is_some() { Verdict::Return } else { Verdict::Stay };
     };
-    let hold = Duration::from_millis(pace.policy_hold_ms);
+    let hold = Duration::from_millis(timers.policy_hold_ms);
     let held = memory.last_change.is_some_and(|at| world.now.since(at) < hold);
-    let Some((course, label)) = current else {
+    let Some((candidate, label)) = current else {
         return if held { Verdict::Stay } else { leave_plain(world, preset, steered, &plain, memory) };
     };
-    if is_broken(world, steered, course) {
+    if is_broken(world, steered, candidate) {
         return match leave_plain(world, preset, steered, &plain, memory) {
             Verdict::Stay => Verdict::Return,
             other => other,
@@ -96,11 +96,11 @@ pub fn decide(
     if held || plain.states.len() < plain.used.len() {
         return Verdict::Stay;
     }
-    let reports = usize::try_from(pace.reentry_reports).unwrap_or(usize::MAX);
-    if plain.states.iter().all(|s| s.last_all(reports, |m| m.is_clear_of(preset, pace.reentry_percent))) {
+    let reports = usize::try_from(timers.reentry_reports).unwrap_or(usize::MAX);
+    if plain.states.iter().all(|s| s.last_all(reports, |m| m.is_clear_of(preset, timers.reentry_percent))) {
         return Verdict::Return;
     }
-    leave_course(world, preset, steered, (course, label), &plain, memory, hold)
+    leave_candidate(world, preset, steered, (candidate, label), &plain, memory, hold)
 }
 
 /// Whether the source's measurements are fresh enough to keep its policy alive.
@@ -129,10 +129,10 @@ fn plain_of<'a>(world: &World<'a>, steered: &Steered) -> Option<Plain<'a>> {
     Some(Plain { used, links, states })
 }
 
-fn is_broken(world: &World<'_>, steered: &Steered, course: &Course) -> bool {
+fn is_broken(world: &World<'_>, steered: &Steered, candidate: &CandidatePath) -> bool {
     let members = world.catalogue.members(&steered.prefix);
-    let serves = |m: &Member| m.instance == course.instance && course.path.last() == Some(&m.origin);
-    !members.iter().any(serves) || !world.topology.carries(&course.path)
+    let serves = |m: &Member| m.instance == candidate.instance && candidate.path.last() == Some(&m.origin);
+    !members.iter().any(serves) || !world.topology.carries(&candidate.path)
 }
 
 fn leave_plain(
@@ -146,15 +146,15 @@ fn leave_plain(
     if !plain.states.iter().any(|s| s.last_all(PERSISTENCE, violates)) {
         return Verdict::Stay;
     }
-    let worst = plain.states.iter().map(|s| badness(&s.metrics().violations(preset))).max().unwrap_or(0);
+    let worst = plain.states.iter().map(|s| score(&s.metrics().violations(preset))).max().unwrap_or(0);
     better_than(world, preset, steered, plain, memory, worst)
 }
 
-fn leave_course(
+fn leave_candidate(
     world: &World<'_>,
     preset: &Thresholds,
     steered: &Steered,
-    (course, label): (&Course, u32),
+    (candidate, label): (&CandidatePath, u32),
     plain: &Plain<'_>,
     memory: &mut Memory,
     hold: Duration,
@@ -162,40 +162,40 @@ fn leave_course(
     let Some(state) = world.table.fresh(world.now, &steered.source, &steered.prefix, label) else {
         return Verdict::Stay;
     };
-    let Some(origin) = course.path.last() else { return Verdict::Return };
-    let along = |raw: &PathMetrics| world.along_label(*raw, &steered.source, origin, &course.instance);
+    let Some(origin) = candidate.path.last() else { return Verdict::Return };
+    let along = |raw: &PathMetrics| world.along_label(*raw, &steered.source, origin, &candidate.instance);
     if !state.last_all(PERSISTENCE, |raw| !along(raw).violations(preset).is_empty()) {
         return Verdict::Stay;
     }
-    let now_violated = badness(&along(&state.metrics()).violations(preset));
-    memory.avoid.push((course.path.clone(), world.now + hold * AVOID_HOLDS));
+    let now_violated = score(&along(&state.metrics()).violations(preset));
+    memory.avoid.push((candidate.path.clone(), world.now + hold * AVOID_HOLDS));
     let verdict = better_than(world, preset, steered, plain, memory, now_violated);
-    let of_plain = plain.states.iter().map(|s| badness(&s.metrics().violations(preset))).max().unwrap_or(0);
+    let of_plain = plain.states.iter().map(|s| score(&s.metrics().violations(preset))).max().unwrap_or(0);
     if verdict == Verdict::Stay && of_plain < now_violated { Verdict::Return } else { verdict }
 }
 
-/// The best candidate, if it is expected to violate less than `badness`.
+/// The best candidate, if it is expected to violate less than `score`.
 fn better_than(
     world: &World<'_>,
     preset: &Thresholds,
     steered: &Steered,
     plain: &Plain<'_>,
     memory: &Memory,
-    badness: u32,
+    score: u32,
 ) -> Verdict {
     let best = candidates(world, preset, steered, plain)
         .into_iter()
         .filter(|c| !memory.avoid.iter().any(|(path, _)| *path == c.path))
         .min();
     match best {
-        Some(c) if c.badness < badness => Verdict::Steer(Course { path: c.path, instance: c.instance }),
+        Some(c) if c.score < score => Verdict::Steer(CandidatePath { path: c.path, instance: c.instance }),
         _ => Verdict::Stay,
     }
 }
 
 /// All candidate paths. For each instance these are its plain path (if traffic does not take it already) and the
 /// fastest paths around violating links, around each link of the plain path, and around all of them.
-fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: &Plain<'_>) -> Vec<Candidate> {
+fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: &Plain<'_>) -> Vec<ScoredPath> {
     let picture = world.picture(preset);
     let suspects = picture.suspects(&plain.links);
     let judged = (preset, &suspects);
@@ -209,7 +209,7 @@ fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: 
         if elsewhere {
             let measured = world.table.fresh(world.now, &steered.source, &member.instance, 0).map(PathState::metrics);
             let metrics = measured.unwrap_or_else(|| world.estimate(&picture, &direct, &member.instance));
-            found.push(Candidate::new(world, &direct, &member.instance, &metrics, judged));
+            found.push(ScoredPath::new(world, &direct, &member.instance, &metrics, judged));
         }
         // Of several equal plain paths, traffic may be kept to a good one. A single plain path is not an alternative to
         // itself.
@@ -225,7 +225,7 @@ fn candidates(world: &World<'_>, preset: &Thresholds, steered: &Steered, plain: 
             .collect();
         for path in around {
             let metrics = world.estimate(&picture, &path, &member.instance);
-            found.push(Candidate::new(world, &path, &member.instance, &metrics, judged));
+            found.push(ScoredPath::new(world, &path, &member.instance, &metrics, judged));
         }
     }
     found

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::message::{LinkReport, PathReport, Telemetry};
 use damc_wire::{Millis, Timestamp};
 
@@ -46,10 +46,10 @@ impl Reporter {
     /// A reporter whose numbers start at `now`. A restarted node therefore continues above its earlier numbers, as its
     /// clock does.
     #[must_use]
-    pub fn new(pace: &Pace, now: Timestamp) -> Self {
+    pub fn new(timers: &Timers, now: Timestamp) -> Self {
         Self {
-            first_retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
-            max_retransmit: Duration::from_millis(pace.retransmit_max_ms.max(pace.retransmit_ms.max(1))),
+            first_retransmit: Duration::from_millis(timers.retransmit_ms.max(1)),
+            max_retransmit: Duration::from_millis(timers.retransmit_max_ms.max(timers.retransmit_ms.max(1))),
             sequence: now.nanos() / 1000,
             pending: VecDeque::new(),
             attempts: 0,
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn qos_04_reports_are_kept_and_delivered_in_order_with_their_ages() {
-        let mut r = Reporter::new(&Pace::default(), at(0));
+        let mut r = Reporter::new(&Timers::default(), at(0));
         r.submit(at(10), vec![measured("/A/1", 10)], vec![]);
         assert_eq!(r.poll_transmit(at(10)).unwrap().paths[0].age, Millis(0));
         for i in 2..=150 {
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn gap_09_an_overdue_report_goes_again_with_back_off() {
-        let mut r = Reporter::new(&Pace::default(), at(0));
+        let mut r = Reporter::new(&Timers::default(), at(0));
         r.submit(at(0), vec![measured("/A/1", 0)], vec![]);
         let mut sent = Vec::new();
         for ms in 0..4000 {
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn reports_are_split_to_fit_a_frame_and_bounded() {
-        let mut r = Reporter::new(&Pace::default(), at(0));
+        let mut r = Reporter::new(&Timers::default(), at(0));
         let long = format!("/{}", "x".repeat(60));
         r.submit(at(0), (0..40).map(|_| measured(&long, 0)).collect(), vec![]);
         let mut total = 0;
@@ -227,9 +227,9 @@ mod tests {
 
     #[test]
     fn a_restarted_reporter_numbers_above_its_former_self() {
-        let mut before = Reporter::new(&Pace::default(), at(1000));
+        let mut before = Reporter::new(&Timers::default(), at(1000));
         before.submit(at(1000), vec![measured("/A/1", 1000)], vec![]);
-        let mut after = Reporter::new(&Pace::default(), at(1100));
+        let mut after = Reporter::new(&Timers::default(), at(1100));
         after.submit(at(1100), vec![measured("/A/1", 1100)], vec![]);
         assert!(after.poll_transmit(at(1100)).unwrap().sequence > before.poll_transmit(at(1000)).unwrap().sequence);
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use damc_forward::NextHop;
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::Trigger;
 use damc_wire::{NodeId, Timestamp};
 
 use super::Router;
-use crate::alternate::Alternates;
 use crate::io::{Outbox, PortId};
+use crate::lfa::Alternates;
 use crate::rib::Reach;
 use crate::spf::{LiveGraph, NodeLinks, Tree, Update};
 use crate::spf_delay::{Delays, SpfDelay};
@@ -29,12 +29,12 @@ pub(super) struct Computation {
 }
 
 impl Computation {
-    pub(super) fn new(pace: &Pace, node: &NodeId) -> Self {
+    pub(super) fn new(timers: &Timers, node: &NodeId) -> Self {
         let mut graph = LiveGraph::default();
         graph.set(node, Some(NodeLinks { transit: true, links: Vec::new() }));
         let tree = Tree::new(&graph, graph.index(node).unwrap_or_default());
         Self {
-            delay: SpfDelay::new(Delays::from(pace)),
+            delay: SpfDelay::new(Delays::from(timers)),
             graph,
             tree,
             touched: BTreeSet::new(),

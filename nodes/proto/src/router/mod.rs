@@ -159,8 +159,8 @@ impl Router {
             rng,
             lsdb: Lsdb::default(),
             flood: Flood::default(),
-            own: Originator::new(&context.pace),
-            computation: Computation::new(&context.pace, &context.node),
+            own: Originator::new(&context.timers),
+            computation: Computation::new(&context.timers, &context.node),
             rib: Rib::new(&context.node, &context.name, ports),
             full: BTreeMap::new(),
             costs: context.ports.iter().map(|p| p.cost).collect(),
@@ -382,7 +382,7 @@ impl Router {
         if let Some(kind) = kind.or((role == Role::Scsc).then_some(Kind::Replica)) {
             // The lowest bit says whose exchange it is.
             let exchange = self.rng.random::<u32>() << 1 | u32::from(self.context.node > *node);
-            self.flood.open(port, Session::new(now, kind, exchange, &self.context.pace, &self.lsdb));
+            self.flood.open(port, Session::new(now, kind, exchange, &self.context.timers, &self.lsdb));
         }
         if role == Role::Scsc {
             self.state_attached(now, port);
@@ -429,8 +429,8 @@ impl Router {
     /// When to tell of a new link: at once, but while other adjacencies are forming one LSA does for all of them. That
     /// halves the LSAs of a network that starts.
     fn after_the_forming(&self, now: Timestamp) -> Timestamp {
-        let patience = Duration::from_millis(self.context.pace.retransmit_ms) * FORMING;
-        if self.adjacencies.is_forming(now, patience) { now + patience } else { now }
+        let forming_for = Duration::from_millis(self.context.timers.retransmit_ms) * FORMING;
+        if self.adjacencies.is_forming(now, forming_for) { now + forming_for } else { now }
     }
 
     fn set_cost(&mut self, now: Timestamp, port: PortId, cost: u32) {

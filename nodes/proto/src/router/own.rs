@@ -64,7 +64,7 @@ impl Router {
         for Origination { id, sequence, content } in self.own.take_due(now) {
             let key = LsaKey { origin: self.context.node.clone(), id };
             let purge = content == LsaContent::Purge;
-            let lifetime = Millis(self.context.pace.lsa_lifetime_ms).min(MAX_LIFETIME);
+            let lifetime = Millis(self.context.timers.lsa_lifetime_ms).min(MAX_LIFETIME);
             let lifetime = if purge { TOMBSTONE.min(lifetime) } else { lifetime };
             let lsa = self.context.keys.sign_lsa(key.clone(), sequence, lifetime, content);
             if lsa.encoded_len() > HOP_LOCAL_ROOM {

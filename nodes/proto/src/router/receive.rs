@@ -88,7 +88,7 @@ impl Router {
         let header = lsa.header();
         let own = header.key.origin == self.context.node;
         // Step 5a: too soon after the instance before it.
-        let min_arrival = Duration::from_millis(self.context.pace.lsa_min_arrival_ms);
+        let min_arrival = Duration::from_millis(self.context.timers.lsa_min_arrival_ms);
         let too_soon = self.lsdb.stored(&header.key).is_some_and(|s| now.since(s.installed_at()) < min_arrival);
         if too_soon && !own {
             return Err(DropReason::MinArrival);
@@ -147,7 +147,7 @@ impl Router {
         if let Some(session) = self.flood.session(port) {
             if let Some(sync) = &mut session.sync {
                 sync.answered(&header.key);
-                not_before = now + Duration::from_millis(self.context.pace.lsa_min_origination_ms);
+                not_before = now + Duration::from_millis(self.context.timers.lsa_min_origination_ms);
             }
             session.acknowledge(header.clone());
         }

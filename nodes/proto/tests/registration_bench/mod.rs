@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_proto::auth::announcer::Announcer;
 use damc_proto::auth::authority::{self, Authority};
@@ -93,7 +93,7 @@ pub struct Pod {
 
 pub struct Bench {
     pub now: Timestamp,
-    pub pace: Pace,
+    pub timers: Timers,
     pub registrar: Registrar,
     pub authority: Authority,
     pub pods: BTreeMap<PortId, Pod>,
@@ -120,12 +120,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(licences: &[(&str, &[&str])], pools: &[&str]) -> Self {
-        let pace = Pace { grant_lifetime_ms: 60_000, ..Pace::default() };
+        let timers = Timers { grant_lifetime_ms: 60_000, ..Timers::default() };
         let mut bench = Self {
             now: Timestamp::from_millis(1000),
-            registrar: Registrar::new(node("sg-1"), verifier(), &pace, 1),
-            authority: authority_with(licences, pools, &pace),
-            pace,
+            registrar: Registrar::new(node("sg-1"), verifier(), &timers, 1),
+            authority: authority_with(licences, pools, &timers),
+            timers,
             pods: BTreeMap::new(),
             elsewhere: Elsewhere::default(),
             loss: 0,
@@ -168,7 +168,7 @@ impl Bench {
     pub fn pod(&mut self, id: &str) -> PortId {
         let port = PortId(u16::try_from(self.pods.len()).unwrap());
         let keys = keys(id, Role::Pod);
-        let announcer = Announcer::new(keys.clone(), &self.pace);
+        let announcer = Announcer::new(keys.clone(), &self.timers);
         self.pods.insert(port, Pod { announcer, id: node(id), keys, replies: Vec::new() });
         self.attach(port);
         port
@@ -357,7 +357,7 @@ impl Bench {
     }
 }
 
-pub fn authority_with(licences: &[(&str, &[&str])], pools: &[&str], pace: &Pace) -> Authority {
+pub fn authority_with(licences: &[(&str, &[&str])], pools: &[&str], timers: &Timers) -> Authority {
     let mut book = Licences::default();
     for (pod, names) in licences {
         for n in *names {
@@ -367,5 +367,5 @@ pub fn authority_with(licences: &[(&str, &[&str])], pools: &[&str], pace: &Pace)
     for pool in pools {
         book.add_pool(name(pool));
     }
-    Authority::new(keys("spa-1", Role::Spa), verifier(), book, pace)
+    Authority::new(keys("spa-1", Role::Spa), verifier(), book, timers)
 }

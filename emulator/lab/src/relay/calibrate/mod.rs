@@ -169,7 +169,7 @@ fn measure(
     repeats: usize,
 ) -> Result<Vec<Measurement>, String> {
     let CalibrationLink { sender, receiver, apply } = link;
-    let mut bench = train::Bench::new(sender, receiver);
+    let mut bench = train::CalibrationLab::new(sender, receiver);
     let mut measurements = Vec::new();
     for step in plan::steps(depth) {
         let mut outcome = Vec::new();

@@ -59,7 +59,7 @@ impl Train {
 const PROMPT: Duration = Duration::from_micros(100);
 
 /// Both ends of the link.
-pub(super) struct Bench {
+pub(super) struct CalibrationLab {
     sender: RawSocket,
     receiver: RawSocket,
     arena: ReceiveArena,
@@ -87,7 +87,7 @@ const HEADER: [u8; ETHERNET_HEADER] = [
     damc_link::ETHERTYPE as u8,
 ];
 
-impl Bench {
+impl CalibrationLab {
     pub(super) fn new(sender: RawSocket, receiver: RawSocket) -> Self {
         Self { sender, receiver, arena: ReceiveArena::new(64), train: 0 }
     }

@@ -8,7 +8,7 @@ use damc_wire::message::{Announce, AnnounceReply, Outcome};
 use damc_wire::security::{Certificate, Grant};
 use damc_wire::{Name, NodeId, RefusalReason, Timestamp};
 
-use crate::io::{APART, PortId};
+use crate::io::{OUT_OF_BAND_REQUESTS, PortId};
 use crate::router::PrefixClaim;
 
 /// What a claimed name is.
@@ -232,7 +232,7 @@ impl PodRecord {
 
     /// The floor that holds for a request.
     pub const fn floor(&self, request: u64) -> u64 {
-        self.floors[(request >= APART) as usize]
+        self.floors[(request >= OUT_OF_BAND_REQUESTS) as usize]
     }
 
     /// Makes room for one more transaction; false where all of them still wait for their outcome.
@@ -242,11 +242,11 @@ impl PodRecord {
                 return false;
             };
             self.transactions.remove(&oldest);
-            let floor = &mut self.floors[usize::from(oldest >= APART)];
+            let floor = &mut self.floors[usize::from(oldest >= OUT_OF_BAND_REQUESTS)];
             *floor = oldest.max(*floor);
         }
         let (floors, claims) = (self.floors, &self.claims);
-        let floor = |request: u64| floors[usize::from(request >= APART)];
+        let floor = |request: u64| floors[usize::from(request >= OUT_OF_BAND_REQUESTS)];
         self.last_request.retain(|name, request| *request > floor(*request) || claims.contains_key(name));
         true
     }

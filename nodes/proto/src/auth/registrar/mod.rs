@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{AnnouncementView, AnnouncementsView, ProtocolCounters};
 use damc_mgmt::words::AnnouncementState;
@@ -152,15 +152,15 @@ impl Registrar {
     /// A registrar without pods. `first_ask` is where its transaction numbers start: a random number, so that answers to
     /// a former life of this SG match nothing.
     #[must_use]
-    pub fn new(sg: NodeId, verifier: Verifier, pace: &Pace, first_ask: u64) -> Self {
+    pub fn new(sg: NodeId, verifier: Verifier, timers: &Timers, first_ask: u64) -> Self {
         Self {
             sg,
             verifier,
             limits: Limits::default(),
-            retransmit: Duration::from_millis(pace.retransmit_ms.max(1)),
-            retransmit_max: Duration::from_millis(pace.retransmit_max_ms.max(1)),
-            auth_timeout: Duration::from_millis(pace.auth_timeout_ms.max(1)),
-            grant_lifetime: Duration::from_millis(pace.grant_lifetime_ms),
+            retransmit: Duration::from_millis(timers.retransmit_ms.max(1)),
+            retransmit_max: Duration::from_millis(timers.retransmit_max_ms.max(1)),
+            auth_timeout: Duration::from_millis(timers.auth_timeout_ms.max(1)),
+            grant_lifetime: Duration::from_millis(timers.grant_lifetime_ms),
             pods: BTreeMap::new(),
             intakes: BTreeMap::new(),
             asks: BTreeMap::new(),

@@ -10,7 +10,7 @@ use damc_mgmt::view::FibView;
 use damc_topology::set_property;
 use damc_wire::{NodeId, Role};
 
-use super::Bench;
+use super::Testbed;
 use crate::case::Stop;
 use crate::oracle::Failures;
 
@@ -26,7 +26,7 @@ pub fn properties(pairs: &[(&str, &str)]) -> Result<DirectionChange, Stop> {
     Ok(change)
 }
 
-impl Bench {
+impl Testbed {
     /// A number that no other call in this process gets.
     #[must_use]
     pub fn unique(&self) -> u64 {

@@ -102,7 +102,7 @@ mod tests {
         else {
             panic!("a keeper");
         };
-        assert_eq!((arguments.memory_mib, arguments.turn, arguments.inner), (512, 3, true));
+        assert_eq!((arguments.memory_mib, arguments.start_priority, arguments.inner), (512, 3, true));
         assert!(matches!(parsed("/proc/self/exe uml-init /x"), Some(Ok(Hidden::UmlInit { .. }))));
         assert!(matches!(parsed("damc lab-relay"), Some(Ok(Hidden::LabRelay))));
     }

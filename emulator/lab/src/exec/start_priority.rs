@@ -10,7 +10,7 @@ use rustix::process::{Pid as Id, setpriority_pgrp, setpriority_process};
 
 /// A place in the order, as nice value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum StartPriority {
     /// Preferred to other work of the host: a lab's processes are short at work, and their lateness would be taken for
     /// the network's.
     First = -10,
@@ -20,7 +20,7 @@ pub enum Turn {
     Last = 19,
 }
 
-impl Turn {
+impl StartPriority {
     /// Takes this place for the calling thread and what it will start. One system call, so also between fork and exec.
     ///
     /// # Errors
@@ -45,7 +45,8 @@ impl Turn {
 #[must_use]
 pub fn may_change() -> bool {
     // On Linux a thread has a nice value of its own: this one tries, and is gone.
-    let tried = std::thread::spawn(|| Turn::Starting.take().and_then(|()| Turn::First.take()).is_ok());
+    let tried =
+        std::thread::spawn(|| StartPriority::Starting.take().and_then(|()| StartPriority::First.take()).is_ok());
     tried.join().unwrap_or(false)
 }
 
@@ -60,6 +61,6 @@ mod tests {
         let before = getpriority_process(None).unwrap();
         let _ = may_change();
         assert_eq!(getpriority_process(None).unwrap(), before);
-        assert_eq!(Turn::Last.give(Pid::from_raw(0x3fff_fff0)), Ok(()));
+        assert_eq!(StartPriority::Last.give(Pid::from_raw(0x3fff_fff0)), Ok(()));
     }
 }

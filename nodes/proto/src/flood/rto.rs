@@ -11,7 +11,7 @@ const UNKNOWN: u32 = 4;
 
 /// The estimate for one neighbour.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct RtoEstimator {
     least: Duration,
     most: Duration,
     /// Smoothed round trip and its mean deviation, once there is a sample.
@@ -21,7 +21,7 @@ pub struct Patience {
     doubled_until: Timestamp,
 }
 
-impl Patience {
+impl RtoEstimator {
     /// No samples yet.
     #[must_use]
     pub fn new(least: Duration, most: Duration) -> Self {
@@ -66,36 +66,36 @@ mod tests {
 
     #[test]
     fn waits_follow_round_trips_within_bounds() {
-        let mut patience = Patience::new(ms(50), ms(1000));
-        assert_eq!(patience.current(), ms(200), "nothing known yet");
+        let mut rto = RtoEstimator::new(ms(50), ms(1000));
+        assert_eq!(rto.current(), ms(200), "nothing known yet");
         for _ in 0..50 {
-            patience.sample(ms(2));
+            rto.sample(ms(2));
         }
-        assert_eq!(patience.current(), ms(50), "never below the pace");
-        patience.sample(ms(400));
+        assert_eq!(rto.current(), ms(50), "never below the pace");
+        rto.sample(ms(400));
         // 2 + 398/8 and four deviations of 398/4.
-        assert!((ms(440)..ms(460)).contains(&patience.current()), "{:?}", patience.current());
+        assert!((ms(440)..ms(460)).contains(&rto.current()), "{:?}", rto.current());
         for _ in 0..50 {
-            patience.sample(ms(5000));
+            rto.sample(ms(5000));
         }
-        assert_eq!(patience.current(), ms(1000));
+        assert_eq!(rto.current(), ms(1000));
     }
 
     #[test]
     fn what_is_late_together_doubles_once_and_a_sample_ends_it() {
-        let mut patience = Patience::new(ms(50), ms(1000));
+        let mut rto = RtoEstimator::new(ms(50), ms(1000));
         let at = |ms: u64| Timestamp(ms * 1_000_000);
-        patience.sample(ms(3));
-        patience.late(at(50));
-        patience.late(at(60));
-        assert_eq!(patience.current(), ms(100));
-        patience.late(at(150));
-        assert_eq!(patience.current(), ms(200));
+        rto.sample(ms(3));
+        rto.late(at(50));
+        rto.late(at(60));
+        assert_eq!(rto.current(), ms(100));
+        rto.late(at(150));
+        assert_eq!(rto.current(), ms(200));
         for round in 0..10 {
-            patience.late(at(1000 * (round + 1)));
+            rto.late(at(1000 * (round + 1)));
         }
-        assert_eq!(patience.current(), ms(1000));
-        patience.sample(ms(3));
-        assert_eq!(patience.current(), ms(50));
+        assert_eq!(rto.current(), ms(1000));
+        rto.sample(ms(3));
+        assert_eq!(rto.current(), ms(50));
     }
 }

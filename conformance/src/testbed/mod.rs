@@ -22,12 +22,12 @@ use damc_lab::recording::Recording;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::command::Command;
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::Event;
 use damc_mgmt::view::{FibView, RibView};
 use damc_mgmt::words::ProtocolCounter;
 use damc_topology::Topology;
-use damc_topology::pace::Calibration;
+use damc_topology::timers::Calibration;
 use damc_wire::{Frame, Message, NodeId, Role};
 use tokio::sync::OnceCell;
 
@@ -35,13 +35,13 @@ use crate::case::Stop;
 use crate::forge::Forge;
 
 /// A lab under judgement.
-pub struct Bench {
+pub struct Testbed {
     /// The running lab.
     pub lab: Lab,
     /// What it was built from.
     pub topology: Topology,
     /// Timers of this run; every deadline of a case derives from them.
-    pub pace: Pace,
+    pub timers: Timers,
     /// What calibration found about the host. Times that are not protocol timers stretch by it.
     pub host: Calibration,
     /// Forges frames in the name of any node.
@@ -67,12 +67,12 @@ fn pause(looked: Instant) -> Duration {
 /// Time a lab may take to recover between cases. No verdict depends on it, so it is generous.
 const RESTORE_WITHIN: Duration = Duration::from_secs(20);
 
-impl Bench {
+impl Testbed {
     /// A testbed around a lab that has converged.
     #[must_use]
-    pub fn new(lab: Lab, topology: Topology, pace: Pace, forge: Forge, recording: Recording) -> Self {
+    pub fn new(lab: Lab, topology: Topology, timers: Timers, forge: Forge, recording: Recording) -> Self {
         let (tail, host) = (Mutex::new(Tail::new(recording)), Calibration::default());
-        Self { lab, topology, pace, host, forge, tail, python: OnceCell::new(), undo: Mutex::default() }
+        Self { lab, topology, timers, host, forge, tail, python: OnceCell::new(), undo: Mutex::default() }
     }
 
     /// The same, with what calibration found about the host.
@@ -87,7 +87,7 @@ impl Bench {
     /// Time until a silent failure is detected.
     #[must_use]
     pub fn detection(&self) -> Duration {
-        Duration::from_millis(self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier))
+        Duration::from_millis(self.timers.echo_interval_ms * u64::from(self.timers.echo_multiplier))
     }
 
     /// Now, on the clock of the recording.
@@ -100,8 +100,8 @@ impl Bench {
     /// waiting; the time really taken is a figure of the case.
     #[must_use]
     pub fn t_conv(&self) -> Duration {
-        let detect = self.pace.echo_interval_ms * u64::from(self.pace.echo_multiplier);
-        Duration::from_millis(8 * (detect + self.pace.retransmit_ms) + 2 * self.pace.spf_long_ms)
+        let detect = self.timers.echo_interval_ms * u64::from(self.timers.echo_multiplier);
+        Duration::from_millis(8 * (detect + self.timers.retransmit_ms) + 2 * self.timers.spf_long_ms)
     }
 
     /// Time between two frames of a stream on this host, at most the 10 ms that the lab allows.
@@ -263,7 +263,7 @@ impl Bench {
         let (from, from_role) = self.role(from)?;
         let (to, to_role) = self.role(to)?;
         // The sessions are in every hello: no need to look at the whole recording.
-        let since = self.now_ns().saturating_sub(2_000_000 * self.pace.dead_interval_ms);
+        let since = self.now_ns().saturating_sub(2_000_000 * self.timers.dead_interval_ms);
         let mut frames = Vec::new();
         for (near, far) in [(&from, &to), (&to, &from)] {
             frames.extend(self.all_sent(since, near.as_str(), far.as_str()).await?);

@@ -8,7 +8,7 @@ use damc_lab::recording::{Entry, RecordedPort, Recording, Wanted, write_pcapng};
 use damc_wire::MessageType;
 
 use super::log::{Log, Place};
-use super::{Bench, pause};
+use super::{Testbed, pause};
 use crate::case::Stop;
 use crate::trace::Seen;
 
@@ -101,7 +101,7 @@ impl Tail {
     }
 }
 
-impl Bench {
+impl Testbed {
     /// The recording up to now.
     async fn tail(&self) -> Result<MutexGuard<'_, Tail>, Stop> {
         self.lab.flush_recording().await?;

@@ -194,8 +194,8 @@ fn start(folder: &Folder) -> BTreeMap<String, Node> {
     let mut configs = configurations(folder.path(), &LINKS, &services);
     for config in configs.values_mut() {
         // Nobody is missed as long as the bench lasts.
-        config.pace.echo_interval_ms = 20_000;
-        config.pace.dead_interval_ms = 80_000;
+        config.timers.echo_interval_ms = 20_000;
+        config.timers.dead_interval_ms = 80_000;
     }
     let nodes: BTreeMap<String, Node> =
         configs.iter().map(|(name, config)| (name.clone(), Node::start(folder.path(), config))).collect();

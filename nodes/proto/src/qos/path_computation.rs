@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{PathView, PolicyView, ProtocolCounters};
 use damc_mgmt::words::{PolicyActionKind, ProtocolCounter};
@@ -20,7 +20,7 @@ use super::agent::{action_kind, next_hop};
 use super::estimate::World;
 use super::path_table::PathTable;
 use super::rollout::{Progress, Rollout};
-use super::scheduler::{Course, Memory, Steered, Verdict, decide, is_observed, plain_nodes};
+use super::scheduler::{CandidatePath, Memory, Steered, Verdict, decide, is_observed, plain_nodes};
 use super::threshold::{Metric, ThresholdTable};
 use super::topology::{Catalogue, Topology};
 use crate::io::Outbox;
@@ -32,7 +32,7 @@ const RECHECK: Duration = Duration::from_millis(100);
 
 /// The state of the replica, and the nodes that the SCSC reaches now.
 #[derive(Debug, Default)]
-pub struct Ground {
+pub struct Ted {
     /// Graph.
     pub topology: Topology,
     /// Services.
@@ -43,10 +43,10 @@ pub struct Ground {
     pub incomplete: bool,
 }
 
-/// A course, and its rollout to the nodes.
+/// A candidate, and its rollout to the nodes.
 #[derive(Debug)]
 struct Active {
-    course: Course,
+    candidate: CandidatePath,
     rollout: Rollout,
 }
 
@@ -56,21 +56,21 @@ struct Steering {
     memory: Memory,
     /// In force.
     current: Option<Active>,
-    /// The course that is being rolled out.
+    /// The candidate that is being rolled out.
     pending: Option<Active>,
 }
 
 /// The SCSC's working part; see the module.
 #[derive(Debug)]
-pub struct Director {
-    pace: Pace,
+pub struct PathComputation {
+    timers: Timers,
     thresholds: ThresholdTable,
     table: PathTable,
     steerings: BTreeMap<Steered, Steering>,
     /// Policies being withdrawn.
-    fading: Vec<Rollout>,
+    withdrawing: Vec<Rollout>,
     /// Paths of all labels that may be in force.
-    courses: BTreeMap<(NodeId, u32), Vec<NodeId>>,
+    candidates: BTreeMap<(NodeId, u32), Vec<NodeId>>,
     violated: BTreeMap<(NodeId, Name), Vec<Metric>>,
     last_version: u64,
     rng: ChaCha8Rng,
@@ -78,17 +78,17 @@ pub struct Director {
     counters: ProtocolCounters,
 }
 
-impl Director {
-    /// A director without measurements. Labels are drawn from `seed`, which must be new at every start.
+impl PathComputation {
+    /// A path_computation without measurements. Labels are drawn from `seed`, which must be new at every start.
     #[must_use]
-    pub fn new(pace: &Pace, thresholds: ThresholdTable, seed: u64) -> Self {
+    pub fn new(timers: &Timers, thresholds: ThresholdTable, seed: u64) -> Self {
         Self {
-            pace: pace.clone(),
+            timers: timers.clone(),
             thresholds,
-            table: PathTable::new(pace),
+            table: PathTable::new(timers),
             steerings: BTreeMap::new(),
-            fading: Vec::new(),
-            courses: BTreeMap::new(),
+            withdrawing: Vec::new(),
+            candidates: BTreeMap::new(),
             violated: BTreeMap::new(),
             last_version: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -109,7 +109,7 @@ impl Director {
         now: Timestamp,
         (from, role): (&NodeId, Role),
         telemetry: &Telemetry,
-        ground: &Ground,
+        ted: &Ted,
         out: &mut Outbox,
     ) {
         let Some(touched) = self.table.take(now, from, role, telemetry) else {
@@ -120,37 +120,37 @@ impl Director {
         for (source, target, label) in touched {
             if label == 0 {
                 self.watch_violations(now, &source, &target, out);
-                concerned.extend(ground.catalogue.names_of(&target).cloned());
+                concerned.extend(ted.catalogue.names_of(&target).cloned());
             } else {
                 concerned.insert(target);
             }
         }
-        for prefix in concerned.into_iter().filter(|_| !ground.incomplete) {
-            self.consider(now, &Steered { source: from.clone(), prefix }, ground, out);
+        for prefix in concerned.into_iter().filter(|_| !ted.incomplete) {
+            self.consider(now, &Steered { source: from.clone(), prefix }, ted, out);
         }
     }
 
-    /// Handles a change of the replica or of the reachable nodes: courses may be broken.
-    pub fn on_topology(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) {
+    /// Handles a change of the replica or of the reachable nodes: candidates may be broken.
+    pub fn on_topology(&mut self, now: Timestamp, ted: &Ted, out: &mut Outbox) {
         self.table.prune(now);
-        if ground.incomplete {
+        if ted.incomplete {
             return;
         }
         let steered: Vec<Steered> = self.steerings.keys().cloned().collect();
         for steered in steered {
             let Some(steering) = self.steerings.get_mut(&steered) else { continue };
-            let broken = steering.pending.take_if(|p| !ground.topology.carries(&p.course.path));
+            let broken = steering.pending.take_if(|p| !ted.topology.carries(&p.candidate.path));
             if let Some(broken) = broken {
                 self.fade(now, broken, "broken", out);
             }
-            self.consider(now, &steered, ground, out);
+            self.consider(now, &steered, ted, out);
         }
     }
 
     /// Handles an acknowledgement or refusal of a policy; returns false if none is awaited.
     pub fn on_ack(&mut self, now: Timestamp, node: &NodeId, ack: &QosAck) -> bool {
         let actives = self.steerings.values_mut().flat_map(|s| s.current.iter_mut().chain(&mut s.pending));
-        let mut rollouts = actives.map(|a| &mut a.rollout).chain(&mut self.fading);
+        let mut rollouts = actives.map(|a| &mut a.rollout).chain(&mut self.withdrawing);
         let Some(rollout) = rollouts.find(|r| r.label == ack.label) else { return false };
         rollout.on_ack(now, node, ack.sequence, ack.refusal)
     }
@@ -176,24 +176,24 @@ impl Director {
         }
     }
 
-    fn consider(&mut self, now: Timestamp, steered: &Steered, ground: &Ground, out: &mut Outbox) {
+    fn consider(&mut self, now: Timestamp, steered: &Steered, ted: &Ted, out: &mut Outbox) {
         let mut steering = self.steerings.remove(steered).unwrap_or_default();
         if steering.pending.is_none() {
             let world = World {
                 now,
-                topology: &ground.topology,
-                catalogue: &ground.catalogue,
+                topology: &ted.topology,
+                catalogue: &ted.catalogue,
                 table: &self.table,
-                courses: &self.courses,
+                candidates: &self.candidates,
             };
             let preset = self.thresholds.of(&steered.prefix);
-            let current = steering.current.as_ref().map(|a| (&a.course, a.rollout.label));
-            match decide(&world, &self.pace, preset, steered, current, &mut steering.memory) {
+            let current = steering.current.as_ref().map(|a| (&a.candidate, a.rollout.label));
+            match decide(&world, &self.timers, preset, steered, current, &mut steering.memory) {
                 Verdict::Stay => {}
-                Verdict::Steer(course) => {
+                Verdict::Steer(candidate) => {
                     let mut left = plain_nodes(&world, steered);
-                    left.extend(steering.current.iter().flat_map(|a| a.course.path.iter().cloned()));
-                    steering.pending = self.issue(now, steered, course, &left, out);
+                    left.extend(steering.current.iter().flat_map(|a| a.candidate.path.iter().cloned()));
+                    steering.pending = self.issue(now, steered, candidate, &left, out);
                     steering.memory.last_change = Some(now);
                 }
                 Verdict::Return => {
@@ -213,23 +213,24 @@ impl Director {
         &mut self,
         now: Timestamp,
         steered: &Steered,
-        course: Course,
+        candidate: CandidatePath,
         left: &BTreeSet<NodeId>,
         out: &mut Outbox,
     ) -> Option<Active> {
         let (label, version) = (self.draw_label(), self.next_version(now));
-        let rollout = Rollout::new(now, (label, version), steered.prefix.clone(), (&course.path, left), &self.pace)?;
-        self.courses.insert((steered.source.clone(), label), course.path.clone());
+        let rollout =
+            Rollout::new(now, (label, version), steered.prefix.clone(), (&candidate.path, left), &self.timers)?;
+        self.candidates.insert((steered.source.clone(), label), candidate.path.clone());
         self.count(ProtocolCounter::PoliciesIssued);
         tell(&rollout, version, PolicyActionKind::Ingress, false, None, out);
-        Some(Active { course, rollout })
+        Some(Active { candidate, rollout })
     }
 
     /// A label that no policy of this SCSC has. If the node holds it from before a restart, it refuses it.
     fn draw_label(&mut self) -> u32 {
         loop {
             let label = self.rng.next_u32();
-            if label != 0 && !self.courses.keys().any(|(_, known)| *known == label) {
+            if label != 0 && !self.candidates.keys().any(|(_, known)| *known == label) {
                 return label;
             }
         }
@@ -246,28 +247,28 @@ impl Director {
         active.rollout.withdraw(now, version);
         self.count(ProtocolCounter::PoliciesWithdrawn);
         tell(&active.rollout, version, PolicyActionKind::Withdrawn, false, Some(reason.to_owned()), out);
-        self.fading.push(active.rollout);
+        self.withdrawing.push(active.rollout);
     }
 
     // ===== carrying out =====
 
     /// Advances all rollouts, and returns the policies to send now.
-    pub fn poll(&mut self, now: Timestamp, ground: &Ground, out: &mut Outbox) -> Vec<Policy> {
+    pub fn poll(&mut self, now: Timestamp, ted: &Ted, out: &mut Outbox) -> Vec<Policy> {
         let mut send = Vec::new();
         let steered: Vec<Steered> = self.steerings.keys().cloned().collect();
         for steered in &steered {
             let Some(mut steering) = self.steerings.remove(steered) else { continue };
-            self.poll_pending(now, &mut steering, ground, out, &mut send);
-            self.poll_current(now, steered, &mut steering, ground, out, &mut send);
+            self.poll_pending(now, &mut steering, ted, out, &mut send);
+            self.poll_current(now, steered, &mut steering, ted, out, &mut send);
             self.steerings.insert(steered.clone(), steering);
         }
-        let reachable = |n: &NodeId| ground.reachable.contains(n);
-        for rollout in &mut self.fading {
+        let reachable = |n: &NodeId| ted.reachable.contains(n);
+        for rollout in &mut self.withdrawing {
             send.extend(rollout.poll_transmit(now, reachable));
         }
         let ended = |r: &Rollout| r.progress(now, reachable) != Progress::Running || r.is_over(now);
-        for rollout in self.fading.extract_if(.., |r| ended(r)) {
-            self.courses.remove(&(rollout.source, rollout.label));
+        for rollout in self.withdrawing.extract_if(.., |r| ended(r)) {
+            self.candidates.remove(&(rollout.source, rollout.label));
         }
         self.plan(now);
         send
@@ -277,11 +278,11 @@ impl Director {
         &mut self,
         now: Timestamp,
         steering: &mut Steering,
-        ground: &Ground,
+        ted: &Ted,
         out: &mut Outbox,
         send: &mut Vec<Policy>,
     ) {
-        let reachable = |n: &NodeId| ground.reachable.contains(n);
+        let reachable = |n: &NodeId| ted.reachable.contains(n);
         let Some(mut pending) = steering.pending.take() else { return };
         send.extend(pending.rollout.poll_transmit(now, reachable));
         match pending.rollout.progress(now, reachable) {
@@ -298,9 +299,9 @@ impl Director {
                     self.last_version += STALE_JUMP;
                 }
                 steering.memory.last_change = Some(now);
-                let hold = Duration::from_millis(self.pace.policy_hold_ms);
+                let hold = Duration::from_millis(self.timers.policy_hold_ms);
                 if reason.is_none_or(|r| r == DropReason::PolicyUnreachable) {
-                    steering.memory.avoid.push((pending.course.path.clone(), now + hold * 2));
+                    steering.memory.avoid.push((pending.candidate.path.clone(), now + hold * 2));
                 }
                 self.fade(now, pending, reason.map_or("unanswered", DropReason::label), out);
             }
@@ -312,13 +313,13 @@ impl Director {
         now: Timestamp,
         steered: &Steered,
         steering: &mut Steering,
-        ground: &Ground,
+        ted: &Ted,
         out: &mut Outbox,
         send: &mut Vec<Policy>,
     ) {
-        let reachable = |n: &NodeId| ground.reachable.contains(n);
+        let reachable = |n: &NodeId| ted.reachable.contains(n);
         let Some(mut current) = steering.current.take() else { return };
-        if now >= current.rollout.refresh_at() && self.observed(now, steered, ground) {
+        if now >= current.rollout.refresh_at() && self.observed(now, steered, ted) {
             let version = self.next_version(now);
             current.rollout.refresh(now, version);
         }
@@ -336,26 +337,26 @@ impl Director {
                 Some("expired".to_owned()),
                 out,
             );
-            self.courses.remove(&(current.rollout.source.clone(), current.rollout.label));
+            self.candidates.remove(&(current.rollout.source.clone(), current.rollout.label));
         } else {
             steering.current = Some(current);
         }
     }
 
-    fn observed(&self, now: Timestamp, steered: &Steered, ground: &Ground) -> bool {
-        let (topology, catalogue) = (&ground.topology, &ground.catalogue);
-        is_observed(&World { now, topology, catalogue, table: &self.table, courses: &self.courses }, steered)
+    fn observed(&self, now: Timestamp, steered: &Steered, ted: &Ted) -> bool {
+        let (topology, catalogue) = (&ted.topology, &ted.catalogue);
+        is_observed(&World { now, topology, catalogue, table: &self.table, candidates: &self.candidates }, steered)
     }
 
     fn plan(&mut self, now: Timestamp) {
         let actives = self.steerings.values().flat_map(|s| s.current.iter().chain(&s.pending));
-        let all = actives.map(|a| &a.rollout).chain(&self.fading);
+        let all = actives.map(|a| &a.rollout).chain(&self.withdrawing);
         self.next_poll = all.map(Rollout::next_timeout).min().map(|at| at.max(now + RECHECK.min(self.shortest())));
     }
 
     /// Shortest interval of regular checks.
     fn shortest(&self) -> Duration {
-        Duration::from_millis(self.pace.retransmit_ms.max(2) / 2)
+        Duration::from_millis(self.timers.retransmit_ms.max(2) / 2)
     }
 
     /// Time at which [`Self::poll`] is due.
@@ -369,13 +370,13 @@ impl Director {
     /// The path of the traffic of `source` to `target` now: the policy's if there is one, otherwise the plain one
     /// (POL-09), and its cost, the sum of the configured link costs. The path is empty if there is none.
     #[must_use]
-    pub fn path(&self, source: &NodeId, target: &Name, ground: &Ground) -> (Vec<NodeId>, u64) {
+    pub fn path(&self, source: &NodeId, target: &Name, ted: &Ted) -> (Vec<NodeId>, u64) {
         let steered = Steered { source: source.clone(), prefix: target.clone() };
         let current = self.steerings.get(&steered).and_then(|s| s.current.as_ref());
-        let whole = current.map(|a| &a.course.path).filter(|path| ground.topology.carries(path));
-        let path = whole.cloned().or_else(|| plain_path(source, target, ground)).unwrap_or_default();
-        let index = |n: &NodeId| ground.topology.index(n);
-        let link = |w: &[NodeId]| ground.topology.cost((index(&w[0])?, index(&w[1])?));
+        let whole = current.map(|a| &a.candidate.path).filter(|path| ted.topology.carries(path));
+        let path = whole.cloned().or_else(|| plain_path(source, target, ted)).unwrap_or_default();
+        let index = |n: &NodeId| ted.topology.index(n);
+        let link = |w: &[NodeId]| ted.topology.cost((index(&w[0])?, index(&w[1])?));
         let cost = path.windows(2).filter_map(link).map(u64::from).sum();
         (path, cost)
     }
@@ -384,7 +385,7 @@ impl Director {
     #[must_use]
     pub fn policies_view(&self, now: Timestamp) -> Vec<PolicyView> {
         let actives = self.steerings.values().flat_map(|s| s.current.iter().chain(&s.pending));
-        let mut rollouts: Vec<&Rollout> = actives.map(|a| &a.rollout).chain(&self.fading).collect();
+        let mut rollouts: Vec<&Rollout> = actives.map(|a| &a.rollout).chain(&self.withdrawing).collect();
         rollouts.sort_by_key(|r| r.label);
         let views = rollouts.into_iter().flat_map(|rollout| {
             rollout.recipients.iter().map(move |(node, r)| PolicyView {
@@ -406,13 +407,13 @@ impl Director {
     /// Newest measurement of each path. Delays along labels are corrected for the return path (see
     /// [`World::along_label`]).
     #[must_use]
-    pub fn paths_view(&self, now: Timestamp, ground: &Ground) -> Vec<PathView> {
-        let (topology, catalogue) = (&ground.topology, &ground.catalogue);
-        let world = World { now, topology, catalogue, table: &self.table, courses: &self.courses };
+    pub fn paths_view(&self, now: Timestamp, ted: &Ted) -> Vec<PathView> {
+        let (topology, catalogue) = (&ted.topology, &ted.catalogue);
+        let world = World { now, topology, catalogue, table: &self.table, candidates: &self.candidates };
         let view = |((source, target, label), state): (&(NodeId, Name, u32), &super::path_table::PathState)| {
             let raw = state.metrics();
-            let metrics = self.active_course(source, *label).map_or(raw, |course| {
-                course.path.last().map_or(raw, |origin| world.along_label(raw, source, origin, &course.instance))
+            let metrics = self.active_candidate(source, *label).map_or(raw, |candidate| {
+                candidate.path.last().map_or(raw, |origin| world.along_label(raw, source, origin, &candidate.instance))
             });
             let violated = metrics.violations(self.thresholds.of(target));
             PathView {
@@ -431,10 +432,10 @@ impl Director {
         self.table.all().map(view).collect()
     }
 
-    fn active_course(&self, source: &NodeId, label: u32) -> Option<&Course> {
+    fn active_candidate(&self, source: &NodeId, label: u32) -> Option<&CandidatePath> {
         let of_source = self.steerings.iter().filter(|(s, _)| s.source == *source);
         let mut actives = of_source.flat_map(|(_, s)| s.current.iter().chain(&s.pending));
-        actives.find(|a| a.rollout.label == label).map(|a| &a.course)
+        actives.find(|a| a.rollout.label == label).map(|a| &a.candidate)
     }
 
     /// Counters for `protocol`.
@@ -457,11 +458,11 @@ fn tell(
 }
 
 /// A shortest path to the nearest member.
-fn plain_path(source: &NodeId, target: &Name, ground: &Ground) -> Option<Vec<NodeId>> {
-    let topology = &ground.topology;
+fn plain_path(source: &NodeId, target: &Name, ted: &Ted) -> Option<Vec<NodeId>> {
+    let topology = &ted.topology;
     let from = topology.index(source)?;
     let distances = topology.plain_distances(from);
-    let members = ground.catalogue.members(target).iter();
+    let members = ted.catalogue.members(target).iter();
     let reach = |origin: &NodeId, metric: u32| {
         let to = topology.index(origin)?;
         Some((distances.to(to)? + u64::from(metric), to))

@@ -8,7 +8,7 @@ use damc_mgmt::words::{AnnouncementState, LsaKind};
 use damc_wire::lsa::{Lsa, LsaId};
 use damc_wire::{DropReason, Message, MessageType, Name};
 
-use super::Bench;
+use super::Testbed;
 use crate::case::Stop;
 use crate::trace::Seen;
 
@@ -35,7 +35,7 @@ pub fn parse(name: &str) -> Result<Name, Stop> {
     name.parse().map_err(|e| Stop::Inconclusive(format!("{name}: {e}")))
 }
 
-impl Bench {
+impl Testbed {
     /// A name below the suite's own prefix that was not used before.
     #[must_use]
     pub fn fresh_name(&self, pod: &str) -> String {

@@ -1,13 +1,13 @@
-//! The pace of a run: every period and deadline, derived here and nowhere else.
+//! The timers of a run: every period and deadline, derived here and nowhere else.
 //!
-//! Small labs on quiet hosts run at the protocol's own defaults ([`Pace::default`]). Periods stretch where the lab is so
+//! Small labs on quiet hosts run at the protocol's own defaults ([`Timers::default`]). Periods stretch where the lab is so
 //! large that their sum would load the host by itself, where links are so slow that answers take longer, and where
 //! calibration found the host slow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_wire::registry::Role;
 use serde::Serialize;
 
@@ -105,10 +105,10 @@ fn scaled(value: u64, factor: f64) -> u64 {
     (value as f64 * factor).ceil() as u64
 }
 
-/// The pace of a lab. `echo_ms` is the echo period that somebody asked for: it is taken as it is.
+/// The timers of a lab. `echo_ms` is the echo period that somebody asked for: it is taken as it is.
 #[must_use]
-pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64>) -> Pace {
-    let base = Pace::default();
+pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64>) -> Timers {
+    let base = Timers::default();
     let ms = |ms| calibration.scale(ms);
     let load = Load::of(topology);
     let round_trip = slowest_round_trip_ms(topology);
@@ -127,7 +127,7 @@ pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64
     let telemetry = probe.max(ms(base.telemetry_interval_ms));
     let reports = |default_ms: u64| default_ms.max(default_ms / base.telemetry_interval_ms * telemetry);
 
-    Pace {
+    Timers {
         hello_interval_ms: hello,
         dead_interval_ms: base.dead_interval_ms.div_ceil(base.hello_interval_ms) * hello,
         echo_interval_ms: echo,
@@ -152,7 +152,7 @@ fn multiplier(load: &Load, calibration: Calibration, echo_ms: u64) -> u8 {
     let cpus = u32::try_from(calibration.cpus).unwrap_or(u32::MAX).max(1);
     let lsas = u32::try_from(load.routers * load.routers).unwrap_or(u32::MAX);
     let busy_ms = calibration.scale(u64::try_from((LSA_COST * lsas / cpus).as_millis()).unwrap_or(u64::MAX));
-    let base = u64::from(Pace::default().echo_multiplier);
+    let base = u64::from(Timers::default().echo_multiplier);
     u8::try_from(busy_ms.div_ceil(echo_ms.max(1)).clamp(base, MAX_MULTIPLIER)).unwrap_or(u8::MAX)
 }
 
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn fig2_on_a_quiet_host_runs_at_the_defaults() {
-        assert_eq!(derive(&shipped("fig2"), Calibration::default(), None), Pace::default());
+        assert_eq!(derive(&shipped("fig2"), Calibration::default(), None), Timers::default());
     }
 
     #[test]
@@ -245,41 +245,41 @@ mod tests {
     fn echoes_of_a_large_lab_stay_within_their_budget() {
         for srs in [2, 101, 1000, 4000] {
             let topology = chain(srs, "");
-            let pace = derive(&topology, Calibration::default(), None);
-            let per_second = 2 * topology.links().len() as u64 * 1000 / pace.echo_interval_ms;
+            let timers = derive(&topology, Calibration::default(), None);
+            let per_second = 2 * topology.links().len() as u64 * 1000 / timers.echo_interval_ms;
             assert!(per_second <= ECHO_BUDGET, "{per_second} echo frames/s for {srs} SRs");
-            assert!(pace.echo_interval_ms >= 50);
-            assert!(pace.dead_interval_ms > u64::from(pace.echo_multiplier) * pace.echo_interval_ms);
+            assert!(timers.echo_interval_ms >= 50);
+            assert!(timers.dead_interval_ms > u64::from(timers.echo_multiplier) * timers.echo_interval_ms);
         }
     }
 
     #[test]
     fn a_slow_host_stretches_what_depends_on_its_reactions() {
-        let pace = derive(&shipped("fig2"), Calibration::of(3.0), None);
-        let base = Pace::default();
-        assert_eq!(pace.echo_interval_ms, 3 * base.echo_interval_ms);
-        assert_eq!(pace.probe_interval_ms, 3 * base.probe_interval_ms);
-        assert_eq!(pace.policy_hold_ms, 3 * base.policy_hold_ms);
-        assert_eq!(pace.lsa_lifetime_ms, base.lsa_lifetime_ms);
+        let timers = derive(&shipped("fig2"), Calibration::of(3.0), None);
+        let base = Timers::default();
+        assert_eq!(timers.echo_interval_ms, 3 * base.echo_interval_ms);
+        assert_eq!(timers.probe_interval_ms, 3 * base.probe_interval_ms);
+        assert_eq!(timers.policy_hold_ms, 3 * base.policy_hold_ms);
+        assert_eq!(timers.lsa_lifetime_ms, base.lsa_lifetime_ms);
         let mad = derive(&shipped("fig2"), Calibration::of(f64::NAN), None);
         assert_eq!(mad, base);
     }
 
     #[test]
     fn slow_links_lengthen_the_waits_for_answers() {
-        let pace = derive(&chain(2, ", delay: 400ms"), Calibration::default(), None);
-        assert!(pace.retransmit_ms >= 800, "{}", pace.retransmit_ms);
-        assert!(pace.auth_timeout_ms >= 3200, "{}", pace.auth_timeout_ms);
+        let timers = derive(&chain(2, ", delay: 400ms"), Calibration::default(), None);
+        assert!(timers.retransmit_ms >= 800, "{}", timers.retransmit_ms);
+        assert!(timers.auth_timeout_ms >= 3200, "{}", timers.auth_timeout_ms);
     }
 
     #[test]
     fn trains_of_a_large_lab_stay_within_their_budget() {
         let topology = shipped("grid");
-        let pace = derive(&topology, Calibration::default(), None);
+        let timers = derive(&topology, Calibration::default(), None);
         let load = Load::of(&topology);
         assert_eq!(load.paths, 144, "12 SGs, 12 services");
-        let frames = load.paths * load.frames_per_probe * u64::from(pace.train_length);
-        let per_second = frames * 1000 / (u64::from(pace.train_every) * pace.probe_interval_ms);
+        let frames = load.paths * load.frames_per_probe * u64::from(timers.train_length);
+        let per_second = frames * 1000 / (u64::from(timers.train_every) * timers.probe_interval_ms);
         assert!(per_second <= TRAIN_BUDGET, "{per_second} train frames/s");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use damc_impair::{DirectionChange, DirectionSpec};
-use damc_mgmt::config::Pace;
+use damc_mgmt::config::Timers;
 use damc_topology::plan::{LinkEnd, Plan, PlannedLink};
 
 use crate::control::{Direction, LinkChange, Status};
@@ -18,11 +18,11 @@ const PLAIN: &str = "plain";
 
 /// Namespaces without processes, an impairable link and a plain one.
 #[derive(Debug)]
-pub struct Bench {
+pub struct CalibrationLab {
     lab: Lab,
 }
 
-impl Bench {
+impl CalibrationLab {
     /// Builds it, beside whatever labs are up.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ fn plan(lab: &str) -> Plan {
         topology: "bench".to_owned(),
         domain: "example".to_owned(),
         seed: 1,
-        pace: Pace::default(),
+        timers: Timers::default(),
         namespaces: [NEAR, FAR, PLAIN].map(str::to_owned).into(),
         links: vec![link(NEAR, FAR, 0, delayed), link(NEAR, PLAIN, 2, DirectionSpec::default())],
         processes: Vec::new(),

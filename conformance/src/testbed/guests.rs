@@ -9,14 +9,14 @@ use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
 use damc_wire::{Message, Millis, Name, Role};
 
-use super::Bench;
+use super::Testbed;
 use super::witness::parse;
 use crate::case::Stop;
 
 /// Frames of a flood that the lab gets at once.
 const FLOOD_BURST: usize = 500;
 
-impl Bench {
+impl Testbed {
     /// Gives a node an order through its management.
     ///
     /// # Errors

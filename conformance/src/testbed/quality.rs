@@ -14,7 +14,7 @@ use damc_mgmt::words::{Metric, PolicyActionKind, RouteSource};
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{Message, Name, Role};
 
-use super::Bench;
+use super::Testbed;
 use crate::case::Stop;
 use crate::oracle::{Failures, Oracle};
 use crate::trace::Seen;
@@ -48,7 +48,7 @@ pub struct Steering {
     pub path: Vec<String>,
 }
 
-impl Bench {
+impl Testbed {
     /// The SCSC.
     ///
     /// # Errors
@@ -247,19 +247,19 @@ impl Bench {
     /// in (two probe periods each), the trains that a bandwidth needs run, and the policy is rolled out.
     #[must_use]
     pub fn t_policy(&self) -> Duration {
-        let (probe, report) = (self.pace.probe_interval_ms, self.pace.telemetry_interval_ms);
-        let trains = probe * u64::from(self.pace.train_every) * 3;
+        let (probe, report) = (self.timers.probe_interval_ms, self.timers.telemetry_interval_ms);
+        let trains = probe * u64::from(self.timers.train_every) * 3;
         // RFC 3550 jitter moves by a sixteenth of the difference with each probe.
         let settle = 32 * probe;
-        Duration::from_millis(settle + 4 * (probe + report) + trains + 8 * self.pace.retransmit_ms + 1000)
+        Duration::from_millis(settle + 4 * (probe + report) + trains + 8 * self.timers.retransmit_ms + 1000)
     }
 
     /// Longest time until traffic is back after its plain path has healed: the estimates settle, then the hold time and
     /// the reports that must agree pass.
     #[must_use]
     pub fn t_return(&self) -> Duration {
-        let reports = u64::from(self.pace.reentry_reports) * self.pace.telemetry_interval_ms;
-        self.t_policy() + Duration::from_millis(self.pace.policy_hold_ms + reports)
+        let reports = u64::from(self.timers.reentry_reports) * self.timers.telemetry_interval_ms;
+        self.t_policy() + Duration::from_millis(self.timers.policy_hold_ms + reports)
     }
 }
 

@@ -9,7 +9,7 @@ use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
 use damc_wire::{Message, Millis, Name};
 
-use super::Bench;
+use super::Testbed;
 use crate::case::Stop;
 use crate::trace::Seen;
 
@@ -102,7 +102,7 @@ impl Seen {
     }
 }
 
-impl Bench {
+impl Testbed {
     /// The first of `count` correlation numbers that nobody else uses: pods draw theirs at random.
     #[must_use]
     pub fn correlations(&self) -> u64 {
