@@ -36,7 +36,7 @@ ci:
 
 # Optimised binaries in target/release
 release:
-    @cargo build --release --workspace --bins --quiet
+    @cargo build --release --workspace --bins
 
 # Any `damc` command, for example `just damc up line --detach`
 [positional-arguments]

@@ -98,11 +98,11 @@ mod tests {
         };
         assert_eq!((arguments.directory.as_path(), arguments.lock, arguments.parent), (Path::new("/d"), 5, Some(77)));
         let Some(Ok(Hidden::UmlKeeper(arguments))) =
-            parsed("damc uml-keeper --directory /d --kernel /k --memory-mib 512 --turn 3 --inner")
+            parsed("damc uml-keeper --directory /d --kernel /k --memory-mib 512 --guest-number 3 --inner")
         else {
             panic!("a keeper");
         };
-        assert_eq!((arguments.memory_mib, arguments.start_priority, arguments.inner), (512, 3, true));
+        assert_eq!((arguments.memory_mib, arguments.guest_number, arguments.inner), (512, 3, true));
         assert!(matches!(parsed("/proc/self/exe uml-init /x"), Some(Ok(Hidden::UmlInit { .. }))));
         assert!(matches!(parsed("damc lab-relay"), Some(Ok(Hidden::LabRelay))));
     }

@@ -112,7 +112,7 @@ impl Control {
         let mut arena = ReceiveArena::new(BATCH);
         let mut ready = [EpollEvent::empty(); 64];
         let mut armed = None;
-        let mut urgency = Urgency::new(Level::Timers);
+        let mut urgency = Urgency::of_environment(Level::Timers);
         loop {
             let deadline = self.effects.next_timeout();
             if deadline != armed {

@@ -71,7 +71,7 @@ impl Forwarder {
     fn run(mut self, epoll: &Epoll, mut rings: Vec<ReceiveRing>) {
         let mut arena = ReceiveArena::new(BATCH);
         let mut ready = [EpollEvent::empty(); 64];
-        let mut urgency = Urgency::new(Level::Forwarding);
+        let mut urgency = Urgency::of_environment(Level::Forwarding);
         loop {
             let inquires = self.edge.as_ref().is_some_and(|(edge, _)| edge.has_inquiries());
             let timeout = if inquires { EpollTimeout::from(INQUIRE) } else { EpollTimeout::NONE };

@@ -162,19 +162,25 @@ impl Scheduling {
     }
 }
 
-/// The urgency of a thread that must wake in time but may have much to do. It is in real time while it works in short
-/// rounds. After a long round it is ordinary until it has nothing left to do. So echoes leave in time although other
-/// processes are busy, and neither a storm of LSAs nor a flood of frames takes a processor away from the host.
+/// The urgency of a thread that must wake in time and may have much to do: real time as long as it works little and in short
+/// rounds, ordinary otherwise. So echoes leave in time beside busy processes. A storm of LSAs or a flood of frames takes no
+/// processor away from the host, and many nodes on few processors do not keep each other from the work that is not urgent.
 ///
-/// Only a thread with a negative nice value becomes urgent; a lab gives its nodes one once all of them have started. A
-/// process that the thread forks while urgent must call [`ordinary`].
+/// Only a thread that somebody preferred by a negative nice value is urgent, as a lab does with its nodes once all of them
+/// have started. What the thread forks while it is urgent has to call [`ordinary`].
 #[derive(Debug)]
 pub struct Urgency {
     level: Level,
     state: State,
-    /// Time at which the thread began to work without waiting, `CLOCK_MONOTONIC`, ns.
+    /// What it may work in real time, in parts per million of the time that passes.
+    share_ppm: u64,
+    /// Real time left to it, ns; at most a long round.
+    credit_ns: u64,
+    /// When the credit was last counted, `CLOCK_MONOTONIC`, ns.
+    counted_at: u64,
+    /// Since when the thread works without having waited.
     busy_since: u64,
-    /// Time at which it may ask for real time again, ns.
+    /// When it may ask for real time again.
     ask_at: u64,
 }
 
@@ -182,38 +188,69 @@ pub struct Urgency {
 enum State {
     Ordinary,
     Urgent,
-    /// The kernel refused real time.
+    /// The kernel does not give it.
     Refused,
 }
 
-/// Longest time that an urgent thread may work without waiting, ns: enough for many frames or some signatures, not for
-/// a storm.
+/// Variable with what each thread of a node may work in real time, in parts per million of one processor. Where it is not
+/// set no thread is urgent.
+pub const URGENT_SHARE_VARIABLE: &str = "DAMC_URGENT_PPM";
+/// How long an urgent thread may work without waiting, ns: many frames, some signatures, no storm. Also the most credit.
 const LONGEST_ROUND_NS: u64 = 3_000_000;
-/// A wait shorter than this does not count, ns: there was work already.
+/// Credit with which an ordinary thread becomes urgent again, ns.
+const ENOUGH_NS: u64 = LONGEST_ROUND_NS / 2;
+/// A wait shorter than this is none: there was something to do already.
 const WAITED_NS: u64 = 20_000;
-/// Period at which an ordinary thread checks whether it has been given a negative nice value, ns.
+/// How often a thread that nobody prefers looks whether somebody does now, ns.
 const ASK_EVERY_NS: u64 = 100_000_000;
 
+/// What each thread of a lab of `nodes` nodes may work in real time on `cpus` processors, in parts per million: a quarter of
+/// all processors altogether, if each node has two such threads, and a twentieth of one at most.
+///
+/// Nothing where more than 8 nodes share a processor. Such a lab can fill its host by itself, and then fairness is worth more
+/// than haste: 73 nodes on two processors never converged, because those in real time kept the others from their work.
+#[must_use]
+pub fn urgent_share_ppm(nodes: usize, cpus: usize) -> u32 {
+    const ALL_PPM: usize = 250_000;
+    const MOST_PPM: usize = 50_000;
+    const NODES_PER_CPU: usize = 8;
+    if nodes > NODES_PER_CPU * cpus {
+        return 0;
+    }
+    u32::try_from((ALL_PPM * cpus / (2 * nodes.max(1))).min(MOST_PPM)).unwrap_or(0)
+}
+
 impl Urgency {
-    /// Urgency of the calling thread, which stays ordinary until it first waits. Removes the slack from its timers.
+    /// For the calling thread, which may work in real time for this share of the time. It is ordinary until it waits for the
+    /// first time. Its timers have no slack from now on.
     #[must_use]
-    pub fn new(level: Level) -> Self {
+    pub fn new(level: Level, share_ppm: u32) -> Self {
         drop_slack();
-        Self { level, state: State::Ordinary, busy_since: monotonic_now(), ask_at: 0 }
+        let now = monotonic_now();
+        let state = if share_ppm == 0 { State::Refused } else { State::Ordinary };
+        let (credit_ns, share_ppm) = (LONGEST_ROUND_NS, u64::from(share_ppm));
+        Self { level, state, share_ppm, credit_ns, counted_at: now, busy_since: now, ask_at: 0 }
     }
 
-    /// Calls `wait`, telling it whether it may block, and returns its result. `is_empty` says whether a result means
-    /// that there is nothing to do.
+    /// As [`Urgency::new`], with the share that the environment names.
+    #[must_use]
+    pub fn of_environment(level: Level) -> Self {
+        let share = std::env::var(URGENT_SHARE_VARIABLE).ok().and_then(|text| text.parse().ok());
+        Self::new(level, share.unwrap_or(0))
+    }
+
+    /// Waits by `wait`, which is told whether it may block, and returns what it returned. `is_empty` says of such a result
+    /// that there was nothing to do.
     ///
     /// # Errors
-    /// Those of `wait`.
+    /// As `wait`.
     pub fn wait<T, E>(
         &mut self,
         mut wait: impl FnMut(bool) -> Result<T, E>,
         is_empty: impl Fn(&T) -> bool,
     ) -> Result<T, E> {
         let before = self.worked();
-        if self.state == State::Ordinary && before >= self.ask_at {
+        if self.state == State::Ordinary && before >= self.ask_at && self.credit_ns >= ENOUGH_NS {
             let waiting = wait(false)?;
             if !is_empty(&waiting) {
                 return Ok(waiting);
@@ -224,18 +261,34 @@ impl Urgency {
         let after = monotonic_now();
         if after.saturating_sub(before) > WAITED_NS {
             self.busy_since = after;
+            self.earn(after);
         }
         Ok(waited)
     }
 
-    /// Gives urgency up if the round has become long; call it between two pieces of work. Returns the time, ns.
+    /// To be called between two pieces of work: gives urgency up where the round has become long, or the thread has used up
+    /// what it may. The time, ns.
     pub fn worked(&mut self) -> u64 {
         let now = monotonic_now();
-        if self.state == State::Urgent && now.saturating_sub(self.busy_since) > LONGEST_ROUND_NS {
+        if self.state == State::Urgent {
+            let worked = now.saturating_sub(self.counted_at.max(self.busy_since));
+            self.credit_ns = self.credit_ns.saturating_sub(worked);
+        }
+        self.earn(now);
+        if self.state == State::Urgent
+            && (self.credit_ns == 0 || now.saturating_sub(self.busy_since) > LONGEST_ROUND_NS)
+        {
             ordinary();
             self.state = State::Ordinary;
         }
         now
+    }
+
+    /// Counts what the time since the last count brings.
+    fn earn(&mut self, now: u64) {
+        let passed = now.saturating_sub(self.counted_at);
+        self.counted_at = now;
+        self.credit_ns = (self.credit_ns + passed.saturating_mul(self.share_ppm) / 1_000_000).min(LONGEST_ROUND_NS);
     }
 
     fn rise(&mut self, now: u64) {
@@ -276,7 +329,7 @@ mod tests {
     #[test]
     fn nobody_is_urgent_who_is_not_preferred() {
         apart(|| {
-            let mut urgency = Urgency::new(Level::Timers);
+            let mut urgency = Urgency::new(Level::Timers, 50_000);
             for _ in 0..3 {
                 urgency.wait(|_| Ok::<_, ()>(0), |n| *n == 0).unwrap();
             }
@@ -293,7 +346,7 @@ mod tests {
                 assert!(std::env::var_os("CI").is_none(), "a build server must be able to test this");
                 return;
             }
-            let mut urgency = Urgency::new(Level::Forwarding);
+            let mut urgency = Urgency::new(Level::Forwarding, 50_000);
             let wait = |urgency: &mut Urgency, waiting: u32| urgency.wait(|_| Ok::<_, ()>(waiting), |n| *n == 0);
             wait(&mut urgency, 0).unwrap();
             if urgency.state == State::Refused {
@@ -301,14 +354,32 @@ mod tests {
                 return;
             }
             assert_eq!(Scheduling::of(0).unwrap().level, 1);
-            urgency.busy_since = monotonic_now();
+            (urgency.busy_since, urgency.counted_at) = (monotonic_now(), monotonic_now());
             urgency.worked();
             assert!(Scheduling::of(0).unwrap().real_time, "a short round");
             urgency.busy_since -= LONGEST_ROUND_NS + 1;
             assert_eq!(wait(&mut urgency, 4), Ok(4));
             assert_eq!(Scheduling::of(0).map(|s| (s.real_time, s.nice)).unwrap(), (false, -5), "still work to do");
+            urgency.credit_ns = LONGEST_ROUND_NS;
             wait(&mut urgency, 0).unwrap();
             assert!(Scheduling::of(0).unwrap().real_time, "all is done");
+            urgency.credit_ns = 1;
+            (urgency.busy_since, urgency.counted_at) = (0, monotonic_now() - 1_000);
+            urgency.worked();
+            assert!(!Scheduling::of(0).unwrap().real_time, "it has used up what it may");
+            wait(&mut urgency, 0).unwrap();
+            assert!(!Scheduling::of(0).unwrap().real_time, "and has not earned enough since");
         });
+    }
+
+    #[test]
+    fn the_share_falls_with_the_nodes_and_leaves_most_of_the_processors_alone() {
+        assert_eq!(urgent_share_ppm(1, 2), 50_000);
+        assert_eq!(urgent_share_ppm(16, 2), 15_625);
+        for (nodes, cpus) in [(1, 1), (16, 2), (73, 2), (300, 64)] {
+            let all = u64::from(urgent_share_ppm(nodes, cpus)) * 2 * nodes as u64;
+            assert!(all <= 250_000 * cpus as u64, "{nodes} nodes on {cpus} processors: {all} ppm");
+        }
+        assert_eq!([urgent_share_ppm(17, 2), urgent_share_ppm(73, 2), urgent_share_ppm(usize::MAX, 1)], [0; 3]);
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use damc_link::priority::URGENT_SHARE_VARIABLE;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, killpg};
@@ -28,6 +29,8 @@ pub struct Program<'a> {
     pub log: &'a Path,
     /// Its place among those that want to run; none for that of whoever starts it.
     pub start_priority: Option<StartPriority>,
+    /// What each of its threads may work in real time, in parts per million of one processor.
+    pub urgent_ppm: u32,
 }
 
 /// A started process. It leads a process group of its own, which the services it starts belong to.
@@ -48,6 +51,7 @@ pub fn start(program: Program<'_>) -> Result<Started> {
     let log = OpenOptions::new().create(true).append(true).open(program.log).map_err(LabError::io(doing()))?;
     let mut command = Command::new(&program.argv[0]);
     command.args(&program.argv[1..]).env("DAMC_NODE", program.node).process_group(0);
+    command.env(URGENT_SHARE_VARIABLE, program.urgent_ppm.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let namespace = program.namespace.as_raw_fd();
     let (node, start_priority) = (program.node.to_owned(), program.start_priority);

@@ -119,6 +119,8 @@ impl Links {
             namespace: namespace(namespaces, WIRE)?.fd(),
             log: &log,
             start_priority: None,
+            // It raises itself.
+            urgent_ppm: 0,
         };
         let started = process::start_with_input(program, theirs.as_fd())?;
         drop(theirs);

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
-use damc_link::priority::Priority;
+use damc_link::priority::{self, Priority};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -246,6 +246,12 @@ impl Lab {
             relay_cpu_ns,
             scheduling: self.scheduling(),
         }
+    }
+
+    /// What each thread of a node may work in real time.
+    fn urgent_ppm(&self) -> u32 {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        priority::urgent_share_ppm(self.job.plan.processes.len(), cpus)
     }
 
     fn scheduling(&self) -> SchedulingStatus {

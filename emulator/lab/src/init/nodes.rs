@@ -174,6 +174,7 @@ async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
     for bare in lab.job.plan.nodes().filter(|name| lab.job.plan.process(name).is_none()) {
         lab.nodes.with(bare, |node| node.state = NodeState::Ready);
     }
+    let urgent_ppm = lab.urgent_ppm();
     let start_priority = lab.nodes.in_start_order.get().then_some(StartPriority::Starting);
     let (sender, mut started) = mpsc::unbounded_channel();
     let programs = Arc::new((programs, AtomicUsize::new(0)));
@@ -182,7 +183,7 @@ async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
         std::thread::spawn(move || {
             let (programs, next) = &*programs;
             while let Some((namespace, node, argv, log)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let program = Program { node, argv, namespace: namespace.as_fd(), log, start_priority };
+                let program = Program { node, argv, namespace: namespace.as_fd(), log, start_priority, urgent_ppm };
                 let _ = sender.send((node.clone(), Instant::now(), process::start(program)));
             }
         });
@@ -337,6 +338,7 @@ fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
         namespace: namespace.fd(),
         log: &log,
         start_priority: None,
+        urgent_ppm: lab.urgent_ppm(),
     })?;
     enlist(lab, name, at, started);
     Ok(())

@@ -107,14 +107,14 @@ impl Guest {
             )));
         }
         let memory = memory_folder(options.memory_mib)?;
-        let start_priority = live_guests();
+        let guest_number = live_guests();
         static NAMED: AtomicU64 = AtomicU64::new(0);
         let name = format!("guests/{}-{}", std::process::id(), NAMED.fetch_add(1, Ordering::Relaxed));
         let (directory, lock) = RunDir::create(&name, 0)?;
         let exchange = Exchange::at(directory.path());
         let launched = prepare(&exchange, options).and_then(|()| {
             let program = lab::program()?;
-            launch(&program, &exchange, options, &memory, start_priority, lock.as_fd())
+            launch(&program, &exchange, options, &memory, guest_number, lock.as_fd())
         });
         let mut keeper = match launched {
             Ok(keeper) => keeper,
@@ -289,7 +289,7 @@ fn launch(
     exchange: &Exchange,
     options: &GuestOptions,
     memory: &Path,
-    start_priority: usize,
+    guest_number: usize,
     lock: BorrowedFd<'_>,
 ) -> Result<Child> {
     let path = exchange.console();
@@ -298,11 +298,7 @@ fn launch(
     let mut command = Command::new(program);
     command.arg("uml-keeper").arg("--directory").arg(exchange.path());
     command.arg("--kernel").arg(&options.installation.kernel);
-    command
-        .arg("--memory-mib")
-        .arg(options.memory_mib.to_string())
-        .arg("--start_priority")
-        .arg(start_priority.to_string());
+    command.arg("--memory-mib").arg(options.memory_mib.to_string()).arg("--guest-number").arg(guest_number.to_string());
     command.env("TMPDIR", memory).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
     // SAFETY: between fork and exec only system calls are made (setsid, fcntl); `lock` outlives the spawn: it is borrowed
     // for this whole function.

@@ -33,7 +33,7 @@ pub struct KeeperArgs {
     pub memory_mib: u64,
     /// Which of the CPUs it may use is the guest's.
     #[arg(long)]
-    pub start_priority: usize,
+    pub guest_number: usize,
     /// This one is the first process of the guest's pid namespace already.
     #[arg(long)]
     pub inner: bool,
@@ -144,7 +144,7 @@ fn start(args: &KeeperArgs) -> Result<Child> {
         .args(["--", "uml-init"])
         .arg(&args.directory);
     command.stdin(Stdio::null()).stdout(console).stderr(errors);
-    let cpu = own_cpu(args.start_priority);
+    let cpu = own_cpu(args.guest_number);
     // SAFETY: only system calls between fork and exec; the CPU set was made before.
     unsafe {
         command.pre_exec(move || {
@@ -165,10 +165,10 @@ fn start(args: &KeeperArgs) -> Result<Child> {
 }
 
 /// One of the CPUs this process may use, the last ones first: interrupts like the first.
-fn own_cpu(start_priority: usize) -> Option<CpuSet> {
+fn own_cpu(guest_number: usize) -> Option<CpuSet> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let cpus: Vec<usize> = (0..CpuSet::count()).rev().filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
     let mut one = CpuSet::new();
-    one.set(*cpus.get(start_priority % cpus.len().max(1))?).ok()?;
+    one.set(*cpus.get(guest_number % cpus.len().max(1))?).ok()?;
     Some(one)
 }
