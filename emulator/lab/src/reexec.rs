@@ -27,6 +27,9 @@ enum Hidden {
     UmlInit {
         /// The exchange folder.
         folder: PathBuf,
+        /// Words that the guest's kernel adds to its own command line, and so to this one.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _added: Vec<OsString>,
     },
 }
 
@@ -38,7 +41,7 @@ pub fn dispatch() -> Option<ExitCode> {
         Ok(Hidden::LabInit(arguments)) => run_init(&arguments),
         Ok(Hidden::LabRelay) => run_relay(),
         Ok(Hidden::UmlKeeper(arguments)) => run_keeper(&arguments),
-        Ok(Hidden::UmlInit { folder }) => run_guest_init(&folder),
+        Ok(Hidden::UmlInit { folder, .. }) => run_guest_init(&folder),
         Err(_) => {
             eprintln!("damc: this command is started by a lab, never by hand");
             ExitCode::from(2)
@@ -103,7 +106,12 @@ mod tests {
             panic!("a keeper");
         };
         assert_eq!((arguments.memory_mib, arguments.guest_number, arguments.inner), (512, 3, true));
-        assert!(matches!(parsed("/proc/self/exe uml-init /x"), Some(Ok(Hidden::UmlInit { .. }))));
+        for added in ["", " root=98:0", " --root 98:0"] {
+            let Some(Ok(Hidden::UmlInit { folder, .. })) = parsed(&format!("/proc/self/exe uml-init /x{added}")) else {
+                panic!("a guest's first process, with{added}");
+            };
+            assert_eq!(folder, Path::new("/x"));
+        }
         assert!(matches!(parsed("damc lab-relay"), Some(Ok(Hidden::LabRelay))));
     }
 }
