@@ -169,6 +169,10 @@ async fn longer_prefix(testbed: &Testbed, findings: &mut Findings) -> Result<(),
     let owner = testbed.owner_of(&target)?;
     let other = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| *p != owner && *p != caller);
     let Some(other) = other else { return Err(Stop::NotApplicable("fewer than three pods".into())) };
+    // A name below it belongs to another SG: only names of guests are certified for the SPAs of both.
+    let target = testbed.fresh_name(&owner);
+    testbed.register(&owner, &target).await?;
+    testbed.wait_everywhere(std::slice::from_ref(&target), testbed.t_conv()).await?;
     let name = format!("{target}/moved-{}", testbed.unique());
     let before = testbed.call(&caller, &name, "whoami", &[]).await?;
     findings.check_eq(
@@ -195,7 +199,7 @@ async fn longer_prefix(testbed: &Testbed, findings: &mut Findings) -> Result<(),
         &Some(target.as_str()),
         format!("calls go to {target} again when the longer prefix is gone"),
     );
-    Ok(())
+    testbed.unregister(&[target]).await
 }
 
 /// Node and hop limit of every sender of a request, from the pod on.
