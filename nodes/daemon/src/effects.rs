@@ -46,8 +46,8 @@ pub(crate) struct Effects<P = PortSocket> {
     traffic: Option<Traffic>,
     /// The machine wants to know that.
     to_count: bool,
-    /// How long the machine has worked on the last input, ns.
-    busy_ns: u64,
+    /// When the machine got its last input, ns: what it does since then follows from that.
+    given_at: u64,
     /// Pod: its services.
     services: Supervisor,
     calls: Calls,
@@ -86,7 +86,7 @@ impl<P: Port> Effects<P> {
             plane,
             traffic,
             to_count: false,
-            busy_ns: 0,
+            given_at: 0,
             services,
             calls: Calls::default(),
             announcements: BTreeMap::new(),
@@ -129,20 +129,12 @@ impl<P: Port> Effects<P> {
     }
 
     fn give(&mut self, input: Input<'_>) {
-        let begin = monotonic_now();
-        self.machine.handle(Timestamp(begin), input);
-        self.busy_ns = monotonic_now().saturating_sub(begin);
-    }
-
-    fn poll(&mut self) -> Option<Output> {
-        let begin = monotonic_now();
-        let output = self.machine.poll();
-        self.busy_ns += monotonic_now().saturating_sub(begin);
-        output
+        self.given_at = monotonic_now();
+        self.machine.handle(Timestamp(self.given_at), input);
     }
 
     fn perform_all(&mut self) {
-        while let Some(output) = self.poll() {
+        while let Some(output) = self.machine.poll() {
             self.perform(output);
         }
     }
@@ -286,8 +278,10 @@ impl<P: Port> Effects<P> {
                 }
             }
             Output::Event(EventKind::Computed { full, prefixes, trigger, .. }) => {
-                let computed = EventKind::Computed { full, duration_ns: self.busy_ns, prefixes, trigger };
-                self.events.push(monotonic_now(), computed);
+                // Reading the clock is dear on some kernels: not for every output. So this is an upper bound.
+                let now = monotonic_now();
+                let duration_ns = now.saturating_sub(self.given_at);
+                self.events.push(now, EventKind::Computed { full, duration_ns, prefixes, trigger });
             }
             Output::Pools { port, members } => {
                 if let Some(plane) = &mut self.plane {

@@ -249,6 +249,10 @@ impl Urgency {
         mut wait: impl FnMut(bool) -> Result<T, E>,
         is_empty: impl Fn(&T) -> bool,
     ) -> Result<T, E> {
+        if self.state == State::Refused {
+            // Nothing to keep account of, and reading the clock is dear on some kernels.
+            return wait(true);
+        }
         let before = self.worked();
         if self.state == State::Ordinary && before >= self.ask_at && self.credit_ns >= ENOUGH_NS {
             let waiting = wait(false)?;
@@ -267,8 +271,11 @@ impl Urgency {
     }
 
     /// To be called between two pieces of work: gives urgency up where the round has become long, or the thread has used up
-    /// what it may. The time, ns.
+    /// what it may. Returns the time, ns; 0 for a thread that is never urgent.
     pub fn worked(&mut self) -> u64 {
+        if self.state == State::Refused {
+            return 0;
+        }
         let now = monotonic_now();
         if self.state == State::Urgent {
             let worked = now.saturating_sub(self.counted_at.max(self.busy_since));
