@@ -20,45 +20,41 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// A sequence number that no node reaches by itself in a run, and that is far from the end of the number space.
 const HIGH_SEQUENCE: u64 = 1 << 32;
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Conformance,
-            impact: Impact::Guest,
-            limit: LIMIT,
-            run: |testbed, findings| Box::pin($run(testbed, findings)),
-        }
-    };
-}
-
 /// Hostile frames.
 pub const CASES: &[Case] = &[
     case!(
         "hostile-frames",
         "Truncated, oversized, damaged, replayed, misplaced and unsigned frames at every kind of port",
         ["GOAL-06", "GAP-08"],
+        Guest,
         every_port_kind
     ),
     case!(
         "hostile-data",
         "Damaged data frames from pods and routers go nowhere and are counted",
         ["GOAL-06", "GAP-24"],
+        Guest,
         data_frames
     ),
-    case!("hostile-tlv", "An unknown TLV is skipped, a critical one rejects the message", ["GAP-01"], unknown_tlvs),
+    case!(
+        "hostile-tlv",
+        "An unknown TLV is skipped, a critical one rejects the message",
+        ["GAP-01"],
+        Guest,
+        unknown_tlvs
+    ),
     case!(
         "hostile-lsa",
         "Forged, damaged and stale LSAs of another origin are never installed",
         ["GAP-08", "GOAL-06"],
+        Guest,
         forged_lsas
     ),
     case!(
         "hostile-hello",
         "Recorded and misdirected hellos neither make nor break an adjacency",
         ["GOAL-06", "GAP-02"],
+        Guest,
         hellos
     ),
 ];

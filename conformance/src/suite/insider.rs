@@ -12,25 +12,13 @@ use crate::testbed::witness::parse;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-macro_rules! case {
-    ($id:literal, $title:literal, $rows:expr, $run:ident) => {
-        Case {
-            id: $id,
-            title: $title,
-            rows: &$rows,
-            suite: Suite::Insider,
-            impact: Impact::Guest,
-            limit: LIMIT,
-            run: |testbed, findings| Box::pin($run(testbed, findings)),
-        }
-    };
-}
-
 /// Members that misbehave.
 pub const CASES: &[Case] = &[case!(
+    Insider,
     "insider-policies",
     "A pod that floods forged policies reaches nobody: its SG drops them, adjacencies and calls of others stand",
     ["GOAL-06"],
+    Guest,
     forged_policies
 )];
 

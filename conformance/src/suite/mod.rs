@@ -1,13 +1,17 @@
 //! The suites. Each module holds the cases of one part of the requirement catalogue.
 
-/// A case of the conformance suite: id, title, rows, impact, function. Its time limit is the module's `LIMIT`.
+/// A case: id, title, rows, impact, function; of the conformance suite unless another is named first. Its time limit is the
+/// module's `LIMIT`.
 macro_rules! case {
     ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:path) => {
+        case!(Conformance, $id, $title, $rows, $impact, $run)
+    };
+    ($suite:ident, $id:literal, $title:literal, $rows:expr, $impact:ident, $run:path) => {
         Case {
             id: $id,
             title: $title,
             rows: &$rows,
-            suite: Suite::Conformance,
+            suite: Suite::$suite,
             impact: Impact::$impact,
             limit: LIMIT,
             run: |testbed, findings| Box::pin($run(testbed, findings)),
