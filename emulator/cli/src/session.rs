@@ -32,6 +32,7 @@ pub fn of_lab(error: LabError) -> Failure {
         | LabError::NoLab
         | LabError::Ambiguous(_)
         | LabError::NoNode { .. }
+        | LabError::Usage(_)
         | LabError::Untrusted { .. } => Exit::Usage,
         // The set-up cannot be made on this host.
         LabError::Sandbox(_) | LabError::Uml(_) | LabError::Io { .. } | LabError::Netlink { .. } => Exit::Inconclusive,

@@ -66,11 +66,15 @@ fn parsed<T: DeserializeOwned>(view: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(view)
 }
 
-/// A table of these columns.
+/// A table of these columns, or `none` for no rows.
 fn tabled<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
+        return "none".to_owned();
+    }
     let mut table = Builder::new();
     table.push_record(columns);
-    rows.into_iter().for_each(|row| table.push_record(row));
+    rows.for_each(|row| table.push_record(row));
     table.build().with(Style::sharp()).to_string()
 }
 

@@ -53,7 +53,14 @@ fn folders() -> Vec<PathBuf> {
         // The first two are named in messages even where they are missing.
         .filter(|(index, folder)| *index < 1 || folder.is_dir())
         .map(|(_, folder)| folder)
-        .collect()
+        .fold(Vec::new(), |mut folders, folder| {
+            // The executable may lie in the workspace that it was built in.
+            let new = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+            if !folders.iter().any(|known: &PathBuf| known.canonicalize().is_ok_and(|known| known == new)) {
+                folders.push(folder);
+            }
+            folders
+        })
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

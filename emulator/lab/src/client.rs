@@ -62,6 +62,7 @@ impl Client {
             return Err(self.gone("it closed the connection"));
         }
         match serde_json::from_str(&answer) {
+            Ok(Reply::Unknown { reason }) => Err(LabError::Usage(reason)),
             Ok(Reply::Refused { reason }) => Err(LabError::Refused(reason)),
             Ok(reply) => Ok(reply),
             Err(error) => Err(self.gone(error)),

@@ -136,6 +136,11 @@ pub enum Reply {
     },
     /// The descriptors come with this line.
     Namespaces,
+    /// What was named does not exist.
+    Unknown {
+        /// For people: what there is instead.
+        reason: String,
+    },
     /// Not done, and why.
     Refused {
         /// For people.

@@ -58,6 +58,9 @@ pub enum LabError {
         /// The nodes there are.
         nodes: Vec<String>,
     },
+    /// A request names something that the lab or a node does not have, or spells it wrongly.
+    #[error("{0}")]
+    Usage(String),
     /// The sandbox cannot be made here.
     #[error("cannot make the lab's namespaces: {0}")]
     Sandbox(String),

@@ -96,6 +96,9 @@ impl Management {
             return Ok(answer);
         }
         let text = String::from_utf8_lossy(&answer);
+        if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+            return Err(LabError::Usage(format!("{}: {}", self.node, text.trim())));
+        }
         Err(self.problem(format!("{method} {path}: HTTP status {}: {}", status.as_u16(), text.trim())))
     }
 

@@ -278,7 +278,7 @@ impl Links {
             });
         found.ok_or_else(|| {
             let names: Vec<_> = self.links.iter().map(|link| link.name.as_str()).collect();
-            LabError::Refused(format!("there is no link between {a} and {b}; there are {}", names.join(", ")))
+            LabError::Usage(format!("there is no link between {a} and {b}; there are {}", names.join(", ")))
         })
     }
 }

@@ -38,6 +38,15 @@ fn is_owners(stream: &UnixStream) -> bool {
     ownership::peer(stream).is_ok_and(|user| user == nix::unistd::geteuid().as_raw())
 }
 
+/// How a client learns of an error: what it named wrongly apart from what could not be done.
+fn refusal(error: &LabError) -> Reply {
+    let reason = error.one_line();
+    match error {
+        LabError::NoNode { .. } | LabError::Usage(_) => Reply::Unknown { reason },
+        _ => Reply::Refused { reason },
+    }
+}
+
 async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
@@ -47,7 +56,7 @@ async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
         let reply = match request {
             Ok(Request::Enter { node }) => {
                 if let Err(error) = hand_out_namespaces(lab, &node, stream.get_ref()).await {
-                    send(&mut stream, &Reply::Refused { reason: error.one_line() }).await?;
+                    send(&mut stream, &refusal(&error)).await?;
                 }
                 continue;
             }
@@ -61,9 +70,7 @@ async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
                 lab.ending.send_replace(Ending::Now);
                 return told;
             }
-            Ok(request) => {
-                answer(lab, request).await.unwrap_or_else(|error| Reply::Refused { reason: error.one_line() })
-            }
+            Ok(request) => answer(lab, request).await.unwrap_or_else(|error| refusal(&error)),
             Err(error) => Reply::Refused { reason: format!("not a request: {error}") },
         };
         send(&mut stream, &reply).await?;

@@ -1,0 +1,61 @@
+//! Commands on a lab that is up, in the order in which a newcomer would try them.
+
+use std::process::Command;
+
+use crate::transcript::Transcript;
+
+/// Why labs cannot be built here; a failure under CI.
+fn cannot() -> bool {
+    let output = Command::new("unshare").args(["-Urnm", "true"]).output();
+    let allowed = nix::unistd::geteuid().is_root() || output.is_ok_and(|output| output.status.success());
+    assert!(allowed || std::env::var_os("CI").is_none(), "no permission to make namespaces");
+    if !allowed {
+        eprintln!("skipped: no permission to make namespaces");
+    }
+    !allowed
+}
+
+#[test]
+fn on_a_line() {
+    if cannot() {
+        return;
+    }
+    // What the kernel offers, versions that count events, sizes and process ids are the machine's.
+    let mut said = Transcript::new("line")
+        .vary(r"impairments by \w+( \([^)]*\))?", "impairments by BACKEND")
+        .vary(r"(up|down), (relay|netem|plain)", "$1, BACKEND")
+        .vary(r#""service":"\w+""#, r#""service":"BACKEND""#)
+        .vary(r"version \d+", "version N")
+        .vary(r"│ ready +│ \d+ +│ (\d+) +│ \d", "│ ready │ PID │ $1 │ 0");
+    said.damc("up line --detach --seed 1")
+        .damc("up line --detach")
+        .damc("ps")
+        .damc("show sr-1 fib")
+        .damc("show sg-2 rib")
+        .damc("show spa-1 services")
+        .damc("show pod-1 services")
+        .damc("show sr-1 weather")
+        .damc("show sr-9 fib")
+        .damc("call pod-1 /B/2 ping")
+        .damc("call pod-1 /B/2 echo hello")
+        .damc("call pod-1 /Z/9 ping")
+        .damc("call sr-1 /B/2 ping")
+        .damc("call pod-1 B/2 ping");
+    said.damc("link sg-1 sr-1 show")
+        .damc("link sg-1 sr-1 set delay=2ms loss=0.5% --forward")
+        .damc("link sg-1 sr-1 show --json")
+        .damc("link sg-1 sr-1 set delay=2")
+        .damc("link sg-1 sr-1 set colour=red")
+        .damc("link sg-1 sg-2 show")
+        .damc("link sg-1 sr-1 clear")
+        .damc("exec pod-1 -- echo hi")
+        .damc("exec pod-1 -- false")
+        .damc("exec pod-1 -- no-such-program")
+        .damc("exec pod-9 -- true")
+        .damc("node pod-2 pause")
+        .damc("node pod-2 resume")
+        .damc("node pod-9 kill")
+        .damc("logs pod-9");
+    said.damc("down line").damc("ps").damc("down line");
+    insta::assert_snapshot!(said.text());
+}
