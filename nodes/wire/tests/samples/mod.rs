@@ -71,6 +71,18 @@ fn prefix_lsa() -> Lsa {
     }
 }
 
+/// A pool: exact, with one of its instances, behind a grant of the pool's own name.
+fn pool_lsa() -> Lsa {
+    let grant = Grant { prefix: name("/A"), exact: true, depth: 0, serial: 8, ..grant() };
+    let content =
+        PrefixLsa { metric: 1, weight: 3, exact: true, instance: Some(name("/A/1")), proof: Proof::Grant(grant) };
+    Lsa {
+        key: LsaKey { origin: node("sg-1"), id: LsaId::Prefix(name("/A"), node("pod-1")) },
+        content: LsaContent::Prefix(content),
+        ..topology_lsa()
+    }
+}
+
 fn attached_lsa() -> Lsa {
     let proof = Proof::Attached(certificate("scsc", Role::Scsc));
     let content = PrefixLsa { metric: 0, weight: 1, exact: false, instance: None, proof };
@@ -230,6 +242,7 @@ fn hop_local() -> Vec<(&'static str, Frame)> {
         ("announce-reply", Message::AnnounceReply(AnnounceReply { request: 1, outcomes })),
         ("ls-update-topology", Message::LsUpdate(vec![topology_lsa()])),
         ("ls-update-prefix", Message::LsUpdate(vec![prefix_lsa()])),
+        ("ls-update-pool", Message::LsUpdate(vec![pool_lsa()])),
         ("ls-update-attached", Message::LsUpdate(vec![attached_lsa()])),
         ("ls-update-purge", Message::LsUpdate(vec![purge(), topology_lsa()])),
         ("ls-ack", Message::LsAck(headers())),
