@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use damc_lab::control::Status;
-use damc_lab::relay::calibrate::{Calibration, Depth};
 use damc_mgmt::view::FibView;
+use damc_testbed::calibration::Calibration;
+use damc_testbed::{WorldKind, WorldStatus};
 use damc_topology::graph::{Drawing, Labels, Path as DrawnPath, svg};
 use damc_wire::{NodeId, Role};
 use serde_json::json;
@@ -23,14 +23,6 @@ const BEFORE_NS: u64 = 200_000_000;
 
 /// Environment variable that tells a run in a guest what kernel its host has.
 pub const HOST_KERNEL: &str = "DAMC_HOST_KERNEL";
-
-/// Calibrates a link of this host with the chosen backend; `None` where that is not possible, which the report says.
-pub async fn calibrate(options: &RunOptions) -> Option<Calibration> {
-    let testbed = damc_lab::calibration_lab::CalibrationLab::up(options.links).await.ok()?;
-    let calibration = testbed.calibrate(Depth::Short).await.ok();
-    let _ = testbed.down().await;
-    calibration
-}
 
 /// Writes FIBs as text, LSDBs as JSON, and the drawing with the converged paths.
 pub async fn tables(testbed: &Testbed, folder: &mut RunFolder) {
@@ -80,31 +72,43 @@ async fn picture(testbed: &Testbed) -> String {
 }
 
 /// Writes `env.json`: the environment of the run.
-pub fn environment(
+pub async fn environment(
     testbed: &Testbed,
-    status: &Status,
+    status: &WorldStatus,
     calibration: Option<&Calibration>,
     options: &RunOptions,
     folder: &mut RunFolder,
 ) {
-    let env = json!({
-        "kernel": kernel(),
-        "host_kernel": std::env::var(HOST_KERNEL).ok(),
-        "cpus": std::thread::available_parallelism().map_or(0, usize::from),
+    let kind = testbed.lab.kind();
+    let mut env = json!({
+        "world": kind.label(),
+        "kernel": ground(kind),
         "backend": status.backend,
-        "backend_reason": status.backend_reason,
         "seed": options.seed,
         "version": env!("CARGO_PKG_VERSION"),
         "topology": options.source.display().to_string(),
         "pace": testbed.timers,
         "reaction": testbed.host,
-        "scheduling": status.scheduling,
-        "phases": status.phases,
         "ready_ms": status.ready_ms,
-        "resident_bytes": status.nodes.iter().map(|n| (n.name.clone(), n.resident_bytes)).collect::<std::collections::BTreeMap<_, _>>(),
         "calibration": calibration,
     });
+    if kind == WorldKind::Live {
+        env["host_kernel"] = json!(std::env::var(HOST_KERNEL).ok());
+        env["cpus"] = json!(std::thread::available_parallelism().map_or(0, usize::from));
+    }
+    if let (Some(env), serde_json::Value::Object(own)) = (env.as_object_mut(), testbed.lab.environment().await) {
+        env.extend(own);
+    }
     folder.write("env.json", serde_json::to_string_pretty(&env).unwrap_or_default());
+}
+
+/// What a world runs on: the kernel, or nothing.
+#[must_use]
+pub fn ground(kind: WorldKind) -> String {
+    match kind {
+        WorldKind::Live => kernel(),
+        WorldKind::Virtual => "none: virtual time".to_owned(),
+    }
 }
 
 /// The running kernel, as `uname -sr` prints it.
@@ -114,22 +118,10 @@ pub fn kernel() -> String {
     format!("Linux {}", release.trim())
 }
 
-/// Copies the logs of all nodes, of the relay and of the lab.
-pub fn logs(testbed: &Testbed, status: &Status, folder: &mut RunFolder) {
-    let directory = testbed.lab.directory();
-    for node in &status.nodes {
-        let log = directory.node_log(&node.name);
-        if log.exists() {
-            folder.copy(&log, &format!("logs/{}.log", node.name));
-        }
-    }
-    let relay = directory.relay_log();
-    // A node of that name has the place already.
-    if relay.exists() && status.nodes.iter().all(|node| node.name != "relay") {
-        folder.copy(&relay, "logs/relay.log");
-    }
-    if directory.lab_log().exists() {
-        folder.copy(&directory.lab_log(), "logs/lab.log");
+/// Copies the logs that a world leaves.
+pub fn logs(testbed: &Testbed, folder: &mut RunFolder) {
+    for (name, path) in testbed.lab.logs() {
+        folder.copy(&path, &format!("logs/{name}"));
     }
 }
 

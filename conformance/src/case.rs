@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use damc_testbed::WorldKind;
+
 use crate::testbed::Testbed;
 use crate::verdict::Figure;
 
@@ -44,6 +46,26 @@ pub enum Impact {
     Nodes,
 }
 
+/// Which worlds a case can be judged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worlds {
+    /// Every world.
+    All,
+    /// The live one only, and what for.
+    Live(&'static str),
+}
+
+impl Worlds {
+    /// Why a case is not judged in this kind of world; `None` where it is.
+    #[must_use]
+    pub fn lacking(self, kind: WorldKind) -> Option<String> {
+        match self {
+            Self::Live(needs) if kind == WorldKind::Virtual => Some(format!("needs the live world: {needs}")),
+            _ => None,
+        }
+    }
+}
+
 /// The future of a case.
 pub type CaseFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Stop>> + 'a>>;
 
@@ -60,6 +82,8 @@ pub struct Case {
     pub suite: Suite,
     /// What it does to the lab.
     pub impact: Impact,
+    /// Where it can be judged.
+    pub worlds: Worlds,
     /// Longest time it may take.
     pub limit: Duration,
     /// The case.
@@ -85,10 +109,13 @@ impl Display for Stop {
     }
 }
 
-impl From<damc_lab::LabError> for Stop {
+impl From<damc_testbed::WorldError> for Stop {
     /// The harness could not do what the case asked for. That alone is not the node's fault: inconclusive.
-    fn from(e: damc_lab::LabError) -> Self {
-        Self::Inconclusive(format!("the lab could not serve the case: {e}"))
+    fn from(e: damc_testbed::WorldError) -> Self {
+        match e {
+            damc_testbed::WorldError::Unsupported(why) => Self::NotApplicable(why),
+            other => Self::Inconclusive(format!("the lab could not serve the case: {other}")),
+        }
     }
 }
 
@@ -100,6 +127,8 @@ pub struct Findings {
     /// Measured figures.
     pub figures: Vec<Figure>,
     failures: Vec<String>,
+    /// Something that must never be was seen.
+    broken: bool,
 }
 
 impl Findings {
@@ -135,6 +164,47 @@ impl Findings {
         }
     }
 
+    /// Records a rule that nothing may ever break, with what was seen. No load excuses what broke it.
+    pub fn never(&mut self, holds: bool, rule: impl Display, saw: impl Display) {
+        if holds {
+            self.evidence.push(format!("✓ {rule}: {saw}"));
+        } else {
+            self.broken = true;
+            self.failed(format!("expected, whatever the load: {rule}; saw: {saw}"));
+        }
+    }
+
+    /// Records a rule that allows none of something: zero, or an empty list. No load excuses what was seen.
+    pub fn none<T: PartialEq + Default + std::fmt::Debug>(&mut self, seen: &T, rule: impl Display) {
+        self.never(*seen == T::default(), rule, format_args!("{seen:?}"));
+    }
+
+    /// Records when something came that had to come within a limit.
+    pub fn within(&mut self, took: Duration, limit: Duration, what: impl Display) {
+        let (took_ms, limit_ms) = (took.as_secs_f64() * 1e3, limit.as_secs_f64() * 1e3);
+        if took <= limit {
+            self.evidence.push(format!("✓ {what}: within {limit_ms:.1} ms, after {took_ms:.1} ms"));
+        } else {
+            self.failed(format!("expected within {limit_ms:.1} ms: {what}; saw: after {took_ms:.1} ms"));
+        }
+    }
+
+    /// Records a measured quantity beside the bound it must not pass, with the number of samples it rests on.
+    pub fn bound(&mut self, value: f64, most: f64, unit: &str, samples: usize, what: impl Display) {
+        let line = format!("{what}: at most {most:.3} {unit}");
+        if value <= most {
+            self.evidence.push(format!("✓ {line}, saw {value:.3} {unit} over {samples} samples"));
+        } else {
+            self.failed(format!("expected: {line}; saw: {value:.3} {unit} over {samples} samples"));
+        }
+    }
+
+    /// Whether something was seen that must never be.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     fn failed(&mut self, line: String) {
         self.evidence.push(format!("✗ {line}"));
         self.failures.push(line);
@@ -150,6 +220,14 @@ impl Findings {
     pub fn failures(&self) -> &[String] {
         &self.failures
     }
+}
+
+/// Ends a case of which a part could not be judged. What was found before still counts.
+///
+/// # Errors
+/// Always [`Stop::Inconclusive`].
+pub fn unjudged<T>(what: impl Display) -> Result<T, Stop> {
+    Err(Stop::Inconclusive(format!("not judged: {what}")))
 }
 
 /// Fails the case at once.
@@ -169,10 +247,21 @@ mod tests {
         findings.check_saw(false, "a cheapest path back", "sg-2 → sg-1");
         findings.check(false, "no adjacency goes down");
         findings.check_eq(&1, &0, "no LSA advertises /A/9");
+        assert!(!findings.is_broken());
+        findings.within(Duration::from_millis(7), Duration::from_millis(5), "an answer");
+        findings.bound(1.5, 1.25, "ms", 40, "median delay");
+        assert!(!findings.is_broken(), "what came late may be excused");
+        findings.none(&0, "no frame of pod-8 passes sr-1");
+        assert!(!findings.is_broken());
+        findings.none(&3, "no frame of pod-9 passes sr-1");
+        assert!(findings.is_broken());
         let failed = [
             "expected: a cheapest path back; saw: sg-2 → sg-1",
             "expected: no adjacency goes down",
             "no LSA advertises /A/9: expected 0, saw 1",
+            "expected within 5.0 ms: an answer; saw: after 7.0 ms",
+            "expected: median delay: at most 1.250 ms; saw: 1.500 ms over 40 samples",
+            "expected, whatever the load: no frame of pod-9 passes sr-1; saw: 3",
         ];
         assert_eq!(findings.failures(), failed);
         assert_eq!(findings.evidence[0], "✓ a cheapest path back: sg-2 → sr-left → sg-1");

@@ -8,7 +8,7 @@ pub mod artefacts;
 pub mod case;
 pub mod catalogue;
 pub mod forge;
-pub mod load;
+mod judging;
 pub mod oracle;
 pub mod report;
 pub mod runner;

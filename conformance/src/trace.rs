@@ -1,6 +1,6 @@
 //! Recorded frames, decoded: the first witness of every case.
 
-use damc_lab::recording::{Entry, RecordedPort};
+use damc_testbed::recording::{Entry, RecordedPort};
 use damc_wire::frame::Frame;
 use damc_wire::{Message, MessageType};
 

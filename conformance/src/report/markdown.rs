@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use damc_lab::relay::calibrate::{Calibration, Measurement, Property};
+use damc_testbed::calibration::{Calibration, Measurement, Property};
 
 use super::text::{counted, number};
 use super::{Headline, Report, RowResult};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use damc_lab::relay::calibrate::Calibration;
+use damc_testbed::calibration::Calibration;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Catalogue, Strength};

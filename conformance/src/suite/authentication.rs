@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_lab::control::NodeAction;
 use damc_mgmt::command::Command;
 use damc_mgmt::words::AnnouncementState;
+use damc_testbed::NodeAction;
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
 use damc_wire::message::{AnnounceEntry, AuthRequest, AuthResult, Data, DataKind};
 use damc_wire::security::Grant;
@@ -14,10 +14,12 @@ use damc_wire::{Class, DropReason, Frame, Message, MessageType, Millis, Name, Re
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::testbed::Testbed;
 use crate::testbed::witness::{advertises, lsas_in, parse};
+use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Bound of AUT-05 on the median time from the positive answer to the LSA on an SR link.
-const ANSWER_TO_LSA: Duration = Duration::from_millis(5);
+/// Bound of AUT-05 on the median share that the step from the positive answer to the LSA on an SR link has in the whole
+/// registration, from the announcement's arrival at the SG on. A share, because all steps are slow on a slow host.
+const ANSWER_TO_LSA: f64 = 0.5;
 
 /// Cases of section D.
 pub const CASES: &[Case] = &[
@@ -73,7 +75,7 @@ async fn order_of_events(testbed: &Testbed, findings: &mut Findings) -> Result<(
     testbed.register(&pod, &name).await?;
     testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     let frames = testbed.frames(from).await?;
-    let first = |what: &str, pick: &dyn Fn(&crate::trace::Seen) -> bool| {
+    let first = |what: &str, pick: &dyn Fn(&Seen) -> bool| {
         let seen = frames.iter().filter(|s| pick(s)).map(|s| s.at_ns).min();
         seen.ok_or_else(|| Stop::Failed(format!("{what} was not recorded")))
     };
@@ -117,8 +119,8 @@ async fn blackhole(testbed: &Testbed, findings: &mut Findings) -> Result<(), Sto
     testbed.start_unlicensed(&pod, &name, None).await?;
     let told = wait_told(testbed, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), "the pod is told that no SPA answered");
-    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
-    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
+    findings.none(&testbed.advertised(&name, from).await?, format!("no LSA advertises {name}"));
+    findings.none(&testbed.known_at(&name).await?, format!("no SG or SR has {name} in LSDB or FIB"));
     testbed.mend(&sg, &spa).await?;
     testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
     findings.check(true, "once the link is back, the SG asks again by itself and the prefix appears everywhere");
@@ -136,7 +138,7 @@ async fn wait_told(
     let wanted = parse(name)?;
     let within = testbed.t_conv() + Duration::from_millis(testbed.timers.auth_timeout_ms);
     let what = format!("{sg}'s answer to {pod} about {name}");
-    let outcome = |s: &crate::trace::Seen| match s.message() {
+    let outcome = |s: &Seen| match s.message() {
         Message::AnnounceReply(r) => r.outcomes.iter().find(|o| o.prefix == wanted).map(|o| o.refusal),
         _ => None,
     };
@@ -162,7 +164,7 @@ async fn ask(
     testbed.inject_as(sg, spa, Message::AuthRequest(question)).await?;
     let mut answers = BTreeMap::new();
     for name in names {
-        let answer = |s: &crate::trace::Seen| match s.message() {
+        let answer = |s: &Seen| match s.message() {
             Message::AuthReply(r) if r.request == request => match &r.result {
                 AuthResult::Granted(g) if g.prefix == *name => Some(None),
                 AuthResult::Refused(o) if o.prefix == *name => Some(o.refusal),
@@ -245,11 +247,7 @@ async fn explicit_refusal(testbed: &Testbed, findings: &mut Findings) -> Result<
         let took = Duration::from_nanos(refusal.at_ns.saturating_sub(asked.at_ns));
         findings.figure("question to refusal", took.as_secs_f64() * 1e3, "ms");
         let timer = Duration::from_millis(testbed.timers.auth_timeout_ms);
-        findings.check_saw(
-            took < timer,
-            format!("the refusal comes before the timer of {} ms", timer.as_millis()),
-            format!("{} µs", took.as_micros()),
-        );
+        findings.within(took, timer, "the refusal comes before the timer for answers ends");
     }
     testbed.stop_service(&pod, &name).await
 }
@@ -270,15 +268,15 @@ async fn refused_pod(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     testbed.lab.inject(&pod, &sg, &pdu).await?;
     testbed.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, 1).await?;
     findings.check(true, format!("{sg} drops and counts the data frame that {pod} sends from {name}"));
-    let went = |s: &&crate::trace::Seen| s.sent && s.node != pod && is_data(s, correlation);
+    let went = |s: &&Seen| s.sent && s.node != pod && is_data(s, correlation);
     let frames = testbed.frames(from).await?;
-    findings.check_eq(&frames.iter().filter(went).count(), &0, "no node passes that frame on");
-    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name}"));
-    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR has {name} in LSDB or FIB"));
+    findings.none(&frames.iter().filter(went).count(), "no node passes that frame on");
+    findings.none(&testbed.advertised(&name, from).await?, format!("no LSA advertises {name}"));
+    findings.none(&testbed.known_at(&name).await?, format!("no SG or SR has {name} in LSDB or FIB"));
     testbed.stop_service(&pod, &name).await
 }
 
-fn is_data(s: &crate::trace::Seen, correlation: u64) -> bool {
+fn is_data(s: &Seen, correlation: u64) -> bool {
     matches!(s.message(), Message::Data(d) if d.correlation == correlation)
 }
 
@@ -290,9 +288,17 @@ async fn answer_leads_to_lsa(testbed: &Testbed, findings: &mut Findings) -> Resu
     let names = testbed.register_behind(&sg, 8).await?;
     testbed.wait_everywhere(&names, testbed.t_conv()).await?;
     let frames = testbed.frames(from).await?;
-    let mut took = Vec::new();
+    let (mut took, mut shares) = (Vec::new(), Vec::new());
     for name in &names {
         let name = parse(name)?;
+        let announces = |s: &&Seen| {
+            let Message::Announce(announce) = s.message() else { return false };
+            s.node == sg && s.port == pod && !s.sent && announce.add.iter().any(|entry| entry.prefix == name)
+        };
+        let Some(announced) = frames.iter().find(announces) else {
+            findings.check(false, format!("the announcement of {name} is recorded"));
+            continue;
+        };
         let granted = |r: &AuthResult| matches!(r, AuthResult::Granted(g) if g.prefix == name);
         let answered = frames.iter().find(|s| {
             s.node == sg
@@ -307,7 +313,12 @@ async fn answer_leads_to_lsa(testbed: &Testbed, findings: &mut Findings) -> Resu
         for sr in &srs {
             let lsa = frames.iter().find(|s| s.is_sent_by(&sg, sr) && lsas_in(s).iter().any(|l| advertises(l, &name)));
             match lsa {
-                Some(lsa) => took.push(Duration::from_nanos(lsa.at_ns.saturating_sub(answered.at_ns))),
+                Some(lsa) => {
+                    let step = Duration::from_nanos(lsa.at_ns.saturating_sub(answered.at_ns));
+                    let whole = Duration::from_nanos(lsa.at_ns.saturating_sub(announced.at_ns).max(1));
+                    took.push(step);
+                    shares.push(step.div_duration_f64(whole));
+                }
                 None => findings.check(false, format!("{sg} sends the LSA of {name} to {sr}")),
             }
         }
@@ -316,15 +327,11 @@ async fn answer_leads_to_lsa(testbed: &Testbed, findings: &mut Findings) -> Resu
     if let (Some(half), Some(worst)) = (took.get(took.len() / 2), took.last()) {
         findings.figure("positive answer to LSA on an SR link, median", half.as_secs_f64() * 1e3, "ms");
         findings.figure("positive answer to LSA on an SR link, worst", worst.as_secs_f64() * 1e3, "ms");
-        findings.check_saw(
-            *half < testbed.host.stretched(ANSWER_TO_LSA),
-            format!(
-                "{pod}: half of {} LSAs follow the answer within {:?}",
-                took.len(),
-                testbed.host.stretched(ANSWER_TO_LSA)
-            ),
-            format!("median {half:?}"),
-        );
+    }
+    shares.sort_unstable_by(f64::total_cmp);
+    if let Some(half) = shares.get(shares.len() / 2) {
+        let what = format!("{pod}: median share of the step from answer to LSA in the whole registration");
+        findings.bound(*half, ANSWER_TO_LSA, "of it", shares.len(), what);
     }
     testbed.unregister(&names).await
 }
@@ -345,9 +352,7 @@ async fn only_the_gateway_asks(testbed: &Testbed, findings: &mut Findings) -> Re
     let from = testbed.now_ns();
     testbed.inject_as(&pod, &sg, Message::AuthRequest(question)).await?;
     testbed.wait_dropped(&sg, DropReason::WrongRole, before, 1).await?;
-    let passed = |s: &crate::trace::Seen| {
-        s.node == spa && matches!(s.message(), Message::AuthRequest(r) if r.request == request)
-    };
+    let passed = |s: &Seen| s.node == spa && matches!(s.message(), Message::AuthRequest(r) if r.request == request);
     let frames = testbed.frames(from).await?;
     findings.check(
         !frames.iter().any(passed),
@@ -372,11 +377,7 @@ async fn class_3_stays(testbed: &Testbed, findings: &mut Findings) -> Result<(),
         }
     }
     findings.check_saw(there > 0, "class 3 crosses links between SGs and SPAs", format!("{there} frames"));
-    findings.check_saw(
-        elsewhere.is_empty(),
-        "no SG, SR, SPA or SCSC sends class 3 elsewhere",
-        format!("{elsewhere:?}"),
-    );
+    findings.never(elsewhere.is_empty(), "no SG, SR, SPA or SCSC sends class 3 elsewhere", format!("{elsewhere:?}"));
     Ok(())
 }
 
@@ -412,9 +413,8 @@ async fn stolen_announcement(testbed: &Testbed, findings: &mut Findings) -> Resu
     let from = testbed.now_ns();
     testbed.register(&pod, &name).await?;
     testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
-    let own_words = |s: &crate::trace::Seen| {
-        s.is_sent_by(&pod, &sg) && matches!(s.message(), Message::Announce(a) if has(&a.add, &wanted))
-    };
+    let own_words =
+        |s: &Seen| s.is_sent_by(&pod, &sg) && matches!(s.message(), Message::Announce(a) if has(&a.add, &wanted));
     let recorded = testbed.wait_frame("the announcement", from, testbed.t_conv(), own_words).await?;
 
     let before = testbed.dropped(&other, DropReason::BadMac).await?;
@@ -440,7 +440,7 @@ async fn stolen_announcement(testbed: &Testbed, findings: &mut Findings) -> Resu
     let (other_id, _) = testbed.role(&other)?;
     let frames = testbed.frames(from).await?;
     let stolen = frames.iter().flat_map(lsas_in).filter(|l| l.key.origin == other_id && advertises(l, &wanted)).count();
-    findings.check_eq(&stolen, &0, format!("{other} never advertises {name}"));
+    findings.none(&stolen, format!("{other} never advertises {name}"));
     testbed.unregister(&[name]).await
 }
 
@@ -452,7 +452,7 @@ async fn false_answers(testbed: &Testbed, findings: &mut Findings) -> Result<(),
     let begin = testbed.now_ns();
     testbed.register(&pod, &name).await?;
     testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;
-    let granted = |s: &crate::trace::Seen| {
+    let granted = |s: &Seen| {
         let fits = |r: &AuthResult| matches!(r, AuthResult::Granted(g) if g.prefix == wanted);
         s.is_sent_by(&spa, &sg) && matches!(s.message(), Message::AuthReply(r) if fits(&r.result))
     };
@@ -490,12 +490,12 @@ async fn false_answers(testbed: &Testbed, findings: &mut Findings) -> Result<(),
     testbed.inject_as(&spa, &sg, answer.message().clone()).await?;
     testbed.wait_dropped(&sg, DropReason::Unsolicited, before, 1).await?;
     findings.check(true, "an answer in the SPA's own name, long after the request, is dropped as unsolicited");
-    findings.check_eq(&testbed.advertised(&name, from).await?, &0, format!("no LSA advertises {name} again"));
-    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
+    findings.none(&testbed.advertised(&name, from).await?, format!("no LSA advertises {name} again"));
+    findings.none(&testbed.known_at(&name).await?, format!("no SG or SR knows {name}"));
     testbed.stop_service(&pod, &name).await
 }
 
-async fn sum(testbed: &Testbed, node: &str, reasons: &[DropReason]) -> Result<u64, damc_lab::LabError> {
+async fn sum(testbed: &Testbed, node: &str, reasons: &[DropReason]) -> Result<u64, damc_testbed::WorldError> {
     let counters = testbed.lab.counters(node).await?;
     Ok(reasons.iter().map(|r| counters.dropped.get(*r)).sum())
 }
@@ -533,7 +533,7 @@ async fn rogue_gateway(testbed: &Testbed, findings: &mut Findings) -> Result<(),
         findings.check(true, format!("{sr} refuses {sg}'s LSA of {prefix} with {what}: {reason}"));
         let spread = testbed.frames(from).await?;
         let spread = spread.iter().filter(|s| s.sent && s.node != sg && lsas_in(s).iter().any(|l| l == &lsa)).count();
-        findings.check_eq(&spread, &0, format!("no node but {sg} spreads it"));
+        findings.none(&spread, format!("no node but {sg} spreads it"));
         for node in testbed.routers() {
             let lsdb = testbed.lab.lsdb(&node).await?;
             let held = lsdb.lsas.iter().any(|l| l.origin == sg && l.id == prefix.to_string() && !l.purged);
@@ -595,7 +595,7 @@ async fn lost_spa(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop
     );
     let told = wait_told(testbed, &sg, &pod, &name, from).await?;
     findings.check_eq(&told, &Some(RefusalReason::SpaUnreachable), format!("{pod} is told that no SPA answered"));
-    findings.check_eq(&testbed.known_at(&name).await?, &Vec::new(), format!("no SG or SR knows {name}"));
+    findings.none(&testbed.known_at(&name).await?, format!("no SG or SR knows {name}"));
     testbed.lab.node(&spa, NodeAction::Start).await?;
     testbed.wait_announcement(&pod, &name, AnnouncementState::Accepted, testbed.t_conv()).await?;
     testbed.wait_everywhere(std::slice::from_ref(&name), testbed.t_conv()).await?;

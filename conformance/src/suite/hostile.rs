@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_lab::control::NodeState;
+use damc_testbed::NodeState;
 use damc_wire::frame::{HOP_MAC_LEN, HeaderView};
-use damc_wire::lsa::{LsaContent, LsaId, LsaKey, TopologyLsa};
+use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, TopologyLsa};
 use damc_wire::message::{AnnounceEntry, AnnounceReply, AuthRequest, AuthResult, Data, DataKind, Outcome, RevokeAck};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Role};
 
-use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::case::{Case, Findings, Impact, Stop, Suite, unjudged};
 use crate::oracle::Failures;
 use crate::testbed::Testbed;
 use crate::testbed::witness::{lsas_in, parse};
@@ -234,7 +234,11 @@ async fn data_frames(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let passed =
         |s: &Seen| s.sent && s.node != pod && matches!(s.message(), Message::Data(d) if d.correlation == correlation);
     let frames = testbed.frames(from).await?;
-    findings.check(!frames.iter().any(passed), "no node passes any of them on");
+    findings.never(
+        !frames.iter().any(passed),
+        "no node passes any of them on",
+        if frames.iter().any(passed) { "one that did" } else { "none" },
+    );
     // A frame with a damaged payload has a sound header: it arrives, and its target refuses it.
     let mut worm = pdu.clone();
     let at = worm.windows(7).position(|w| w == b"hostile").unwrap_or(at_name);
@@ -286,12 +290,41 @@ async fn unknown_tlvs(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
     testbed.wait_dropped(&spa, DropReason::UnknownCriticalTlv, known, 1).await?;
     let frames = testbed.frames(from).await?;
     let answered = frames.iter().any(|s| answers(s, critical));
-    findings.check(!answered, "with the critical bit the message is rejected and counted");
+    findings.never(
+        !answered,
+        "with the critical bit the message is rejected and counted",
+        if answered { "an answer" } else { "none" },
+    );
+    Ok(())
+}
+
+/// Has `node` originate its topology LSA once more where only one version of it was recorded, without a lasting change.
+async fn second_version(testbed: &Testbed, node: &str, key: &LsaKey) -> Result<(), Stop> {
+    let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
+    let versions = |frames: &[Seen]| -> BTreeSet<u64> {
+        frames.iter().flat_map(lsas_in).filter(|l| l.key == *key).map(|l| l.sequence).collect()
+    };
+    let known = versions(&frames);
+    if known.len() > 1 {
+        return Ok(());
+    }
+    let near = testbed.beside(node, Role::Sr)?.into_iter().next();
+    let near = near.ok_or_else(|| Stop::NotApplicable(format!("{node} has no SR")))?;
+    let cost = testbed.configured_cost(node, &near);
+    for cost in [cost + 1, cost] {
+        let from = testbed.now_ns();
+        testbed.set_cost(node, &near, cost).await?;
+        let newer = |l: &Lsa| l.key == *key && !known.contains(&l.sequence);
+        testbed
+            .wait_frame(&format!("a new topology LSA of {node}"), from, testbed.t_conv(), |s| {
+                lsas_in(s).iter().any(newer)
+            })
+            .await?;
+    }
     Ok(())
 }
 
 async fn forged_lsas(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
-    let before = Peace::reached(testbed).await?;
     let (sg, _) = testbed.sg_with_pod()?;
     let sr = testbed.beside(&sg, Role::Sr)?.into_iter().next();
     let sr = sr.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
@@ -299,6 +332,8 @@ async fn forged_lsas(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let victim = victim.ok_or_else(|| Stop::NotApplicable("no third SG or SR".into()))?;
     let ((sg_id, sg_role), (victim_id, victim_role)) = (testbed.role(&sg)?, testbed.role(&victim)?);
     let key = LsaKey { origin: victim_id.clone(), id: LsaId::Topology(0) };
+    second_version(testbed, &victim, &key).await?;
+    let before = Peace::reached(testbed).await?;
     let empty = LsaContent::Topology(TopologyLsa::default());
     let life = Millis(60_000);
     let by_neighbour = testbed.forge.keys(&sg_id, sg_role).sign_lsa(key.clone(), HIGH_SEQUENCE, life, empty.clone());
@@ -315,12 +350,8 @@ async fn forged_lsas(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
         ("with a damaged signature", damaged, DropReason::BadSignature),
         ("under a certificate of another role", by_pod_role, DropReason::WrongRole),
     ];
-    match old {
-        Some(old) => tries.push(("that is older than the installed one", old, DropReason::StaleLsa)),
-        None => {
-            findings.note(format!("not judged: stale LSAs, because {victim} originated its topology LSA only once"));
-        }
-    }
+    let Some(old) = old else { return unjudged(format!("stale LSAs: no older topology LSA of {victim} was recorded")) };
+    tries.push(("that is older than the installed one", old, DropReason::StaleLsa));
     for (what, lsa, reason) in tries {
         let known = testbed.dropped(&sr, reason).await?;
         testbed.inject_as(&sg, &sr, Message::LsUpdate(vec![lsa])).await?;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::control::{Backend, Direction};
 use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
+use damc_testbed::Direction;
 use damc_wire::message::Probe;
 use damc_wire::{Message, Role};
 
-use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::case::{Case, Findings, Impact, Stop, Suite, Worlds};
 use crate::testbed::Testbed;
 use crate::testbed::quality::Leg;
 use crate::testbed::witness::parse;
@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
         rows: &["QOS-01"],
         suite: Suite::Qos,
         impact: Impact::Guest,
+        worlds: Worlds::All,
         limit: LIMIT,
         run: |testbed, findings| Box::pin(regular_probes(testbed, findings)),
     },
@@ -35,6 +36,7 @@ pub const CASES: &[Case] = &[
         rows: &["QOS-02", "QOS-03"],
         suite: Suite::Qos,
         impact: Impact::Guest,
+        worlds: Worlds::Live("a service process that can be suspended"),
         limit: LIMIT,
         run: |testbed, findings| Box::pin(tasks(testbed, findings)),
     },
@@ -44,6 +46,7 @@ pub const CASES: &[Case] = &[
         rows: &["QOS-05", "QOS-08"],
         suite: Suite::Qos,
         impact: Impact::Links,
+        worlds: Worlds::All,
         limit: LIMIT,
         run: |testbed, findings| Box::pin(exactness(testbed, findings)),
     },
@@ -53,6 +56,7 @@ pub const CASES: &[Case] = &[
         rows: &["QOS-07"],
         suite: Suite::Qos,
         impact: Impact::Links,
+        worlds: Worlds::All,
         limit: LIMIT,
         run: |testbed, findings| Box::pin(bad_hop(testbed, findings)),
     },
@@ -87,7 +91,7 @@ async fn regular_probes(testbed: &Testbed, findings: &mut Findings) -> Result<()
     let wait = interval * u32::try_from(2 * PERIODS).unwrap_or(u32::MAX) + testbed.t_conv();
     let seen = testbed
         .wait("probes from every SG to every service", wait, || async {
-            let frames = testbed.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let frames = testbed.probes(from).await.map_err(|e| damc_testbed::WorldError::Lab(e.to_string()))?;
             let times = departures(testbed, &frames);
             let of = |pair: &(String, String)| times.get(pair).map_or(0, Vec::len);
             let all = sgs.iter().flat_map(|sg| targets.iter().map(move |t| (sg.clone(), t.clone())));
@@ -122,7 +126,7 @@ async fn new_target(testbed: &Testbed, findings: &mut Findings, sgs: &[String]) 
     let names = testbed.register_behind(&sg, 1).await?;
     let at = testbed
         .wait("probes of a new service from every SG", testbed.t_conv(), || async {
-            let frames = testbed.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let frames = testbed.probes(from).await.map_err(|e| damc_testbed::WorldError::Lab(e.to_string()))?;
             let times = departures(testbed, &frames);
             let firsts: Vec<u64> =
                 sgs.iter().filter_map(|sg| times.get(&(sg.clone(), names[0].clone()))?.first().copied()).collect();
@@ -140,7 +144,7 @@ async fn probe_now(testbed: &Testbed, findings: &mut Findings, sg: &str, targets
     testbed.order(sg, &Command::Probe).await?;
     let lag = testbed
         .wait("a probe to every service", testbed.t_conv(), || async {
-            let frames = testbed.probes(from).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let frames = testbed.probes(from).await.map_err(|e| damc_testbed::WorldError::Lab(e.to_string()))?;
             let times = departures(testbed, &frames);
             let firsts: Vec<u64> =
                 targets.iter().filter_map(|t| times.get(&(sg.to_owned(), t.clone()))?.first().copied()).collect();
@@ -149,11 +153,8 @@ async fn probe_now(testbed: &Testbed, findings: &mut Findings, sg: &str, targets
         })
         .await?;
     let bound = testbed.timers.probe_interval_ms / 2;
-    findings.check_saw(
-        lag < bound * 1_000_000,
-        format!("told to probe now, {sg} probes all {} services within {bound} ms", targets.len()),
-        format!("{:.1} ms", millis(lag)),
-    );
+    let what = format!("told to probe now, {sg} probes all {} services", targets.len());
+    findings.within(Duration::from_nanos(lag), Duration::from_millis(bound), what);
     Ok(())
 }
 
@@ -161,7 +162,7 @@ async fn probe_now(testbed: &Testbed, findings: &mut Findings, sg: &str, targets
 
 /// Process id, on the host, of the process that serves `prefix` in this lab.
 fn service_process(testbed: &Testbed, prefix: &str) -> Result<u32, Stop> {
-    let directory = testbed.lab.directory().path().to_string_lossy().into_owned();
+    let directory = testbed.processes().directory.to_string_lossy().into_owned();
     let words = |pid: &str| -> Vec<String> {
         let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         raw.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect()
@@ -233,11 +234,7 @@ async fn tasks(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     signal(pid, "-CONT").await?;
     let after = silent? - stopped;
     let bound = period * (testbed.timers.miss_limit + 1) + testbed.t_conv() / 4;
-    findings.check_saw(
-        u128::from(after) <= bound.as_nanos(),
-        format!("{target}, alive but hung, is unavailable at {sg} within {} ms", bound.as_millis()),
-        format!("{:.0} ms", millis(after)),
-    );
+    findings.within(Duration::from_nanos(after), bound, format!("{target}, alive but hung, is unavailable at {sg}"));
     findings.figure("SIGSTOP of a service to its unavailability at a far SG", millis(after), "ms");
     let back = until_available(testbed, (&sg, &target), resumed, true).await? - resumed;
     findings.check(true, format!("when it works again, it is available after {:.0} ms", millis(back)));
@@ -352,12 +349,12 @@ async fn exactness(testbed: &Testbed, findings: &mut Findings) -> Result<(), Sto
         |s: &Seen| s.at_ns >= settled && !s.sent && s.node == leg.sg && matches!(s.message(), Message::ProbeReply(_));
     testbed
         .wait("24 probes over the new links", within, || async {
-            let probes = testbed.probes(settled).await.map_err(|e| damc_lab::LabError::Lab(e.to_string()))?;
+            let probes = testbed.probes(settled).await.map_err(|e| damc_testbed::WorldError::Lab(e.to_string()))?;
             Ok(if probes.iter().any(late) { Ok(()) } else { Err(format!("none of the {} late enough", probes.len())) })
         })
         .await?;
     let seen = testbed.wait_quality((&leg.sg, &leg.target), "the link's rate within 10 %", within, rated).await?;
-    let behind = testbed.lab.status().await?.backend == Backend::Netem;
+    let behind = testbed.lab.status().await?.recorded_behind_queue;
     let transits = transits(testbed, &leg, &testbed.probes(from).await?, behind);
     // The value rests on the middle half of the last 16 samples.
     let mut last: Vec<u64> = transits.iter().rev().take(16).map(|t| t.half).collect();
@@ -370,20 +367,14 @@ async fn exactness(testbed: &Testbed, findings: &mut Findings) -> Result<(), Sto
     // View and recording may differ by one sample, which moves the mean by this.
     let spread = last.last().zip(last.first()).map_or(0, |(a, b)| a - b) / count;
     let bound = (truth / 50).max(200_000) + spread;
-    findings.check_saw(
-        delay.abs_diff(truth) <= bound,
-        format!("delay {:.2} ± {:.2} ms, as on the wire ({} probes)", millis(truth), millis(bound), transits.len()),
-        format!("{:.2} ms", millis(delay)),
-    );
+    let what = format!("the error of the delay {:.2} ms; {:.2} ms on the wire", millis(delay), millis(truth));
+    findings.bound(millis(delay.abs_diff(truth)), millis(bound), "ms", transits.len(), what);
     let jitter = seen.jitter_ns.map_or(0.0, millis);
     let wire = interarrival_jitter(before.jitter_ns.map_or(0.0, millis), &transits);
     // View and recording may differ by one sample, which moves the jitter by a sixteenth of that sample's difference.
     let one_more = transits.windows(2).map(|w| w[0].back.abs_diff(w[1].back)).max().map_or(0.0, millis) / 16.0;
-    findings.check_saw(
-        (jitter - wire).abs() <= 0.2 * wire.max(1.0) + one_more,
-        format!("jitter {wire:.2} ± {:.2} ms, as RFC 3550 over the recorded probes", 0.2 * wire.max(1.0) + one_more),
-        format!("{jitter:.2} ms"),
-    );
+    let what = format!("the error of the jitter {jitter:.2} ms; {wire:.2} ms by RFC 3550 over the recorded probes");
+    findings.bound((jitter - wire).abs(), 0.2 * wire.max(1.0) + one_more, "ms", transits.len(), what);
     let rate = millis(seen.bandwidth_bps.unwrap_or(0));
     findings.check(true, format!("bandwidth {rate:.1} Mbit/s on a link of {} Mbit/s", rate_bps / 1_000_000));
     findings.figure("error of the delay", millis(delay.abs_diff(truth)), "ms");
@@ -408,11 +399,8 @@ async fn step(testbed: &Testbed, findings: &mut Findings, leg: &Leg) -> Result<(
     // Two probes must show the step, a train may take the place of one, the answer to the second needs a round trip,
     // and the result waits for the next report.
     let bound = 3 * testbed.timers.probe_interval_ms + testbed.timers.telemetry_interval_ms + 3 * high / 1_000_000 + 50;
-    findings.check_saw(
-        took <= bound * 1_000_000,
-        format!("a step of the delay to {:.0} ms shows within {bound} ms", millis(high)),
-        format!("{:.0} ms", millis(took)),
-    );
+    let what = format!("a step of the delay to {:.0} ms shows at the SCSC", millis(high));
+    findings.within(Duration::from_nanos(took), Duration::from_millis(bound), what);
     findings.figure("step of the delay to its report at the SCSC", millis(took), "ms");
     let scsc = testbed.scsc()?;
     let oldest = testbed.frames(from).await?.iter().filter(|s| !s.sent && s.node == scsc).fold(0, |oldest, s| {
@@ -421,11 +409,8 @@ async fn step(testbed: &Testbed, findings: &mut Findings, leg: &Leg) -> Result<(
         ages.max().unwrap_or(0).max(oldest)
     });
     let allowed = testbed.timers.probe_interval_ms * 3 / 2 + 2 * high / 1_000_000;
-    findings.check_saw(
-        oldest <= allowed,
-        format!("no reported sample is older than {allowed} ms"),
-        format!("the oldest is {oldest} ms old"),
-    );
+    let what = "age of the oldest reported sample";
+    findings.within(Duration::from_millis(oldest), Duration::from_millis(allowed), what);
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! The suites. Each module holds the cases of one part of the requirement catalogue.
 
 /// A case: id, title, rows, impact, function; of the conformance suite unless another is named first. Its time limit is the
-/// module's `LIMIT`.
+/// module's `LIMIT`. It can be judged in every world, unless `live "WHAT FOR"` stands first.
 macro_rules! case {
+    (live $needs:literal, $id:literal, $title:literal, $rows:expr, $impact:ident, $run:path) => {
+        Case { worlds: crate::case::Worlds::Live($needs), ..case!(Conformance, $id, $title, $rows, $impact, $run) }
+    };
     ($id:literal, $title:literal, $rows:expr, $impact:ident, $run:path) => {
         case!(Conformance, $id, $title, $rows, $impact, $run)
     };
@@ -13,6 +16,7 @@ macro_rules! case {
             rows: &$rows,
             suite: Suite::$suite,
             impact: Impact::$impact,
+            worlds: crate::case::Worlds::All,
             limit: LIMIT,
             run: |testbed, findings| Box::pin($run(testbed, findings)),
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use damc_lab::LabError;
 use damc_mgmt::command::Command;
+use damc_testbed::WorldError;
 use damc_topology::plan::GUEST;
 use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
@@ -21,7 +21,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The node refuses or does not answer.
-    pub async fn order(&self, node: &str, order: &Command) -> Result<serde_json::Value, LabError> {
+    pub async fn order(&self, node: &str, order: &Command) -> Result<serde_json::Value, WorldError> {
         self.lab.order(node, order).await
     }
 

@@ -1,6 +1,6 @@
 //! Many frames in memory, in chunks that are freed as a whole once no case needs them.
 
-use damc_lab::recording::Entry;
+use damc_testbed::recording::Entry;
 
 /// Bytes of frames in a chunk.
 const CHUNK: usize = 256 << 10;

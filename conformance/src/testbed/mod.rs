@@ -14,18 +14,17 @@ use tail::Tail;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use damc_lab::control::{LinkChange, NodeAction};
-use damc_lab::converge;
-use damc_lab::recording::Recording;
-use damc_lab::{Lab, LabError};
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::command::Command;
 use damc_mgmt::config::Timers;
 use damc_mgmt::event::Event;
 use damc_mgmt::view::{FibView, RibView};
 use damc_mgmt::words::ProtocolCounter;
+use damc_testbed::{LinkChange, NodeAction, NodeState, Processes};
+use damc_testbed::{World, WorldError, converge};
 use damc_topology::Topology;
 use damc_topology::timers::Calibration;
 use damc_wire::{Frame, Message, NodeId, Role};
@@ -36,8 +35,8 @@ use crate::forge::Forge;
 
 /// A lab under judgement.
 pub struct Testbed {
-    /// The running lab.
-    pub lab: Lab,
+    /// The running network.
+    pub lab: Box<dyn World>,
     /// What it was built from.
     pub topology: Topology,
     /// Timers of this run; every deadline of a case derives from them.
@@ -50,6 +49,8 @@ pub struct Testbed {
     /// The interpreter that `python3` starts. On some machines `python3` is a script that searches for it, which can
     /// take longer than the program itself.
     pub(crate) python: OnceCell<String>,
+    /// The next number that nobody has used.
+    numbers: AtomicU64,
     /// Orders that undo what cases changed other than links and processes, for cases that end early.
     undo: Mutex<Vec<(String, Command)>>,
 }
@@ -59,10 +60,8 @@ const POLL: Duration = Duration::from_millis(4);
 /// Longest pause.
 const POLL_AT_LAST: Duration = Duration::from_millis(100);
 
-/// The pause after a look at the state that began at `looked`.
-fn pause(looked: Instant) -> Duration {
-    converge::pause(looked.elapsed(), POLL, POLL_AT_LAST)
-}
+/// A pause is at most this share of the wait so far, or the shortest.
+const SHARE_OF_WAIT: u32 = 20;
 
 /// Time a lab may take to recover between cases. No verdict depends on it, so it is generous.
 const RESTORE_WITHIN: Duration = Duration::from_secs(20);
@@ -70,9 +69,19 @@ const RESTORE_WITHIN: Duration = Duration::from_secs(20);
 impl Testbed {
     /// A testbed around a lab that has converged.
     #[must_use]
-    pub fn new(lab: Lab, topology: Topology, timers: Timers, forge: Forge, recording: Recording) -> Self {
-        let (tail, host) = (Mutex::new(Tail::new(recording)), Calibration::default());
-        Self { lab, topology, timers, host, forge, tail, python: OnceCell::new(), undo: Mutex::default() }
+    pub fn new(lab: Box<dyn World>, topology: Topology, timers: Timers, forge: Forge) -> Self {
+        let (tail, host) = (Mutex::default(), Calibration::default());
+        Self {
+            lab,
+            topology,
+            timers,
+            host,
+            forge,
+            tail,
+            python: OnceCell::new(),
+            undo: Mutex::default(),
+            numbers: AtomicU64::new(1),
+        }
     }
 
     /// The same, with what calibration found about the host.
@@ -93,7 +102,26 @@ impl Testbed {
     /// Now, on the clock of the recording.
     #[must_use]
     pub fn now_ns(&self) -> u64 {
-        damc_link::monotonic_now()
+        self.lab.now_ns()
+    }
+
+    /// Time that has passed since then, on the clock of the recording.
+    #[must_use]
+    pub fn since(&self, began_ns: u64) -> Duration {
+        Duration::from_nanos(self.now_ns().saturating_sub(began_ns))
+    }
+
+    /// The moment after this span, on the clock of the recording, ns.
+    #[must_use]
+    pub fn deadline(&self, within: Duration) -> u64 {
+        self.now_ns().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Pauses after a look at the state that began at `looked_ns`, of a wait that began at `began_ns`. The longer it has
+    /// lasted, the longer the pause: what took long need not be known to the millisecond.
+    async fn pause(&self, began_ns: u64, looked_ns: u64) {
+        let pause = converge::pause(self.since(looked_ns), POLL, POLL_AT_LAST);
+        self.lab.sleep(pause.max((self.since(began_ns) / SHARE_OF_WAIT).min(POLL_AT_LAST))).await;
     }
 
     /// The convergence budget T_conv: detection of a silent failure, flooding and SPF pacing with ample room. It bounds
@@ -122,20 +150,20 @@ impl Testbed {
     /// [`Stop::Failed`] at the deadline.
     pub async fn wait<T, F>(&self, what: &str, within: Duration, mut probe: impl FnMut() -> F) -> Result<T, Stop>
     where
-        F: Future<Output = Result<Result<T, String>, LabError>>,
+        F: Future<Output = Result<Result<T, String>, WorldError>>,
     {
-        let deadline = Instant::now() + within;
+        let (began, deadline) = (self.now_ns(), self.deadline(within));
         loop {
-            let looked = Instant::now();
+            let looked = self.now_ns();
             let last = match probe().await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(state)) => state,
                 Err(e) => e.to_string(),
             };
-            if Instant::now() >= deadline {
+            if self.now_ns() >= deadline {
                 return Err(Stop::Failed(format!("expected within {} ms: {what}; saw: {last}", within.as_millis())));
             }
-            tokio::time::sleep(pause(looked)).await;
+            self.pause(began, looked).await;
         }
     }
 
@@ -169,7 +197,7 @@ impl Testbed {
     ///
     /// # Errors
     /// A node does not answer.
-    pub async fn fibs(&self) -> Result<BTreeMap<String, FibView>, LabError> {
+    pub async fn fibs(&self) -> Result<BTreeMap<String, FibView>, WorldError> {
         let mut fibs = BTreeMap::new();
         for node in self.routers() {
             fibs.insert(node.clone(), self.lab.fib(&node).await?);
@@ -181,17 +209,15 @@ impl Testbed {
     ///
     /// # Errors
     /// The node does not answer.
-    pub async fn events(&self, node: &str) -> Result<Vec<Event>, LabError> {
-        let text = self.lab.management(node)?.get_text("/events?follow=false").await?;
-        let parse = |line: &str| serde_json::from_str(line).map_err(|e| LabError::Lab(format!("{node}: {e}: {line}")));
-        text.lines().filter(|l| !l.is_empty()).map(parse).collect()
+    pub async fn events(&self, node: &str) -> Result<Vec<Event>, WorldError> {
+        self.lab.events(node).await
     }
 
     /// The RIB of a node.
     ///
     /// # Errors
     /// The node does not answer.
-    pub async fn rib(&self, node: &str) -> Result<RibView, LabError> {
+    pub async fn rib(&self, node: &str) -> Result<RibView, WorldError> {
         self.lab.show(node).await
     }
 
@@ -199,7 +225,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The node does not answer.
-    pub async fn dropped(&self, node: &str, reason: damc_wire::DropReason) -> Result<u64, LabError> {
+    pub async fn dropped(&self, node: &str, reason: damc_wire::DropReason) -> Result<u64, WorldError> {
         Ok(self.lab.counters(node).await?.dropped.get(reason))
     }
 
@@ -207,7 +233,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The node does not answer.
-    pub async fn protocol(&self, node: &str, counter: ProtocolCounter) -> Result<u64, LabError> {
+    pub async fn protocol(&self, node: &str, counter: ProtocolCounter) -> Result<u64, WorldError> {
         Ok(self.lab.counters(node).await?.protocol.get(counter))
     }
 
@@ -217,7 +243,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The pod's agent does not answer.
-    pub async fn call(&self, pod: &str, name: &str, method: &str, args: &[&str]) -> Result<CallReply, LabError> {
+    pub async fn call(&self, pod: &str, name: &str, method: &str, args: &[&str]) -> Result<CallReply, WorldError> {
         self.call_with(pod, name, method, args, |_| ()).await
     }
 
@@ -232,7 +258,7 @@ impl Testbed {
         method: &str,
         args: &[&str],
         adjust: impl FnOnce(&mut CallRequest),
-    ) -> Result<CallReply, LabError> {
+    ) -> Result<CallReply, WorldError> {
         let mut request = CallRequest {
             name: name.into(),
             method: method.into(),
@@ -278,7 +304,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The lab refuses.
-    pub async fn cut(&self, a: &str, b: &str) -> Result<(), LabError> {
+    pub async fn cut(&self, a: &str, b: &str) -> Result<(), WorldError> {
         self.lab.link(a, b, LinkChange::Down).await
     }
 
@@ -286,7 +312,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The lab refuses.
-    pub async fn mend(&self, a: &str, b: &str) -> Result<(), LabError> {
+    pub async fn mend(&self, a: &str, b: &str) -> Result<(), WorldError> {
         self.lab.link(a, b, LinkChange::Clear).await
     }
 
@@ -294,12 +320,12 @@ impl Testbed {
     ///
     /// # Errors
     /// The lab refuses, or it does not converge in time.
-    pub async fn restore(&self) -> Result<(), LabError> {
+    pub async fn restore(&self) -> Result<(), WorldError> {
         let status = self.lab.status().await?;
         for node in &status.nodes {
             match node.state {
-                damc_lab::control::NodeState::Paused => self.lab.node(&node.name, NodeAction::Resume).await?,
-                damc_lab::control::NodeState::Ready | damc_lab::control::NodeState::Starting => {}
+                NodeState::Paused => self.lab.node(&node.name, NodeAction::Resume).await?,
+                NodeState::Ready | NodeState::Starting => {}
                 _ => self.lab.node(&node.name, NodeAction::Start).await?,
             }
         }
@@ -312,6 +338,15 @@ impl Testbed {
             let _ = self.order(&node, &order).await;
         }
         self.lab.wait_converged(self.host.stretched(RESTORE_WITHIN).max(self.t_conv() * 2)).await.map(drop)
+    }
+
+    /// What only a world of processes has.
+    ///
+    /// # Panics
+    /// In a world without processes, where no case that asks for them runs.
+    #[must_use]
+    pub fn processes(&self) -> Processes {
+        self.lab.processes().expect("invariant: cases with programs run in worlds of processes")
     }
 
     fn undo_later(&self, order: (String, Command)) {

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::LabError;
-use damc_lab::control::{Direction, LinkChange};
 use damc_mgmt::config::Thresholds;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{PathView, PolicyView};
 use damc_mgmt::words::{Metric, PolicyActionKind, RouteSource};
+use damc_testbed::WorldError;
+use damc_testbed::{Direction, LinkChange};
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{Message, Name, Role};
 
@@ -135,7 +135,7 @@ impl Testbed {
         (a, b): (&str, &str),
         direction: Direction,
         properties: DirectionChange,
-    ) -> Result<(), LabError> {
+    ) -> Result<(), WorldError> {
         self.lab.link(a, b, LinkChange::Set { direction, properties }).await
     }
 
@@ -143,7 +143,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The SCSC does not answer.
-    pub async fn quality(&self, sg: &str, target: &str) -> Result<Option<PathView>, LabError> {
+    pub async fn quality(&self, sg: &str, target: &str) -> Result<Option<PathView>, WorldError> {
         let Ok(scsc) = self.scsc() else { return Ok(None) };
         let paths = self.lab.policies(&scsc).await?.paths;
         Ok(paths.into_iter().find(|p| p.source == sg && p.target == target && p.label == 0))
@@ -188,7 +188,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The SCSC does not answer.
-    pub async fn steering(&self, sg: &str, prefix: &str) -> Result<Option<Steering>, LabError> {
+    pub async fn steering(&self, sg: &str, prefix: &str) -> Result<Option<Steering>, WorldError> {
         let Ok(scsc) = self.scsc() else { return Ok(None) };
         let all = self.lab.policies(&scsc).await?.policies;
         let mine: Vec<PolicyView> = all.into_iter().filter(|p| p.source == sg && p.prefix == prefix).collect();

@@ -1,12 +1,12 @@
 //! What the topology offers a case: neighbours by role, and pairs that are far apart.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use damc_impair::DirectionChange;
-use damc_lab::LabError;
 use damc_mgmt::command::Command;
 use damc_mgmt::view::FibView;
+use damc_testbed::WorldError;
 use damc_topology::set_property;
 use damc_wire::{NodeId, Role};
 
@@ -27,11 +27,10 @@ pub fn properties(pairs: &[(&str, &str)]) -> Result<DirectionChange, Stop> {
 }
 
 impl Testbed {
-    /// A number that no other call in this process gets.
+    /// A number that no other call on this testbed gets.
     #[must_use]
     pub fn unique(&self) -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        NEXT.fetch_add(1, Ordering::Relaxed)
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Neighbours of a node that have this role, in file order.
@@ -128,7 +127,7 @@ impl Testbed {
     ///
     /// # Errors
     /// A node does not answer.
-    pub async fn fibs_except(&self, failures: &Failures) -> Result<BTreeMap<String, FibView>, LabError> {
+    pub async fn fibs_except(&self, failures: &Failures) -> Result<BTreeMap<String, FibView>, WorldError> {
         let mut fibs = BTreeMap::new();
         for node in self.routers().into_iter().filter(|n| !failures.has_node(n)) {
             fibs.insert(node.clone(), self.lab.fib(&node).await?);
@@ -140,7 +139,7 @@ impl Testbed {
     ///
     /// # Errors
     /// A node does not answer.
-    pub async fn flaps(&self, nodes: &[&str]) -> Result<u64, LabError> {
+    pub async fn flaps(&self, nodes: &[&str]) -> Result<u64, WorldError> {
         let mut sum = 0;
         for node in nodes {
             sum += self.lab.neighbors(node).await?.neighbors.iter().map(|n| n.flaps).sum::<u64>();
@@ -152,8 +151,8 @@ impl Testbed {
     ///
     /// # Errors
     /// The node refuses.
-    pub async fn set_cost(&self, near: &str, far: &str, cost: u32) -> Result<(), LabError> {
-        let port = NodeId::new(far).map_err(|e| LabError::Lab(format!("{far}: {e}")))?;
+    pub async fn set_cost(&self, near: &str, far: &str, cost: u32) -> Result<(), WorldError> {
+        let port = NodeId::new(far).map_err(|e| WorldError::Lab(format!("{far}: {e}")))?;
         let configured = Command::Cost { port: port.clone(), cost: self.configured_cost(near, far) };
         self.undo_later((near.into(), configured));
         self.order(near, &Command::Cost { port, cost }).await.map(drop)

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use damc_lab::recording::{Entry, RecordedPort, Recording, Wanted, write_pcapng};
+use damc_testbed::recording::{Entry, RecordedPort, Wanted, write_pcapng};
+use damc_testbed::{World, WorldError};
 use damc_wire::MessageType;
 
+use super::Testbed;
 use super::log::{Log, Place};
-use super::{Testbed, pause};
 use crate::case::Stop;
 use crate::trace::Seen;
 
@@ -24,8 +25,10 @@ const TYPE_AT: usize = 15;
 
 /// What was recorded so far and still matters, in the order it was read. That is only roughly the order of the time
 /// stamps, because ports are drained one after the other.
+#[derive(Default)]
 pub(super) struct Tail {
-    recording: Recording,
+    /// The ports, in the order of the recording.
+    ports: Vec<RecordedPort>,
     frames: Frames,
 }
 
@@ -76,12 +79,17 @@ impl Frames {
 }
 
 impl Tail {
-    pub(super) fn new(recording: Recording) -> Self {
-        Self { recording, frames: Frames::default() }
+    /// Takes what a world has recorded since the last time.
+    fn take(&mut self, world: &dyn World) -> Result<(), WorldError> {
+        if self.ports.is_empty() {
+            self.ports.clone_from(&world.recorded().ports);
+        }
+        let frames = &mut self.frames;
+        world.drain(&mut |entry| frames.push(entry))
     }
 
     fn port(&self, entry: &Entry<'_>) -> Option<&RecordedPort> {
-        self.recording.header().ports.get(usize::from(entry.port))
+        self.ports.get(usize::from(entry.port))
     }
 
     /// Decodes frames and sorts them by time stamp. A clock may be too coarse to tell the ends of a link apart (a
@@ -94,8 +102,7 @@ impl Tail {
 
     /// What a node sent to its neighbour.
     fn sent(&self, from_ns: u64, node: &str, neighbour: &str) -> impl Iterator<Item = Entry<'_>> {
-        let ports = &self.recording.header().ports;
-        let port = ports.iter().position(|p| p.node == node && p.port == neighbour);
+        let port = self.ports.iter().position(|p| p.node == node && p.port == neighbour);
         let entries = port.map(|port| self.frames.since(from_ns).filter(move |e| usize::from(e.port) == port));
         entries.into_iter().flatten().filter(|e| e.sent)
     }
@@ -106,8 +113,7 @@ impl Testbed {
     async fn tail(&self) -> Result<MutexGuard<'_, Tail>, Stop> {
         self.lab.flush_recording().await?;
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let Tail { recording, frames } = &mut *tail;
-        recording.each(&Wanted::default(), |_, entry| frames.push(entry))?;
+        tail.take(&*self.lab)?;
         Ok(tail)
     }
 
@@ -187,6 +193,16 @@ impl Testbed {
         Ok(tail.decoded(tail.sent(from_ns, sender, receiver)))
     }
 
+    /// The bytes of every frame that left `node` since `from_ns`, also of those that are no DAMC frames.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn raw_sent_by(&self, node: &str, from_ns: u64) -> Result<Vec<Vec<u8>>, Stop> {
+        let tail = self.tail().await?;
+        let sent = tail.frames.since(from_ns).filter(|e| e.sent && tail.port(e).is_some_and(|p| p.node == node));
+        Ok(sent.map(|e| e.pdu().to_vec()).collect())
+    }
+
     /// Waits for a recorded frame since `from_ns` that `pick` accepts; echoes, probes and their answers are left out.
     ///
     /// # Errors
@@ -198,10 +214,10 @@ impl Testbed {
         within: Duration,
         pick: impl Fn(&Seen) -> bool,
     ) -> Result<Seen, Stop> {
-        let deadline = Instant::now() + within;
+        let (began, deadline) = (self.now_ns(), self.deadline(within));
         let (mut looked_at, mut count) = ([Place::default(); 3], 0);
         loop {
-            let looked = Instant::now();
+            let looked = self.now_ns();
             {
                 let tail = self.tail().await?;
                 let logs = [&tail.frames.control, &tail.frames.calls, &tail.frames.first];
@@ -214,13 +230,13 @@ impl Testbed {
                 }
                 looked_at = logs.map(Log::end);
             }
-            if Instant::now() >= deadline {
+            if self.now_ns() >= deadline {
                 let within = within.as_millis();
                 return Err(Stop::Failed(format!(
                     "expected within {within} ms: {what}; saw: no such frame among {count}"
                 )));
             }
-            tokio::time::sleep(pause(looked)).await;
+            self.pause(began, looked).await;
         }
     }
 
@@ -237,7 +253,7 @@ impl Testbed {
     /// Whether every recorded frame was read before the recording dropped it.
     #[must_use]
     pub fn recording_is_complete(&self) -> bool {
-        !self.tail.lock().unwrap_or_else(PoisonError::into_inner).recording.missed()
+        self.lab.recording_is_complete()
     }
 
     /// The frames since `from_ns` as pcapng.
@@ -250,7 +266,7 @@ impl Testbed {
         entries.sort_by_key(|e| e.at_ns);
         let records: Vec<_> = entries.iter().filter_map(|e| Some(e.record(tail.port(e)?))).collect();
         let mut bytes = Vec::new();
-        write_pcapng(&mut bytes, tail.recording.header(), comment, &records)
+        write_pcapng(&mut bytes, self.lab.recorded(), comment, &records)
             .map_err(|e| Stop::Inconclusive(format!("no capture: {e}")))?;
         Ok(bytes)
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_lab::LabError;
-use damc_lab::recording::Wanted;
+use damc_testbed::WorldError;
+use damc_testbed::recording::Wanted;
 use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
 use damc_wire::{Message, Millis, Name};
@@ -115,7 +115,7 @@ impl Testbed {
     /// It cannot be encoded, or the lab refuses.
     pub async fn throw(&self, pod: &str, sg: &str, thrown: &Thrown) -> Result<(), Stop> {
         let pdu = thrown.pdu()?;
-        let sent: Result<(), LabError> = self.lab.inject(pod, sg, &pdu).await;
+        let sent: Result<(), WorldError> = self.lab.inject(pod, sg, &pdu).await;
         Ok(sent?)
     }
 

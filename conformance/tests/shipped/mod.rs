@@ -1,5 +1,6 @@
 //! One expectation for two witnesses: the FIBs of each shipped topology, met by the emulation and by the in-memory
 //! network. Both assert the same file in `tests/snapshots`.
+#![allow(dead_code, reason = "every test program takes what it needs")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,6 +7,8 @@ use damc_conformance::case::Suite;
 use damc_conformance::report::{cases_table, coverage_table, figures_table, summary_line, unmet};
 use damc_conformance::runner::{self, Finished, RunOptions};
 use damc_lab::job::LinksBy;
+use damc_lab::world::LiveMaker;
+use damc_sim::VirtualMaker;
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::guest::{self, KernelOptions};
@@ -44,12 +46,17 @@ pub struct Args {
     /// Leave the lab up when a case fails.
     #[arg(long)]
     pub keep_on_failure: bool,
+    /// In virtual time, in this process: no privilege, the same seed gives the same run. Cases that need real programs or
+    /// the kernel are left out.
+    #[arg(long = "virtual", conflicts_with_all = ["keep_on_failure", "kernel"])]
+    pub in_virtual_time: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
     if args.kernel.wants_guest() && args.keep_on_failure {
         return Err(Failure::usage(anyhow!("--keep-on-failure needs --kernel host: a guest ends with its run")));
     }
+    let (links, pace) = (args.links, args.pace);
     let source = locate(&args.topology)?;
     let topology = load_runnable(&args.topology)?;
     let options = RunOptions {
@@ -60,11 +67,9 @@ pub fn run(args: Args) -> Outcome {
             _ => None,
         },
         case: args.case,
-        links: args.links,
         seed: args.seed.unwrap_or_else(crate::up::drawn_seed),
         results: args.results,
         keep_on_failure: args.keep_on_failure,
-        stretch: args.pace,
         echo_ms: args.echo.echo,
         command: std::env::args().collect(),
         source,
@@ -83,11 +88,18 @@ pub fn run(args: Args) -> Outcome {
     let mut audience = Audience::find()?;
     let (version, name, seed) = (env!("CARGO_PKG_VERSION"), topology.name(), options.seed);
     audience.tell(&Event::Said(format!("damc {version}: {name}, seed {seed}")));
+    if args.in_virtual_time {
+        let maker = VirtualMaker::new(pace.unwrap_or(1.0));
+        let finished = damc_sim::block_on(&maker, runner::run(&maker, &topology, &options, &mut audience));
+        audience.clear();
+        return conclude(&finished.map_err(|error| of_lab(error.into()))?);
+    }
     // Where a signal ends this, the lab dies with the handle that the abandoned run held.
     block_on(async move {
-        let finished = runner::run(&topology, &options, &mut audience).await;
+        let maker = LiveMaker::new(links, pace);
+        let finished = runner::run(&maker, &topology, &options, &mut audience).await;
         audience.clear();
-        conclude(&finished.map_err(of_lab)?)
+        conclude(&finished.map_err(|error| of_lab(error.into()))?)
     })
 }
 

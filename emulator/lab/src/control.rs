@@ -7,7 +7,8 @@ use damc_link::priority::Priority;
 use serde::{Deserialize, Serialize};
 
 use crate::relay::calibrate::{Calibration, Depth};
-use damc_impair::{DirectionChange, DirectionSpec};
+use damc_impair::DirectionSpec;
+pub use damc_testbed::{Direction, LinkChange, NodeAction, NodeState};
 
 /// A line on the standard output of `lab-sandbox` and `lab-init`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,78 +147,6 @@ pub enum Reply {
         /// For people.
         reason: String,
     },
-}
-
-/// Which way a change of a link goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// Both ways.
-    #[default]
-    Both,
-    /// What the first named end sends.
-    Forward,
-    /// What the second named end sends.
-    Backward,
-}
-
-/// A change of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-pub enum LinkChange {
-    /// Set the named properties and leave the others.
-    Set {
-        /// Which way.
-        direction: Direction,
-        /// The properties.
-        properties: DirectionChange,
-    },
-    /// Set the properties of both directions, each its own.
-    SetEach {
-        /// What the first named end sends.
-        forward: DirectionChange,
-        /// What the second named end sends.
-        backward: DirectionChange,
-    },
-    /// Back to what the topology file says, and up.
-    Clear,
-    /// Take the carrier away at both ends.
-    Down,
-    /// Give it back.
-    Up,
-}
-
-/// What can be done to the process of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeAction {
-    /// SIGKILL, its services too.
-    Kill,
-    /// SIGTERM; answered when it has ended.
-    Stop,
-    /// Start it again; answered when it is ready.
-    Start,
-    /// SIGSTOP.
-    Pause,
-    /// SIGCONT.
-    Resume,
-}
-
-impl NodeAction {
-    /// Every action.
-    pub const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Start, Self::Pause, Self::Resume];
-
-    /// Its name on the command line and in topology files.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-        }
-    }
 }
 
 /// The state of a lab.
@@ -363,36 +292,6 @@ pub struct PortStatus {
     pub interface: String,
     /// Its hardware address.
     pub address: String,
-}
-
-/// The process of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeState {
-    /// Started, not ready yet.
-    Starting,
-    /// Running.
-    Ready,
-    /// Stopped by SIGSTOP.
-    Paused,
-    /// Ended as it was told to.
-    Stopped,
-    /// Ended unasked.
-    Failed,
-}
-
-impl NodeState {
-    /// Its name.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Paused => "paused",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 /// One link.

@@ -108,6 +108,9 @@ pub enum LabError {
         /// What is wrong.
         problem: String,
     },
+    /// What suites stand on says so.
+    #[error(transparent)]
+    World(damc_testbed::WorldError),
 }
 
 impl LabError {

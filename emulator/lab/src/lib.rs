@@ -6,7 +6,6 @@ pub mod calibration_lab;
 #[allow(unsafe_code, reason = "descriptors received over a socket; each block says why it is sound")]
 mod client;
 pub mod control;
-pub mod converge;
 pub mod error;
 #[allow(unsafe_code, reason = "namespaces, descriptors and ioctls; each block says why it is sound")]
 pub mod exec;
@@ -14,7 +13,9 @@ pub mod host_speed;
 pub mod init;
 pub mod job;
 pub mod lab;
+pub mod load;
 pub mod management;
+mod observed;
 #[allow(unsafe_code, reason = "an ioctl on a namespace; the block says why it is sound")]
 mod ownership;
 pub mod recorder;
@@ -31,6 +32,7 @@ pub mod topology_file;
 )]
 pub mod uml;
 pub mod up;
+pub mod world;
 
 pub use error::{LabError, Result};
 pub use lab::Lab;

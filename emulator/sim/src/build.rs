@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use damc_impair::FramePool;
 use damc_mgmt::config::NodeConfig;
+use damc_mgmt::view::CountersView;
 use damc_proto::io::PortCount;
 use damc_proto::node::{ConfigError, build};
 use damc_topology::plan::NoPlan;
@@ -16,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::link::{Direction, End, Link, usual};
 use crate::node::{Seen, SimNode};
 use crate::plane::Plane;
+use crate::records::EventLog;
 use crate::sim::{Sim, port_id};
 
 /// Why a simulation cannot be built.
@@ -65,6 +67,8 @@ impl Sim {
             next_handle: 1,
             fib_changed_at: Timestamp::ZERO,
             keeps_events: true,
+            tape: None,
+            finished: Vec::new(),
             signatures: SignatureMemory::default(),
             pool: FramePool::default(),
             frame: Vec::new(),
@@ -98,6 +102,9 @@ impl Sim {
             waiting: Vec::new(),
             clock_skew: Duration::ZERO,
             seen: Seen::default(),
+            counters: CountersView::default(),
+            services: Vec::new(),
+            log: EventLog::default(),
             ticks: (Timestamp::ZERO, 0),
         })
     }

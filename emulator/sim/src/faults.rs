@@ -5,6 +5,8 @@ use core::time::Duration;
 use damc_forward::Op;
 use damc_impair::DirectionSpec;
 use damc_mgmt::command::Command;
+use damc_mgmt::event::EventKind;
+use damc_mgmt::view::CountersView;
 use damc_proto::io::{Input, Order};
 use damc_proto::node::build;
 use damc_wire::NodeId;
@@ -12,6 +14,8 @@ use rand::RngExt as _;
 
 use crate::node::Call;
 use crate::plane::Plane;
+use crate::records::EventLog;
+use crate::services::Service;
 use crate::sim::{Sim, port_id};
 
 impl Sim {
@@ -35,7 +39,7 @@ impl Sim {
         self.start_index(node);
     }
 
-    fn start_index(&mut self, node: usize) {
+    pub(crate) fn start_index(&mut self, node: usize) {
         let seed = self.rng.random();
         let local = self.local_time(node);
         let this = &mut self.nodes[node];
@@ -47,27 +51,35 @@ impl Sim {
         // A simulated signature verifies once, not at every node again.
         machine.share_signatures(&self.signatures);
         this.machine = Some(machine);
-        let services = this.config.services.clone();
+        this.counters = CountersView { node: this.config.node.clone(), ..CountersView::default() };
+        this.log = EventLog::default();
+        this.services = Service::configured(&this.config.services);
+        let orders: Vec<Order> = this.services.iter().map(|service| service.order(true)).collect();
         let links = this.links.clone();
         for (index, link) in links.into_iter().enumerate() {
             if self.links.get(link).is_some_and(|l| l.up) {
                 self.input(node, Input::PortUp(port_id(index)));
             }
         }
-        for service in services {
-            if let Ok(prefix) = service.prefix.parse() {
-                let pool = service.pool.and_then(|p| p.parse().ok());
-                let order = Order::Service { prefix, pool, weight: service.weight, running: true };
-                self.input(node, Input::Order(order));
-            }
+        if self.tape.is_some() {
+            self.nodes[node].log.push(local, EventKind::Ready);
+        }
+        for order in orders {
+            self.input(node, Input::Order(order));
         }
     }
 
     /// Kills a node: it says nothing more; links to it keep their carrier.
     pub fn kill(&mut self, node: &str) {
         let node = self.index(node);
+        self.kill_index(node);
+    }
+
+    pub(crate) fn kill_index(&mut self, node: usize) {
         self.nodes[node].machine = None;
         self.nodes[node].wake_at = None;
+        self.nodes[node].paused = false;
+        self.nodes[node].waiting.clear();
     }
 
     /// Stops a process for a while; what arrives waits for it.

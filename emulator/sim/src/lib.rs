@@ -21,10 +21,13 @@ mod network;
 mod node;
 mod plane;
 mod planned;
+mod records;
+mod services;
 mod sim;
 mod summary;
 mod views;
 mod walk;
+mod world;
 
 pub use build::BuildError;
 pub use link::{delayed, lossy, usual};
@@ -34,3 +37,4 @@ pub use planned::quiet;
 pub use sim::{Late, Sim};
 pub use summary::{Spf, Summary};
 pub use walk::Walk;
+pub use world::{VirtualMaker, block_on};

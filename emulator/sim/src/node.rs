@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::view::CountersView;
 use damc_proto::io::{CallOutcome, Machine, PortCount, PortId};
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Role, Timestamp};
 
 use crate::plane::Plane;
+use crate::records::EventLog;
+use crate::services::Service;
 
 /// What was seen of a node since it was made; a restart does not clear it.
 #[derive(Debug, Default)]
@@ -88,11 +91,22 @@ pub(crate) struct SimNode {
     /// Clock of the node: virtual time plus this.
     pub(crate) clock_skew: Duration,
     pub(crate) seen: Seen,
+    /// Its counters since it was started last.
+    pub(crate) counters: CountersView,
+    /// Pod: its services.
+    pub(crate) services: Vec<Service>,
+    /// The events it remembers since it was started last.
+    pub(crate) log: EventLog,
     /// Ticks at one point in time, to notice a machine that asks for ever to be woken.
     pub(crate) ticks: (Timestamp, u32),
 }
 
 impl SimNode {
+    /// Whether there is a service of this prefix, and, where `running`, one that serves.
+    pub(crate) fn serves(&self, prefix: &Name, running: bool) -> bool {
+        self.services.iter().any(|service| service.is(prefix, running))
+    }
+
     pub(crate) fn has_forwarding_plane(&self) -> bool {
         matches!(self.role, Role::Sg | Role::Sr)
     }

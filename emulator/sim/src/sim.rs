@@ -6,17 +6,17 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use damc_forward::{Ingress, Verdict};
 use damc_impair::{FramePool, Slot};
-use damc_proto::io::{Input, Order, Output, PortId};
+use damc_proto::io::{CallOutcome, Input, Order, Output, PortId};
 use damc_trust::SignatureMemory;
 use damc_wire::frame::{HeaderView, RoutedView, append_hop};
-use damc_wire::{RefusalReason, Timestamp};
+use damc_wire::registry::DropReason;
+use damc_wire::{NodeId, Timestamp};
 use rand_chacha::ChaCha8Rng;
 
 use crate::link::{Link, on_wire, pdu_of};
 use crate::node::SimNode;
+use crate::records::Tape;
 
-/// How long a simulated service takes for a call.
-const SERVICE_TIME: Duration = Duration::from_micros(50);
 /// More ticks than this at one point in time are a machine that never rests.
 const MAX_TICKS: u32 = 1000;
 /// The condition of [`Sim::run_until`] is looked at when something was seen, and at least this often.
@@ -51,6 +51,28 @@ pub(crate) enum What {
         life: u64,
         order: Order,
     },
+    /// What was planned for a service is due.
+    Service {
+        node: usize,
+        life: u64,
+        index: usize,
+        plan: u64,
+    },
+    /// A PDU goes out of a port as if the node had sent it.
+    Inject {
+        node: usize,
+        port: PortId,
+        pdu: Vec<u8>,
+    },
+}
+
+/// Something asked that has its answer.
+#[derive(Debug)]
+pub(crate) enum Finished {
+    /// A call.
+    Call(u64, CallOutcome),
+    /// A question for a path: nodes and cost.
+    Path(u64, Vec<NodeId>, u64),
 }
 
 /// A network in virtual time.
@@ -71,6 +93,10 @@ pub struct Sim {
     pub(crate) fib_changed_at: Timestamp,
     /// Events are kept in [`Seen::events`].
     pub(crate) keeps_events: bool,
+    /// Every frame at every port, and the events that nodes remember, for whoever wants them.
+    pub(crate) tape: Option<Tape>,
+    /// Calls and questions for paths that ended, where there is a tape.
+    pub(crate) finished: Vec<Finished>,
     pub(crate) signatures: SignatureMemory,
     /// Frames under way.
     pub(crate) pool: FramePool,
@@ -153,11 +179,11 @@ impl Sim {
 
     // ===== the loop =====
 
-    fn next_at(&self) -> Option<Timestamp> {
+    pub(crate) fn next_at(&self) -> Option<Timestamp> {
         self.queue.peek().map(|Reverse((at, _, _))| *at)
     }
 
-    fn schedule(&mut self, at: Timestamp, what: What) {
+    pub(crate) fn schedule(&mut self, at: Timestamp, what: What) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -167,7 +193,7 @@ impl Sim {
         self.queue.push(Reverse((at, self.serial, slot)));
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let Some(Reverse((at, _, slot))) = self.queue.pop() else { return };
         self.now = self.now.max(at);
         let Some(what) = self.slots[slot].take() else { return };
@@ -186,6 +212,8 @@ impl Sim {
                     self.input(node, Input::Order(order));
                 }
             }
+            What::Service { node, life, index, plan } => self.service_due(node, life, index, plan),
+            What::Inject { node, port, pdu } => self.put_on_link(node, port, &pdu),
         }
     }
 
@@ -212,6 +240,9 @@ impl Sim {
         if this.machine.is_none() {
             return;
         }
+        if let Some(message_type) = HeaderView::of(&pdu).message_type() {
+            this.counters.received.count(message_type);
+        }
         let received_at = at + this.clock_skew;
         let routed = HeaderView::of(&pdu).is_routed();
         if routed && this.has_forwarding_plane() {
@@ -227,14 +258,18 @@ impl Sim {
         match verdict {
             Verdict::Send(out) => {
                 self.nodes[node].seen.forwarded += 1;
+                self.nodes[node].counters.forwarded += u64::from(port.is_some());
                 if let Some(on_return) = RoutedView::parse(&pdu).ok().and_then(|view| view.trace()) {
                     append_hop(&mut pdu, &self.nodes[node].id, on_return);
                 }
                 self.transmit(node, out, &pdu);
             }
-            Verdict::Deliver => self.input(node, Input::Frame { port, received_at, pdu: &pdu }),
+            Verdict::Deliver => {
+                self.nodes[node].counters.delivered += 1;
+                self.input(node, Input::Frame { port, received_at, pdu: &pdu });
+            }
             Verdict::Drop { reason, reply } => {
-                *self.nodes[node].seen.dropped.entry(reason).or_default() += 1;
+                self.count_drop(node, reason);
                 if reply {
                     self.input(node, Input::Undeliverable { port, reason, pdu: &pdu });
                 }
@@ -243,20 +278,35 @@ impl Sim {
     }
 
     fn transmit(&mut self, node: usize, port: PortId, pdu: &[u8]) {
-        let seen = &mut self.nodes[node].seen;
+        let this = &mut self.nodes[node];
+        let seen = &mut this.seen;
         if let Some(t) = HeaderView::of(pdu).message_type() {
             *seen.sent.entry(t).or_default() += 1;
+            this.counters.sent.count(t);
         }
         seen.sent_bytes += pdu.len() as u64;
         if let Some(count) = self.nodes[node].counts.get_mut(usize::from(port.0)) {
             count.sent_bytes += on_wire(pdu);
         }
+        self.put_on_link(node, port, pdu);
+    }
+
+    fn count_drop(&mut self, node: usize, reason: DropReason) {
+        let this = &mut self.nodes[node];
+        *this.seen.dropped.entry(reason).or_default() += 1;
+        this.counters.dropped.count(reason);
+    }
+
+    fn put_on_link(&mut self, node: usize, port: PortId, pdu: &[u8]) {
         let Some(&link) = self.nodes[node].links.get(usize::from(port.0)) else { return };
         if !self.links[link].up {
             return;
         }
         let from = self.end_of(link, node);
         self.links[link].directions[from].enqueue(self.now, pdu, &mut self.frame, &mut self.pool);
+        if let Some(tape) = &mut self.tape {
+            tape.record(self.now, (node, port.0), true, &self.frame);
+        }
         self.leave(link, from);
     }
 
@@ -278,10 +328,15 @@ impl Sim {
 
     fn arrive(&mut self, link: usize, from: usize, epoch: u64, slot: Slot) {
         let Link { up, epoch: current, ends, .. } = self.links[link];
-        let pdu = pdu_of(self.pool.frame(slot)).map(<[u8]>::to_vec);
+        let to = ends[1 - from];
+        let arrives = up && current == epoch;
+        let frame = self.pool.frame(slot);
+        if let Some(tape) = self.tape.as_mut().filter(|_| arrives) {
+            tape.record(self.now, (to.node, to.port.0), false, frame);
+        }
+        let pdu = pdu_of(frame).map(<[u8]>::to_vec);
         self.pool.release(slot);
-        if let Some(pdu) = pdu.filter(|_| up && current == epoch) {
-            let to = ends[1 - from];
+        if let Some(pdu) = pdu.filter(|_| arrives) {
             self.receive(to.node, to.port, self.now, pdu);
         }
     }
@@ -335,38 +390,41 @@ impl Sim {
                 self.revision += 1;
             }
             Output::Event(event) => {
-                if self.keeps_events {
+                if self.tape.is_some() {
+                    let local = self.local_time(node);
+                    self.nodes[node].log.push(local, event);
+                } else if self.keeps_events {
                     seen.events.push((now, event));
                 }
                 self.revision += 1;
             }
-            Output::Dropped { reason, .. } => *seen.dropped.entry(reason).or_default() += 1,
+            Output::Dropped { reason, .. } => self.count_drop(node, reason),
             Output::Invoke { invocation, prefix, method, payload, .. } => {
-                let result = serve(&prefix.to_string(), &method, &payload);
-                self.answer(node, Order::Answer { invocation, result });
+                self.invoke(node, invocation, &prefix, &method, payload);
             }
-            Output::SelfTest { task, prefix } => {
-                let task = damc_wire::message::TaskReport {
-                    task,
-                    healthy: true,
-                    load_ppm: 0,
-                    served: 0,
-                    self_test_ns: u64::try_from(SERVICE_TIME.as_nanos()).unwrap_or(u64::MAX),
-                };
-                self.answer(node, Order::Report { task, prefix });
-            }
+            Output::SelfTest { task, prefix } => self.self_test(node, task, prefix),
             Output::CallDone { handle, outcome } => {
-                seen.calls.insert(handle, outcome);
                 self.revision += 1;
+                if self.tape.is_some() {
+                    self.finished.push(Finished::Call(handle, outcome));
+                } else {
+                    seen.calls.insert(handle, outcome);
+                }
+            }
+            Output::Path { handle, path, cost } => {
+                self.revision += 1;
+                if self.tape.is_some() {
+                    self.finished.push(Finished::Path(handle, path, cost));
+                }
             }
             Output::CountPorts => self.nodes[node].to_count = true,
-            Output::Path { .. } | Output::Announced { .. } | Output::Pools { .. } => self.revision += 1,
+            Output::Announced { .. } | Output::Pools { .. } => self.revision += 1,
         }
     }
 
-    fn answer(&mut self, node: usize, order: Order) {
+    pub(crate) fn answer(&mut self, node: usize, after: Duration, order: Order) {
         let life = self.nodes[node].lives;
-        self.schedule(self.now + SERVICE_TIME, What::Answer { node, life, order });
+        self.schedule(self.now + after, What::Answer { node, life, order });
     }
 
     // ===== looking things up =====
@@ -401,21 +459,4 @@ impl Sim {
 
 pub(crate) fn port_id(index: usize) -> PortId {
     PortId(u16::try_from(index).unwrap_or(u16::MAX))
-}
-
-/// The built-in service, as far as simulations need it.
-fn serve(prefix: &str, method: &str, payload: &[u8]) -> Result<Vec<u8>, (RefusalReason, String)> {
-    match method {
-        "echo" => Ok(payload.to_vec()),
-        "whoami" => Ok(prefix.as_bytes().to_vec()),
-        "add" => {
-            let text = String::from_utf8_lossy(payload);
-            let numbers: Result<Vec<i64>, _> = text.split_whitespace().map(str::parse).collect();
-            match numbers {
-                Ok(n) => Ok(n.iter().sum::<i64>().to_string().into_bytes()),
-                Err(e) => Err((RefusalReason::BadArguments, e.to_string())),
-            }
-        }
-        _ => Err((RefusalReason::NoSuchMethod, method.to_owned())),
-    }
 }

@@ -1,7 +1,7 @@
 //! Whether a command of the management interface makes sense at this node.
 
 use damc_mgmt::command::Command;
-use damc_wire::{Name, Role};
+use damc_wire::Role;
 
 use crate::requests::Refusal;
 
@@ -16,11 +16,6 @@ pub(crate) fn check(role: Role, ports: &[String], command: &Command) -> Result<(
         }
         _ => Ok(()),
     }
-}
-
-/// Parses a name out of a field.
-pub(crate) fn name(field: &str, text: &str) -> Result<Name, Refusal> {
-    text.parse().map_err(|e| Refusal::Bad(format!("{field}: {text:?} is no name: {e}")))
 }
 
 #[cfg(test)]

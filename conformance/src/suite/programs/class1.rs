@@ -77,7 +77,7 @@ async fn signed_with(testbed: &Testbed, pod: &str, signer: &str, prefixes: &str,
     let (Some(request), Some(sign)) = (challenge["request"].as_str(), challenge["sign"].as_str()) else {
         return Err(Stop::Failed(format!("expected: a challenge with request and sign; saw: {challenge}")));
     };
-    let folder = testbed.lab.directory().path().display().to_string();
+    let folder = testbed.processes().directory.display().to_string();
     let words = format!(
         "cd {folder} && printf %s {sign} | xxd -r -p > sign.bin && \
          openssl pkeyutl -sign -rawin -inkey {signer}.pem -in sign.bin | xxd -p | tr -d '\\n'"
@@ -96,8 +96,7 @@ pub(super) async fn over_grpc(testbed: &Testbed, findings: &mut Findings) -> Res
     let pod = testbed.owner_of(&target)?;
     let stub = super::rpc::program(testbed, "damc-example-announce")?.display().to_string();
     let name = format!("{target}/by-grpc-{}", testbed.unique());
-    let key_of =
-        |pod: &str| format!("DAMC_KEY={}", testbed.lab.directory().path().join(format!("{pod}.pem")).display());
+    let key_of = |pod: &str| format!("DAMC_KEY={}", testbed.processes().directory.join(format!("{pod}.pem")).display());
     let key = key_of(&pod);
     let say = async |key: &str, words: &[&str]| {
         let ran = testbed.run_inside_all(&pod, &[&["env", key, &stub][..], words].concat()).await?;

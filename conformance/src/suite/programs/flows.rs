@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::control::{Direction, NodeAction};
+use damc_testbed::{Direction, NodeAction};
 use damc_wire::Role;
 use damc_wire::frame::PACKET_OVERHEAD;
 use damc_wire::registry::MAX_PDU;

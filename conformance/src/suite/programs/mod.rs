@@ -8,18 +8,17 @@ mod hostile;
 mod reach;
 mod rpc;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use damc_lab::up::program_on_path;
 use damc_mgmt::words::GatewayCounter;
 use damc_wire::address;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::case::{Case, Impact, Stop, Suite};
+use crate::case::{Case, Impact, Stop, Suite, Worlds};
 use crate::testbed::Testbed;
 use crate::testbed::witness::parse;
 
@@ -35,53 +34,54 @@ const START: Duration = Duration::from_secs(10);
 /// Cases with programs.
 pub const CASES: &[Case] = &[
     case!(
-        "fwd-01-ip",
+        live "real programs", "fwd-01-ip",
         "A program's packets go to its SG, which carries or refuses them",
         ["FWD-01"],
         Calm,
         reach::gateway
     ),
-    case!("fwd-02-ip", "Programs of one pod meet through its SG", ["FWD-02"], Calm, reach::within_one_pod),
-    case!("rmi-02-http", "HTTP is the same wherever the service is", ["RMI-02"], Calm, reach::anywhere),
-    case!("rmi-02-grpc", "gRPC is the same wherever the service is", ["RMI-02", "GOAL-07"], Calm, rpc::calculator),
-    case!("goal-07", "A stock web server and a stock client need nothing but a name", ["GOAL-07"], Calm, reach::stock),
-    case!("goal-08", "Concurrent chains of calls between many services", ["GOAL-08"], Calm, reach::many),
-    case!("reg-04", "A pod registers over HTTP and looks up over gRPC", ["REG-04", "CON-15"], Guest, class1::over_http),
+    case!(live "real programs", "fwd-02-ip", "Programs of one pod meet through its SG", ["FWD-02"], Calm, reach::within_one_pod),
+    case!(live "real programs", "rmi-02-http", "HTTP is the same wherever the service is", ["RMI-02"], Calm, reach::anywhere),
+    case!(live "real programs", "rmi-02-grpc", "gRPC is the same wherever the service is", ["RMI-02", "GOAL-07"], Calm, rpc::calculator),
+    case!(live "real programs", "goal-07", "A stock web server and a stock client need nothing but a name", ["GOAL-07"], Calm, reach::stock),
+    case!(live "real programs", "goal-08", "Concurrent chains of calls between many services", ["GOAL-08"], Calm, reach::many),
+    case!(live "real programs", "reg-04", "A pod registers over HTTP and looks up over gRPC", ["REG-04", "CON-15"], Guest, class1::over_http),
     case!(
-        "reg-04-grpc",
+        live "real programs", "reg-04-grpc",
         "A pod registers over gRPC with an ordinary stub",
         ["REG-04", "CON-15"],
         Guest,
         class1::over_grpc
     ),
     case!(
-        "fwd-01-mtu",
+        live "real programs", "fwd-01-mtu",
         "The sender of a packet that does not fit is told, and what fits arrives",
         ["FWD-01"],
         Guest,
         flows::too_big
     ),
     case!(
-        "fwd-01-spoof",
+        live "real programs", "fwd-01-spoof",
         "Spoofed addresses and names are dropped and counted",
         ["FWD-01", "GOAL-06"],
         Guest,
         hostile::spoofed
     ),
     case!(
-        "fwd-01-flood",
+        live "real programs", "fwd-01-flood",
         "A flood from one pod is bounded and counted, and other pods are served",
         ["FWD-01"],
         Guest,
         hostile::flooded
     ),
-    case!("fwd-01-restart", "An SG restarts: connections go on or end at once", ["FWD-01"], Nodes, flows::sg_restarts),
+    case!(live "real programs", "fwd-01-restart", "An SG restarts: connections go on or end at once", ["FWD-01"], Nodes, flows::sg_restarts),
     Case {
         id: "pol-flows",
         title: "A policy changes: running connections keep their instance, new ones follow at once",
         rows: &["POL-03", "FWD-09"],
         suite: Suite::Qos,
         impact: Impact::Links,
+        worlds: Worlds::Live("real programs"),
         limit: Duration::from_secs(90),
         run: |testbed, findings| Box::pin(flows::policy_changes(testbed, findings)),
     },
@@ -112,9 +112,10 @@ impl Testbed {
 
     /// A command that runs a program in a node. The process ends when the value it is spawned as is dropped.
     fn program(&self, node: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.lab.job().choices.program);
+        let processes = self.processes();
+        let mut command = Command::new(&processes.program);
         let known = |word| if word == PYTHON { self.python.get().map_or(PYTHON, String::as_str) } else { word };
-        command.args(["exec", "--lab", self.lab.name(), node, "--"]).args(words.iter().copied().map(known));
+        command.args(["exec", "--lab", &processes.lab, node, "--"]).args(words.iter().copied().map(known));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         command
     }
@@ -129,7 +130,7 @@ impl Testbed {
 
     /// Checks that these programs are installed.
     async fn needs(&self, programs: &[&str]) -> Result<(), Stop> {
-        if let Some(program) = programs.iter().find(|p| program_on_path(p).is_none()) {
+        if let Some(program) = programs.iter().find(|p| (self.processes().find)(Path::new(p)).is_none()) {
             return absent(program);
         }
         if programs.contains(&PYTHON) && !self.python.initialized() {
@@ -180,7 +181,7 @@ impl Testbed {
     }
 
     fn script(&self, name: &str, text: &str) -> Result<PathBuf, Stop> {
-        let path = self.lab.directory().path().join(name);
+        let path = self.processes().directory.join(name);
         std::fs::write(&path, text).map_err(|e| Stop::Inconclusive(format!("write {}: {e}", path.display())))?;
         Ok(path)
     }

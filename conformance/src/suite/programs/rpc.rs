@@ -23,8 +23,9 @@ const CALLS: [(&[&str], i32, &str); 6] = [
 
 /// Path of one of our own programs, in the folder of the one that builds labs.
 pub(super) fn program(testbed: &Testbed, name: &str) -> Result<PathBuf, Stop> {
-    let path = testbed.lab.job().choices.program.with_file_name(name);
-    if damc_lab::up::is_program(&path) {
+    let processes = testbed.processes();
+    let path = processes.program.with_file_name(name);
+    if (processes.find)(&path).is_some() {
         Ok(path)
     } else {
         super::absent(&format!("{} (`cargo build --workspace --bins`)", path.display()))

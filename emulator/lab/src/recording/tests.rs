@@ -17,7 +17,7 @@ fn header() -> Header {
 }
 
 fn record(at_ns: u64, node: &str, port: &str, sent: bool) -> Record {
-    let mut frame = vec![0xff; ETHERNET_HEADER];
+    let mut frame = vec![0xff; 14];
     frame.extend([1, 2, 3]);
     Record { at_ns, node: node.to_owned(), port: port.to_owned(), sent, frame }
 }

@@ -20,7 +20,7 @@ use crate::lab::{self, Lab};
 use crate::recorder::NAP;
 use crate::rundir::RunDir;
 
-pub use programs::{is_program, program_on_path};
+pub use programs::{find_program, is_program, program_on_path};
 
 /// Choices of one run of a topology.
 #[derive(Clone, Debug)]

@@ -61,9 +61,15 @@ fn missing_word(word: &str, cwd: &Path) -> Option<PathBuf> {
     absent(if by_path { cwd.join(word) } else { PathBuf::from(word) })
 }
 
+/// The program that a word starts: the file where it is a path, else the first on the path of that name.
+#[must_use]
+pub fn find_program(word: &Path) -> Option<PathBuf> {
+    if word.components().count() > 1 {
+        return is_program(word).then(|| word.to_owned());
+    }
+    program_on_path(word.to_str()?)
+}
+
 fn absent(wanted: PathBuf) -> Option<PathBuf> {
-    let by_path = wanted.components().count() > 1;
-    let found =
-        if by_path { is_program(&wanted) } else { wanted.to_str().is_some_and(|word| program_on_path(word).is_some()) };
-    (!found).then_some(wanted)
+    find_program(&wanted).is_none().then_some(wanted)
 }

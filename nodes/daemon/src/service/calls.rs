@@ -5,10 +5,10 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use damc_proto::rmi::builtin::{self, Outcome};
 use damc_wire::RefusalReason;
 
 use super::channel::{Answer, Channel};
-use super::method::{self, Outcome};
 
 /// Calls a service works on at one time; a further one is refused.
 const CAPACITY: usize = 256;
@@ -74,7 +74,7 @@ impl Calls {
             return channel.deliver(&refusal, b"too many calls at once");
         }
         self.served += 1;
-        match method::run(&self.prefix, method, payload) {
+        match builtin::run(&self.prefix, method, payload) {
             Outcome::Done(result) => channel.deliver(&Answer::Done { invocation }, &result),
             Outcome::Failed(reason, detail) => channel.deliver(&Answer::failed(invocation, reason), detail.as_bytes()),
             Outcome::Later(time) => {

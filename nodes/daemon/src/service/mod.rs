@@ -6,7 +6,6 @@
 mod calls;
 mod channel;
 mod launch;
-mod method;
 mod process;
 mod program;
 mod supervisor;

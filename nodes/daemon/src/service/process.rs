@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use damc_proto::rmi::builtin;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use super::calls::Calls;
 use super::channel::{Answer, Channel, Incoming, Task};
-use super::method;
 
 /// A running service.
 struct Service {
@@ -57,7 +57,7 @@ impl Service {
             Task::Kill => Ok(()),
             Task::SelfTest { task } => {
                 let begin = Instant::now();
-                let healthy = method::self_test(&self.prefix);
+                let healthy = builtin::self_test(&self.prefix);
                 let self_test_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 let (load_ppm, served) = (self.calls.load_ppm(), self.calls.served());
                 self.channel.deliver(&Answer::Report { task, healthy, load_ppm, served, self_test_ns }, &[])

@@ -1,6 +1,8 @@
 //! Remote method invocation (-01, section 7.2) at the pod: calling, and being called at most once.
 
+pub mod builtin;
 pub mod caller;
+pub mod request;
 pub mod server;
 
 pub use caller::{Call, Caller};

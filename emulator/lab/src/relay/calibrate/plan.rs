@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use damc_impair::{DirectionSpec, Distribution, Loss, Reorder};
 
-use super::statistics::{Interval, Sample, binomial_interval, correlated_interval, slope};
+use super::statistics::{Sample, binomial_interval, correlated_interval, slope};
 use super::train::{Train, TrainSpec};
-use super::{Depth, Measurement, Property, Tolerance};
+use super::{Depth, Interval, Measurement, Property, Tolerance};
 
 /// One step: a spec, a train, and what to read from it.
 pub(super) struct Step {

@@ -1,28 +1,6 @@
 //! The little statistics that calibration needs.
 
-use serde::{Deserialize, Serialize};
-
-/// A confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// Lower bound.
-    pub low: f64,
-    /// Upper bound.
-    pub high: f64,
-}
-
-impl Interval {
-    /// Around a value.
-    pub(super) fn around(value: f64, half: f64) -> Self {
-        Self { low: value - half, high: value + half }
-    }
-
-    /// Whether a value lies in it.
-    #[must_use]
-    pub fn contains(&self, value: f64) -> bool {
-        (self.low..=self.high).contains(&value)
-    }
-}
+use damc_testbed::calibration::Interval;
 
 /// Two-sided 95 % of the normal distribution.
 const Z95: f64 = 1.96;

@@ -1,18 +1,16 @@
-//! When a lab has converged: every adjacency full, every database equal, every announced name judged and, where it was
+//! When a network has converged: every adjacency full, every database equal, every announced name judged and, where it was
 //! accepted, in every forwarding table.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView, Shown};
 use damc_mgmt::words::{AdjacencyState, AnnouncementState, ServiceState};
 use damc_topology::plan::Process;
-use futures::future::try_join_all;
-use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use futures::future::{Either, select, try_join_all};
 
-use crate::error::{LabError, Result};
-use crate::lab::Lab;
+use crate::{Observed, Result, WorldError};
 
 /// Shortest pause between two looks: shorter than anything that is measured here.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -28,52 +26,42 @@ pub fn pause(took: Duration, least: Duration, most: Duration) -> Duration {
     (took * REST).clamp(least, most)
 }
 
-impl Lab {
-    /// Waits until the lab has converged; returns how long after readiness that was.
-    ///
-    /// # Errors
-    /// When it has not within `within`, with what was missing last, or when a node ends meanwhile.
-    pub async fn wait_converged(&self, within: Duration) -> Result<Duration> {
-        let ready_at_ns = self.status().await?.ready_at_ns;
-        tokio::select! {
-            failure = self.failed() => Err(failure),
-            converged = self.look_until(Instant::now() + within) => {
-                let last = match converged {
-                    Ok(()) => {
-                        let elapsed = damc_link::monotonic_now().saturating_sub(ready_at_ns);
-                        return Ok(Duration::from_nanos(elapsed));
-                    }
-                    Err(missing) => missing,
-                };
-                Err(LabError::Deadline { what: "convergence".to_owned(), within, last })
-            }
-        }
+/// Waits until the network has converged.
+///
+/// # Errors
+/// It has not within `within`, with what was missing last, or a node ended meanwhile.
+pub async fn wait(network: &dyn Observed, within: Duration) -> Result<()> {
+    let looking = Look(network);
+    match select(network.failed(), pin!(looking.until(within))).await {
+        Either::Left((failure, _)) => Err(failure),
+        Either::Right((Ok(()), _)) => Ok(()),
+        Either::Right((Err(last), _)) => Err(WorldError::Deadline { what: "convergence".to_owned(), within, last }),
     }
+}
 
-    /// What keeps the lab from having converged; none when it has.
-    pub async fn missing_for_convergence(&self) -> Option<String> {
-        self.look().await.err().map(|missing| match missing {
-            Missing::So(text) => text,
-            Missing::Answer(error) => error.one_line(),
-        })
-    }
+struct Look<'a>(&'a dyn Observed);
 
-    async fn look_until(&self, deadline: Instant) -> Result<(), String> {
+impl<'a> Look<'a> {
+    async fn until(&self, within: Duration) -> Result<(), String> {
+        let deadline = self.0.now_ns().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         loop {
-            let began = Instant::now();
-            let Err(missing) = self.look().await else { return Ok(()) };
-            if Instant::now() >= deadline {
-                return Err(match missing {
-                    Missing::So(text) => text,
-                    Missing::Answer(error) => error.one_line(),
-                });
+            let began = self.0.now_ns();
+            let Err(missing) = self.once().await else { return Ok(()) };
+            let now = self.0.now_ns();
+            if now >= deadline {
+                return Err(missing.text());
             }
-            tokio::time::sleep(pause(began.elapsed(), LOOK_AGAIN, LOOK_AGAIN_AT_LAST)).await;
+            self.0.sleep(pause(Duration::from_nanos(now - began), LOOK_AGAIN, LOOK_AGAIN_AT_LAST)).await;
         }
+    }
+
+    async fn show<T: Shown>(&self, node: &str) -> Result<T> {
+        let none = || WorldError::Lab(format!("{node} showed something else than {}", T::KIND));
+        T::of(self.0.view(node, T::KIND).await?).ok_or_else(none)
     }
 
     /// One look, cheapest question first.
-    async fn look(&self) -> Result<(), Missing> {
+    async fn once(&self) -> Result<(), Missing> {
         self.every_adjacency_full().await?;
         let accepted = self.every_name_judged().await?;
         self.every_database_equal().await?;
@@ -95,7 +83,7 @@ impl Lab {
         let mut accepted = BTreeSet::new();
         let mut open = Vec::new();
         for (pod, view) in &views {
-            let announced = self.job().plan.process(pod).into_iter().flat_map(Process::names);
+            let announced = self.0.plan().process(pod).into_iter().flat_map(Process::names);
             for name in announced {
                 let row = view.announcements.iter().find(|row| row.prefix == name);
                 match row.map(|row| row.state) {
@@ -144,13 +132,10 @@ impl Lab {
     }
 
     /// One view of every node of some kinds.
-    async fn views<T: Shown + DeserializeOwned>(
-        &self,
-        kinds: impl Fn(&str) -> bool,
-    ) -> Result<Vec<(&str, T)>, Missing> {
-        let processes = self.job().plan.processes.iter().filter(|process| kinds(&process.config.role));
+    async fn views<T: Shown>(&self, kinds: impl Fn(&str) -> bool) -> Result<Vec<(&'a str, T)>, Missing> {
+        let processes = self.0.plan().processes.iter().filter(|process| kinds(&process.config.role));
         let nodes = processes.map(|process| process.node.as_str());
-        let ask = async |node| Ok::<_, LabError>((node, self.show::<T>(node).await?));
+        let ask = async |node| Ok::<_, WorldError>((node, self.show::<T>(node).await?));
         try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
     }
 }
@@ -173,12 +158,21 @@ fn not_ready(pod: &str, service: &ServiceView) -> Option<String> {
     Some(format!("{text} (`damc logs {pod}`)"))
 }
 
-/// Why a lab has not converged.
+/// Why a network has not converged.
 enum Missing {
     /// The nodes say so.
     So(String),
     /// A node does not answer.
-    Answer(LabError),
+    Answer(WorldError),
+}
+
+impl Missing {
+    fn text(self) -> String {
+        match self {
+            Self::So(text) => text,
+            Self::Answer(error) => error.one_line(),
+        }
+    }
 }
 
 /// Nothing is missing, or the first few of it.

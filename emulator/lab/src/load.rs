@@ -105,6 +105,7 @@ impl std::fmt::Display for Lateness {
 }
 
 /// Watches the load of the host until it is dropped.
+#[derive(Debug)]
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
     history: Mutex<VecDeque<Moment>>,
@@ -117,6 +118,7 @@ pub struct LoadWatch {
 const ACCOUNTED: Duration = Duration::from_secs(4);
 
 /// The end of an interval.
+#[derive(Debug)]
 struct Moment {
     totals: Totals,
     /// What the watcher saw in the interval.
@@ -124,7 +126,7 @@ struct Moment {
 }
 
 /// The kernel's account at a moment.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Totals {
     at: Instant,
     waiting: Option<Duration>,

@@ -1,12 +1,12 @@
-//! The methods of the built-in service.
+//! The methods of the built-in service, which every shell offers.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use damc_wire::RefusalReason;
 
 /// What a method leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// A result, at once.
     Done(Vec<u8>),
     /// The argument as the result, later.
@@ -16,7 +16,8 @@ pub(crate) enum Outcome {
 }
 
 /// Runs a method of the service `prefix`. Arguments are text, separated by spaces, except for `echo`, which takes any bytes.
-pub(crate) fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
+#[must_use]
+pub fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
     match method {
         "echo" => Outcome::Done(payload.to_vec()),
         "add" => add(payload).map_or_else(bad_arguments, |sum| Outcome::Done(sum.to_string().into_bytes())),
@@ -40,7 +41,8 @@ pub(crate) fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
 }
 
 /// The service examines itself: does it still compute?
-pub(crate) fn self_test(prefix: &str) -> bool {
+#[must_use]
+pub fn self_test(prefix: &str) -> bool {
     run(prefix, "add", b"2 3") == Outcome::Done(b"5".to_vec())
         && run(prefix, "echo", b"\x00\xff") == Outcome::Done(b"\x00\xff".to_vec())
         && run(prefix, "whoami", b"") == Outcome::Done(prefix.as_bytes().to_vec())

@@ -1,0 +1,212 @@
+//! Judging case after case on one testbed, and on a fresh one where the last could not be restored.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use damc_testbed::WorldKind;
+use futures::future::{Either, select};
+
+use crate::artefacts;
+use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::report::RunFolder;
+use crate::runner::{Builder, Watcher, millis};
+use crate::testbed::Testbed;
+use crate::verdict::{CaseResult, Verdict};
+
+/// Attempts at a case whose failures the environment may have caused.
+const ATTEMPTS: usize = 3;
+/// Networks that a run builds at most, the first included.
+const NETWORKS: u32 = 5;
+
+/// Context in which cases are judged.
+pub(crate) struct Judging<'a> {
+    testbed: Testbed,
+    builder: Builder<'a>,
+    /// Networks built so far.
+    networks: u32,
+    /// How the links differ from what was asked.
+    unfaithful: Option<String>,
+    results: Vec<CaseResult>,
+}
+
+impl<'a> Judging<'a> {
+    pub(crate) fn new(testbed: Testbed, builder: Builder<'a>, unfaithful: Option<String>) -> Self {
+        Self { testbed, builder, networks: 1, unfaithful, results: Vec::new() }
+    }
+
+    pub(crate) fn testbed(&self) -> &Testbed {
+        &self.testbed
+    }
+
+    /// What was judged, and the testbed that is left.
+    pub(crate) fn end(self) -> (Testbed, Vec<CaseResult>) {
+        (self.testbed, self.results)
+    }
+
+    /// Judges all cases in turn; returns why it ended early, or `None`.
+    pub(crate) async fn all(
+        &mut self,
+        cases: &[Case],
+        kind: WorldKind,
+        folder: &mut RunFolder,
+        watcher: &mut dyn Watcher,
+    ) -> Option<String> {
+        watcher.cases(cases.len());
+        for case in cases {
+            watcher.begin(case);
+            if let Some(why) = case.worlds.lacking(kind) {
+                self.tell(result(case, Verdict::Exception(why)), watcher);
+                continue;
+            }
+            if let Err(e) = self.testbed.forget_passing_frames().await {
+                return Some(format!("before {}: {e}", case.id));
+            }
+            let from = self.testbed.now_ns();
+            let mut result = self.one(case).await;
+            // A process that ended by itself fails any case.
+            let ended = self.testbed.lab.check().await.err().map(|e| e.to_string());
+            if let Some(why) = &ended {
+                result.verdict = Verdict::Fail(why.clone());
+            }
+            if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
+                artefacts::capture(&self.testbed, case.id, from, folder, &mut result).await;
+            }
+            self.tell(result, watcher);
+            let restored = match ended {
+                Some(why) => Err(why),
+                None if case.impact == Impact::Calm => Ok(()),
+                None => self.testbed.restore().await.map_err(|e| e.to_string()),
+            };
+            if let Err(why) = restored
+                && let Err(e) = self.afresh(watcher, case, &why).await
+            {
+                return Some(format!("after {}: {why}; {e}", case.id));
+            }
+        }
+        None
+    }
+
+    fn tell(&mut self, result: CaseResult, watcher: &mut dyn Watcher) {
+        watcher.end(&result);
+        self.results.push(result);
+    }
+
+    /// Goes on with a fresh network in place of one that did not return to its topology.
+    async fn afresh(&mut self, watcher: &mut dyn Watcher, case: &Case, why: &str) -> Result<(), String> {
+        self.networks += 1;
+        if self.networks > NETWORKS {
+            return Err(format!("{NETWORKS} networks were not enough"));
+        }
+        watcher.phase(&format!("building a fresh lab: after {} it did not return to its topology: {why}", case.id));
+        let fresh = self.builder.converged(self.networks).await;
+        let fresh = fresh.map_err(|e| format!("no fresh lab: {}", e.one_line()))?;
+        let old = std::mem::replace(&mut self.testbed, fresh);
+        old.lab.end(false).await;
+        if let Some(last) = self.results.last_mut() {
+            last.evidence.push(format!("the lab did not return to its topology ({why}); the run went on with another"));
+        }
+        Ok(())
+    }
+
+    /// Judges one case. A case that fails while the environment was disturbed is tried again. What fails every time under
+    /// disturbance is inconclusive, because late wake-ups look the same as late nodes; what must never be and was seen
+    /// fails whatever the load. A failure of the QoS suite is inconclusive too where calibration found that the links
+    /// differ from what was asked.
+    async fn one(&self, case: &Case) -> CaseResult {
+        let began = self.testbed.now_ns();
+        let mut evidence = Vec::new();
+        let mut attempt = self.attempt(case).await;
+        for number in 1..ATTEMPTS {
+            let Some(excuse) = attempt.excuse() else { break };
+            if self.testbed.restore().await.is_err() {
+                break;
+            }
+            evidence.push(format!("attempt {number} not counted, {excuse}"));
+            evidence.append(&mut attempt.findings.evidence);
+            attempt = self.attempt(case).await;
+        }
+        if let Some(load) = &attempt.disturbed {
+            attempt.findings.note(format!("the environment meanwhile: {load}"));
+        }
+        let broken = attempt.findings.is_broken();
+        let verdict = match (attempt.verdict, attempt.disturbed, &self.unfaithful) {
+            (Verdict::Fail(why), Some(load), _) if !broken => {
+                Verdict::Inconclusive(format!("the host was overloaded ({load}): {why}"))
+            }
+            (Verdict::Fail(why), None, Some(links)) if case.suite == Suite::Qos && !broken => {
+                Verdict::Inconclusive(format!("links were not as asked ({links}): {why}"))
+            }
+            (verdict, _, _) => verdict,
+        };
+        evidence.append(&mut attempt.findings.evidence);
+        let duration_ms = millis(self.testbed.since(began));
+        CaseResult { duration_ms, evidence, figures: attempt.findings.figures, ..result(case, verdict) }
+    }
+
+    async fn attempt(&self, case: &Case) -> Attempt {
+        self.testbed.lab.disturbed().await;
+        let mut findings = Findings::default();
+        let limit = self.testbed.host.stretched(case.limit);
+        let outcome = limited(&self.testbed, limit, (case.run)(&self.testbed, &mut findings)).await;
+        let disturbed = self.testbed.lab.disturbed().await;
+        Attempt { verdict: verdict(limit, outcome, &findings), disturbed, findings }
+    }
+}
+
+/// The outcome of a future; `None` where it has none within `limit` on the testbed's clock.
+async fn limited<T>(testbed: &Testbed, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(work), testbed.lab.sleep(limit)).await {
+        Either::Left((outcome, _)) => Some(outcome),
+        Either::Right(_) => None,
+    }
+}
+
+/// One attempt at a case.
+struct Attempt {
+    verdict: Verdict,
+    /// How the environment was disturbed during the attempt; `None` where it was not.
+    disturbed: Option<String>,
+    findings: Findings,
+}
+
+impl Attempt {
+    /// Why its failure does not count; `None` where it does, or where there is none.
+    fn excuse(&self) -> Option<String> {
+        match (&self.verdict, &self.disturbed) {
+            (Verdict::Fail(why), Some(load)) if !self.findings.is_broken() => {
+                Some(format!("the host was overloaded ({load}): {why}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn verdict(limit: Duration, outcome: Option<Result<(), Stop>>, findings: &Findings) -> Verdict {
+    let failed = findings.failures().join("; ");
+    match outcome {
+        Some(Ok(())) if failed.is_empty() => Verdict::Pass,
+        Some(Ok(())) => Verdict::Fail(failed),
+        Some(Err(Stop::Failed(why))) if failed.is_empty() => Verdict::Fail(why),
+        Some(Err(Stop::Failed(why))) => Verdict::Fail(format!("{failed}; {why}")),
+        Some(Err(_)) | None if !failed.is_empty() => Verdict::Fail(failed),
+        Some(Err(Stop::Inconclusive(why))) => Verdict::Inconclusive(why),
+        Some(Err(Stop::NotApplicable(why))) => Verdict::Exception(format!("not on this topology: {why}")),
+        None => Verdict::Fail(format!("expected: the end of the case within {} s; saw: none", limit.as_secs())),
+    }
+}
+
+/// The result of a case of which nothing is known but its verdict.
+fn result(case: &Case, verdict: Verdict) -> CaseResult {
+    CaseResult {
+        id: case.id.into(),
+        title: case.title.into(),
+        requirements: case.rows.iter().map(ToString::to_string).collect(),
+        suite: case.suite.label().into(),
+        verdict,
+        duration_ms: 0,
+        evidence: Vec::new(),
+        figures: Vec::new(),
+        attachments: Vec::new(),
+    }
+}

@@ -1,0 +1,82 @@
+//! A lab as what suites stand on, as far as it can be watched without a recording.
+
+use std::time::Duration;
+
+use damc_mgmt::view::{
+    AnnouncementsView, CountersView, FibView, LsdbView, NeighborsView, PoliciesView, RibView, ServicesView, View,
+    ViewKind,
+};
+use damc_testbed::{Answer, Observed, WorldError, converge};
+use damc_topology::plan::Plan;
+use futures::future::LocalBoxFuture;
+
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+
+impl From<LabError> for WorldError {
+    fn from(error: LabError) -> Self {
+        match error {
+            LabError::Deadline { what, within, last } => Self::Deadline { what, within, last },
+            LabError::World(error) => error,
+            other => Self::own(other),
+        }
+    }
+}
+
+impl From<WorldError> for LabError {
+    fn from(error: WorldError) -> Self {
+        match error {
+            WorldError::Deadline { what, within, last } => Self::Deadline { what, within, last },
+            WorldError::Own(own) => own.downcast().map_or_else(|own| Self::World(WorldError::Own(own)), |lab| *lab),
+            other => Self::World(other),
+        }
+    }
+}
+
+impl Observed for Lab {
+    fn plan(&self) -> &Plan {
+        &self.job().plan
+    }
+
+    fn now_ns(&self) -> u64 {
+        damc_link::monotonic_now()
+    }
+
+    fn sleep(&self, span: Duration) -> LocalBoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+
+    fn view<'a>(&'a self, node: &'a str, kind: ViewKind) -> Answer<'a, View> {
+        Box::pin(async move {
+            Ok(match kind {
+                ViewKind::Fib => self.show::<FibView>(node).await?.into(),
+                ViewKind::Rib => self.show::<RibView>(node).await?.into(),
+                ViewKind::Lsdb => self.show::<LsdbView>(node).await?.into(),
+                ViewKind::Neighbors => self.show::<NeighborsView>(node).await?.into(),
+                ViewKind::Policies => self.show::<PoliciesView>(node).await?.into(),
+                ViewKind::Counters => self.show::<CountersView>(node).await?.into(),
+                ViewKind::Announcements => self.show::<AnnouncementsView>(node).await?.into(),
+                ViewKind::Services => self.show::<ServicesView>(node).await?.into(),
+                ViewKind::Protocol | ViewKind::Sessions | ViewKind::Digest => {
+                    return Err(WorldError::Unsupported(format!("no node serves {kind} by itself")));
+                }
+            })
+        })
+    }
+
+    fn failed(&self) -> LocalBoxFuture<'_, WorldError> {
+        Box::pin(async { Lab::failed(self).await.into() })
+    }
+}
+
+impl Lab {
+    /// Waits until the lab has converged; returns how long after readiness that was.
+    ///
+    /// # Errors
+    /// When it has not within `within`, with what was missing last, or when a node ends meanwhile.
+    pub async fn wait_converged(&self, within: Duration) -> Result<Duration> {
+        let ready_at_ns = self.status().await?.ready_at_ns;
+        converge::wait(self, within).await?;
+        Ok(Duration::from_nanos(damc_link::monotonic_now().saturating_sub(ready_at_ns)))
+    }
+}
