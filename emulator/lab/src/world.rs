@@ -153,11 +153,12 @@ impl World for LiveWorld {
 
     fn send<'a>(&'a self, node: &'a str, port: &'a str, pdus: &'a [Vec<u8>], spacing: Duration) -> Answer<'a, ()> {
         Box::pin(async move {
-            Ok(if spacing.is_zero() {
-                self.lab.inject_all(node, port, pdus).await?
+            if spacing.is_zero() {
+                self.lab.inject_all(node, port, pdus).await?;
             } else {
-                self.lab.inject_stream(node, port, pdus, spacing).await?
-            })
+                self.lab.inject_stream(node, port, pdus, spacing).await?;
+            }
+            Ok(())
         })
     }
 
