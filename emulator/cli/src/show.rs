@@ -7,6 +7,7 @@ use damc_mgmt::view::{
     ServicesView, ViewKind,
 };
 use damc_mgmt::words::Metric;
+use damc_wire::lsa::UNREACHABLE;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tabled::builder::Builder;
@@ -134,7 +135,10 @@ fn lsdb(view: &LsdbView) -> String {
         let flags = [("stub", lsa.stub), ("overload", lsa.overload), ("exact", lsa.exact), ("purged", lsa.purged)];
         let flags = flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag.to_owned());
         let port = lsa.port.iter().map(|port| format!("at {port}"));
-        let metric = lsa.metric.iter().map(|metric| format!("metric {metric}"));
+        let metric = lsa.metric.iter().map(|metric| match *metric {
+            UNREACHABLE => "unreachable".to_owned(),
+            metric => format!("metric {metric}"),
+        });
         let grant = lsa.grant.iter().map(|serial| format!("grant {serial}"));
         links.chain(port).chain(metric).chain(grant).chain(flags).collect::<Vec<_>>().join(" ")
     };

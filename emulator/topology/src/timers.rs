@@ -135,6 +135,7 @@ pub fn derive(topology: &Topology, calibration: Calibration, echo_ms: Option<u64
         retransmit_ms: retransmit,
         retransmit_max_ms: ms(base.retransmit_max_ms).max(4 * retransmit),
         auth_timeout_ms: ms(base.auth_timeout_ms).max(4 * round_trip),
+        unreachable_grace_ms: ms(base.unreachable_grace_ms),
         probe_interval_ms: probe,
         train_every: u32::try_from(train_every).unwrap_or(u32::MAX),
         task_interval_ms: ms(base.task_interval_ms.max(period(load.paths, TASK_BUDGET))),

@@ -150,7 +150,7 @@ impl Edge {
             Verdict::Deliver => self.counters.dropped(DropReason::Unsolicited, 1),
             Verdict::Drop { reason, .. } => {
                 self.counters.dropped(reason, 1);
-                if self.gateway.refused(tables.now, port, packet, reason, out) {
+                if self.gateway.refused(tables.now, tables.book, port, packet, reason, out) {
                     self.answer(port, index, out);
                 }
             }
@@ -228,17 +228,22 @@ impl Edge {
 
     // ===== routes come and go =====
 
-    /// Names have gone: ends the flows to them.
+    /// Names have gone or are back, or the grace of some is over: ends the flows to those that are gone.
     pub(crate) fn sweep(&mut self, tables: Tables<'_>) {
         self.clear();
         let Self { gateway, packets, answers, answered, .. } = self;
         let lives = |name: &damc_wire::Name| tables.fib.serves(name);
-        gateway.sweep(tables.now, lives, |port, packet| {
+        gateway.sweep(tables.now, tables.book, lives, |port, packet| {
             answers.truncate(*answered);
             answers.push(packet.to_vec());
             packets.push((port, Place::Answer(*answered)));
             *answered += 1;
         });
+    }
+
+    /// When [`Edge::sweep`] is due though no name comes or goes, ns.
+    pub(crate) const fn sweep_at(&self) -> Option<u64> {
+        self.gateway.sweep_at_ns()
     }
 
     /// Whether [`Edge::inquire`] may have something to do.

@@ -118,7 +118,7 @@ impl<P: Port> Effects<P> {
     /// loop-free alternates take over with this one snapshot.
     pub(crate) fn lose_port(&mut self, port: PortId) {
         if let Some(plane) = &mut self.plane {
-            plane.apply(vec![Op::PortState { port, up: false }]);
+            plane.apply(self.given_at, vec![Op::PortState { port, up: false }]);
         }
     }
 
@@ -274,7 +274,7 @@ impl<P: Port> Effects<P> {
             Output::Route { pdu } => self.route(pdu),
             Output::Fib(ops) => {
                 if let Some(plane) = &mut self.plane {
-                    plane.apply(ops);
+                    plane.apply(self.given_at, ops);
                 }
             }
             Output::Event(EventKind::Computed { full, prefixes, trigger, .. }) => {

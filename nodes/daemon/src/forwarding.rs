@@ -74,7 +74,8 @@ impl Forwarder {
         let mut urgency = Urgency::of_environment(Level::Forwarding);
         loop {
             let inquires = self.edge.as_ref().is_some_and(|(edge, _)| edge.has_inquiries());
-            let timeout = if inquires { EpollTimeout::from(INQUIRE) } else { EpollTimeout::NONE };
+            let sweep_at = self.edge.as_ref().and_then(|(edge, _)| edge.sweep_at());
+            let timeout = patience(inquires, sweep_at.map(|at| at.saturating_sub(monotonic_now())));
             // Level-triggered: a port with more frames than a batch comes round again after the others.
             let timeout = |blocks| if blocks { timeout } else { EpollTimeout::ZERO };
             let count = match urgency.wait(|blocks| epoll.wait(&mut ready, timeout(blocks)), |count| *count == 0) {
@@ -103,6 +104,9 @@ impl Forwarder {
                         edge.sweep(tables);
                     }),
                 }
+            }
+            if sweep_at.is_some_and(|at| at <= monotonic_now()) {
+                self.at_edge(&mut arena, |edge, _, tables, _| edge.sweep(tables));
             }
             if inquires {
                 self.at_edge(&mut arena, |edge, _, tables, _| edge.inquire(tables));
@@ -174,6 +178,14 @@ impl Forwarder {
             }
         }
     }
+}
+
+/// How long to wait for something to do: not beyond the next look for routes, where anything waits for one, nor beyond
+/// the end of a grace that is `left_ns` away.
+fn patience(inquires: bool, left_ns: Option<u64>) -> EpollTimeout {
+    let inquire = inquires.then_some(INQUIRE);
+    let sweep = left_ns.map(|ns| u16::try_from(ns.div_ceil(1_000_000)).unwrap_or(u16::MAX));
+    inquire.into_iter().chain(sweep).min().map_or(EpollTimeout::NONE, EpollTimeout::from)
 }
 
 fn account(counters: &Counters, report: SendReport) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use damc_forward::{Admission, Fib, FibBuilder, HashKey, Ingress, Op, PortId, Verdict};
+use damc_forward::{Admission, Fib, FibBuilder, Gone, HashKey, Ingress, Op, PortId, Verdict};
 use damc_gateway::{Book, BookBuilder};
 use damc_wire::Name;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -32,18 +32,22 @@ struct Names {
     published: Arc<ArcSwap<Book>>,
     /// By port.
     ports: BTreeMap<PortId, PortNames>,
-    /// Rung when a name has gone.
+    /// Rung when a name has gone, or one that was lost is back.
     gone: Arc<EventFd>,
 }
 
 impl Names {
-    /// Follows the changes of a table that are already made.
-    fn apply(&mut self, ops: &[Op]) -> bool {
-        let (mut changed, mut gone) = (false, false);
+    /// Follows the changes of a table that are about to be made; says whether names have gone or are back.
+    fn apply(&mut self, now_ns: u64, ops: &[Op]) -> bool {
+        let (mut changed, mut told) = (false, false);
         for op in ops {
             match op {
-                Op::Set(route) => changed |= self.builder.add(&route.prefix),
-                Op::Remove(prefix) => gone |= self.builder.remove(prefix),
+                Op::Set(route) => {
+                    told |= self.builder.is_lost(&route.prefix);
+                    changed |= self.builder.add(&route.prefix);
+                }
+                Op::Remove { prefix, gone: Gone::Withdrawn } => told |= self.builder.remove(prefix),
+                Op::Remove { prefix, gone: Gone::Unreachable } => told |= self.builder.lose(now_ns, prefix),
                 Op::Admit { port, rule } => {
                     let names = if let Admission::Sources(names) = rule { names.clone() } else { Vec::new() };
                     self.ports.entry(*port).or_default().names = names;
@@ -53,10 +57,10 @@ impl Names {
                 Op::SetLabel(_) | Op::RemoveLabel(_) | Op::PortState { .. } => {}
             }
         }
-        if changed || gone {
+        if changed || told {
             self.publish();
         }
-        gone
+        told
     }
 
     fn publish(&self) {
@@ -81,7 +85,7 @@ impl Plane {
     }
 
     /// Keeps the names of the table for a gateway of this domain. Gives where the gateway reads them, and what is rung
-    /// when some have gone.
+    /// when some have gone or are back.
     pub(crate) fn keep_names(&mut self, domain: &str) -> Result<(Arc<ArcSwap<Book>>, Arc<EventFd>), NodeError> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let gone = EventFd::from_flags(flags).map_err(NodeError::system("make an event descriptor"))?;
@@ -97,9 +101,10 @@ impl Plane {
         Arc::clone(&self.published)
     }
 
-    /// Applies changes and publishes them together.
-    pub(crate) fn apply(&mut self, ops: Vec<Op>) {
-        let gone = self.names.as_mut().is_some_and(|names| names.apply(&ops));
+    /// Applies changes and publishes them together. `now_ns` is the monotonic clock. Names come first: a packet that finds
+    /// no route finds out why.
+    pub(crate) fn apply(&mut self, now_ns: u64, ops: Vec<Op>) {
+        let gone = self.names.as_mut().is_some_and(|names| names.apply(now_ns, &ops));
         self.current = self.builder.apply(ops);
         self.published.store(Arc::clone(&self.current));
         if let Some(names) = self.names.as_ref().filter(|_| gone) {

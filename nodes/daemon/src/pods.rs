@@ -60,7 +60,7 @@ pub(crate) struct Pods {
     /// What serves at the gateway's own address, behind an interface of its own.
     pub(crate) own: Option<PodPort>,
     pub(crate) book: Arc<ArcSwap<Book>>,
-    /// Rung by the control thread when names have gone.
+    /// Rung by the control thread when names have gone or are back.
     pub(crate) gone: Arc<EventFd>,
     pub(crate) counters: Arc<Counters>,
 }
@@ -76,7 +76,7 @@ impl Pods {
         Some(self.own.as_ref()?.socket.as_fd())
     }
 
-    /// Becomes readable when names have gone.
+    /// Becomes readable when names have gone or are back.
     pub(crate) fn gone(&self) -> BorrowedFd<'_> {
         self.gone.as_fd()
     }

@@ -161,7 +161,13 @@ fn edge(
     let id = NodeId::new(&config.node).ok();
     let node = id.and_then(|id| Name::of_node(&config.domain, &id).ok());
     let node = node.ok_or_else(|| NodeError::Usage("damc-sg".into()))?;
-    let options = Options { domain: config.domain.clone(), node, key, serves: config.gateway.is_some() };
+    let options = Options {
+        domain: config.domain.clone(),
+        node,
+        key,
+        serves: config.gateway.is_some(),
+        grace_ns: config.timers.unreachable_grace_ms.saturating_mul(1_000_000),
+    };
     let own = config.gateway.as_ref().map(ports::open_own).transpose()?;
     if own.is_some() {
         let sg = NodeId::new(&config.node).map_err(|_| NodeError::Usage("damc-sg".into()))?;

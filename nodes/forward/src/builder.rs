@@ -33,7 +33,7 @@ impl FibBuilder {
         for op in ops {
             match op {
                 Op::Set(route) => self.set(route),
-                Op::Remove(prefix) => self.remove(&prefix),
+                Op::Remove { prefix, .. } => self.remove(&prefix),
                 Op::SetLabel(route) => self.set_label(route),
                 Op::RemoveLabel(label) => Arc::make_mut(&mut self.current.labels).retain(|l| l.label != label),
                 Op::Admit { port, rule } => self.port(port).gate = Arc::new(Gate::from(rule)),

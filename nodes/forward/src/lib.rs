@@ -18,5 +18,5 @@ pub use admission::Admission;
 pub use builder::FibBuilder;
 pub use fib::Fib;
 pub use hash::HashKey;
-pub use route::{LabelRoute, NextHop, Op, PortId, Route, Stamp};
+pub use route::{Gone, LabelRoute, NextHop, Op, PortId, Route, Stamp};
 pub use verdict::{Ingress, Verdict, decide, forward};

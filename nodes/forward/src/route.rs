@@ -13,8 +13,13 @@ pub struct PortId(pub u16);
 pub enum Op {
     /// Set the route of a prefix.
     Set(Route),
-    /// Remove the route of a prefix.
-    Remove(Name),
+    /// Remove the route of a prefix. The table needs no reason; what stands beside it may.
+    Remove {
+        /// Prefix.
+        prefix: Name,
+        /// Why it goes. One that went as unreachable may be withdrawn later: then this comes a second time.
+        gone: Gone,
+    },
     /// Set the route of a label; the label is not 0.
     SetLabel(LabelRoute),
     /// Remove the route of a label.
@@ -34,6 +39,15 @@ pub enum Op {
         /// Frames can leave by it.
         up: bool,
     },
+}
+
+/// Why there is no route to a prefix any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Nobody advertises it: it was withdrawn, purged or revoked, or its time was over.
+    Withdrawn,
+    /// It is advertised, but nobody who does can be reached. It may be back in a moment.
+    Unreachable,
 }
 
 /// The route of a prefix. Why it is there and who advertises it is the control plane's own business.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use damc_forward::{FibBuilder, HashKey, NextHop, Op, PortId, Route};
+use damc_forward::{FibBuilder, Gone, HashKey, NextHop, Op, PortId, Route};
 use damc_wire::Name;
 use proptest::prelude::*;
 
@@ -37,7 +37,7 @@ proptest! {
         for (prefix, exact, what) in edits {
             let op = if what == 0 {
                 model.remove(&prefix);
-                Op::Remove(prefix)
+                Op::Remove { prefix, gone: Gone::Withdrawn }
             } else {
                 model.insert(prefix.clone(), exact);
                 set(&prefix, exact)
@@ -55,7 +55,7 @@ proptest! {
 
     #[test]
     fn one_batch_equals_many(edits in prop::collection::vec((names(), any::<bool>(), any::<bool>()), 1..200)) {
-        let ops = || edits.iter().map(|(p, exact, present)| if *present { set(p, *exact) } else { Op::Remove(p.clone()) });
+        let ops = || edits.iter().map(|(p, exact, present)| if *present { set(p, *exact) } else { Op::Remove { prefix: p.clone(), gone: Gone::Withdrawn } });
         let batch = FibBuilder::new(HashKey(1, 2)).apply(ops());
         let mut builder = FibBuilder::new(HashKey(1, 2));
         ops().for_each(|op| drop(builder.apply([op])));

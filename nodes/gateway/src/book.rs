@@ -29,6 +29,8 @@ pub struct Book {
     /// By host name.
     hosts: Vec<Arc<BTreeMap<String, Vec<Name>>>>,
     ports: BTreeMap<u16, Arc<PortNames>>,
+    /// Addresses of names that nobody can be reached by any more and that may come back, and since when, ns.
+    lost: Arc<BTreeMap<[u8; 10], u64>>,
     names: usize,
     collisions: usize,
 }
@@ -52,6 +54,7 @@ impl Book {
             addresses: vec![Arc::default(); SHARDS],
             hosts: vec![Arc::default(); SHARDS],
             ports: BTreeMap::new(),
+            lost: Arc::default(),
             names: 0,
             collisions: 0,
         }
@@ -74,6 +77,12 @@ impl Book {
     pub fn name_at(&self, address: &Ipv6Addr) -> Option<&Name> {
         let key = self.key_of(address)?;
         self.addresses[shard_of(&key)].get(&key)?.first()
+    }
+
+    /// Since when, ns, a name with this address has been unreachable without having been withdrawn.
+    #[must_use]
+    pub fn lost_since(&self, address: &Ipv6Addr) -> Option<u64> {
+        self.lost.get(&self.key_of(address)?).copied()
     }
 
     /// The name in which a pod behind `port` speaks from this address, if it may.
@@ -147,6 +156,9 @@ impl BookBuilder {
         if book.addresses[shard_of(&key)].get(&key).is_some_and(|names| names.contains(name)) {
             return false;
         }
+        if book.lost.contains_key(&key) {
+            Arc::make_mut(&mut book.lost).remove(&key);
+        }
         let names = Arc::make_mut(&mut book.addresses[shard_of(&key)]).entry(key).or_default();
         insert(names, name);
         book.collisions += usize::from(names.len() > 1);
@@ -157,12 +169,29 @@ impl BookBuilder {
         true
     }
 
-    /// Removes a name; false if it was not known.
+    /// Whether a name is lost ([`Self::lose`]).
+    #[must_use]
+    pub fn is_lost(&self, name: &Name) -> bool {
+        address::below(self.current.prefix, name).is_some_and(|address| self.current.lost_since(&address).is_some())
+    }
+
+    /// Removes a name that may come back; false if it was not known. `now_ns` is the time of a monotonic clock, ns.
+    pub fn lose(&mut self, now_ns: u64, name: &Name) -> bool {
+        let known = self.remove(name);
+        let book = &mut self.current;
+        if let Some(key) = address::below(book.prefix, name).and_then(|a| book.key_of(&a)).filter(|_| known) {
+            Arc::make_mut(&mut book.lost).insert(key, now_ns);
+        }
+        known
+    }
+
+    /// Removes a name, for good; false if it was neither known nor lost.
     pub fn remove(&mut self, name: &Name) -> bool {
         let book = &mut self.current;
         let Some(key) = address::below(book.prefix, name).and_then(|a| book.key_of(&a)) else { return false };
+        let lost = book.lost.contains_key(&key) && Arc::make_mut(&mut book.lost).remove(&key).is_some();
         if !book.addresses[shard_of(&key)].get(&key).is_some_and(|names| names.contains(name)) {
-            return false;
+            return lost;
         }
         let shard = Arc::make_mut(&mut book.addresses[shard_of(&key)]);
         let left = take(shard, &key, name);
@@ -235,6 +264,24 @@ mod tests {
         assert_eq!(builder.snapshot().host("4.b.example.damc"), Host::Unknown);
         // The older snapshot has not changed.
         assert_eq!(book.name_at(&address), Some(&name("/B/4")));
+    }
+
+    #[test]
+    fn a_lost_name_is_unknown_and_remembered_until_it_is_back_or_withdrawn() {
+        let mut builder = BookBuilder::new("example");
+        let address = address::of_name("example", &name("/B/4")).unwrap();
+        assert!(!builder.lose(5, &name("/B/4")), "never known");
+        assert_eq!(builder.snapshot().lost_since(&address), None);
+        builder.add(&name("/B/4"));
+        assert!(builder.lose(7, &name("/B/4")) && builder.is_lost(&name("/B/4")));
+        let lost = builder.snapshot();
+        assert_eq!((lost.name_at(&address), lost.lost_since(&address)), (None, Some(7)));
+        assert!(builder.add(&name("/B/4")));
+        assert_eq!(builder.snapshot().lost_since(&address), None);
+        builder.lose(9, &name("/B/4"));
+        assert!(builder.remove(&name("/B/4")), "withdrawn after it was lost");
+        assert!(!builder.remove(&name("/B/4")));
+        assert_eq!(builder.snapshot().lost_since(&address), None);
     }
 
     #[test]

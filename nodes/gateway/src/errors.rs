@@ -59,6 +59,11 @@ impl Problem {
         }
     }
 
+    /// Whether it says that the other end cannot be reached, for now or for good.
+    pub(crate) const fn is_absence(self) -> bool {
+        matches!(self, Self::Unreachable(NO_ROUTE | ADDRESS))
+    }
+
     const fn fields(self) -> (u8, u8, u32) {
         match self {
             Self::Unreachable(code) => (1, code, 0),

@@ -39,6 +39,21 @@ pub(crate) struct Flow {
     /// TCP: the sequence number the other end expects next, as far as it has told.
     pub(crate) expected: u32,
     finished: [bool; 2],
+    /// Its instance is unreachable now and may come back.
+    lost: bool,
+    /// Since when, ns, its packets have been refused without one from the other end.
+    refused_ns: Option<u64>,
+}
+
+/// How the other end of a flow stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// There is a route to it.
+    Lives,
+    /// There is none, and there may be one again.
+    Lost,
+    /// It is gone.
+    Gone,
 }
 
 /// Counts of the flow table.
@@ -158,13 +173,15 @@ impl Flows {
                 }
                 self.counts.begun += 1;
                 self.counts.flows += 1;
-                let (last_ns, finished) = (now_ns, [false; 2]);
-                set.push(Flow { port, key: *key, instance, last_ns, expects: 0, expected: 0, finished });
+                let (expects, expected, finished, lost, refused_ns) = (0, 0, [false; 2], false, None);
+                let last_ns = now_ns;
+                set.push(Flow { port, key: *key, instance, last_ns, expects, expected, finished, lost, refused_ns });
                 set.len() - 1
             }
         };
         let flow = &mut set[at];
         flow.last_ns = now_ns;
+        flow.refused_ns = None;
         let begins = segment.is_some_and(TcpSlice::syn);
         // Instances do not change within a flow, but a new connection on old ports is a new flow.
         if flow.instance.wire() != instance && (begins || segment.is_none()) {
@@ -188,23 +205,41 @@ impl Flows {
         }
     }
 
-    /// Forgets flows whose other end is gone, and calls `each` with the TCP connections among them.
-    pub(crate) fn sweep(&mut self, now_ns: u64, lives: impl Fn(&Name) -> bool, mut each: impl FnMut(&Flow)) {
+    /// Forgets flows whose other end is gone, and calls `each` with the TCP connections among them, and with those whose
+    /// other end was lost and is back.
+    pub(crate) fn sweep(
+        &mut self,
+        now_ns: u64,
+        mut fate: impl FnMut(&Name) -> Fate,
+        mut each: impl FnMut(&Flow, Fate),
+    ) {
         let counts = &mut self.counts;
         for set in &mut self.sets {
-            set.retain(|flow| {
-                let over = flow.is_over(now_ns);
-                let keeps = !over && lives(&flow.instance);
-                if !keeps {
+            set.retain_mut(|flow| {
+                if flow.is_over(now_ns) {
                     counts.flows -= 1;
-                    if !over && flow.is_tcp() && flow.finished != [true; 2] {
-                        counts.reset += 1;
-                        each(flow);
-                    }
+                    return false;
                 }
-                keeps
+                let (runs, fate) = (flow.is_tcp() && flow.finished != [true; 2], fate(&flow.instance));
+                let was_lost = std::mem::replace(&mut flow.lost, fate == Fate::Lost);
+                if fate == Fate::Gone {
+                    counts.flows -= 1;
+                    counts.reset += u64::from(runs);
+                }
+                if runs && (fate == Fate::Gone || (fate == Fate::Lives && was_lost)) {
+                    each(flow, fate);
+                }
+                fate != Fate::Gone
             });
         }
+    }
+
+    /// The instance of a flow of the pod behind `port`, and since when, ns, its packets have been refused: from `now_ns`
+    /// on if this is the first one.
+    pub(crate) fn refused(&mut self, now_ns: u64, port: u16, key: &FlowKey) -> Option<(&Name, u64)> {
+        let hash = self.hash(key);
+        let flow = self.sets[set_of(hash)].iter_mut().find(|flow| flow.port == port && flow.key == *key)?;
+        Some((&flow.instance, *flow.refused_ns.get_or_insert(now_ns)))
     }
 
     /// Forgets one flow; returns it if it was a running connection.

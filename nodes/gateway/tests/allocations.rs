@@ -11,6 +11,7 @@ use etherparse::PacketBuilder;
 const DOMAIN: &str = "example";
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const POD: u16 = 0;
+const GRACE: u64 = 3_000_000_000;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -26,7 +27,7 @@ fn sg() -> (Gateway, Book) {
         book.add(&name(known));
     }
     book.set_port(POD, &[name("/A/1")], &[]);
-    let options = Options { domain: DOMAIN.into(), node: name("/damc/example/sg-1"), key: (1, 2), serves: false };
+    let options = Options { domain: DOMAIN.into(), node: name("/damc/example/sg-1"), key: (1, 2), serves: false, grace_ns: GRACE };
     (Gateway::new(&options), book.snapshot())
 }
 

@@ -13,6 +13,7 @@ use etherparse::{IpNumber, Ipv6Header, TcpHeader, TcpSlice};
 const DOMAIN: &str = "example";
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const SECOND: u64 = 1_000_000_000;
+const GRACE: u64 = 3 * SECOND;
 const CONNECTIONS: usize = 10_000;
 const SPAN: u64 = 600 * SECOND;
 /// Time between two exchanges of a connection.
@@ -88,7 +89,7 @@ impl Sg {
 
 fn gateway(node: &str) -> Gateway {
     let node = Name::of_node(DOMAIN, &NodeId::new(node).unwrap()).unwrap();
-    Gateway::new(&Options { domain: DOMAIN.into(), node, key: (7, 9), serves: false })
+    Gateway::new(&Options { domain: DOMAIN.into(), node, key: (7, 9), serves: false, grace_ns: GRACE })
 }
 
 /// Which connection, from the client's side.
@@ -154,7 +155,14 @@ impl World {
         let mut frame = RoutedView::parse(&mut pdu[..]).unwrap();
         let destination = Name::from_wire(frame.destination()).unwrap();
         let Some(instance) = self.route(&destination) else {
-            let told = self.client.gateway.refused(now, pod, &packet, damc_wire::DropReason::NoRoute, &mut self.out);
+            let told = self.client.gateway.refused(
+                now,
+                &self.client.book,
+                pod,
+                &packet,
+                damc_wire::DropReason::NoRoute,
+                &mut self.out,
+            );
             assert!(told, "{now} {pod}:{port}: nobody tells the client");
             return Fate::Reset;
         };
@@ -218,6 +226,7 @@ impl World {
         let mut reset = BTreeSet::new();
         self.client.gateway.sweep(
             now,
+            &self.client.book,
             |name| alive || *name != gone,
             |pod, packet| {
                 let (_, to, tcp) = parse(packet);

@@ -219,6 +219,9 @@ pub struct Timers {
     pub grant_lifetime_ms: u64,
     /// An SPA that does not answer within this is unreachable.
     pub auth_timeout_ms: u64,
+    /// For this long a name without a route may come back: its connections are told, not reset, and the names of a pod
+    /// whose link is silent stay its own.
+    pub unreachable_grace_ms: u64,
     /// Period of path probes from every SG to every service instance.
     pub probe_interval_ms: u64,
     /// Every how many probes a bandwidth train goes out.
@@ -265,6 +268,7 @@ impl Default for Timers {
             spf_holddown_ms: 500,
             grant_lifetime_ms: 600_000,
             auth_timeout_ms: 2000,
+            unreachable_grace_ms: 3000,
             probe_interval_ms: 200,
             train_every: 5,
             train_length: 32,

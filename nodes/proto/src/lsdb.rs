@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use damc_mgmt::view::{LinkView, LsaView, LsdbView};
 use damc_mgmt::words::LsaKind;
 use damc_trust::{SpaClock, Verified};
-use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa};
+use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE};
 use damc_wire::security::Grant;
 use damc_wire::{Millis, Name, NodeId, Timestamp};
 use siphasher::sip::SipHasher13;
@@ -325,12 +325,12 @@ impl Lsdb {
         self.per_origin.keys()
     }
 
-    /// All prefixes in force, in order of prefix, origin, port.
+    /// All prefixes in force and reachable at their origin, in order of prefix, origin, port.
     pub fn prefixes(&self) -> impl Iterator<Item = PrefixEntry<'_>> {
         self.by_prefix.iter().flat_map(|(prefix, advertisers)| self.entries_of(prefix, advertisers))
     }
 
-    /// All advertisements of exactly this name, in order of origin, port.
+    /// All advertisements of exactly this name that are in force and reachable at their origin, in order of origin, port.
     pub fn prefix<'a>(&'a self, name: &Name) -> impl Iterator<Item = PrefixEntry<'a>> {
         let found = self.by_prefix.get_key_value(name);
         found.into_iter().flat_map(|(prefix, advertisers)| self.entries_of(prefix, advertisers))
@@ -344,7 +344,7 @@ impl Lsdb {
         advertisers.iter().filter_map(move |(origin, port)| {
             let key = LsaKey { origin: origin.clone(), id: LsaId::Prefix(prefix.clone(), port.clone()) };
             match &self.entries.get(&key)?.lsa().content {
-                LsaContent::Prefix(body) => Some(PrefixEntry { prefix, origin, port, body }),
+                LsaContent::Prefix(body) if body.metric != UNREACHABLE => Some(PrefixEntry { prefix, origin, port, body }),
                 _ => None,
             }
         })

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use damc_forward::{LabelRoute, NextHop, Op, PortId, Route, Stamp};
+use damc_forward::{Gone, LabelRoute, NextHop, Op, PortId, Route, Stamp};
 pub use damc_mgmt::words::RouteSource;
+use damc_wire::lsa::UNREACHABLE;
 use damc_wire::{Name, NodeId};
 
 use crate::router::PolicyRoute;
@@ -23,7 +24,7 @@ pub struct Reach {
 /// What one origin says of a prefix behind one of its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advert {
-    /// Added to the cost of reaching the origin.
+    /// Added to the cost of reaching the origin; [`UNREACHABLE`] is no candidate.
     pub metric: u32,
     /// Share among equal ones at one origin.
     pub weight: u16,
@@ -80,6 +81,8 @@ pub struct Rib {
     policies: BTreeMap<u32, Policy>,
     order: u64,
     installed: BTreeMap<Name, Installed>,
+    /// Prefixes that are advertised and left the table because nobody who does can be reached.
+    unreachable: BTreeSet<Name>,
     dirty: BTreeSet<Name>,
     ops: Vec<Op>,
 }
@@ -100,6 +103,7 @@ impl Rib {
             policies: BTreeMap::new(),
             order: 0,
             installed: BTreeMap::new(),
+            unreachable: BTreeSet::new(),
             dirty: BTreeSet::new(),
             ops: Vec::new(),
         };
@@ -236,17 +240,28 @@ impl Rib {
             match self.choose(prefix, &detour) {
                 Some(chosen) if self.installed.get(prefix) != Some(&chosen) => {
                     ops.push(Op::Set(chosen.route.clone()));
+                    self.unreachable.remove(prefix);
                     self.installed.insert(prefix.clone(), chosen);
                 }
                 Some(_) => {}
-                None => {
-                    if self.installed.remove(prefix).is_some() {
-                        ops.push(Op::Remove(prefix.clone()));
-                    }
-                }
+                None => ops.extend(self.leave(prefix)),
             }
         }
         (ops, dirty.len())
+    }
+
+    /// A prefix without candidates leaves the table. One that has left as unreachable does so again when it is withdrawn.
+    fn leave(&mut self, prefix: &Name) -> Option<Op> {
+        let was_there = self.installed.remove(prefix).is_some();
+        let (told, gone) = if self.adverts.contains_key(prefix) {
+            if was_there {
+                self.unreachable.insert(prefix.clone());
+            }
+            (was_there, Gone::Unreachable)
+        } else {
+            (self.unreachable.remove(prefix) || was_there, Gone::Withdrawn)
+        };
+        told.then(|| Op::Remove { prefix: prefix.clone(), gone })
     }
 
     /// What is in the forwarding table, by prefix.
@@ -284,7 +299,7 @@ impl Rib {
     pub fn candidates(&self, prefix: &Name) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for ((origin, port), advert) in self.adverts.get(prefix).into_iter().flatten() {
-            let Some(reach) = self.reach.get(origin) else { continue };
+            let Some(reach) = self.reach.get(origin).filter(|_| advert.metric != UNREACHABLE) else { continue };
             let cost = reach.cost + u64::from(advert.metric);
             let next_hops = match self.local_ports.get(port) {
                 _ if *origin != self.node => reach.next_hops.clone(),
@@ -334,7 +349,7 @@ impl Rib {
         // By neighbour: which of them a flow takes does not depend on the numbers of ports.
         route.next_hops.sort_by_key(|hop| self.ranks.get(usize::from(hop.port.0)));
         if let ([only], RouteSource::Spf) = (route.next_hops.as_slice(), source) {
-            let adverts = self.adverts.get(prefix).into_iter().flatten();
+            let adverts = self.adverts.get(prefix).into_iter().flatten().filter(|(_, a)| a.metric != UNREACHABLE);
             let advertisers: Vec<_> = adverts.map(|((origin, _), advert)| (origin, advert.metric)).collect();
             route.backups.extend(detour(&advertisers, cost, only.port));
         }
@@ -373,3 +388,6 @@ fn place(policy: &mut Policy, port: Option<PortId>, ops: &mut Vec<Op>, dirty: &m
         dirty.insert(route.prefix.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ mod registration_bench;
 
 use std::collections::BTreeSet;
 
-use damc_mgmt::words::ProtocolCounter;
+use damc_mgmt::words::{DownReason, ProtocolCounter};
 use damc_proto::auth::announcer::Standing;
 use damc_proto::auth::registrar::{Holder, Limits, Registrar};
 use damc_wire::lsa::Proof;
@@ -330,6 +330,53 @@ fn reg_02_arc_08_services_come_and_go_one_by_one_and_all_with_their_pod() {
     b.run(100);
     assert_eq!(b.advertised_by("pod-1"), ["/A", "/A/1"]);
     assert!(!b.registrar.served_lately(&name("/A/1")));
+}
+
+#[test]
+fn the_names_of_a_silent_pod_wait_for_it_and_those_of_one_that_started_again_do_not() {
+    let mut b = bench();
+    let pod = b.pod("pod-1");
+    b.service(pod, "/A/1", Some("/A"));
+    b.run(100);
+    for blip in [DownReason::Carrier, DownReason::HelloSilence, DownReason::EchoSilence] {
+        b.steps.clear();
+        b.lose(pod, blip);
+        assert_eq!(b.steps, [Step::Suspended(name("/A")), Step::Suspended(name("/A/1"))], "{blip:?}");
+        assert!(b.registrar.served_lately(&name("/A/1")));
+        b.run(2900);
+        b.attach(pod);
+        b.run(3000);
+        let purged = b.steps.iter().filter(|step| matches!(step, Step::Purged(_))).count();
+        assert_eq!((purged, b.advertised_by("pod-1").len()), (0, 2), "{blip:?}");
+    }
+    b.lose(pod, DownReason::EchoSilence);
+    b.run(2999);
+    assert_eq!(b.advertised_by("pod-1").len(), 2);
+    b.run(2);
+    assert_eq!(b.advertised_by("pod-1").len(), 0, "the grace is over");
+    for end in [DownReason::Goodbye, DownReason::Restarted] {
+        b.attach(pod);
+        b.run(100);
+        assert_eq!(b.advertised_by("pod-1").len(), 2);
+        b.lose(pod, end);
+        assert_eq!(b.advertised_by("pod-1").len(), 0, "{end:?}");
+    }
+}
+
+#[test]
+fn a_name_that_a_pod_does_not_bring_back_is_purged_and_no_other() {
+    let mut b = bench();
+    let pod = b.pod("pod-1");
+    b.service(pod, "/A/1", None);
+    b.service(pod, "/B/1", None);
+    b.run(100);
+    b.lose(pod, DownReason::EchoSilence);
+    b.end_service(pod, "/B/1");
+    b.attach(pod);
+    b.run(2800);
+    assert_eq!(b.advertised_by("pod-1"), ["/A/1", "/B/1"]);
+    b.run(300);
+    assert_eq!(b.advertised_by("pod-1"), ["/A/1"]);
 }
 
 #[test]

@@ -162,10 +162,13 @@ pub const MAX_LIFETIME: Millis = Millis(3_600_000);
 /// Highest cost of a link.
 pub const MAX_COST: u32 = 0x00ff_ffff;
 
+/// Metric of a prefix that is still its pod's, but that the pod's link does not reach (after LSInfinity, RFC 2328).
+pub const UNREACHABLE: u32 = u32::MAX;
+
 /// A prefix behind a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixLsa {
-    /// Added to the cost of reaching the origin.
+    /// Added to the cost of reaching the origin; [`UNREACHABLE`]: not reachable there now.
     pub metric: u32,
     /// Share of the traffic among equal instances of a pool at one SG.
     pub weight: u16,

@@ -1,6 +1,7 @@
 //! Ordinary, unchanged programs in pods (`curl`, Python's web server, `openssl`) reach services by name through their
 //! SG. A pod registers at its SG over HTTP and gRPC.
 
+mod blip;
 mod class1;
 mod flows;
 mod held;
@@ -75,6 +76,15 @@ pub const CASES: &[Case] = &[
         hostile::flooded
     ),
     case!(live "real programs", "fwd-01-restart", "An SG restarts: connections go on or end at once", ["FWD-01"], Nodes, flows::sg_restarts),
+    Case {
+        id: "fwd-01-blip",
+        title: "Every link in turn is silent for 150 ms: no connection ends",
+        rows: &["FWD-01", "GAP-02"],
+        suite: Suite::Conformance,
+        impact: Impact::Links,
+        limit: Duration::from_secs(240),
+        run: |testbed, findings| Box::pin(blip::every_link(testbed, findings)),
+    },
     Case {
         id: "pol-flows",
         title: "A policy changes: running connections keep their instance, new ones follow at once",

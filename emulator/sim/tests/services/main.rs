@@ -2,6 +2,7 @@
 //! virtual time. Test names carry the requirement they pin.
 
 mod authentication;
+mod blip;
 mod calls;
 mod registration;
 

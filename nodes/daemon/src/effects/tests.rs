@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use damc_forward::{HashKey, NextHop, Route};
+use damc_forward::{Gone, HashKey, NextHop, Route};
 use damc_link::TrafficReader;
 use damc_mgmt::call::CallRequest;
 use damc_mgmt::command::PathAnswer;
@@ -152,7 +152,7 @@ fn frames_leave_in_order_and_together_by_port() {
 
 #[test]
 fn a_routed_frame_sees_the_table_as_it_was_changed_before_it() {
-    let remove = Output::Fib(vec![Op::Remove(name("/A"))]);
+    let remove = Output::Fib(vec![Op::Remove { prefix: name("/A"), gone: Gone::Withdrawn }]);
     let outputs = vec![routed("/A/1"), route("/A", Some(1)), routed("/A/2"), remove, routed("/A/3")];
     let mut stage = Stage::new(true, on_tick(outputs));
     stage.effects.feed(Input::Tick);

@@ -81,7 +81,6 @@ impl Gateway {
         let speaker = Name::of_node(book.domain(), &nack.node).ok();
         let speaker = speaker.and_then(|name| address::of_name(book.domain(), &name)).unwrap_or(self.own);
         let problem = Problem::of_refusal(nack.reason);
-        let gone = matches!(problem, Problem::Unreachable(errors::NO_ROUTE | errors::ADDRESS));
         let whole = restored(quoted);
         let view = View::parse(&whole);
         let segment = view.as_ref().and_then(View::tcp);
@@ -91,11 +90,9 @@ impl Gateway {
         if !self.may_speak(now_ns) {
             return Delivery::Ignore;
         }
-        if gone && let Some(view) = &view {
-            self.end(now_ns, port, &view.flow());
-        }
+        let over = problem.is_absence() && view.as_ref().is_some_and(|v| self.is_over(now_ns, book, port, &v.flow()));
         let packet = match (segment, &view) {
-            (Some(segment), Some(view)) if gone && !segment.syn() => reset::answering(view.flow(), &segment),
+            (Some(segment), Some(view)) if over && !segment.syn() => reset::answering(view.flow(), &segment),
             _ => errors::problem(speaker, source, quoted, problem),
         };
         reply(&packet, out);

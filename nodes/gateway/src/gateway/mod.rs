@@ -14,7 +14,7 @@ use etherparse::TcpSlice;
 
 use crate::book::Book;
 use crate::errors::{self, PROHIBITED, Problem};
-use crate::flows::{FlowCounts, Flows};
+use crate::flows::{Fate, FlowCounts, Flows};
 use crate::inquiry::Inquiries;
 use crate::packet::{FlowKey, View};
 use crate::{Mac, reset};
@@ -37,6 +37,8 @@ pub struct Options {
     /// Whether a server answers TCP at the addresses of class 1 ([`address::of_gateway`]) and of the DNS
     /// ([`address::of_dns`]).
     pub serves: bool,
+    /// How long connections to a name without a route are kept, ns: it may come back.
+    pub grace_ns: u64,
 }
 
 /// What to do with a packet from a pod.
@@ -95,6 +97,9 @@ pub struct Gateway {
     dns: Ipv6Addr,
     class1: Ipv6Addr,
     serves: bool,
+    grace_ns: u64,
+    /// When the grace of a flow ends, ns, if one's instance is lost.
+    sweep_at_ns: Option<u64>,
     flows: Flows,
     inquiries: Inquiries,
     /// Ports of the clients of the server at the gateway's own address, by client address.
@@ -113,6 +118,8 @@ impl Gateway {
             dns,
             class1: address::of_gateway(&options.domain),
             serves: options.serves,
+            grace_ns: options.grace_ns,
+            sweep_at_ns: None,
             flows: Flows::new(options.key),
             inquiries: Inquiries::default(),
             clients: BTreeMap::new(),
@@ -145,16 +152,17 @@ impl Gateway {
             return self.own(now_ns, book, (port, mac), &view, out);
         }
         let Some(source) = book.speaker(port, &view.source) else {
-            return self.drop(now_ns, &view, DropReason::SourceNotAuthorised, out);
+            return self.drop(now_ns, &view, (DropReason::SourceNotAuthorised, false), out);
         };
         let key = view.flow();
         let hash = self.flows.hash(&key);
         let running = self.flows.sent(now_ns, (port, hash), &key, view.tcp().as_ref());
         let Some(destination) = running.or_else(|| book.name_at(&view.destination)) else {
-            return self.drop(now_ns, &view, DropReason::NoRoute, out);
+            let over = !self.may_return(now_ns, book, &view.destination);
+            return self.drop(now_ns, &view, (DropReason::NoRoute, over), out);
         };
         if destination.is_reserved() {
-            let reply = self.tell(now_ns, &view, Problem::Unreachable(PROHIBITED), out);
+            let reply = self.tell(now_ns, &view, (Problem::Unreachable(PROHIBITED), false), out);
             return Step::Drop { reason: DropReason::NoRoute, reply };
         }
         if write_packet(out, (destination, source), hash as u32, view.hop_limit, view.bytes) {
@@ -162,29 +170,59 @@ impl Gateway {
         }
         let room = MAX_PDU - PACKET_OVERHEAD - destination.wire().len() - source.wire().len();
         // Names with an address leave room for the least MTU.
-        let reply = self.tell(now_ns, &view, Problem::TooBig(u32::try_from(room).unwrap_or(0)), out);
+        let reply = self.tell(now_ns, &view, (Problem::TooBig(u32::try_from(room).unwrap_or(0)), false), out);
         Step::Drop { reason: DropReason::Oversized, reply }
     }
 
     /// Handles the drop, by the forwarding plane, of the PDU that [`Gateway::from_pod`] made of this packet. Returns
     /// true if the output is a packet that tells the pod.
-    pub fn refused(&mut self, now_ns: u64, port: u16, packet: &[u8], reason: DropReason, out: &mut Vec<u8>) -> bool {
+    pub fn refused(
+        &mut self,
+        now_ns: u64,
+        book: &Book,
+        port: u16,
+        packet: &[u8],
+        reason: DropReason,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let Some(view) = View::parse(packet) else { return false };
-        if matches!(reason, DropReason::NoRoute | DropReason::NoSuchInstance) {
-            self.end(now_ns, port, &view.flow());
-        }
         let Some(problem) = Problem::of_drop(reason) else { return false };
-        self.tell(now_ns, &view, problem, out)
+        let over = problem.is_absence() && self.is_over(now_ns, book, port, &view.flow());
+        self.tell(now_ns, &view, (problem, over), out)
     }
 
-    /// Handles the loss of routes: forgets flows to names for which `lives` is false, and calls `each` with a reset for
-    /// each of their connections. Their other ends are asked later ([`Gateway::inquire`]).
-    pub fn sweep(&mut self, now_ns: u64, lives: impl Fn(&Name) -> bool, mut each: impl FnMut(u16, &[u8])) {
-        let inquiries = &mut self.inquiries;
-        self.flows.sweep(now_ns, lives, |flow| {
-            each(flow.port, &reset::unasked(flow.key, flow.expects));
+    /// Handles the coming and going of routes. Forgets flows to names for which `lives` is false, except in the grace of
+    /// a name that is lost, and calls `each` with a reset for each of their connections. The other ends of these, and of
+    /// connections to names that are back, are asked later ([`Gateway::inquire`]).
+    pub fn sweep(&mut self, now_ns: u64, book: &Book, lives: impl Fn(&Name) -> bool, mut each: impl FnMut(u16, &[u8])) {
+        let Self { inquiries, flows, grace_ns, .. } = self;
+        let mut sweep_at_ns: Option<u64> = None;
+        let fate = |instance: &Name| {
+            if lives(instance) {
+                return Fate::Lives;
+            }
+            let ends = address::of_name(book.domain(), instance).and_then(|a| book.lost_since(&a));
+            match ends.map(|since| since + *grace_ns).filter(|at| now_ns < *at) {
+                Some(at) => {
+                    sweep_at_ns = Some(sweep_at_ns.map_or(at, |first| first.min(at)));
+                    Fate::Lost
+                }
+                None => Fate::Gone,
+            }
+        };
+        flows.sweep(now_ns, fate, |flow, fate| {
+            if fate == Fate::Gone {
+                each(flow.port, &reset::unasked(flow.key, flow.expects));
+            }
             inquiries.add(now_ns, flow.into());
         });
+        self.sweep_at_ns = sweep_at_ns;
+    }
+
+    /// When [`Gateway::sweep`] is due though no route comes or goes, ns.
+    #[must_use]
+    pub const fn sweep_at_ns(&self) -> Option<u64> {
+        self.sweep_at_ns
     }
 
     /// Whether [`Gateway::inquire`] may have something to ask.
@@ -213,30 +251,47 @@ impl Gateway {
         }
     }
 
-    /// Forgets a flow whose other end is gone, and schedules an inquiry at that end.
-    fn end(&mut self, now_ns: u64, port: u16, key: &FlowKey) {
-        if let Some(flow) = self.flows.forget(port, key) {
-            self.inquiries.add(now_ns, (&flow).into());
-        }
+    /// Whether the name of this address is lost and may come back.
+    fn may_return(&self, now_ns: u64, book: &Book, address: &Ipv6Addr) -> bool {
+        book.lost_since(address).is_some_and(|since| now_ns < since + self.grace_ns)
     }
 
-    fn drop(&mut self, now_ns: u64, view: &View<'_>, reason: DropReason, out: &mut Vec<u8>) -> Step {
+    /// Handles a packet of a flow for which there was no way, here or elsewhere. Returns true if the flow is over: its
+    /// other end is gone, or the grace is. Then it is forgotten, and an inquiry at that end is scheduled.
+    fn is_over(&mut self, now_ns: u64, book: &Book, port: u16, key: &FlowKey) -> bool {
+        let refused = self.flows.refused(now_ns, port, key);
+        let refused = refused.map(|(instance, since)| (address::of_name(book.domain(), instance), since));
+        let over = match refused {
+            // A name that is known while a packet to it goes nowhere is one whose tables are about to agree.
+            Some((Some(end), since)) => {
+                let may_return = book.name_at(&end).is_some() || self.may_return(now_ns, book, &end);
+                !may_return || now_ns.saturating_sub(since) >= self.grace_ns
+            }
+            // What is not remembered cannot be waited for, except by name.
+            Some((None, _)) | None => !self.may_return(now_ns, book, &key.destination),
+        };
+        if over && let Some(flow) = self.flows.forget(port, key) {
+            self.inquiries.add(now_ns, (&flow).into());
+        }
+        over
+    }
+
+    fn drop(&mut self, now_ns: u64, view: &View<'_>, (reason, over): (DropReason, bool), out: &mut Vec<u8>) -> Step {
         let reply = match Problem::of_drop(reason) {
-            Some(problem) => self.tell(now_ns, view, problem, out),
+            Some(problem) => self.tell(now_ns, view, (problem, over), out),
             None => false,
         };
         Step::Drop { reason, reply }
     }
 
-    /// Tells the pod about its packet: a reset if the connection's other end is gone, otherwise an error.
-    fn tell(&mut self, now_ns: u64, view: &View<'_>, problem: Problem, out: &mut Vec<u8>) -> bool {
-        let gone = matches!(problem, Problem::Unreachable(errors::NO_ROUTE | errors::ADDRESS));
+    /// Tells the pod about its packet: a reset if the connection is over, otherwise an error.
+    fn tell(&mut self, now_ns: u64, view: &View<'_>, (problem, over): (Problem, bool), out: &mut Vec<u8>) -> bool {
         let segment = view.tcp();
         if !view.may_be_answered() || segment.as_ref().is_some_and(TcpSlice::rst) || !self.may_speak(now_ns) {
             return false;
         }
         let packet = match segment {
-            Some(segment) if gone && !segment.syn() => reset::answering(view.flow(), &segment),
+            Some(segment) if over && !segment.syn() => reset::answering(view.flow(), &segment),
             _ => errors::problem(self.own, view.source, view.bytes, problem),
         };
         reply(&packet, out);

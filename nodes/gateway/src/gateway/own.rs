@@ -51,7 +51,7 @@ impl Gateway {
                 reply(&reset::answering(view.flow(), &segment), out)
             };
         }
-        if self.tell(now_ns, view, Problem::Unreachable(PORT), out) { Step::Reply } else { Step::Ignore }
+        if self.tell(now_ns, view, (Problem::Unreachable(PORT), false), out) { Step::Reply } else { Step::Ignore }
     }
 
     /// Records a client of the server at the gateway's own address. A pod without names may be one: its requests are

@@ -50,9 +50,9 @@ fn a_flow_whose_instance_is_gone_is_reset_at_once_with_the_number_the_pod_expect
     let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40000), (501, 101), "A", &[1; 99]));
     client.delivers(1, pdu);
     let mut resets = Vec::new();
-    client.gateway.sweep(2, |_| true, |port, packet| resets.push((port, packet.to_vec())));
+    client.gateway.sweep(2, &client.book, |_| true, |port, packet| resets.push((port, packet.to_vec())));
     assert!(resets.is_empty());
-    client.gateway.sweep(2, |n| *n != name("/B/4"), |port, packet| resets.push((port, packet.to_vec())));
+    client.gateway.sweep(2, &client.book, |n| *n != name("/B/4"), |port, packet| resets.push((port, packet.to_vec())));
     let [(PORT, packet)] = &resets[..] else { panic!("{resets:?}") };
     let view = View::parse(packet).unwrap();
     assert_eq!((view.source, view.destination), (at("/B"), at("/A/1")));
@@ -60,6 +60,94 @@ fn a_flow_whose_instance_is_gone_is_reset_at_once_with_the_number_the_pod_expect
     assert!(segment.rst() && segment.sequence_number() == 600);
     assert_eq!((segment.source_port(), segment.destination_port()), (80, 40000));
     assert_eq!(client.gateway.flow_counts().flows, 0);
+}
+
+/// What a sweep with these routes resets.
+fn swept(client: &mut Sg, now: u64, lives: impl Fn(&Name) -> bool) -> usize {
+    let mut resets = 0;
+    client.gateway.sweep(now, &client.book, lives, |_, _| resets += 1);
+    resets
+}
+
+/// The SG loses its route to /B/4 without a withdrawal.
+fn lose(client: &mut Sg, now: u64) {
+    assert!(client.builder.lose(now, &name("/B/4")));
+    client.book = client.builder.snapshot();
+}
+
+/// What the pod is told about a segment of a flow to /B: the code of the error, or none for a reset.
+fn told(client: &mut Sg, now: u64, port: u16) -> Option<u8> {
+    let data = tcp(at("/A/1"), at("/B"), (port, 80), (101, 501), "A", b"GET");
+    client.sends(now, &data);
+    assert!(client.gateway.refused(now, &client.book, PORT, &data, DropReason::NoRoute, &mut client.out));
+    let reset = View::parse(&client.out).unwrap().tcp().is_some_and(|segment| segment.rst());
+    (!reset).then(|| icmp(&client.out).1)
+}
+
+#[test]
+fn a_blip_is_told_and_resets_nothing() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    lose(&mut client, SECOND);
+    assert_eq!(swept(&mut client, SECOND, |_| false), 0);
+    assert_eq!(client.gateway.sweep_at_ns(), Some(SECOND + GRACE));
+    assert_eq!(told(&mut client, SECOND + 1, 40000), Some(errors::NO_ROUTE));
+    assert!(!client.gateway.has_inquiries());
+    client.builder.add(&name("/B/4"));
+    client.book = client.builder.snapshot();
+    assert_eq!(swept(&mut client, SECOND + GRACE - 1, |_| true), 0);
+    assert_eq!(client.gateway.sweep_at_ns(), None);
+    let pdu = client.sends(2 * SECOND, &tcp(at("/A/1"), at("/B"), (40000, 80), (101, 501), "A", b"GET"));
+    assert_eq!(names_of(&pdu).0, name("/B/4"), "the flow goes on where it was");
+    // The far end may have lost its own half meanwhile: it is asked.
+    assert_eq!(questions(&mut client, 10..20).len(), 3);
+    assert_eq!(client.gateway.flow_counts().reset, 0);
+}
+
+#[test]
+fn what_does_not_come_back_within_the_grace_is_reset() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    begin_pool_flow(&mut client, &mut server, 40001);
+    lose(&mut client, SECOND);
+    assert_eq!(swept(&mut client, SECOND, |_| false), 0);
+    assert_eq!(told(&mut client, SECOND + GRACE - 1, 40000), Some(errors::NO_ROUTE));
+    assert_eq!(told(&mut client, SECOND + GRACE, 40000), None, "by what it sends");
+    assert_eq!(swept(&mut client, SECOND + GRACE, |_| false), 1, "and the one that is idle");
+    assert_eq!(client.gateway.sweep_at_ns(), None);
+}
+
+#[test]
+fn what_is_withdrawn_within_the_grace_is_reset_at_once() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    begin_pool_flow(&mut client, &mut server, 40001);
+    lose(&mut client, SECOND);
+    assert_eq!(swept(&mut client, SECOND, |_| false), 0);
+    assert!(client.builder.remove(&name("/B/4")));
+    client.book = client.builder.snapshot();
+    assert_eq!(told(&mut client, SECOND + 1, 40000), None);
+    assert_eq!(swept(&mut client, SECOND + 1, |_| false), 1);
+}
+
+#[test]
+fn a_negative_reply_from_elsewhere_resets_only_after_the_grace_and_any_delivery_begins_it_anew() {
+    let (mut client, mut server) = (Sg::client(), Sg::server());
+    begin_pool_flow(&mut client, &mut server, 40000);
+    let nack = |client: &mut Sg, now| {
+        let pdu = client.sends(now, &tcp(at("/A/1"), at("/B"), (40000, 80), (101, 501), "A", b"GET"));
+        let body = damc_wire::frame::body_of(&pdu).unwrap().to_vec();
+        let (reason, answered) = (RefusalReason::NoSuchInstance, MessageType::Packet);
+        let nack = Nack { reason, node: NodeId::new("sg-4").unwrap(), answered, destination: name("/B/4"), body };
+        let nack = Frame::plain(name("/A/1"), name("/damc/example/sg-4"), 1, Message::Nack(nack)).encode().unwrap();
+        let packet = client.delivers(now, nack);
+        View::parse(&packet).unwrap().tcp().is_some_and(|segment| segment.rst())
+    };
+    assert!(!nack(&mut client, SECOND) && !nack(&mut client, SECOND + GRACE - 1));
+    let pdu = server.sends(SECOND + GRACE, &tcp(at("/B"), at("/A/1"), (80, 40000), (501, 101), "A", b"x"));
+    client.delivers(SECOND + GRACE, pdu);
+    assert!(!nack(&mut client, 2 * SECOND + GRACE));
+    assert!(nack(&mut client, 2 * SECOND + 2 * GRACE), "nothing came for as long as the grace");
 }
 
 /// The questions that a gateway with all its routes asks within `seconds`.
@@ -82,7 +170,7 @@ fn the_other_end_of_a_connection_that_was_reset_is_asked_when_there_is_a_route_a
     let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40000), (501, 177), "A", &[1; 99]));
     client.delivers(1, pdu);
     assert!(!client.gateway.has_inquiries());
-    client.gateway.sweep(2, |_| false, |_, _| {});
+    client.gateway.sweep(2, &client.book, |_| false, |_, _| {});
     assert!(client.gateway.has_inquiries());
     client.gateway.inquire(SECOND, &client.book, 32, |_| false, |_, _| panic!("there is no route"));
     let asked = questions(&mut client, 20..40);
@@ -107,7 +195,7 @@ fn nobody_asks_for_ever_and_connections_that_have_ended_are_not_asked_about() {
     let pdu = server.sends(1, &tcp(at("/B"), at("/A/1"), (80, 40001), (501, 101), "FA", b""));
     client.delivers(1, pdu);
     client.sends(1, &tcp(at("/A/1"), at("/B"), (40001, 80), (101, 502), "FA", b""));
-    client.gateway.sweep(2, |_| false, |_, _| {});
+    client.gateway.sweep(2, &client.book, |_| false, |_, _| {});
     for second in 1..=200 {
         client.gateway.inquire(second * SECOND, &client.book, 32, |_| false, |_, _| panic!("there is no route"));
     }
@@ -119,14 +207,14 @@ fn a_segment_without_route_is_reset_and_a_first_one_is_told() {
     let mut client = Sg::client();
     let mut out = Vec::new();
     let syn = tcp(at("/A/1"), at("/B/4"), (40000, 80), (1, 0), "S", b"");
-    assert!(client.gateway.refused(0, PORT, &syn, DropReason::NoRoute, &mut out));
+    assert!(client.gateway.refused(0, &client.book, PORT, &syn, DropReason::NoRoute, &mut out));
     assert_eq!((icmp(&out).0, icmp(&out).1), (1, 0));
     let data = tcp(at("/A/1"), at("/B/4"), (40000, 80), (2, 77), "A", b"x");
-    assert!(client.gateway.refused(0, PORT, &data, DropReason::NoRoute, &mut out));
+    assert!(client.gateway.refused(0, &client.book, PORT, &data, DropReason::NoRoute, &mut out));
     let view = View::parse(&out).unwrap();
     assert!(view.tcp().unwrap().rst() && view.tcp().unwrap().sequence_number() == 77);
     let reset = tcp(at("/A/1"), at("/B/4"), (40000, 80), (2, 77), "R", b"");
-    assert!(!client.gateway.refused(0, PORT, &reset, DropReason::NoRoute, &mut out), "a reset is not answered");
+    assert!(!client.gateway.refused(0, &client.book, PORT, &reset, DropReason::NoRoute, &mut out), "a reset is not answered");
 }
 
 #[test]

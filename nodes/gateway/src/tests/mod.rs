@@ -19,6 +19,7 @@ const DOMAIN: &str = "example";
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PORT: u16 = 4;
 const SECOND: u64 = 1_000_000_000;
+const GRACE: u64 = 3 * SECOND;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -31,6 +32,7 @@ fn at(text: &str) -> Ipv6Addr {
 /// An SG with a pod behind [`PORT`], and all its state.
 struct Sg {
     gateway: Gateway,
+    builder: BookBuilder,
     book: Book,
     out: Vec<u8>,
 }
@@ -46,8 +48,8 @@ impl Sg {
         builder.set_port(PORT, &instances, &pools);
         let id = NodeId::new(node).unwrap();
         let node = Name::of_node(DOMAIN, &id).unwrap();
-        let options = Options { domain: DOMAIN.into(), node, key: (1, 2), serves: false };
-        Self { gateway: Gateway::new(&options), book: builder.snapshot(), out: Vec::new() }
+        let options = Options { domain: DOMAIN.into(), node, key: (1, 2), serves: false, grace_ns: GRACE };
+        Self { gateway: Gateway::new(&options), book: builder.snapshot(), builder, out: Vec::new() }
     }
 
     fn client() -> Self {

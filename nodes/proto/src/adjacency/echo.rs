@@ -4,6 +4,10 @@
 //! an end that misses an echo sends five times as often, and its echoes say for how long it has heard nothing (`held`).
 //! An end that learns from them that its own echoes do not arrive answers at once. A dead neighbour is detected no
 //! later.
+//!
+//! How long a silence is waited out follows the link (after RFC 6298): the missed periods, and beside them the round trip
+//! and four times its deviation. Without that a link of 65 ms would leave 35 ms of three periods of 50 ms, and a link of
+//! 80 ms could never begin.
 
 use core::time::Duration;
 
@@ -18,6 +22,9 @@ const LOSS_WINDOW: u32 = 64;
 /// Factor by which an end sends more often while it misses echoes.
 const PRESSING: u32 = 5;
 
+/// How long an answer is waited for before any round trip was measured, and at most (RFC 6298, section 2.1).
+const UNKNOWN: Duration = Duration::from_secs(1);
+
 /// An echo that comes every `interval` is missing after this time.
 fn overdue(interval: Duration) -> Duration {
     interval + interval / 4
@@ -28,7 +35,10 @@ fn overdue(interval: Duration) -> Duration {
 pub(super) struct EchoState {
     interval: Duration,
     their_interval: Duration,
-    detection: Duration,
+    /// As long as the echoes take that may be missed.
+    periods: Duration,
+    /// Smoothed round trip and its mean deviation, once there is a sample.
+    round_trip: Option<(Duration, Duration)>,
     sequence: u32,
     next_at: Timestamp,
     sent_at: Timestamp,
@@ -53,16 +63,17 @@ impl EchoState {
         if ours.is_zero() || theirs.is_zero() {
             return None;
         }
-        let detection = ours.max(theirs) * u32::from(multiplier.max(1));
         Some(Self {
             interval: ours,
             their_interval: theirs,
-            detection,
+            periods: ours.max(theirs) * u32::from(multiplier.max(1)),
+            round_trip: None,
             sequence: 0,
             next_at: now,
             sent_at: now,
             heard_at: now,
-            silent_at: now + detection,
+            // Nothing can have come yet, and nobody knows how far away the neighbour is: its hellos have a time of their own.
+            silent_at: Timestamp::FAR_FUTURE,
             graced: false,
             theirs: None,
             highest: 0,
@@ -100,8 +111,14 @@ impl EchoState {
 
     /// Records a sign of life: any frame under the hop MAC proves that neighbour and link work.
     pub(super) fn alive(&mut self, now: Timestamp) {
-        self.silent_at = now + self.detection;
+        self.silent_at = now + self.detection();
         self.graced = false;
+    }
+
+    /// Silence that ends the adjacency.
+    fn detection(&self) -> Duration {
+        let answer = self.round_trip.map_or(UNKNOWN, |(smoothed, deviation)| smoothed + deviation * 4);
+        self.periods + answer.min(UNKNOWN)
     }
 
     /// The echo to send now, if one is due. Echoes that this node missed to send are not made up for.
@@ -137,6 +154,7 @@ impl EchoState {
         let round_trip = received_at.nanos().checked_sub(echo.their_sent_at).and_then(|t| t.checked_sub(echo.held));
         if let Some(ns) = round_trip {
             self.sample(ns as f64 / 2.0);
+            self.answered(Duration::from_nanos(ns));
         }
     }
 
@@ -148,6 +166,18 @@ impl EchoState {
         } else if self.highest - sequence < LOSS_WINDOW {
             self.came |= 1 << (self.highest - sequence);
         }
+    }
+
+    /// A round trip took this long. It took the neighbour's clock for `held`: what is longer than can be waited for says
+    /// no more than that.
+    fn answered(&mut self, round_trip: Duration) {
+        let sample = round_trip.min(UNKNOWN);
+        self.round_trip = Some(match self.round_trip {
+            None => (sample, sample / 2),
+            Some((smoothed, deviation)) => {
+                ((smoothed * 7 + sample) / 8, (deviation * 3 + smoothed.abs_diff(sample)) / 4)
+            }
+        });
     }
 
     fn sample(&mut self, delay_ns: f64) {
@@ -181,9 +211,19 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
+    /// A machine at 0 ms that has measured a round trip many times, and heard of the neighbour at 0 ms.
+    fn measured(theirs: Duration, round_trip_ms: u64) -> EchoState {
+        let mut echo = EchoState::new(at(0), PERIOD, theirs, 3).unwrap();
+        for _ in 0..100 {
+            echo.answered(Duration::from_millis(round_trip_ms));
+        }
+        echo.alive(at(0));
+        echo
+    }
+
     #[test]
     fn checklist_04_silence_is_detected_after_the_multiple_of_the_larger_period() {
-        let mut echo = EchoState::new(at(0), PERIOD, Duration::from_millis(80), 3).unwrap();
+        let mut echo = measured(Duration::from_millis(80), 0);
         assert!(!echo.is_silent(at(239)));
         assert!(echo.is_silent(at(240)));
         echo.alive(at(200));
@@ -193,8 +233,45 @@ mod tests {
     }
 
     #[test]
-    fn checklist_04_own_lateness_is_not_the_neighbours_death() {
+    fn checklist_04_a_long_link_has_as_much_slack_as_a_short_one() {
+        for round_trip in [0, 2, 130, 600] {
+            let mut echo = measured(PERIOD, round_trip);
+            assert!(!echo.is_silent(at(149 + round_trip)), "round trip {round_trip} ms");
+            assert!(echo.is_silent(at(160 + round_trip)), "round trip {round_trip} ms");
+        }
+    }
+
+    #[test]
+    fn checklist_04_jitter_lengthens_the_wait_and_a_liar_does_not_beyond_a_second() {
         let mut echo = EchoState::new(at(0), PERIOD, PERIOD, 3).unwrap();
+        for sample in (0..100).map(|i| if i % 2 == 0 { 10 } else { 50 }) {
+            echo.answered(Duration::from_millis(sample));
+        }
+        let detection = echo.detection();
+        // A mean of 30 ms and a deviation of 20 ms.
+        assert!((at(240).since(at(0))..at(280).since(at(0))).contains(&detection), "{detection:?}");
+        for _ in 0..100 {
+            echo.answered(Duration::from_secs(3600));
+        }
+        assert_eq!(echo.detection(), Duration::from_millis(1150));
+    }
+
+    #[test]
+    fn checklist_04_nothing_is_missed_before_anything_can_have_come() {
+        let mut echo = EchoState::new(at(0), PERIOD, PERIOD, 3).unwrap();
+        assert!(!echo.is_silent(at(3000)), "the hello's dead interval judges");
+        echo.alive(at(3000));
+        assert!(!echo.is_silent(at(4149)), "no round trip is known");
+        let answer = Echo { sequence: 1, sent_at: 777, their_sent_at: at(3000).nanos(), held: 0 };
+        echo.received(at(3100), &answer);
+        echo.alive(at(3100));
+        assert!(!echo.is_silent(at(3100 + 449)));
+        assert!(echo.is_silent(at(3100 + 450)), "100 ms, and four times the half of them");
+    }
+
+    #[test]
+    fn checklist_04_own_lateness_is_not_the_neighbours_death() {
+        let mut echo = measured(PERIOD, 0);
         assert!(!echo.is_silent(at(1150)), "asked a second late: wait one period more");
         assert!(!echo.is_silent(at(1199)));
         assert!(echo.is_silent(at(1200)), "but only once");

@@ -77,6 +77,8 @@ pub enum Change {
         node: NodeId,
         /// Its role.
         role: Role,
+        /// Why.
+        reason: DownReason,
     },
 }
 
@@ -307,6 +309,8 @@ impl Adjacencies {
         if let Message::Echo(echo) = &frame.message {
             if let Some(state) = &mut peer.echo {
                 state.received(received_at, echo);
+                // By the round trip as it is known now.
+                state.alive(now);
             }
             return Ok(None);
         }
@@ -434,7 +438,7 @@ impl Adjacencies {
         machine.flaps += 1;
         machine.last_down = Some(reason);
         machine.set_state(now, AdjacencyState::Down);
-        self.changes.push_back(Change::Down { port, node, role });
+        self.changes.push_back(Change::Down { port, node, role, reason });
         self.report(port, Some(reason), out);
     }
 

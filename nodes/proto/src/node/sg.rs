@@ -94,8 +94,8 @@ impl Sg {
                 }
             }
             RouterEvent::NeighbourUp { port, node, role: Role::Spa } => self.registrar.spa_up(now, node, port),
-            RouterEvent::NeighbourDown { port, node, role: Role::Pod } => {
-                self.registrar.pod_down(now, &node);
+            RouterEvent::NeighbourDown { port, node, role: Role::Pod, reason } => {
+                self.registrar.pod_down(now, &node, reason);
                 self.router.set_admission(port, Admission::Nothing, &mut self.out);
             }
             RouterEvent::NeighbourDown { node, role: Role::Spa, .. } => self.registrar.spa_down(&node),
@@ -142,6 +142,7 @@ impl Sg {
             }
             Action::Originate(claim) => self.router.originate_prefix(now, claim, out),
             Action::Withdraw { prefix, pod } => self.router.withdraw_prefix(now, &prefix, &pod, out),
+            Action::Suspend { prefix, pod } => self.router.suspend_prefix(now, &prefix, &pod, out),
             Action::Admit { port, sources, pools } => {
                 self.router.set_admission(port, Admission::Sources(sources), out);
                 out.push(Output::Pools { port, members: pools });

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use damc_forward::{Admission, Op};
 use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::words::AdjacencyState;
+use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::frame::HeaderView;
-use damc_wire::lsa::{LsaContent, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof};
+use damc_wire::lsa::{LsaContent, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof, UNREACHABLE};
 use damc_wire::registry::{DEFAULT_HOP_LIMIT, DropReason};
 use damc_wire::{Frame, Message, Name, NodeId, Role, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
@@ -65,6 +65,8 @@ pub enum RouterEvent {
         node: NodeId,
         /// Its role.
         role: Role,
+        /// Why.
+        reason: DownReason,
     },
     /// Prefixes of the LSDB changed, or routes to them.
     RoutesChanged,
@@ -279,28 +281,6 @@ impl Router {
 
     // ===== what a role wants =====
 
-    /// Advertises a prefix, or changes what is said of it. Idempotent.
-    pub fn originate_prefix(&mut self, now: Timestamp, claim: PrefixClaim, out: &mut Outbox) {
-        self.state_prefix(now, claim);
-        self.settle(now, out);
-    }
-
-    fn state_prefix(&mut self, now: Timestamp, claim: PrefixClaim) {
-        let PrefixClaim { prefix, port, metric, weight, exact, instance, proof } = claim;
-        let metric = metric.saturating_add(self.context.port_named(&port).map_or(0, |port| self.cost(port)));
-        let id = LsaId::Prefix(prefix, port);
-        let content = LsaContent::Prefix(PrefixLsa { metric, weight, exact, instance, proof });
-        if !self.stopping {
-            self.own.desire(now, &id, Some(content));
-        }
-    }
-
-    /// Purges an advertised prefix.
-    pub fn withdraw_prefix(&mut self, now: Timestamp, prefix: &Name, port: &NodeId, out: &mut Outbox) {
-        self.own.desire(now, &LsaId::Prefix(prefix.clone(), port.clone()), None);
-        self.settle(now, out);
-    }
-
     /// Sets what routed frames a port may bring in. Ports of SG, SR and SCSC neighbours are kept by the router itself; a
     /// port whose neighbour goes down is closed by the router.
     pub fn set_admission(&mut self, port: PortId, rule: Admission, out: &mut Outbox) {
@@ -349,7 +329,9 @@ impl Router {
             while let Some(change) = self.adjacencies.poll_change() {
                 match change {
                     Change::Up { port, node, role } => self.neighbour_came(now, port, &node, role, out),
-                    Change::Down { port, node, role } => self.neighbour_went(now, port, &node, role, out),
+                    Change::Down { port, node, role, reason } => {
+                        self.neighbour_went(now, port, (&node, role, reason), out);
+                    },
                 }
             }
             self.expire(now, out);
@@ -402,7 +384,13 @@ impl Router {
         self.links_changed(now, role, self.after_the_forming(now));
     }
 
-    fn neighbour_went(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
+    fn neighbour_went(
+        &mut self,
+        now: Timestamp,
+        port: PortId,
+        (node, role, reason): (&NodeId, Role, DownReason),
+        out: &mut Outbox,
+    ) {
         // First of all: no frame more that way.
         let closed = Op::Admit { port, rule: Admission::Nothing };
         self.publish(vec![Op::PortState { port, up: false }, closed], out);
@@ -414,7 +402,7 @@ impl Router {
         }
         if self.full.remove(node).is_some() {
             self.rib.set_neighbour(node, None);
-            self.events.push_back(RouterEvent::NeighbourDown { port, node: node.clone(), role });
+            self.events.push_back(RouterEvent::NeighbourDown { port, node: node.clone(), role, reason });
             self.links_changed(now, role, now);
         }
     }
@@ -443,8 +431,10 @@ impl Router {
         let behind = |id: &&LsaId| matches!(id, LsaId::Prefix(_, at) if *at == neighbour);
         let behind: Vec<LsaId> = self.own.ids().filter(behind).cloned().collect();
         for id in behind {
-            if let Some(LsaContent::Prefix(prefix)) = self.own.desired(&id) {
-                let metric = prefix.metric.saturating_sub(before).saturating_add(after);
+            if let Some(LsaContent::Prefix(prefix)) = self.own.desired(&id)
+                && prefix.metric != UNREACHABLE
+            {
+                let metric = prefix.metric.saturating_sub(before).saturating_add(after).min(UNREACHABLE - 1);
                 let content = LsaContent::Prefix(PrefixLsa { metric, ..prefix.clone() });
                 self.own.desire(now, &id, Some(content));
             }

@@ -3,9 +3,11 @@
 use damc_mgmt::event::EventKind;
 use damc_wire::Millis;
 use damc_wire::frame::HOP_LOCAL_ROOM;
-use damc_wire::lsa::{LinkEntry, LsaContent, LsaId, LsaKey, MAX_LIFETIME, Proof, TopologyLsa};
+use damc_wire::lsa::{
+    LinkEntry, LsaContent, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE,
+};
 use damc_wire::registry::DropReason;
-use damc_wire::{Name, Role, Timestamp};
+use damc_wire::{Name, NodeId, Role, Timestamp};
 
 use super::{PrefixClaim, Router};
 use crate::adjacency::roles;
@@ -48,6 +50,39 @@ impl Router {
     pub(super) fn links(&self) -> impl Iterator<Item = (PortId, LinkEntry)> {
         let routers = self.full.iter().filter(|(_, (_, role))| roles::exchanges_lsas(self.context.role, *role));
         routers.map(|(node, (port, _))| (*port, LinkEntry { neighbour: node.clone(), cost: self.cost(*port) }))
+    }
+
+    /// Advertises a prefix, or changes what is said of it. Idempotent.
+    pub fn originate_prefix(&mut self, now: Timestamp, claim: PrefixClaim, out: &mut Outbox) {
+        self.state_prefix(now, claim);
+        self.settle(now, out);
+    }
+
+    fn state_prefix(&mut self, now: Timestamp, claim: PrefixClaim) {
+        let PrefixClaim { prefix, port, metric, weight, exact, instance, proof } = claim;
+        let metric = metric.saturating_add(self.context.port_named(&port).map_or(0, |port| self.cost(port)));
+        let metric = metric.min(UNREACHABLE - 1);
+        let id = LsaId::Prefix(prefix, port);
+        let content = LsaContent::Prefix(PrefixLsa { metric, weight, exact, instance, proof });
+        if !self.stopping {
+            self.own.desire(now, &id, Some(content));
+        }
+    }
+
+    /// Says of an advertised prefix that it cannot be reached now. [`Self::originate_prefix`] undoes that.
+    pub fn suspend_prefix(&mut self, now: Timestamp, prefix: &Name, port: &NodeId, out: &mut Outbox) {
+        let id = LsaId::Prefix(prefix.clone(), port.clone());
+        if let Some(LsaContent::Prefix(said)) = self.own.desired(&id) {
+            let content = LsaContent::Prefix(PrefixLsa { metric: UNREACHABLE, ..said.clone() });
+            self.own.desire(now, &id, Some(content));
+        }
+        self.settle(now, out);
+    }
+
+    /// Purges an advertised prefix.
+    pub fn withdraw_prefix(&mut self, now: Timestamp, prefix: &Name, port: &NodeId, out: &mut Outbox) {
+        self.own.desire(now, &LsaId::Prefix(prefix.clone(), port.clone()), None);
+        self.settle(now, out);
     }
 
     /// States that the SCSC is attached here, so that everybody reaches it by name (FIG-17).

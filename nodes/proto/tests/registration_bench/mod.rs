@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
+use damc_mgmt::words::DownReason;
 use damc_proto::auth::announcer::Announcer;
 use damc_proto::auth::authority::{self, Authority};
 use damc_proto::auth::licence::Licences;
@@ -73,6 +74,7 @@ pub enum Step {
     Granted(Name),
     Refused(Name),
     Lsa(Name),
+    Suspended(Name),
     Purged(Name),
     AnnounceReply,
 }
@@ -181,11 +183,17 @@ impl Bench {
         self.drain();
     }
 
+    /// The pod ends.
     pub fn detach(&mut self, port: PortId) {
+        self.lose(port, DownReason::Goodbye);
+    }
+
+    /// The adjacency of a pod ends.
+    pub fn lose(&mut self, port: PortId, reason: DownReason) {
         let pod = self.pods.get_mut(&port).unwrap();
         pod.announcer.sg_down();
         let id = pod.id.clone();
-        self.registrar.pod_down(self.now, &id);
+        self.registrar.pod_down(self.now, &id, reason);
         self.queue.retain(|_, (to, _)| *to != To::Pod(port) && *to != To::Sg(port));
         self.drain();
     }
@@ -319,6 +327,10 @@ impl Bench {
                 self.steps.push(Step::Lsa(claim.prefix.clone()));
                 *self.originations.entry(claim.prefix.clone()).or_default() += 1;
                 self.advertised.insert((claim.prefix.clone(), claim.port.clone()), claim);
+            }
+            registrar::Action::Suspend { prefix, pod } => {
+                self.steps.push(Step::Suspended(prefix.clone()));
+                assert!(self.advertised.contains_key(&(prefix, pod)), "suspended what was not advertised");
             }
             registrar::Action::Withdraw { prefix, pod } => {
                 self.steps.push(Step::Purged(prefix.clone()));

@@ -29,6 +29,7 @@ impl Registrar {
         }
         for (name, claim) in &desired {
             if record.advertised.get(name) != Some(claim) {
+                self.suspended.remove(&(pod.clone(), name.clone()));
                 self.actions.push_back(Action::Originate(claim.clone()));
             }
         }
@@ -55,6 +56,16 @@ impl Registrar {
         }
         for name in self.pods.get(pod).into_iter().flat_map(|r| r.advertised.keys()) {
             self.departed.retain(|(_, gone)| gone != name);
+        }
+    }
+
+    /// Purges the names of silent pods that have not come back with them.
+    pub(super) fn purge_suspended(&mut self, now: Timestamp) {
+        let over: Vec<_> = self.suspended.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        for key in over {
+            self.suspended.remove(&key);
+            let (pod, prefix) = key;
+            self.actions.push_back(Action::Withdraw { prefix, pod });
         }
     }
 

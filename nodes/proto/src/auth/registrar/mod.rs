@@ -24,7 +24,7 @@ use std::time::Duration;
 use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{AnnouncementView, AnnouncementsView, ProtocolCounters};
-use damc_mgmt::words::AnnouncementState;
+use damc_mgmt::words::{AnnouncementState, DownReason};
 use damc_trust::Verifier;
 use damc_wire::security::Certificate;
 use damc_wire::{DropReason, Message, Name, NodeId, RefusalReason, Timestamp};
@@ -48,6 +48,13 @@ pub enum Action {
     },
     /// Advertise a prefix, or change what is said of it.
     Originate(PrefixClaim),
+    /// Say of a prefix that it cannot be reached now.
+    Suspend {
+        /// The prefix.
+        prefix: Name,
+        /// The pod it lies behind.
+        pod: NodeId,
+    },
     /// Purge a prefix of a pod.
     Withdraw {
         /// The prefix.
@@ -130,6 +137,7 @@ pub struct Registrar {
     retransmit_max: Duration,
     auth_timeout: Duration,
     grant_lifetime: Duration,
+    grace: Duration,
     pods: BTreeMap<NodeId, PodRecord>,
     /// Stays when a pod goes: else it might come back with a full bucket.
     intakes: BTreeMap<NodeId, Intake>,
@@ -140,6 +148,8 @@ pub struct Registrar {
     revoked: BTreeMap<(NodeId, NodeId, Name), (u64, Timestamp)>,
     /// Names that were served here a short while ago, oldest first.
     departed: VecDeque<(Timestamp, Name)>,
+    /// Prefixes of pods whose links are silent, and when they are purged unless the pod is back with them.
+    suspended: BTreeMap<(NodeId, Name), Timestamp>,
     counters: ProtocolCounters,
     actions: VecDeque<Action>,
     dropped_announcements: u64,
@@ -161,6 +171,7 @@ impl Registrar {
             retransmit_max: Duration::from_millis(timers.retransmit_max_ms.max(1)),
             auth_timeout: Duration::from_millis(timers.auth_timeout_ms.max(1)),
             grant_lifetime: Duration::from_millis(timers.grant_lifetime_ms),
+            grace: Duration::from_millis(timers.unreachable_grace_ms),
             pods: BTreeMap::new(),
             intakes: BTreeMap::new(),
             asks: BTreeMap::new(),
@@ -168,6 +179,7 @@ impl Registrar {
             spas: BTreeMap::new(),
             revoked: BTreeMap::new(),
             departed: VecDeque::new(),
+            suspended: BTreeMap::new(),
             counters: ProtocolCounters::default(),
             actions: VecDeque::new(),
             dropped_announcements: 0,
@@ -192,8 +204,10 @@ impl Registrar {
         self.pods.insert(pod, PodRecord::new(port, certificate));
     }
 
-    /// A pod's adjacency is gone: all its names are.
-    pub fn pod_down(&mut self, now: Timestamp, pod: &NodeId) {
+    /// A pod's adjacency is gone: all its names are. Where the pod has only fallen silent they stay its own for the grace
+    /// time, and nobody can reach them meanwhile; where it has ended or started again they are purged.
+    pub fn pod_down(&mut self, now: Timestamp, pod: &NodeId, reason: DownReason) {
+        let silent = matches!(reason, DownReason::Carrier | DownReason::HelloSilence | DownReason::EchoSilence);
         let Some(record) = self.pods.remove(pod) else { return };
         self.asks.retain(|_, ask| ask.pod != *pod);
         self.intakes.retain(|other, intake| other == pod || self.pods.contains_key(other) || !intake.is_idle(now));
@@ -203,7 +217,12 @@ impl Registrar {
         }
         for prefix in record.advertised.into_keys() {
             self.depart(now, prefix.clone());
-            self.actions.push_back(Action::Withdraw { prefix, pod: pod.clone() });
+            if silent && !self.grace.is_zero() {
+                self.suspended.insert((pod.clone(), prefix.clone()), now + self.grace);
+                self.actions.push_back(Action::Suspend { prefix, pod: pod.clone() });
+            } else {
+                self.actions.push_back(Action::Withdraw { prefix, pod: pod.clone() });
+            }
         }
     }
 
@@ -253,6 +272,7 @@ impl Registrar {
         self.renew(now);
         self.send_due(now);
         self.repeat_notices(now);
+        self.purge_suspended(now);
         let keep = self.grant_lifetime;
         self.revoked.retain(|_, (_, learnt)| now.since(*learnt) < keep);
         while self.departed.front().is_some_and(|(at, _)| now.since(*at) >= DEPARTED_FOR) {
@@ -273,7 +293,7 @@ impl Registrar {
             Some(if c.ask.is_none() { held.renew_at.min(held.expires_at) } else { held.expires_at })
         });
         let notices = self.pods.values().flat_map(|r| r.notices.values()).map(|n| n.next);
-        asks.chain(claims).chain(notices).min()
+        asks.chain(claims).chain(notices).chain(self.suspended.values().copied()).min()
     }
 
     /// Whether a name below one that was served here until a short while ago is meant.
