@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::CountersView;
-use damc_proto::io::{CallOutcome, Machine, PortCount, PortId};
+use damc_proto::io::{CallOutcome, Machine, PortCount, PortId, Unanswered};
+use damc_wire::message::AnnounceReply;
 use damc_wire::registry::{DropReason, MessageType};
 use damc_wire::{Name, NodeId, Role, Timestamp};
 
@@ -29,6 +30,8 @@ pub struct Seen {
     pub fib_changed_at: Timestamp,
     /// Calls that ended, by handle.
     pub calls: BTreeMap<u64, CallOutcome>,
+    /// Announcements beside the adjacency that are over, by handle.
+    pub announced: BTreeMap<u64, Result<AnnounceReply, Unanswered>>,
     /// Routed frames forwarded.
     pub forwarded: u64,
 }

@@ -418,7 +418,11 @@ impl Sim {
                 }
             }
             Output::CountPorts => self.nodes[node].to_count = true,
-            Output::Announced { .. } | Output::Pools { .. } => self.revision += 1,
+            Output::Announced { handle, reply } => {
+                seen.announced.insert(handle, reply);
+                self.revision += 1;
+            }
+            Output::Pools { .. } => self.revision += 1,
         }
     }
 

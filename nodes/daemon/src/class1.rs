@@ -11,7 +11,7 @@ use damc_class1::{Gateway, Refusal};
 use damc_gateway::Book;
 use damc_link::monotonic_now;
 use damc_mgmt::view::{Sessions, Shown as _, ViewKind};
-use damc_proto::io::OUT_OF_BAND_REQUESTS;
+use damc_proto::io::{OUT_OF_BAND_REQUESTS, Unanswered};
 use damc_wire::message::{Announce, AnnounceReply};
 use damc_wire::{Name, NodeId, address};
 use tokio::sync::oneshot;
@@ -25,8 +25,8 @@ use crate::requests::Request;
 const PORT: u16 = 80;
 /// Stack of the thread.
 const STACK: usize = 1 << 20;
-/// How long a caller waits for the SPA's decision.
-const WITHIN: Duration = Duration::from_secs(10);
+/// How long the control thread may take for an answer. It gives up waiting for the SPA's decision after 10 s by itself.
+const WITHIN: Duration = Duration::from_secs(12);
 
 /// The way to the control thread.
 #[derive(Clone)]
@@ -65,7 +65,11 @@ impl Gateway for Class1 {
 
     async fn announce(&self, announce: Announce) -> Result<AnnounceReply, Refusal> {
         let reply = self.ask(|answer| Request::Announce(Box::new(announce), answer)).await?;
-        reply.ok_or(Refusal::NoSuchPod)
+        reply.map_err(|why| match why {
+            Unanswered::NoSuchPod => Refusal::NoSuchPod,
+            Unanswered::TooMany => Refusal::Busy,
+            Unanswered::Undecided => Refusal::TimedOut,
+        })
     }
 
     async fn names(&self) -> Result<Vec<Name>, Refusal> {

@@ -11,7 +11,7 @@ use damc_mgmt::command::Command;
 use damc_mgmt::config::RunConfig;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::ViewKind;
-use damc_proto::io::{Input, Machine, Order, Output, PortId};
+use damc_proto::io::{Input, Machine, Order, Output, PortId, Unanswered};
 use damc_wire::message::AnnounceReply;
 use damc_wire::{DropReason, Name, Timestamp};
 use tokio::sync::oneshot;
@@ -52,7 +52,7 @@ pub(crate) struct Effects<P = PortSocket> {
     services: Supervisor,
     calls: Calls,
     /// Announcements beside the adjacency whose callers wait.
-    announcements: BTreeMap<u64, oneshot::Sender<Option<AnnounceReply>>>,
+    announcements: BTreeMap<u64, oneshot::Sender<Result<AnnounceReply, Unanswered>>>,
     events: Arc<EventLog>,
     counters: Arc<Counters>,
     /// Own routed frames that came back to the machine.

@@ -3,6 +3,7 @@
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::command::{Command, PathAnswer};
 use damc_mgmt::view::{View, ViewKind};
+use damc_proto::io::Unanswered;
 use damc_wire::message::{Announce, AnnounceReply};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -11,8 +12,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Request {
     /// A view of the machine; none where the role has no such view.
     View(ViewKind, oneshot::Sender<Option<View>>),
-    /// SG: an announcement beside the adjacency; none where there is no such pod.
-    Announce(Box<Announce>, oneshot::Sender<Option<AnnounceReply>>),
+    /// SG: an announcement beside the adjacency.
+    Announce(Box<Announce>, oneshot::Sender<Result<AnnounceReply, Unanswered>>),
     /// A call by this pod.
     Call(CallRequest, oneshot::Sender<Result<CallReply, Refusal>>),
     /// A command.

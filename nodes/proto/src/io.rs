@@ -178,12 +178,12 @@ pub enum Output {
         /// Outcome.
         outcome: CallOutcome,
     },
-    /// SG: every name of an announcement is decided.
+    /// SG: an announcement is over. This comes exactly once for each [`Order::Announce`].
     Announced {
         /// From [`Order::Announce`].
         handle: u64,
-        /// The reply; none where there is no such pod.
-        reply: Option<damc_wire::message::AnnounceReply>,
+        /// The reply, when every name is decided, or why there is none.
+        reply: Result<damc_wire::message::AnnounceReply, Unanswered>,
     },
     /// SG, SR: a report is due, which tells what passed the ports: give [`Input::PortCounts`] once all outputs are out.
     CountPorts,
@@ -211,6 +211,17 @@ pub struct PortCount {
 
 /// Request numbers of announcements from here on are not those of a pod's agent.
 pub const OUT_OF_BAND_REQUESTS: u64 = 1 << 63;
+
+/// Why there is no reply to an announcement beside the adjacency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The pod has no adjacency here, or none any more, or the announcement is an old one.
+    NoSuchPod,
+    /// So many of this pod, or of all pods, are waiting already.
+    TooMany,
+    /// The SPA did not decide in time. It is asked on.
+    Undecided,
+}
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod authentication;
 mod blip;
 mod calls;
+mod class1;
 mod registration;
 
 use core::time::Duration;

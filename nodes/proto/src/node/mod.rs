@@ -1,5 +1,6 @@
 //! One machine per role.
 
+mod asked;
 pub mod pod;
 pub mod scsc;
 pub mod sg;

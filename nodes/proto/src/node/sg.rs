@@ -1,6 +1,5 @@
 //! Service Gateway: a router with pods and an SPA attached. It registers the services that its pods announce.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use damc_forward::Admission;
@@ -15,9 +14,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::adjacency::Received;
 use crate::auth::registrar::{Action, Announcer, Directory, Holder, Registrar};
 use crate::context::{ConfigError, Context};
-use crate::io::{Input, Machine, OUT_OF_BAND_REQUESTS, Order, Outbox, Output, PortId};
+use crate::io::{Input, Machine, OUT_OF_BAND_REQUESTS, Order, Outbox, Output, PortId, Unanswered};
 use crate::lsdb::Lsdb;
 use crate::nack::{Nacks, refusal_for};
+use crate::node::asked::Asked;
 use crate::qos::agent::QosAgent;
 use crate::router::{Router, RouterEvent};
 
@@ -28,13 +28,10 @@ pub struct Sg {
     registrar: Registrar,
     qos: QosAgent,
     nacks: Nacks,
-    /// Handles of announcements that came by [`Order::Announce`], by port and request.
-    asked: BTreeMap<(PortId, u64), u64>,
+    /// Announcements that came by [`Order::Announce`].
+    asked: Asked,
     out: Outbox,
 }
-
-/// Most announcements by [`Order::Announce`] that wait for their outcome at one time.
-const ASKED_LIMIT: usize = 1024;
 
 /// The LSDB as the registrar reads it.
 struct Elsewhere<'a> {
@@ -64,7 +61,7 @@ impl Sg {
             qos: QosAgent::new(context.clone(), seed.rotate_left(32), now),
             nacks: Nacks::new(context.node.clone()),
             router: Router::new(context, seed, now),
-            asked: BTreeMap::new(),
+            asked: Asked::default(),
             out: Outbox::default(),
         })
     }
@@ -96,6 +93,9 @@ impl Sg {
             RouterEvent::NeighbourUp { port, node, role: Role::Spa } => self.registrar.spa_up(now, node, port),
             RouterEvent::NeighbourDown { port, node, role: Role::Pod, reason } => {
                 self.registrar.pod_down(now, &node, reason);
+                for handle in self.asked.take_all_of(port) {
+                    self.unanswered(handle, Unanswered::NoSuchPod);
+                }
                 self.router.set_admission(port, Admission::Nothing, &mut self.out);
             }
             RouterEvent::NeighbourDown { node, role: Role::Spa, .. } => self.registrar.spa_down(&node),
@@ -133,8 +133,8 @@ impl Sg {
         match action {
             Action::Send { port, message: Message::AnnounceReply(reply) } if reply.request >= OUT_OF_BAND_REQUESTS => {
                 // Perhaps no caller waits: a copy was answered already, or the caller has gone.
-                if let Some(handle) = self.asked.remove(&(port, reply.request)) {
-                    out.push(Output::Announced { handle, reply: Some(reply) });
+                if let Some(handle) = self.asked.take(port, reply.request) {
+                    out.push(Output::Announced { handle, reply: Ok(reply) });
                 }
             }
             Action::Send { port, message } => {
@@ -158,29 +158,36 @@ impl Sg {
         let ports = (0..self.router.context().ports.len()).filter_map(|n| u16::try_from(n).ok().map(PortId));
         let mut neighbours = ports.filter_map(|port| Some((port, self.router.neighbour(port)?)));
         let pod = neighbours.find(|(_, n)| n.role == Role::Pod && n.node == announce.pod);
-        let Some((port, pod)) =
-            pod.filter(|_| announce.request >= OUT_OF_BAND_REQUESTS && self.asked.len() < ASKED_LIMIT)
-        else {
-            return self.out.push(Output::Announced { handle, reply: None });
+        let Some((port, pod)) = pod.filter(|_| announce.request >= OUT_OF_BAND_REQUESTS) else {
+            return self.unanswered(handle, Unanswered::NoSuchPod);
         };
+        if !self.asked.has_room(port) {
+            return self.unanswered(handle, Unanswered::TooMany);
+        }
         let from = Announcer {
             port,
             pod: pod.node.clone(),
             certificate: pod.certificate.clone(),
             own_session: pod.own_session,
         };
-        let key = (port, announce.request);
-        self.asked.insert(key, handle);
+        let request = announce.request;
+        if let Some(former) = self.asked.insert(now, port, request, handle) {
+            self.unanswered(former, Unanswered::TooMany);
+        }
         let own = self.router.context().node.clone();
         let before = self.registrar.dropped_announcements();
         self.registrar.handle_announce(now, &from, announce, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
         if self.registrar.dropped_announcements() != before {
             // An announcement with an old number or of another session never gets a reply.
             self.settle(now);
-            if self.asked.remove(&key).is_some() {
-                self.out.push(Output::Announced { handle, reply: None });
+            if let Some(handle) = self.asked.take(port, request) {
+                self.unanswered(handle, Unanswered::NoSuchPod);
             }
         }
+    }
+
+    fn unanswered(&mut self, handle: u64, why: Unanswered) {
+        self.out.push(Output::Announced { handle, reply: Err(why) });
     }
 
     /// Pods with an adjacency, each with the SG's session: what announcements are tied to.
@@ -213,6 +220,9 @@ impl Machine for Sg {
             Input::Tick => {
                 self.router.handle(now, Input::Tick, &mut self.out);
                 self.registrar.handle_timeout(now);
+                for handle in self.asked.take_late(now) {
+                    self.unanswered(handle, Unanswered::Undecided);
+                }
                 self.qos.handle_timeout(now, &mut self.router, &mut self.out);
             }
             Input::Command { handle, command }
@@ -232,7 +242,8 @@ impl Machine for Sg {
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
-        [self.router.next_timeout(), self.registrar.next_timeout(), self.qos.next_timeout()].into_iter().flatten().min()
+        let parts = [self.router.next_timeout(), self.registrar.next_timeout(), self.qos.next_timeout()];
+        parts.into_iter().chain([self.asked.next_timeout()]).flatten().min()
     }
 
     fn share_signatures(&mut self, memory: &SignatureMemory) {
