@@ -1,6 +1,6 @@
 //! Forged frames, which a conforming node would never send.
 //!
-//! The suite knows the run's seed, so it can sign as any node and can compute the hop key of any adjacency from the
+//! The suite knows what the lab's keys are made of, so it can sign as any node and can compute the hop key of any adjacency from the
 //! sessions it recorded. So a case can tell "refused because a stranger sent it" from "refused although a proper
 //! neighbour sent it", which the authorisation rows need.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use damc_topology::Topology;
-use damc_topology::plan::{Authority, names_of_spa};
+use damc_topology::plan::{Authority, KeySeed, names_of_spa};
 use damc_trust::{HopKey, NodeKeys};
 use damc_wire::frame::{Frame, open, seal};
 use damc_wire::{Message, NodeId, Role};
@@ -18,7 +18,7 @@ use crate::trace::Seen;
 /// Signs and seals frames in the name of any node.
 pub struct Forge {
     topology: Topology,
-    seed: u64,
+    keys: KeySeed,
     /// Counters of forged frames, by sender and receiver; all other counters are the true sender's.
     used: Mutex<BTreeSet<(NodeId, NodeId, u64)>>,
 }
@@ -32,10 +32,10 @@ const COUNTER_RANGE: u64 = 40;
 const SEEN_BACK: usize = 200;
 
 impl Forge {
-    /// A forge for a run with this seed.
+    /// A forge for a lab whose keys are made of this.
     #[must_use]
-    pub const fn new(topology: Topology, seed: u64) -> Self {
-        Self { topology, seed, used: Mutex::new(BTreeSet::new()) }
+    pub const fn new(topology: Topology, keys: KeySeed) -> Self {
+        Self { topology, keys, used: Mutex::new(BTreeSet::new()) }
     }
 
     /// The keys of `node`, certified as `role`; the true ones where that is the node's role.
@@ -45,7 +45,7 @@ impl Forge {
     #[must_use]
     pub fn keys(&self, node: &NodeId, role: Role) -> NodeKeys {
         let names = names_of_spa(&self.topology, node);
-        let (secrets, certificate) = Authority::new(self.topology.domain(), self.seed).certify(node, role, names);
+        let (secrets, certificate) = Authority::new(self.topology.domain(), &self.keys).certify(node, role, names);
         NodeKeys::new(&secrets, certificate).expect("invariant: issued for these secrets")
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use damc_testbed::{Asked, Maker, WorldError, WorldKind, WorldStatus};
 use damc_topology::Topology;
+use damc_topology::plan::KeySeed;
 use damc_trust::to_hex;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -25,8 +26,10 @@ pub struct RunOptions {
     pub suite: Option<Suite>,
     /// Only cases whose id matches this pattern (`*` any characters, `?` one).
     pub case: Option<String>,
-    /// Seed of keys and link randomness.
+    /// Seed of link randomness.
     pub seed: u64,
+    /// What the keys of the lab are made of; new ones where absent.
+    pub keys: Option<KeySeed>,
     /// Folder of results.
     pub results: PathBuf,
     /// Leave the lab up when a case failed.
@@ -83,9 +86,10 @@ impl Builder<'_> {
         };
         let reaction = self.maker.reaction();
         let (seed, echo_ms) = (self.options.seed, self.options.echo_ms);
-        let asked = Asked { topology: self.topology, name: &name, seed, reaction, echo_ms };
+        let keys = self.options.keys.as_ref();
+        let asked = Asked { topology: self.topology, name: &name, seed, keys, reaction, echo_ms };
         let world = self.maker.make(&asked).await?;
-        let forge = Forge::new(self.topology.clone(), seed);
+        let forge = Forge::new(self.topology.clone(), world.keys().clone());
         Ok(Testbed::new(world, self.topology.clone(), asked.timers(), forge).on_host(reaction))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use damc_mgmt::view::FibView;
 use damc_sim::Sim;
 use damc_topology::Topology;
-use damc_topology::plan::{PlanOptions, plan};
+use damc_topology::plan::{KeySeed, PlanOptions, plan};
 
 mod shipped;
 
@@ -24,7 +24,7 @@ fn rib_02_fibs_of_shipped_topologies_in_memory() {
     for name in shipped::BUILT_IN.into_iter().chain(WITH_PROGRAMS) {
         let topology = shipped::load(name);
         let plan = plan(&topology, &PlanOptions { seed: 1, ..PlanOptions::default() });
-        let configs = plan.configs().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let configs = plan.configs(&KeySeed::of_simulation(1)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut sim = Sim::new(&configs, 1).unwrap_or_else(|e| panic!("{name}: {e}"));
         sim.start();
         let settled = sim.run_until(|sim| shipped::unsettled(&topology, &fibs(sim, &topology)).is_none(), DEADLINE);

@@ -45,7 +45,7 @@ pub struct RunInfo {
     pub version: String,
     /// The command line.
     pub command: Vec<String>,
-    /// Seed of keys, link randomness and flows.
+    /// Seed of link randomness and flows.
     pub seed: u64,
     /// Suites that ran.
     pub suites: Vec<String>,

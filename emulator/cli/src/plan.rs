@@ -12,7 +12,7 @@ use crate::topology_argument::load;
 pub struct Args {
     /// Path or bare name of a topology.
     pub topology: String,
-    /// Seed of keys and link randomness.
+    /// Seed of link randomness.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Name of the lab; the topology's where absent.

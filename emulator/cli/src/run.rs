@@ -32,9 +32,11 @@ pub struct Args {
     pub links: LinksBy,
     #[command(flatten)]
     pub kernel: KernelOptions,
-    /// Seed of keys, link randomness and flows; drawn and printed where absent.
+    /// Seed of link randomness and flows; drawn and printed where absent.
     #[arg(long)]
     pub seed: Option<u64>,
+    #[command(flatten)]
+    pub keys: crate::up::KeysOption,
     /// How much slower than on a quiet host the run goes, 1 to 20; measured where absent.
     #[arg(long, value_name = "FACTOR")]
     pub pace: Option<f64>,
@@ -68,6 +70,7 @@ pub fn run(args: Args) -> Outcome {
         },
         case: args.case,
         seed: args.seed.unwrap_or_else(crate::up::drawn_seed),
+        keys: args.keys.read()?,
         results: args.results,
         keep_on_failure: args.keep_on_failure,
         echo_ms: args.echo.echo,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use damc_lab::control::{Backend, Status};
 use damc_lab::job::LinksBy;
 use damc_lab::{Lab, LabError, UpOptions};
+use damc_topology::plan::KeySeed;
 use serde::Serialize;
 
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::session::{block_on, of_lab};
 use crate::topology_argument::load_runnable;
 
@@ -31,9 +32,11 @@ pub struct Args {
     /// Serve links without impairment in the same way, so that any can be set on them later.
     #[arg(long)]
     pub all_relayed: bool,
-    /// Seed of keys and link randomness; drawn where absent.
+    /// Seed of link randomness; drawn where absent.
     #[arg(long)]
     pub seed: Option<u64>,
+    #[command(flatten)]
+    pub keys: KeysOption,
     #[command(flatten)]
     pub echo: EchoOption,
     /// Longest wait for convergence, in seconds, beside the time programs of services may take to be ready.
@@ -74,11 +77,28 @@ pub struct EchoOption {
     pub echo: Option<u64>,
 }
 
+/// Where the keys of a lab come from.
+#[derive(Clone, Debug, clap::Args)]
+pub struct KeysOption {
+    /// File with what the nodes' keys are made of, for labs that are to have the same ones; it is made where it is not
+    /// there. New keys where absent.
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+}
+
+impl KeysOption {
+    /// What the file holds, if one is named.
+    pub fn read(&self) -> Result<Option<KeySeed>, Failure> {
+        self.keys.as_deref().map(damc_lab::up::keys::of_file).transpose().map_err(of_lab)
+    }
+}
+
 pub fn run(args: &Args) -> Outcome {
     let topology = load_runnable(&args.topology)?;
     let options = UpOptions {
         lab: args.lab.clone(),
         seed: args.seed.unwrap_or_else(drawn_seed),
+        keys: args.keys.read()?,
         links_by: args.links,
         all_relayed: args.all_relayed,
         detached: args.detach,

@@ -165,7 +165,7 @@ pub struct Status {
     pub backend: Backend,
     /// Why that.
     pub backend_reason: String,
-    /// Seed of keys and link randomness.
+    /// Seed of link randomness.
     pub seed: u64,
     /// Phases of the building.
     pub phases: Vec<Phase>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::command::Command;
 use damc_mgmt::view::{CountersView, FibView, LsdbView, NeighborsView, PoliciesView, Shown, ViewKind};
+use damc_topology::plan::KeySeed;
 use damc_wire::{Role, address};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -93,6 +94,14 @@ impl Lab {
             }
         }
         Ok(Self { client: Client::new(&directory), directory, job, own: Some(own) })
+    }
+
+    /// What the keys of this lab are made of. Whoever has it can speak as any of its nodes.
+    ///
+    /// # Errors
+    /// When it cannot be read, or others can read it.
+    pub fn key_seed(&self) -> Result<KeySeed> {
+        crate::up::keys::read(&self.directory.key_seed())
     }
 
     /// The handle of a lab that is up: the named one, or the only one.

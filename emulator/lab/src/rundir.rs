@@ -97,6 +97,12 @@ impl RunDir {
         self.path.join("lab.json")
     }
 
+    /// What the keys of the lab are made of.
+    #[must_use]
+    pub fn key_seed(&self) -> PathBuf {
+        self.path.join("keys")
+    }
+
     /// What the namespaces' processes said beside their own logs.
     #[must_use]
     pub fn lab_log(&self) -> PathBuf {

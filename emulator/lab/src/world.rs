@@ -14,7 +14,7 @@ use damc_testbed::{
     Answer, Asked, LinkChange, LinkState, Maker, NodeAction, NodeStatus, Observed, Processes, World, WorldError,
     WorldKind, WorldStatus,
 };
-use damc_topology::plan::Plan;
+use damc_topology::plan::{KeySeed, Plan};
 use damc_topology::timers::Calibration as Reaction;
 use futures::future::LocalBoxFuture;
 use serde_json::json;
@@ -34,6 +34,7 @@ use crate::up::UpOptions;
 #[derive(Debug)]
 pub struct LiveWorld {
     lab: Lab,
+    keys: KeySeed,
     header: Header,
     recording: Mutex<Recording>,
     watch: LoadWatch,
@@ -52,8 +53,8 @@ impl LiveWorld {
         let detection = Duration::from_millis(timers.echo_interval_ms * u64::from(timers.echo_multiplier));
         let watch = LoadWatch::start(detection, reaction.stretched(load::PERIOD))
             .map_err(crate::error::LabError::io("watch the host's load"))?;
-        let header = recording.header().clone();
-        Ok(Self { lab, header, recording: Mutex::new(recording), watch, lost: Mutex::new(0) })
+        let (keys, header) = (lab.key_seed()?, recording.header().clone());
+        Ok(Self { lab, keys, header, recording: Mutex::new(recording), watch, lost: Mutex::new(0) })
     }
 
     /// Lower bound of the number of frames that the recording lacks so far.
@@ -94,6 +95,10 @@ impl Observed for LiveWorld {
 impl World for LiveWorld {
     fn kind(&self) -> WorldKind {
         WorldKind::Live
+    }
+
+    fn keys(&self) -> &KeySeed {
+        &self.keys
     }
 
     fn status(&self) -> Answer<'_, WorldStatus> {
@@ -273,6 +278,7 @@ impl Maker for LiveMaker {
             let up = UpOptions {
                 lab: Some(asked.name.to_owned()),
                 seed: asked.seed,
+                keys: asked.keys.cloned(),
                 links_by: self.links_by,
                 all_relayed: true,
                 calibration: asked.reaction,

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use damc_mgmt::config::Timers;
-use damc_topology::plan::Plan;
+use damc_topology::plan::{KeySeed, Plan};
 
 use crate::build::BuildError;
 use crate::sim::Sim;
@@ -15,7 +15,15 @@ impl Sim {
     /// # Errors
     /// A configuration that contradicts itself or the others.
     pub fn of_plan(plan: &Plan) -> Result<Self, BuildError> {
-        let configs = plan.configs().map_err(BuildError::Plan)?;
+        Self::of_plan_and_keys(plan, &KeySeed::of_simulation(plan.seed))
+    }
+
+    /// The same, with keys made of a seed of their own.
+    ///
+    /// # Errors
+    /// As [`Sim::of_plan`].
+    pub(crate) fn of_plan_and_keys(plan: &Plan, keys: &KeySeed) -> Result<Self, BuildError> {
+        let configs = plan.configs(keys).map_err(BuildError::Plan)?;
         let mut sim = Self::new(&configs, plan.seed)?;
         for link in &plan.links {
             sim.set_spec_from(&link.a.node, &link.b.node, link.forward);

@@ -9,7 +9,7 @@ use damc_mgmt::config::Timers;
 use damc_mgmt::event::Event;
 use damc_mgmt::view::{CountersView, FibView, LsdbView, NeighborsView, PoliciesView, Shown, View, ViewKind};
 use damc_topology::Topology;
-use damc_topology::plan::Plan;
+use damc_topology::plan::{KeySeed, Plan};
 use damc_topology::timers::Calibration as Reaction;
 use futures::future::LocalBoxFuture;
 
@@ -65,6 +65,9 @@ pub trait Observed {
 pub trait World: Observed {
     /// Which kind it is.
     fn kind(&self) -> WorldKind;
+
+    /// What the keys of its nodes are made of: suites can speak as any of them.
+    fn keys(&self) -> &KeySeed;
 
     // ===== observe =====
 
@@ -263,8 +266,10 @@ pub struct Asked<'a> {
     pub topology: &'a Topology,
     /// Name of the world.
     pub name: &'a str,
-    /// Seed of keys and link randomness.
+    /// Seed of link randomness.
     pub seed: u64,
+    /// What the keys of the nodes are made of; new ones where absent.
+    pub keys: Option<&'a KeySeed>,
     /// What was measured about the environment's reaction.
     pub reaction: Reaction,
     /// Period of the echo, ms, in place of the derived one.

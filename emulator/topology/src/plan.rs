@@ -1,8 +1,8 @@
 //! The plan of a lab: everything that will be made, as a pure function of a topology and a few choices.
 //!
 //! Namespaces, links with their interfaces, a configuration for each node, and the processes in start order. The same
-//! topology, seed and choices give the same plan, byte for byte. It holds no secrets: keys are made of domain and seed when
-//! configurations are written ([`Plan::configs`]).
+//! topology, seed and choices give the same plan, byte for byte. It holds no secrets: keys are made of a seed of their own
+//! when configurations are written ([`Plan::configs`]).
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use crate::{Direction, Link, Node, Topology, describe};
 
 mod keys;
 
-pub use keys::{Authority, KeylessConfig, NoPlan};
+pub use keys::{Authority, KeySeed, KeylessConfig, NoPlan};
 
 /// Longest interface name, in bytes (IFNAMSIZ less the terminating zero).
 const MAX_INTERFACE: usize = 15;
@@ -37,7 +37,7 @@ const TAKEN_INTERFACES: [&str; 4] = ["lo", "all", "default", "bonding_masters"];
 pub struct PlanOptions {
     /// Name of the lab; the topology's where none is given.
     pub lab: Option<String>,
-    /// Seed of keys and of link randomness.
+    /// Seed of link randomness.
     pub seed: u64,
     /// Run directory of the lab, where management sockets will be.
     pub run_dir: PathBuf,
@@ -62,7 +62,7 @@ pub struct Plan {
     pub topology: String,
     /// Trust domain.
     pub domain: String,
-    /// Seed of keys and of link randomness.
+    /// Seed of link randomness.
     pub seed: u64,
     /// Periods and deadlines of the run; each node's configuration repeats it.
     #[serde(rename = "pace")]

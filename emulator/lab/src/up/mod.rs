@@ -1,5 +1,6 @@
 //! Bringing a topology up: plan, keys and configurations, node programs, then the building itself.
 
+pub mod keys;
 mod programs;
 
 use std::io::Write;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
 use damc_topology::Topology;
-use damc_topology::plan::{PlanOptions, plan};
+use damc_topology::plan::{KeySeed, PlanOptions, plan};
 use damc_topology::timers::Calibration;
 
 use crate::control::Phase;
@@ -27,8 +28,10 @@ pub use programs::{find_program, is_program, program_on_path};
 pub struct UpOptions {
     /// Name of the lab; the topology's where absent.
     pub lab: Option<String>,
-    /// Seed of keys and of link randomness.
+    /// Seed of link randomness.
     pub seed: u64,
+    /// What the keys are made of; new ones where absent.
+    pub keys: Option<KeySeed>,
     /// What serves impaired links.
     pub links_by: LinksBy,
     /// Serve every link in a way that allows any impairment later. Without netem this puts every link onto the relay,
@@ -53,6 +56,7 @@ impl Default for UpOptions {
         Self {
             lab: None,
             seed: 0,
+            keys: None,
             links_by: LinksBy::Auto,
             all_relayed: false,
             detached: false,
@@ -108,8 +112,10 @@ impl Lab {
             record_every_ms: millis(options.calibration.stretched(NAP)),
             ready_within_ms: millis(options.ready_within),
         };
+        let keys = options.keys.clone().map_or_else(keys::drawn, Ok)?;
         let prepare = |directory: &RunDir| {
-            for config in plan.configs().map_err(|error| LabError::Lab(error.to_string()))? {
+            keys::write(&directory.key_seed(), &keys)?;
+            for config in plan.configs(&keys).map_err(|error| LabError::Lab(error.to_string()))? {
                 write_config(&directory.node_config(&config.node), &config)?;
             }
             Ok(Job { plan: plan.clone(), choices })

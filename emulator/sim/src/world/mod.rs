@@ -18,7 +18,7 @@ use damc_testbed::{
     Answer, Asked, LinkChange, LinkState, Maker, NodeAction, Observed, Processes, Result, World, WorldError, WorldKind,
     WorldStatus,
 };
-use damc_topology::plan::{Plan, PlanOptions, plan};
+use damc_topology::plan::{KeySeed, Plan, PlanOptions, plan};
 use damc_topology::timers::Calibration as Reaction;
 use futures::future::{Either, LocalBoxFuture, select};
 use serde_json::json;
@@ -40,6 +40,7 @@ const HUNG_AFTER: Duration = Duration::from_secs(2);
 struct VirtualWorld {
     core: Rc<Core>,
     plan: Plan,
+    keys: KeySeed,
     header: Header,
     /// Place of the port in the header, by node of the simulation and port number.
     places: Vec<Vec<u16>>,
@@ -144,6 +145,10 @@ impl Observed for VirtualWorld {
 impl World for VirtualWorld {
     fn kind(&self) -> WorldKind {
         WorldKind::Virtual
+    }
+
+    fn keys(&self) -> &KeySeed {
+        &self.keys
     }
 
     fn status(&self) -> Answer<'_, WorldStatus> {
@@ -284,7 +289,8 @@ impl VirtualMaker {
             ..PlanOptions::default()
         };
         let plan = plan(asked.topology, &options);
-        let mut sim = Sim::of_plan(&plan).map_err(|e| WorldError::Lab(e.to_string()))?;
+        let keys = asked.keys.cloned().unwrap_or_else(|| KeySeed::of_simulation(asked.seed));
+        let mut sim = Sim::of_plan_and_keys(&plan, &keys).map_err(|e| WorldError::Lab(e.to_string()))?;
         sim.now = self.core.now();
         sim.tape = Some(Tape::default());
         sim.start();
@@ -294,7 +300,7 @@ impl VirtualMaker {
         let (header, places) = sim.header(&plan);
         let ready_at_ns = sim.now().nanos();
         self.core.sim.replace(sim);
-        Ok(VirtualWorld { core: Rc::clone(&self.core), plan, header, places, ready_at_ns })
+        Ok(VirtualWorld { core: Rc::clone(&self.core), plan, keys, header, places, ready_at_ns })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers};
-use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, to_hex};
+use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, from_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
 use damc_wire::security::{Certificate, CertifiedName};
@@ -13,6 +13,48 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Plan, certified_names};
+
+/// What all keys of a domain are made of. It is a secret, and independent of the seed of a run, which is short and
+/// printed.
+#[derive(Clone)]
+pub struct KeySeed([u8; Self::BYTES]);
+
+impl KeySeed {
+    /// Bytes of a seed.
+    pub const BYTES: usize = 32;
+
+    /// A seed out of the system's randomness.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The seed of a network that exists in memory only: the same number, the same keys. Whoever tries a million numbers
+    /// has the keys, so no process of its own may have them.
+    #[must_use]
+    pub fn of_simulation(seed: u64) -> Self {
+        Self(Sha256::new().chain_update(b"damc simulated keys\0").chain_update(seed.to_be_bytes()).finalize().into())
+    }
+
+    /// What [`Self::to_hex`] gave; none for anything else.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex("key seed", text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// 64 hexadecimal digits, for a file that only its owner reads.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        to_hex(&self.0)
+    }
+}
+
+impl core::fmt::Debug for KeySeed {
+    /// Never what it is.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("KeySeed(…)")
+    }
+}
 
 /// The domain's root, and the seed of every node's keys.
 pub struct Authority {
@@ -22,11 +64,11 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// That of a run: one domain and one seed, one set of keys.
+    /// That of a lab: one domain and one seed, one set of keys.
     #[must_use]
-    pub fn new(domain: &NodeId, seed: u64) -> Self {
+    pub fn new(domain: &NodeId, seed: &KeySeed) -> Self {
         let derive = |purpose: &str| -> [u8; 32] {
-            let parts = [purpose.as_bytes(), &seed.to_be_bytes(), domain.as_str().as_bytes()];
+            let parts = [purpose.as_bytes(), &seed.0, domain.as_str().as_bytes()];
             parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize().into()
         };
         Self {
@@ -72,10 +114,11 @@ pub struct NoPlan {
 
 impl Plan {
     /// The configuration of every node, in start order, with its keys: what its file holds, for its owner's eyes.
+    /// One seed gives the same keys every time.
     ///
     /// # Errors
     /// A name or role in the plan is none; never in one that [`super::plan`] made.
-    pub fn configs(&self) -> Result<Vec<NodeConfig>, NoPlan> {
+    pub fn configs(&self, keys: &KeySeed) -> Result<Vec<NodeConfig>, NoPlan> {
         let id = |node: &str, text: &str| {
             NodeId::new(text).map_err(|_| NoPlan {
                 node: node.to_owned(),
@@ -83,7 +126,7 @@ impl Plan {
                 what: "node identity",
             })
         };
-        let authority = Authority::new(&id("the domain", &self.domain)?, self.seed);
+        let authority = Authority::new(&id("the domain", &self.domain)?, keys);
         let keyed = |config: &KeylessConfig| {
             let role = Role::from_label(&config.role).ok_or_else(|| NoPlan {
                 node: config.node.clone(),

@@ -5,6 +5,21 @@ fn options(seed: u64) -> PlanOptions {
     PlanOptions { seed, run_dir: PathBuf::from("/run/damc/lab"), ..PlanOptions::default() }
 }
 
+fn keys(number: u8) -> KeySeed {
+    KeySeed::from_bytes([number; KeySeed::BYTES])
+}
+
+#[test]
+fn a_key_seed_is_written_as_digits_and_never_shown() {
+    let seed = keys(0xab);
+    assert_eq!(seed.to_hex(), "ab".repeat(32));
+    assert_eq!(KeySeed::from_hex(&seed.to_hex()).unwrap().to_hex(), seed.to_hex());
+    for wrong in ["", "ab", &"ab".repeat(33), &"xy".repeat(32)] {
+        assert!(KeySeed::from_hex(wrong).is_none(), "{wrong}");
+    }
+    assert!(!format!("{seed:?}").contains("ab"));
+}
+
 #[test]
 fn the_plan_of_every_shipped_topology_reads_like_this() {
     for name in shipped::names() {
@@ -15,7 +30,7 @@ fn the_plan_of_every_shipped_topology_reads_like_this() {
 #[test]
 fn the_configuration_of_an_sg_in_line_looks_like_this() {
     let plan = plan(&shipped("line"), &options(7));
-    let sg = plan.configs().unwrap().into_iter().find(|config| config.node == "sg-1").unwrap();
+    let sg = plan.configs(&keys(7)).unwrap().into_iter().find(|config| config.node == "sg-1").unwrap();
     let mut value = serde_json::to_value(&sg).unwrap();
     // Keys are held by the tests below; here they would only be noise.
     for (_, key) in value["identity"].as_object_mut().unwrap() {
@@ -33,10 +48,13 @@ fn the_same_choices_give_the_same_plan() {
     let json = serde_json::to_string(&first).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), first);
     let other = plan(&topology, &options(8));
-    assert_eq!(first.configs(), serde_json::from_str::<Plan>(&json).unwrap().configs());
-    for (a, b) in first.configs().unwrap().iter().zip(&other.configs().unwrap()) {
+    assert_eq!(first.configs(&keys(1)), serde_json::from_str::<Plan>(&json).unwrap().configs(&keys(1)));
+    for (a, b) in first.configs(&keys(1)).unwrap().iter().zip(&first.configs(&keys(2)).unwrap()) {
         assert_ne!(a.identity.signing_secret, b.identity.signing_secret);
         assert_ne!(a.identity.root_key, b.identity.root_key);
+    }
+    for (a, b) in first.configs(&keys(1)).unwrap().iter().zip(&other.configs(&keys(1)).unwrap()) {
+        assert_eq!(a.identity, b.identity, "the seed of a run, which everybody may know, has no part in keys");
     }
 }
 
@@ -46,7 +64,7 @@ fn a_plan_holds_no_keys() {
     let plan = plan(&shipped("fig2"), &options(7));
     let json = serde_json::to_string(&plan).unwrap();
     assert!(!json.contains("identity") && !json.contains("secret"));
-    for (process, config) in plan.processes.iter().zip(plan.configs().unwrap()) {
+    for (process, config) in plan.processes.iter().zip(plan.configs(&keys(7)).unwrap()) {
         for secret in [&config.identity.signing_secret, &config.identity.agreement_secret] {
             assert_eq!(secret.len(), 64);
             assert!(!json.contains(secret.as_str()), "a secret of {} is in the plan", config.node);
@@ -63,7 +81,7 @@ fn a_plan_holds_no_keys() {
 fn certificates_fit_keys_names_and_roles() {
     let topology = shipped("fig2");
     let plan = plan(&topology, &options(7));
-    for config in plan.configs().unwrap() {
+    for config in plan.configs(&keys(7)).unwrap() {
         let identity = &config.identity;
         let bytes = |text: &str| -> [u8; 32] { damc_trust::from_hex("key", text).unwrap().try_into().unwrap() };
         let root = damc_trust::RootKey::from_bytes(&bytes(&identity.root_key)).unwrap();
