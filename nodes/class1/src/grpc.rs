@@ -48,7 +48,9 @@ impl<G: Gateway> Class1 for Service<G> {
     async fn prepare(&self, request: Request<AnnounceRequest>) -> Result<Response<Challenge>, Status> {
         let words = Words { request: None, signature: None, ..Words::from(request.into_inner()) };
         match words.execute(&self.0).await {
-            Err(Fault::Unsigned { request, sign }) => Ok(Response::new(Challenge { request, sign })),
+            Err(Fault::Unsigned { request, sg, session }) => {
+                Ok(Response::new(Challenge { request, sg: sg.to_string(), session }))
+            }
             Err(fault) => Err(status(fault)),
             Ok(_) => Err(Status::internal("executed without a signature")),
         }
@@ -83,7 +85,7 @@ impl<G: Gateway> Class1 for Service<G> {
 fn status(fault: Fault) -> Status {
     match fault {
         Fault::Field(at, why) => Status::invalid_argument(format!("{at}: {why}")),
-        Fault::Unsigned { .. } => Status::unauthenticated("not signed: Prepare returns the bytes to sign"),
+        Fault::Unsigned { .. } => Status::unauthenticated("not signed: Prepare gives what the pod cannot know of the bytes to sign"),
         Fault::Refused(Refusal::NoSuchPod) => Status::not_found("no pod of this name has an adjacency here"),
         Fault::Refused(Refusal::Busy) => Status::unavailable("too many requests at once"),
         Fault::Refused(Refusal::TimedOut) => Status::deadline_exceeded("the authentication entity has not decided yet"),

@@ -118,15 +118,17 @@ impl From<Fault> for Problem {
         match fault {
             Fault::Field(at, why) => bad(format!("{at}: {why}")).with("field", at.into()),
             Fault::Refused(refusal) => refusal.into(),
-            Fault::Unsigned { request, sign } => Self::new(
+            Fault::Unsigned { request, sg, session } => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "signature-required",
                 "Signature required",
-                "sign the bytes in `sign` (hexadecimal) with the pod's Ed25519 key and send the same request again with \
-                 `request` and `signature` (hexadecimal)",
+                "sign the announcement, with `request`, `sg` and `session` in it, with the pod's Ed25519 key and send \
+                 the same request again with `request` and `signature` (hexadecimal); nodes/WIRE.md, section 26, says \
+                 which bytes these are",
             )
             .with("request", request.to_string().into())
-            .with("sign", hex::to_hex(&sign).into()),
+            .with("sg", sg.as_str().into())
+            .with("session", session.to_string().into()),
         }
     }
 }

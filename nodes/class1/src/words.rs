@@ -21,8 +21,8 @@ pub(crate) struct Words {
 pub(crate) enum Fault {
     /// An invalid field: its name, and what is wrong.
     Field(String, String),
-    /// It is not signed; `sign` holds the bytes to sign.
-    Unsigned { request: u64, sign: Vec<u8> },
+    /// It is not signed. These are the parts of what is to be signed that the client does not know.
+    Unsigned { request: u64, sg: NodeId, session: u64 },
     /// The gateway does not execute it.
     Refused(Refusal),
 }
@@ -43,7 +43,10 @@ impl Words {
                 let announce = Announce { request, signature, ..announce };
                 gateway.announce(announce).await.map_err(Fault::Refused)
             }
-            _ => Err(Fault::Unsigned { request: announce.request, sign: announce.signed_part() }),
+            _ => {
+                let Announce { request, sg, sg_session: session, .. } = announce;
+                Err(Fault::Unsigned { request, sg, session })
+            },
         }
     }
 

@@ -1,6 +1,8 @@
 //! A pod without a DAMC library registers at its SG, over HTTP and over gRPC.
 
-use damc_wire::{Role, address};
+use damc_wire::hex::to_hex;
+use damc_wire::message::{Announce, AnnounceEntry};
+use damc_wire::{NodeId, Role, address};
 use serde_json::{Value, json};
 
 use crate::case::{Findings, Stop};
@@ -71,12 +73,12 @@ async fn signed_announce(testbed: &Testbed, pod: &str, prefixes: &str, said: &Va
     signed_with(testbed, pod, pod, prefixes, said).await
 }
 
-/// Posts `said` from a pod, signed with the key of `signer`: asks for the challenge and signs it with `openssl`.
+/// Posts `said` from a pod, signed with the key of `signer`: asks for the challenge and signs the announcement with `openssl`.
 async fn signed_with(testbed: &Testbed, pod: &str, signer: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
     let challenge = testbed.curl(pod, &["--data", &said.to_string(), prefixes]).await?.json();
-    let (Some(request), Some(sign)) = (challenge["request"].as_str(), challenge["sign"].as_str()) else {
-        return Err(Stop::Failed(format!("expected: a challenge with request and sign; saw: {challenge}")));
-    };
+    let sign = signed_bytes(said, &challenge).ok_or_else(|| {
+        Stop::Failed(format!("expected: a challenge with request, sg and session; saw: {challenge}"))
+    })?;
     let folder = testbed.processes().directory.display().to_string();
     let words = format!(
         "cd {folder} && printf %s {sign} | xxd -r -p > sign.bin && \
@@ -84,9 +86,27 @@ async fn signed_with(testbed: &Testbed, pod: &str, signer: &str, prefixes: &str,
     );
     let signature = testbed.run_inside(pod, &["sh", "-c", &words]).await?.text();
     let mut signed = said.clone();
-    signed["request"] = request.into();
+    signed["request"] = challenge["request"].clone();
     signed["signature"] = signature.into();
     Ok(testbed.curl(pod, &["--data", &signed.to_string(), prefixes]).await?.json())
+}
+
+/// The bytes to sign, in hexadecimal: made of what the pod says, and of the SG's part in it.
+fn signed_bytes(said: &Value, challenge: &Value) -> Option<String> {
+    let number = |member: &str| challenge[member].as_str()?.parse().ok();
+    let names = |member: &str| said[member].as_array().into_iter().flatten();
+    let announce = Announce {
+        request: number("request")?,
+        pod: NodeId::new(said["pod"].as_str()?).ok()?,
+        sg: NodeId::new(challenge["sg"].as_str()?).ok()?,
+        sg_session: number("session")?,
+        add: names("add")
+            .map(|entry| Some(AnnounceEntry { prefix: entry["prefix"].as_str()?.parse().ok()?, pool: None, weight: 1 }))
+            .collect::<Option<_>>()?,
+        withdraw: names("withdraw").map(|name| name.as_str()?.parse().ok()).collect::<Option<_>>()?,
+        signature: [0; 64],
+    };
+    Some(to_hex(&announce.signed_part()))
 }
 
 /// A stub of a mainstream gRPC library in a pod announces, looks up, withdraws, and asks for health and services.

@@ -35,7 +35,8 @@ fn reg_04_an_announcement_is_prepared_signed_and_executed() {
         let refused = client.announce(unsigned.clone()).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
         let challenge = client.prepare(unsigned.clone()).await.unwrap().into_inner();
-        assert!(challenge.request >= 1 << 63 && challenge.sign.starts_with(b"damc announce v1\0"));
+        assert!(challenge.request >= 1 << 63);
+        assert_eq!((challenge.sg.as_str(), challenge.session), ("sg-1", 7));
         let signed =
             |byte: u8| AnnounceRequest { request: challenge.request, signature: vec![byte; 64], ..unsigned.clone() };
         let outcomes = client.announce(signed(1)).await.unwrap().into_inner().outcomes;

@@ -2,6 +2,8 @@
 //! client.
 #![forbid(unsafe_code)]
 
+pub mod announcement;
+
 /// Messages, server and client.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, rust_2018_idioms)]
 pub mod calculator {

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use damc_example_rpc::announcement::signed_bytes;
 use damc_example_rpc::class1::class1_client::Class1Client;
 use damc_example_rpc::class1::{AnnounceReply, AnnounceRequest, Entry, QueryRequest};
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
@@ -64,13 +65,14 @@ async fn channel() -> Result<Channel, Status> {
     connected.map_err(|e| Status::unavailable(format!("{e:?}")))
 }
 
-/// Asks what is to be signed, signs it, says it.
+/// Asks for the gateway's half of what is to be signed, signs it, says it.
 async fn announce(add: Vec<Entry>, withdraw: Vec<String>) -> Result<Vec<String>, Status> {
     let key = key()?;
     let mut client = Class1Client::new(channel().await?);
     let request = AnnounceRequest { pod: variable("DAMC_NODE")?, add, withdraw, ..AnnounceRequest::default() };
     let challenge = client.prepare(request.clone()).await?.into_inner();
-    let signature = key.sign(&challenge.sign).to_bytes().to_vec();
+    let bytes = signed_bytes(&request, &challenge).map_err(Status::invalid_argument)?;
+    let signature = key.sign(&bytes).to_bytes().to_vec();
     let signed = AnnounceRequest { request: challenge.request, signature, ..request };
     told(&client.announce(signed).await?.into_inner())
 }
