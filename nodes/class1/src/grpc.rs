@@ -85,7 +85,9 @@ impl<G: Gateway> Class1 for Service<G> {
 fn status(fault: Fault) -> Status {
     match fault {
         Fault::Field(at, why) => Status::invalid_argument(format!("{at}: {why}")),
-        Fault::Unsigned { .. } => Status::unauthenticated("not signed: Prepare gives what the pod cannot know of the bytes to sign"),
+        Fault::Unsigned { .. } => {
+            Status::unauthenticated("not signed: Prepare gives what the pod cannot know of the bytes to sign")
+        }
         Fault::Refused(Refusal::NoSuchPod) => Status::not_found("no pod of this name has an adjacency here"),
         Fault::Refused(Refusal::Busy) => Status::unavailable("too many requests at once"),
         Fault::Refused(Refusal::TimedOut) => Status::deadline_exceeded("the authentication entity has not decided yet"),

@@ -46,7 +46,7 @@ impl Words {
             _ => {
                 let Announce { request, sg, sg_session: session, .. } = announce;
                 Err(Fault::Unsigned { request, sg, session })
-            },
+            }
         }
     }
 

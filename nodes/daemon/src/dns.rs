@@ -7,43 +7,31 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use damc_gateway::Book;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use crate::door::{Bounds, Door, Guest};
 
 /// TCP port.
 pub(crate) const PORT: u16 = 53;
-/// Connections at one time; further ones wait.
-const CONNECTIONS: usize = 64;
-/// A connection without a question for so long is closed (RFC 7766, section 6.2.3).
+/// A connection without a question for so long is closed (RFC 7766, section 6.2.3), and a question has to come whole
+/// within this time.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Time before connections are taken again after that failed: usually there are no descriptors left.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Connections.
+pub(crate) const BOUNDS: Bounds = Bounds { in_all: 64, of_one: 8, silence: SILENCE };
 
 /// Answers questions for ever.
-pub(crate) async fn serve(listener: TcpListener, book: Arc<ArcSwap<Book>>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Never closed, so that this never fails.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let book = Arc::clone(&book);
-                tokio::spawn(async move {
-                    // However a connection ends, its client asks again.
-                    let _ = answer(stream, &book).await;
-                    drop(place);
-                });
-            }
-            Err(e) => {
-                tracing::warn!("DNS over TCP: {e}");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
+pub(crate) async fn serve(door: Door, book: Arc<ArcSwap<Book>>) {
+    loop {
+        let (guest, book) = (door.next().await, Arc::clone(&book));
+        tokio::spawn(async move {
+            // However a connection ends, its client asks again.
+            let _ = answer(guest, &book).await;
+        });
     }
 }
 
 /// The questions of one connection, each behind its length in two bytes.
-async fn answer(mut stream: TcpStream, book: &ArcSwap<Book>) -> io::Result<()> {
+async fn answer(mut stream: Guest, book: &ArcSwap<Book>) -> io::Result<()> {
     while let Ok(length) = timeout(SILENCE, stream.read_u16()).await? {
         let mut question = vec![0; usize::from(length)];
         timeout(SILENCE, stream.read_exact(&mut question)).await??;

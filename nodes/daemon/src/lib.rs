@@ -23,6 +23,7 @@ mod control;
 mod counters;
 mod datapath;
 mod dns;
+mod door;
 mod edge;
 mod effects;
 mod error;

@@ -13,6 +13,7 @@ use damc_mgmt::config::{NodeConfig, PortConfig};
 use damc_mgmt::event::EventKind;
 use damc_proto::context::ConfigError;
 use damc_wire::{Name, NodeId, Role, Timestamp};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin};
@@ -35,6 +36,8 @@ use crate::{config_file, key, ports, service};
 
 /// Variable with the log filter, in the syntax of `tracing`; `info` where it is not set.
 const LOG_VARIABLE: &str = "DAMC_LOG";
+/// Descriptors that are enough for any SG.
+const DESCRIPTORS: u64 = 16_384;
 /// Exit status where the user gave us something wrong.
 const EXIT_INPUT: u8 = 2;
 /// Requests of the management interface that wait at one time.
@@ -170,6 +173,7 @@ fn edge(
     };
     let own = config.gateway.as_ref().map(ports::open_own).transpose()?;
     if own.is_some() {
+        raise_descriptor_limit();
         let sg = NodeId::new(&config.node).map_err(|_| NodeError::Usage("damc-sg".into()))?;
         let (domain, book) = (Arc::from(config.domain.as_str()), Arc::clone(&book));
         let class1 = Class1 { sg, domain, requests: Arc::clone(requests), book };
@@ -183,6 +187,17 @@ fn edge(
     let macs = pods.ports.iter().map(|port| port.as_ref().map(|port| port.own)).collect();
     let own = pods.own.as_ref().map(|own| own.own);
     Ok((Edge::new(Gateway::new(&options), macs, own, Arc::clone(counters), datapath::BATCH), pods))
+}
+
+/// Lets this process have as many descriptors as it may. What pods can hold of them is bounded ([`crate::door`]), so that
+/// the others are for ports and management; the usual soft limit would leave a large SG few.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(e) = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS.max(soft)), hard)
+    {
+        tracing::warn!("cannot raise the limit of descriptors: {e}");
+    }
 }
 
 /// Tells whoever started us. It may have closed its end, and that is its business.

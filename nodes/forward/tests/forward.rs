@@ -310,7 +310,10 @@ fn bytes_that_are_no_routed_pdu_are_dropped_with_their_reason() {
 fn snapshots_do_not_change() {
     let mut builder = builder();
     let old = builder.apply([]);
-    let new = builder.apply([Op::Remove { prefix: name("/C"), gone: Gone::Withdrawn }, Op::Admit { port: POD, rule: Admission::Nothing }]);
+    let new = builder.apply([
+        Op::Remove { prefix: name("/C"), gone: Gone::Withdrawn },
+        Op::Admit { port: POD, rule: Admission::Nothing },
+    ]);
     assert_eq!(new.version(), old.version() + 1);
     assert_eq!(verdict(&old, POD, "/C", "/A/1"), Verdict::Send(RIGHT));
     assert_eq!(verdict(&new, LEFT, "/C", "/Z"), dropped(DropReason::NoRoute));

@@ -97,6 +97,12 @@ impl Book {
         self.ports.iter().any(|(other, names)| *other != port && names.instances.contains(address))
     }
 
+    /// The port whose pod speaks from this address in its own name.
+    #[must_use]
+    pub fn port_of(&self, address: &Ipv6Addr) -> Option<u16> {
+        self.ports.iter().find(|(_, names)| names.instances.contains(address)).map(|(port, _)| *port)
+    }
+
     /// The address of a name, if the name is known and owns the address.
     #[must_use]
     pub fn address_of(&self, name: &Name) -> Option<Ipv6Addr> {

@@ -27,7 +27,13 @@ fn sg() -> (Gateway, Book) {
         book.add(&name(known));
     }
     book.set_port(POD, &[name("/A/1")], &[]);
-    let options = Options { domain: DOMAIN.into(), node: name("/damc/example/sg-1"), key: (1, 2), serves: false, grace_ns: GRACE };
+    let options = Options {
+        domain: DOMAIN.into(),
+        node: name("/damc/example/sg-1"),
+        key: (1, 2),
+        serves: false,
+        grace_ns: GRACE,
+    };
     (Gateway::new(&options), book.snapshot())
 }
 

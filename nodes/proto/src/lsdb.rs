@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use damc_mgmt::view::{LinkView, LsaView, LsdbView};
 use damc_mgmt::words::LsaKind;
 use damc_trust::{SpaClock, Verified};
-use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE};
+use damc_wire::lsa::{
+    Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE,
+};
 use damc_wire::security::Grant;
 use damc_wire::{Millis, Name, NodeId, Timestamp};
 use siphasher::sip::SipHasher13;
@@ -344,7 +346,9 @@ impl Lsdb {
         advertisers.iter().filter_map(move |(origin, port)| {
             let key = LsaKey { origin: origin.clone(), id: LsaId::Prefix(prefix.clone(), port.clone()) };
             match &self.entries.get(&key)?.lsa().content {
-                LsaContent::Prefix(body) if body.metric != UNREACHABLE => Some(PrefixEntry { prefix, origin, port, body }),
+                LsaContent::Prefix(body) if body.metric != UNREACHABLE => {
+                    Some(PrefixEntry { prefix, origin, port, body })
+                }
                 _ => None,
             }
         })

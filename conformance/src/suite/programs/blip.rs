@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::control::Direction;
+use damc_testbed::Direction;
 
 use super::held::State;
 use crate::case::{Findings, Stop};
@@ -32,7 +32,7 @@ pub(super) async fn every_link(testbed: &Testbed, findings: &mut Findings) -> Re
         let (a, b) = (link.a.as_str(), link.b.as_str());
         let flaps = testbed.flaps(&[a, b]).await?;
         silence(testbed, (a, b), true).await?;
-        tokio::time::sleep(SILENCE).await;
+        testbed.lab.sleep(SILENCE).await;
         silence(testbed, (a, b), false).await?;
         let loud = testbed.now_ns();
         lost += usize::from(testbed.flaps(&[a, b]).await? > flaps);

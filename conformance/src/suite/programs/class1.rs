@@ -76,9 +76,8 @@ async fn signed_announce(testbed: &Testbed, pod: &str, prefixes: &str, said: &Va
 /// Posts `said` from a pod, signed with the key of `signer`: asks for the challenge and signs the announcement with `openssl`.
 async fn signed_with(testbed: &Testbed, pod: &str, signer: &str, prefixes: &str, said: &Value) -> Result<Value, Stop> {
     let challenge = testbed.curl(pod, &["--data", &said.to_string(), prefixes]).await?.json();
-    let sign = signed_bytes(said, &challenge).ok_or_else(|| {
-        Stop::Failed(format!("expected: a challenge with request, sg and session; saw: {challenge}"))
-    })?;
+    let sign = signed_bytes(said, &challenge)
+        .ok_or_else(|| Stop::Failed(format!("expected: a challenge with request, sg and session; saw: {challenge}")))?;
     let folder = testbed.processes().directory.display().to_string();
     let words = format!(
         "cd {folder} && printf %s {sign} | xxd -r -p > sign.bin && \

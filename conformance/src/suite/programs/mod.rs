@@ -5,6 +5,7 @@ mod blip;
 mod class1;
 mod flows;
 mod held;
+mod hoarder;
 mod hostile;
 mod reach;
 mod rpc;
@@ -75,6 +76,13 @@ pub const CASES: &[Case] = &[
         Guest,
         hostile::flooded
     ),
+    case!(live "real programs",
+        "fwd-01-hoard",
+        "A pod opens 2000 connections to its SG and says nothing: management and calls go on",
+        ["FWD-01", "REG-04"],
+        Guest,
+        hoarder::hoards
+    ),
     case!(live "real programs", "fwd-01-restart", "An SG restarts: connections go on or end at once", ["FWD-01"], Nodes, flows::sg_restarts),
     Case {
         id: "fwd-01-blip",
@@ -82,6 +90,7 @@ pub const CASES: &[Case] = &[
         rows: &["FWD-01", "GAP-02"],
         suite: Suite::Conformance,
         impact: Impact::Links,
+        worlds: Worlds::Live("real programs"),
         limit: Duration::from_secs(240),
         run: |testbed, findings| Box::pin(blip::every_link(testbed, findings)),
     },

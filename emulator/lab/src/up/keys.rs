@@ -45,14 +45,17 @@ pub fn of_file(path: &Path) -> Result<KeySeed> {
 /// As [`of_file`], and when there is no such file.
 pub(crate) fn read(path: &Path) -> Result<KeySeed> {
     let doing = || format!("read {}", path.display());
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(LabError::io(doing()))?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(LabError::io(doing()))?;
     let metadata = file.metadata().map_err(LabError::io(doing()))?;
     let refuse = |why: &str| Err(LabError::Lab(format!("{} is no file of keys: {why}", path.display())));
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
         return refuse("it belongs to somebody else");
     }
     if metadata.mode() & 0o077 != 0 {
-        return refuse("others can read or change it; `chmod 600` it, and take another one if somebody may have read it");
+        return refuse(
+            "others can read or change it; `chmod 600` it, and take another one if somebody may have read it",
+        );
     }
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).map_err(LabError::io(doing()))?;

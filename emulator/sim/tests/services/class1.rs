@@ -17,8 +17,7 @@ fn announce(sim: &mut Sim, pod: &str, number: u64, prefix: &str) {
     let sessions = sim.show::<damc_mgmt::view::Sessions>("sg-1");
     let session = sessions.get(pod).copied().unwrap_or(1);
     let entry = AnnounceEntry { prefix: name(prefix), pool: None, weight: 1 };
-    let announce =
-        keys.sign_announce(OUT_OF_BAND_REQUESTS | number, (node("sg-1"), session), vec![entry], Vec::new());
+    let announce = keys.sign_announce(OUT_OF_BAND_REQUESTS | number, (node("sg-1"), session), vec![entry], Vec::new());
     sim.order("sg-1", Order::Announce { handle: number, announce: Box::new(announce) });
 }
 

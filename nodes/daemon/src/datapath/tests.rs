@@ -100,7 +100,8 @@ impl Node {
         book.set_port(POD, &[name("/A/1")], &[]);
         book.set_port(OTHER_POD, &[name("/A/2")], &[]);
         let counters = Arc::new(Counters::new());
-        let options = Options { domain: DOMAIN.into(), node: name("/damc/example/sg-1"), key: (1, 2), serves: true, grace_ns: 0 };
+        let options =
+            Options { domain: DOMAIN.into(), node: name("/damc/example/sg-1"), key: (1, 2), serves: true, grace_ns: 0 };
         let pods = vec![Some(MAC), Some(MAC), None, None];
         Self {
             datapath: Datapath::new(NodeId::new("sg-1").unwrap(), 4, Arc::clone(&counters)),

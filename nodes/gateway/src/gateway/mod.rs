@@ -89,6 +89,19 @@ pub enum OwnStep {
 
 /// Most clients of the server at the gateway's own address that are remembered.
 const CLIENT_LIMIT: usize = 4096;
+/// Addresses without a name from which one pod may reach the server at one time.
+const NAMELESS_LIMIT: usize = 4;
+/// Such an address that was silent for so long makes room for another, ns.
+const NAMELESS_SILENCE: u64 = 60_000_000_000;
+
+/// A client of the server at the gateway's own address.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    port: u16,
+    /// Its address is that of a name of its pod.
+    named: bool,
+    last_ns: u64,
+}
 
 /// The gateway of an SG.
 #[derive(Debug)]
@@ -102,8 +115,8 @@ pub struct Gateway {
     sweep_at_ns: Option<u64>,
     flows: Flows,
     inquiries: Inquiries,
-    /// Ports of the clients of the server at the gateway's own address, by client address.
-    clients: BTreeMap<Ipv6Addr, u16>,
+    /// Clients of the server at the gateway's own address, by client address.
+    clients: BTreeMap<Ipv6Addr, Client>,
     /// Time up to which the budget of errors is spent (a token bucket), ns.
     errors_used_ns: u64,
 }

@@ -43,7 +43,7 @@ impl Gateway {
         if let Some(segment) = view.tcp() {
             let asks = view.destination == self.dns && segment.destination_port() == DNS_PORT;
             if self.serves && (asks || view.destination == self.class1) {
-                return self.client(book, port, view);
+                return self.client(now_ns, book, port, view);
             }
             return if segment.rst() || !self.may_speak(now_ns) {
                 Step::Ignore
@@ -55,23 +55,38 @@ impl Gateway {
     }
 
     /// Records a client of the server at the gateway's own address. A pod without names may be one: its requests are
-    /// signed. No pod may use the address of a name behind another port.
-    fn client(&mut self, book: &Book, port: u16, view: &View<'_>) -> Step {
+    /// signed. No pod may use the address of a name behind another port, nor many addresses without a name: the server
+    /// gives each of them places of its own.
+    fn client(&mut self, now_ns: u64, book: &Book, port: u16, view: &View<'_>) -> Step {
         let known = self.clients.get(&view.source).copied();
         let owns = book.speaker(port, &view.source).is_some();
         let refused = Step::Drop { reason: DropReason::SourceNotAuthorised, reply: false };
         if !book.covers(&view.source)
-            || (!owns && (book.is_spoken_elsewhere(port, &view.source) || known.is_some_and(|p| p != port)))
+            || (!owns
+                && (book.is_spoken_elsewhere(port, &view.source) || known.is_some_and(|client| client.port != port)))
         {
             return refused;
         }
-        if known != Some(port) {
-            if self.clients.len() >= CLIENT_LIMIT {
-                self.clients.clear();
-            }
-            self.clients.insert(view.source, port);
+        if !owns && known.is_none_or(|client| client.named) && !self.has_room_for_nameless(now_ns, port) {
+            return refused;
         }
+        if known.is_none() && self.clients.len() >= CLIENT_LIMIT {
+            self.clients.clear();
+        }
+        self.clients.insert(view.source, Client { port, named: owns, last_ns: now_ns });
         Step::Own
+    }
+
+    /// Whether the pod behind a port may use one more address without a name. One that was silent for long makes room.
+    fn has_room_for_nameless(&mut self, now_ns: u64, port: u16) -> bool {
+        let of_port = self.clients.iter().filter(|(_, client)| client.port == port && !client.named);
+        let (count, oldest) = (of_port.clone().count(), of_port.min_by_key(|(_, client)| client.last_ns));
+        let Some((address, oldest)) = oldest.filter(|_| count >= NAMELESS_LIMIT) else { return true };
+        let (address, silent) = (*address, now_ns.saturating_sub(oldest.last_ns) >= NAMELESS_SILENCE);
+        if silent {
+            self.clients.remove(&address);
+        }
+        silent
     }
 
     /// Handles a packet from the server at the gateway's own address, whose hardware address on this link is `mac`. It
@@ -83,6 +98,6 @@ impl Gateway {
             return OwnStep::Reply;
         }
         let to = self.clients.get(&view.destination).filter(|_| [self.class1, self.dns].contains(&view.source));
-        to.map_or(OwnStep::Ignore, |port| OwnStep::ToPod(*port, view.bytes.len()))
+        to.map_or(OwnStep::Ignore, |client| OwnStep::ToPod(client.port, view.bytes.len()))
     }
 }

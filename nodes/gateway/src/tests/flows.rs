@@ -214,7 +214,10 @@ fn a_segment_without_route_is_reset_and_a_first_one_is_told() {
     let view = View::parse(&out).unwrap();
     assert!(view.tcp().unwrap().rst() && view.tcp().unwrap().sequence_number() == 77);
     let reset = tcp(at("/A/1"), at("/B/4"), (40000, 80), (2, 77), "R", b"");
-    assert!(!client.gateway.refused(0, &client.book, PORT, &reset, DropReason::NoRoute, &mut out), "a reset is not answered");
+    assert!(
+        !client.gateway.refused(0, &client.book, PORT, &reset, DropReason::NoRoute, &mut out),
+        "a reset is not answered"
+    );
 }
 
 #[test]

@@ -331,7 +331,7 @@ impl Router {
                     Change::Up { port, node, role } => self.neighbour_came(now, port, &node, role, out),
                     Change::Down { port, node, role, reason } => {
                         self.neighbour_went(now, port, (&node, role, reason), out);
-                    },
+                    }
                 }
             }
             self.expire(now, out);

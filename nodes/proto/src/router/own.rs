@@ -3,9 +3,7 @@
 use damc_mgmt::event::EventKind;
 use damc_wire::Millis;
 use damc_wire::frame::HOP_LOCAL_ROOM;
-use damc_wire::lsa::{
-    LinkEntry, LsaContent, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE,
-};
+use damc_wire::lsa::{LinkEntry, LsaContent, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE};
 use damc_wire::registry::DropReason;
 use damc_wire::{Name, NodeId, Role, Timestamp};
 

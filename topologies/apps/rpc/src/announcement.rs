@@ -109,7 +109,8 @@ mod tests {
         assert!(announcements.len() >= 4);
         for vector in announcements {
             let number = |member: &str| text(&vector[member]).parse().unwrap();
-            let challenge = Challenge { request: number("request"), sg: text(&vector["sg"]), session: number("session") };
+            let challenge =
+                Challenge { request: number("request"), sg: text(&vector["sg"]), session: number("session") };
             let bytes = signed_bytes(&request(vector), &challenge).unwrap();
             assert_eq!(hex(&bytes), text(&vector["sign"]), "{}", vector["title"]);
             assert_eq!(hex(&key.sign(&bytes).to_bytes()), text(&vector["signature"]), "{}", vector["title"]);

@@ -61,7 +61,8 @@ impl Registrar {
 
     /// Purges the names of silent pods that have not come back with them.
     pub(super) fn purge_suspended(&mut self, now: Timestamp) {
-        let over: Vec<_> = self.suspended.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        let over: Vec<_> =
+            self.suspended.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
         for key in over {
             self.suspended.remove(&key);
             let (pod, prefix) = key;
