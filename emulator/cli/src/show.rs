@@ -215,7 +215,8 @@ fn counters(view: &CountersView) -> String {
         .chain(rows_of("dropped", &view.dropped).filter(|[_, _, count]| count != "0"))
         .chain(rows_of("gateway", &view.gateway))
         .chain(rows_of("", &view.protocol));
-    let forwarding = [("forwarded", view.forwarded), ("delivered", view.delivered)];
+    let forwarding =
+        [("forwarded", view.forwarded), ("delivered", view.delivered), ("control overflow", view.control_overflow)];
     let forwarding = forwarding.map(|(name, count)| [String::new(), name.to_owned(), count.to_string()]);
     tabled(["", "counter", "count"], rows.chain(forwarding))
 }

@@ -169,11 +169,11 @@ impl Control {
                 }
             }
             Wake::Control(number) => {
-                let received = self.effects.ports().get(usize::from(number)).map(|port| arena.receive(&port.socket));
+                let received = self.effects.ports().get(usize::from(number)).map(|port| receive(port, arena));
                 self.receive(PortId(number), received, arena);
             }
             Wake::Routed(number) => {
-                let received = self.routed.get(usize::from(number)).map(|port| arena.receive(&port.socket));
+                let received = self.routed.get(usize::from(number)).map(|port| receive(port, arena));
                 self.receive(PortId(number), received, arena);
             }
             // Reading only quiets the descriptors; what is due is found by the clock, and who sent the signal is all one.
@@ -195,9 +195,10 @@ impl Control {
     }
 
     /// Feeds the batch that a socket gave. The round's [`Effects::tick`] settles it, together with those of other sockets.
-    fn receive(&mut self, port: PortId, received: Option<std::io::Result<usize>>, arena: &mut ReceiveArena) {
+    fn receive(&mut self, port: PortId, received: Option<std::io::Result<(usize, u64)>>, arena: &mut ReceiveArena) {
         match received {
-            Some(Ok(count)) => {
+            Some(Ok((count, overflown))) => {
+                self.effects.count_overflown(overflown);
                 for index in 0..count {
                     let received_at = Timestamp(arena.received_at(index));
                     let pdu = without_padding(arena.pdu(index));
@@ -236,6 +237,14 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// Takes a batch of frames; says how many there are, and how many the kernel has dropped since the last full batch. Only a
+/// socket that is not emptied at once can have overflown.
+fn receive(port: &PortSocket, arena: &mut ReceiveArena) -> std::io::Result<(usize, u64)> {
+    let count = arena.receive(&port.socket)?;
+    let overflown = if count == arena.capacity() { port.socket.take_drops().unwrap_or(0) } else { 0 };
+    Ok((count, overflown))
 }
 
 impl Wake {

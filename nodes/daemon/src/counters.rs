@@ -20,6 +20,7 @@ pub(crate) struct Counters {
     dropped: [AtomicU64; 256],
     forwarded: AtomicU64,
     delivered: AtomicU64,
+    control_overflow: AtomicU64,
     gateway: [AtomicU64; GATEWAY],
 }
 
@@ -31,6 +32,7 @@ impl Counters {
             dropped: [const { AtomicU64::new(0) }; 256],
             forwarded: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
+            control_overflow: AtomicU64::new(0),
             gateway: [const { AtomicU64::new(0) }; GATEWAY],
         }
     }
@@ -48,6 +50,12 @@ impl Counters {
     /// Frames were dropped.
     pub(crate) fn dropped(&self, reason: DropReason, count: u64) {
         add(&self.dropped[usize::from(reason.code())], count);
+    }
+
+    /// The kernel dropped frames for the control thread, whose socket was full.
+    pub(crate) fn control_overflown(&self, count: u64) {
+        add(&self.control_overflow, count);
+        self.dropped(DropReason::QueueFull, count);
     }
 
     /// Frames were handed to the kernel for the next hop, or not.
@@ -104,6 +112,7 @@ impl Counters {
         }
         view.forwarded += self.forwarded.load(Relaxed);
         view.delivered += self.delivered.load(Relaxed);
+        view.control_overflow += self.control_overflow.load(Relaxed);
     }
 }
 

@@ -110,6 +110,11 @@ impl<P: Port> Effects<P> {
         self.services.set_program(key, run);
     }
 
+    /// Frames for this thread that the kernel dropped because it was behind.
+    pub(crate) fn count_overflown(&self, count: u64) {
+        self.counters.control_overflown(count);
+    }
+
     pub(crate) fn count_received(&self, pdu: &[u8]) {
         self.counters.received(pdu);
     }

@@ -17,6 +17,11 @@ pub(crate) fn render(view: &CountersView) -> String {
     for (name, help, value) in [
         ("damc_frames_forwarded_total", "Routed frames sent on for others.", view.forwarded),
         ("damc_frames_delivered_total", "Routed frames for this node.", view.delivered),
+        (
+            "damc_control_overflow_total",
+            "Frames that the kernel dropped because the control thread was behind.",
+            view.control_overflow,
+        ),
     ] {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name}{{node=\"{node}\"}} {value}");
     }

@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use damc_mgmt::config::{Ready, Restart, RunConfig};
+use damc_link::{Filter, RawSocket, Transmit};
 use domain::{Folder, Node, configurations, interface, log_of, until};
 use namespace::{Links, in_private_namespace};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const LINKS: [(&str, &str); 6] =
     [("sg-1", "sr-1"), ("sr-1", "sg-2"), ("pod-1", "sg-1"), ("spa-1", "sg-1"), ("pod-2", "sg-2"), ("spa-2", "sg-2")];
@@ -99,6 +102,43 @@ fn a_sleeping_call_holds_up_no_other() {
             assert_eq!(fast.result.as_deref(), Some("x"));
             assert_eq!(slow.join().unwrap().result.as_deref(), Some("400"));
         });
+    });
+}
+
+/// Echoes sent to a node that does not run: more than its sockets hold.
+const UNREAD: usize = 40_000;
+
+#[test]
+fn what_the_kernel_drops_while_a_node_does_not_read_is_counted() {
+    in_private_namespace(|links| {
+        let folder = Folder::new("overflow");
+        let (near, far) = (interface("sr-1", "sg-1"), interface("sg-1", "sr-1"));
+        links.pair(&near, &far);
+        let configs = configurations(folder.path(), &[("sg-1", "sr-1")], &[]);
+        let node = Node::start(folder.path(), &configs["sr-1"]);
+        let socket = RawSocket::open_on(&far, Filter::Control).unwrap();
+        let header = damc_link::ethernet_header(damc_link::mac(&far).unwrap());
+        let mut echo = vec![0; 46];
+        echo[..8].copy_from_slice(&[1, 2, 0, 1, 0, 46, 0, 0]);
+        let pid = Pid::from_raw(i32::try_from(node.pid()).unwrap());
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let mut sent = 0;
+        while sent < UNREAD {
+            let report = socket.send((0..64).map(|_| Transmit { interface: 0, header: &header, body: &echo }));
+            sent += usize::try_from(report.sent).unwrap();
+        }
+        kill(pid, Signal::SIGCONT).unwrap();
+        let counted = |view: &serde_json::Value| {
+            let received = view["received"]["echo"].as_u64().unwrap_or(0);
+            let overflow = view["control_overflow"].as_u64().unwrap();
+            (overflow, usize::try_from(received + overflow).unwrap())
+        };
+        let view = until("every echo is accounted for", || node.get("/counters"), |view| counted(view).1 == sent);
+        assert!(counted(&view).0 > 0, "{view}");
+        assert!(view["dropped"]["queue-full"].as_u64().unwrap() >= counted(&view).0, "{view}");
+        let metrics = node.http("GET", "/metrics", "").1;
+        let line = format!("damc_control_overflow_total{{node=\"sr-1\"}} {}\n", counted(&view).0);
+        assert!(metrics.contains(&line), "{metrics}");
     });
 }
 

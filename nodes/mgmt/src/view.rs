@@ -366,6 +366,9 @@ pub struct CountersView {
     pub forwarded: u64,
     /// Frames delivered locally.
     pub delivered: u64,
+    /// Frames that the kernel dropped because the control thread was behind. They count as `queue-full` as well.
+    #[serde(default)]
+    pub control_overflow: u64,
     /// SG: what passed the gateway to programs in pods.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub gateway: Counts<GatewayCounter>,
