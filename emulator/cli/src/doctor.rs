@@ -5,6 +5,7 @@ use damc_lab::control::LinkService;
 use damc_lab::job::LinksBy;
 use damc_lab::lab::program;
 use damc_lab::relay::calibrate::{Calibration, Depth};
+use damc_lab::sandbox::obstacles::{Host, Obstacle};
 use damc_lab::uml::Installation;
 use damc_lab::up::{UpOptions, is_program, node_folder};
 use damc_wire::registry::Role;
@@ -72,15 +73,14 @@ fn host() -> Vec<Finding> {
     let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
     let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let limit = read("/proc/sys/user/max_user_namespaces");
-    let clone = read("/proc/sys/kernel/unprivileged_userns_clone");
-    let allowed = limit.as_deref() != Some("0") && clone.as_deref() != Some("0");
-    let user = if nix::unistd::geteuid().is_root() { "root, which needs none" } else { "an ordinary user" };
+    let seen = Host::look();
+    let user = if seen.sys_admin { "root, which needs none" } else { "without the permission to do without" };
     let uml = Installation::find();
     let mut findings = vec![
         Finding { what: "kernel", good: true, detail: kernel },
         Finding {
             what: "user namespaces",
-            good: allowed,
+            good: !seen.userns_switched_off && !seen.low_limits.iter().any(|(kind, _)| *kind == "user"),
             detail: format!("at most {}; you are {user}", limit.unwrap_or_else(|| "?".to_owned())),
         },
         Finding {
@@ -92,8 +92,16 @@ fn host() -> Vec<Finding> {
             },
         },
     ];
+    findings.extend(surroundings(&seen));
     findings.push(programs());
     findings
+}
+
+/// What may keep labs from being built, each with its remedy, and the container this runs in.
+fn surroundings(seen: &Host) -> Vec<Finding> {
+    let container = seen.container.map(|name| Finding { what: "container", good: true, detail: name.to_owned() });
+    let obstacle = |Obstacle { what, detail, remedy }| Finding { what, good: false, detail: format!("{detail}; {remedy}") };
+    container.into_iter().chain(seen.obstacles().into_iter().map(obstacle)).collect()
 }
 
 fn programs() -> Finding {

@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::{LabError, Result};
+use crate::sandbox::obstacles::Host;
 
 /// A network namespace and the two sockets that were opened inside it.
 #[derive(Debug)]
@@ -64,9 +66,17 @@ impl Namespace {
 /// When the kernel refuses one of the steps.
 pub fn create_all(names: &[String], mut each: impl FnMut(Namespace)) -> Result<()> {
     for name in names {
-        each(create(name).map_err(LabError::io(format!("make the network namespace of {name}")))?);
+        each(create(name).map_err(|error| refused(name, error))?);
     }
     Ok(())
+}
+
+/// The kernel's word for a full table of namespaces is that of a full disk.
+fn refused(name: &str, error: io::Error) -> LabError {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC) => LabError::Sandbox(format!("that of {name}: {}", Host::look().explain(Errno::ENOSPC))),
+        _ => LabError::io(format!("make the network namespace of {name}"))(error),
+    }
 }
 
 fn create(name: &str) -> io::Result<Namespace> {

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, getegid, geteuid, getpid, getppid};
 use crate::control::Progress;
 use crate::error::{LabError, Result};
 use crate::exec::start_priority::StartPriority;
+use crate::sandbox::obstacles::Host;
 
 /// Arguments of `lab-sandbox`.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,7 +54,7 @@ fn start_init(args: &SandboxArgs) -> Result<ExitCode> {
     // Asked again: credentials changed with the user namespace.
     die_with_parent(args.parent)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .map_err(LabError::sys("make the lab's mounts private"))?;
+        .map_err(|errno| LabError::Sandbox(format!("its mounts cannot be made private: {}", Host::look().explain(errno))))?;
     let name = args.directory.file_name().unwrap_or_default();
     nix::unistd::sethostname(name).map_err(LabError::sys("name the lab's host"))?;
 
@@ -103,13 +104,7 @@ fn enter_new_namespaces() -> Result<()> {
 }
 
 fn refused(errno: Errno) -> LabError {
-    let hint = match errno {
-        Errno::EPERM => "; unprivileged user namespaces are switched off here (`damc doctor` says more)",
-        Errno::ENOSPC => "; the limit of namespaces (/proc/sys/user/max_*_namespaces) is reached",
-        Errno::EINVAL => "; the kernel lacks one of the namespaces, or the process has threads",
-        _ => "",
-    };
-    LabError::Sandbox(format!("{}{hint}", io::Error::from(errno)))
+    LabError::Sandbox(Host::look().explain(errno))
 }
 
 /// First thing in `lab-init`: takes the lock over, mounts a /proc and a /sys that show the lab.

@@ -11,6 +11,7 @@
 mod enter;
 mod inside;
 mod launch;
+pub mod obstacles;
 
 pub use enter::{Entry, NAMESPACE_COUNT};
 pub use inside::{SandboxArgs, namespaces_of_lab, run_sandbox, settle};
