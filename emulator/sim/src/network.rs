@@ -167,6 +167,7 @@ impl Network {
             thresholds: self.thresholds.clone(),
             transit: member.transit,
             gateway: None,
+            confine: None,
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use damc_impair::DirectionSpec;
-use damc_mgmt::config::{GatewayConfig, NodeConfig, PortConfig, RunConfig, ServiceConfig, Thresholds, Timers};
+use damc_mgmt::config::{ConfineConfig, GatewayConfig, NodeConfig, PortConfig, RunConfig, ServiceConfig, Thresholds, Timers};
 use damc_trust::narrowest;
 use damc_wire::registry::Role;
 use damc_wire::security::CertifiedName;
@@ -322,6 +322,17 @@ fn config(
         transit: node.transit,
         gateway: serves_programs(topology, node)
             .then(|| GatewayConfig { interface: GATEWAY_RAW.to_owned(), served_by: GATEWAY_TCP.to_owned() }),
+        confine: node.services.iter().any(|service| service.run.is_some()).then(|| confinement(options, &node.id)),
+    }
+}
+
+/// Programs of services see no run directory, with the keys and sockets of this lab and of others, but a folder of their
+/// pod's in it.
+fn confinement(options: &PlanOptions, pod: &NodeId) -> ConfineConfig {
+    let all_labs = options.run_dir.parent().filter(|folder| !folder.as_os_str().is_empty());
+    ConfineConfig {
+        hidden: vec![all_labs.unwrap_or(&options.run_dir).to_owned()],
+        folder: options.run_dir.join("pods").join(pod.as_str()),
     }
 }
 

@@ -59,6 +59,12 @@ pub fn main(role: Role) -> ExitCode {
         [_, "--exec", ref words @ ..] if role == Role::Pod && !words.is_empty() => {
             Err(NodeError::System { action: "become the program", source: service::become_program(words) })
         }
+        [_, "--confined", what, ref words @ ..] if role == Role::Pod && !words.is_empty() => {
+            Err(NodeError::System { action: "confine the program", source: service::run_confined(what, words) })
+        }
+        [_, "--inside", what, ref words @ ..] if role == Role::Pod && !words.is_empty() => {
+            Err(NodeError::System { action: "confine the program", source: service::run_inside(what, words) })
+        }
         [_, path] if !path.starts_with('-') => run(Path::new(path), role),
         _ => Err(NodeError::Usage(format!("damc-{role}"))),
     };
@@ -134,7 +140,12 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     }
     let server = admin::spawn(admin, listener)?;
 
-    let supervisor = service::Supervisor::new(config.node.clone(), config.domain.clone(), key::path(&config));
+    let supervisor = service::Supervisor::new(
+        config.node.clone(),
+        config.domain.clone(),
+        key::path(&config),
+        config.confine.clone(),
+    );
     let interfaces = config.ports.iter().map(|port| port.interface.clone()).collect();
     let reader = TrafficReader::open().map_err(NodeError::system("count what passes the ports"))?;
     let plane = plane.map(|plane| (plane, Traffic::new(reader, interfaces)));

@@ -43,6 +43,19 @@ pub struct NodeConfig {
     /// SG: where it serves class 1 over HTTP and gRPC; not at all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,
+    /// Pod: how programs of its services are confined; not at all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confine: Option<ConfineConfig>,
+}
+
+/// What of the host the programs of a pod's services find: everything, read-only, but for this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfineConfig {
+    /// Folders that are empty for them. `/run` always is.
+    pub hidden: Vec<PathBuf>,
+    /// The folder in which they write. It is made where it is not there.
+    pub folder: PathBuf,
 }
 
 /// A pair of interfaces in the SG's namespace, between its raw socket and the kernel's TCP.

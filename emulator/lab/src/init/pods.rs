@@ -42,12 +42,24 @@ pub(super) async fn configure(plan: &Plan, links: &Links, namespaces: &[Namespac
             eprintln!("lab-init: this kernel has no IPv6: programs in {name} reach nobody");
             continue;
         }
+        namespace.run(|| open_ports(name))?;
         let addresses: Vec<Ipv6Addr> = names(pod).filter_map(|name| address::below(prefix, &name)).collect();
         let (route, index) = links.way_into(name, &end.interface)?;
         let pod = PodIpv6 { interface: &end.interface, index, prefix, addresses: &addresses, mtu };
         ipv6::configure(route, &pod).await.map_err(LabError::netlink(doing()))?;
     }
     Ok(())
+}
+
+/// Lets programs without any permission serve at every port, and ping.
+fn open_ports(pod: &str) {
+    let group = nix::unistd::getegid();
+    let settings = [("ip_unprivileged_port_start", "0".to_owned()), ("ping_group_range", format!("{group} {group}"))];
+    for (setting, value) in settings {
+        if let Err(error) = fs::write(format!("/proc/sys/net/ipv4/{setting}"), value) {
+            eprintln!("lab-init: programs in {pod} do without {setting}: {error}");
+        }
+    }
 }
 
 /// Gives every SG with pods the pair of interfaces behind which it serves class 1, and DNS over TCP.

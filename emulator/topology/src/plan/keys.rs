@@ -4,7 +4,7 @@ use core::ops::Deref;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use damc_mgmt::config::{GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers};
+use damc_mgmt::config::{ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, from_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
@@ -207,4 +207,6 @@ struct Keyless {
     transit: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gateway: Option<GatewayConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confine: Option<ConfineConfig>,
 }

@@ -85,7 +85,7 @@ impl Stage {
             with_plane.then(|| (Plane::new(HashKey(1, 2)), traffic())),
             Arc::clone(&events),
             Arc::clone(&counters),
-            Supervisor::new("pod-1".into(), "example".into(), "key".into()),
+            Supervisor::new("pod-1".into(), "example".into(), "key".into(), None),
         );
         Self { effects, heard, ports, events, counters }
     }

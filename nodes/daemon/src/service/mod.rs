@@ -11,5 +11,5 @@ mod program;
 mod supervisor;
 
 pub(crate) use process::run;
-pub(crate) use program::become_program;
+pub(crate) use program::{become_program, run_confined, run_inside};
 pub(crate) use supervisor::{ServiceEvent, Supervisor};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use damc_mgmt::config::RunConfig;
+use damc_mgmt::config::{ConfineConfig, RunConfig};
 use damc_mgmt::view::{ServiceView, ServicesView};
 use damc_mgmt::words::ServiceState;
 use damc_wire::message::TaskReport;
@@ -63,6 +63,8 @@ pub(crate) struct Supervisor {
     domain: String,
     /// The pod's signing key, for programs that announce.
     key: PathBuf,
+    /// How programs are confined, if they are.
+    confine: Option<ConfineConfig>,
     launcher: Box<dyn Launch>,
     services: BTreeMap<u64, Service>,
     next_key: u64,
@@ -100,13 +102,19 @@ enum State {
 
 impl Supervisor {
     /// No service yet.
-    pub(crate) fn new(node: String, domain: String, key: PathBuf) -> Self {
-        Self::launching(Box::new(Processes), node, domain, key)
+    pub(crate) fn new(node: String, domain: String, key: PathBuf, confine: Option<ConfineConfig>) -> Self {
+        Self::launching(Box::new(Processes), node, domain, key, confine)
     }
 
     /// No service yet; workers come from elsewhere.
-    fn launching(launcher: Box<dyn Launch>, node: String, domain: String, key: PathBuf) -> Self {
-        Self { node, domain, key, launcher, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
+    fn launching(
+        launcher: Box<dyn Launch>,
+        node: String,
+        domain: String,
+        key: PathBuf,
+        confine: Option<ConfineConfig>,
+    ) -> Self {
+        Self { node, domain, key, confine, launcher, services: BTreeMap::new(), next_key: 0, events: Vec::new() }
     }
 
     /// Has a program serve a service from its next start on.
@@ -293,6 +301,7 @@ impl Supervisor {
             node: self.node.clone(),
             domain: self.domain.clone(),
             key: self.key.clone(),
+            confine: self.confine.clone(),
             prefix: service.prefix.clone(),
             pool: service.pool.clone(),
         };

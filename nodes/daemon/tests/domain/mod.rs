@@ -114,6 +114,7 @@ pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
         thresholds: BTreeMap::new(),
         transit: false,
         gateway: None,
+        confine: None,
         pools: Vec::new(),
     }
 }

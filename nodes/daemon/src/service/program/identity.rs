@@ -1,6 +1,9 @@
 //! Who a program is to be: variables and placeholders.
 
+use damc_mgmt::config::ConfineConfig;
 use damc_wire::{Name, address};
+
+use super::confine::Confinement;
 
 /// Who a program is to be.
 #[derive(Clone, Debug)]
@@ -8,11 +11,18 @@ pub(crate) struct Identity {
     pub(crate) node: String,
     pub(crate) domain: String,
     pub(crate) key: std::path::PathBuf,
+    pub(crate) confine: Option<ConfineConfig>,
     pub(crate) prefix: Name,
     pub(crate) pool: Option<Name>,
 }
 
 impl Identity {
+    /// How it is confined, if it is.
+    pub(super) fn confinement(&self) -> Option<Confinement> {
+        let ConfineConfig { hidden, folder } = self.confine.clone()?;
+        Some(Confinement { hidden, folder, key: self.key.clone() })
+    }
+
     /// Variables every program finds, and the placeholders of its command.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         let address = |name: &Name| address::of_name(&self.domain, name).map_or_else(String::new, |a| a.to_string());

@@ -3,6 +3,7 @@
 //! One thread for each talks to the agent over a channel of the kind a service process has, so that the agent sees no
 //! difference. The program is a child of that thread and dies with it.
 
+mod confine;
 mod identity;
 mod output;
 mod ready;
@@ -23,6 +24,7 @@ use self::output::Outputs;
 use super::calls::Calls;
 use super::channel::{Answer, Channel, Incoming, Task};
 
+pub(crate) use self::confine::{run_confined, run_inside};
 pub(crate) use self::identity::Identity;
 
 /// How often a program that is not ready is looked at, and one that runs.
@@ -83,7 +85,14 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     fn launch(identity: &Identity, run: &RunConfig) -> io::Result<(Child, Outputs)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--exec").args(run.argv.iter().map(|word| identity.filled(word)));
+        match identity.confinement() {
+            Some(confinement) => {
+                command.env("TMPDIR", &confinement.folder);
+                command.arg("--confined").arg(serde_json::to_string(&confinement)?)
+            }
+            None => command.arg("--exec"),
+        };
+        command.args(run.argv.iter().map(|word| identity.filled(word)));
         command.envs(identity.variables()).env("DAMC_NODE", &identity.node);
         command.envs(run.env.iter().map(|(key, value)| (key, identity.filled(value))));
         command.current_dir(&run.cwd);

@@ -43,7 +43,7 @@ impl Launch for Stage {
 
 impl Stage {
     fn supervisor(&self) -> Supervisor {
-        Supervisor::launching(Box::new(self.clone()), "pod-1".into(), "example".into(), PathBuf::new())
+        Supervisor::launching(Box::new(self.clone()), "pod-1".into(), "example".into(), PathBuf::new(), None)
     }
 
     /// The newest start.
