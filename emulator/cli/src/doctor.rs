@@ -100,7 +100,8 @@ fn host() -> Vec<Finding> {
 /// What may keep labs from being built, each with its remedy, and the container this runs in.
 fn surroundings(seen: &Host) -> Vec<Finding> {
     let container = seen.container.map(|name| Finding { what: "container", good: true, detail: name.to_owned() });
-    let obstacle = |Obstacle { what, detail, remedy }| Finding { what, good: false, detail: format!("{detail}; {remedy}") };
+    let obstacle =
+        |Obstacle { what, detail, remedy }| Finding { what, good: false, detail: format!("{detail}; {remedy}") };
     container.into_iter().chain(seen.obstacles().into_iter().map(obstacle)).collect()
 }
 

@@ -85,7 +85,15 @@ pub fn load(argument: &str) -> Result<Topology, Failure> {
 /// # Errors
 /// As [`load`]; what this version cannot do yet counts as a mistake.
 pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
-    topology_file::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))
+    let topology = topology_file::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))?;
+    let runs_programs = topology.nodes().values().flat_map(|node| &node.services).any(|service| service.run.is_some());
+    if runs_programs && nix::unistd::geteuid().is_root() {
+        eprintln!(
+            "damc: warning: this topology has programs (`run:`), and you are root. They get no permission and write in a \
+             folder of their own, but they read what root may read: bring up what you trust, or do it as another user"
+        );
+    }
+    Ok(topology)
 }
 
 /// All mistakes, as wrong usage.

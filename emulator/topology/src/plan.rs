@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use damc_impair::DirectionSpec;
-use damc_mgmt::config::{ConfineConfig, GatewayConfig, NodeConfig, PortConfig, RunConfig, ServiceConfig, Thresholds, Timers};
+use damc_mgmt::config::{
+    ConfineConfig, GatewayConfig, NodeConfig, PortConfig, RunConfig, ServiceConfig, Thresholds, Timers,
+};
 use damc_trust::narrowest;
 use damc_wire::registry::Role;
 use damc_wire::security::CertifiedName;

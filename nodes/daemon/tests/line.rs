@@ -8,8 +8,8 @@ mod namespace;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use damc_mgmt::config::{Ready, Restart, RunConfig};
 use damc_link::{Filter, RawSocket, Transmit};
+use damc_mgmt::config::{Ready, Restart, RunConfig};
 use domain::{Folder, Node, configurations, interface, log_of, until};
 use namespace::{Links, in_private_namespace};
 use nix::sys::signal::{Signal, kill};

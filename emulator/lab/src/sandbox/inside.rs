@@ -1,7 +1,6 @@
 //! The lab's side: `lab-sandbox` unshares and waits, `lab-init` settles in as process 1.
 
 use std::fs::{self, File};
-use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -53,8 +52,9 @@ fn start_init(args: &SandboxArgs) -> Result<ExitCode> {
     enter_new_namespaces()?;
     // Asked again: credentials changed with the user namespace.
     die_with_parent(args.parent)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .map_err(|errno| LabError::Sandbox(format!("its mounts cannot be made private: {}", Host::look().explain(errno))))?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).map_err(|errno| {
+        LabError::Sandbox(format!("its mounts cannot be made private: {}", Host::look().explain(errno)))
+    })?;
     let name = args.directory.file_name().unwrap_or_default();
     nix::unistd::sethostname(name).map_err(LabError::sys("name the lab's host"))?;
 

@@ -100,14 +100,19 @@ impl Host {
             .collect();
         let what = match errno {
             // The kernel's word for a full table of namespaces is that of a full disk.
-            Errno::ENOSPC | Errno::EUSERS => "the limit of namespaces (sysctl user.max_*_namespaces) is reached".to_owned(),
+            Errno::ENOSPC | Errno::EUSERS => {
+                "the limit of namespaces (sysctl user.max_*_namespaces) is reached".to_owned()
+            }
             Errno::EINVAL => "the kernel lacks one of the namespaces, or the process has threads".to_owned(),
             Errno::ENOSYS => "the kernel has no namespaces".to_owned(),
             other => std::io::Error::from(other).to_string(),
         };
         let unknown = match errno {
             Errno::ENOSPC | Errno::EUSERS => {
-                vec!["end other labs and containers, or `sysctl -w user.max_net_namespaces=10000` (mnt, pid, uts, …)".into()]
+                vec![
+                    "end other labs and containers, or `sysctl -w user.max_net_namespaces=10000` (mnt, pid, uts, …)"
+                        .into(),
+                ]
             }
             Errno::EPERM | Errno::EACCES => vec!["`damc doctor` says what it finds".to_owned()],
             _ => Vec::new(),
@@ -165,10 +170,12 @@ impl Host {
     fn restriction(&self) -> Option<Obstacle> {
         self.apparmor_restricts.then(|| Obstacle {
             what: "AppArmor",
-            detail: "kernel.apparmor_restrict_unprivileged_userns is 1: user namespaces come without permissions".to_owned(),
-            remedy: "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, a profile with `userns,` for damc, or \
-                     run as root"
+            detail: "kernel.apparmor_restrict_unprivileged_userns is 1: user namespaces come without permissions"
                 .to_owned(),
+            remedy:
+                "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, a profile with `userns,` for damc, or \
+                     run as root"
+                    .to_owned(),
         })
     }
 }

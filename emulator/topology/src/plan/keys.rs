@@ -4,7 +4,9 @@ use core::ops::Deref;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use damc_mgmt::config::{ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers};
+use damc_mgmt::config::{
+    ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers,
+};
 use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, from_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;

@@ -2,7 +2,7 @@
 
 use damc_wire::{DropReason, address};
 
-use super::{CLIENT_LIMIT, DNS_PORT, Gateway, OwnStep, Step, reply};
+use super::{CLIENT_LIMIT, Client, DNS_PORT, Gateway, NAMELESS_LIMIT, NAMELESS_SILENCE, OwnStep, Step, reply};
 use crate::book::Book;
 use crate::errors::{self, PORT, Problem};
 use crate::packet::View;

@@ -52,7 +52,7 @@ pub(crate) fn run_confined(confinement: &str, words: &[&str]) -> io::Error {
         enter_namespaces()?;
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         let child = Command::new(std::env::current_exe()?).arg("--inside").arg(confinement).args(words).spawn()?;
-        end_as(wait(child)?)
+        end_as(wait(&child)?)
     };
     let Err(error) = run();
     error
@@ -68,7 +68,7 @@ pub(crate) fn run_inside(confinement: &str, words: &[&str]) -> io::Error {
         // What this process may have changed: who started it may be gone already.
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         let child = Command::new(std::env::current_exe()?).arg("--exec").args(words).spawn()?;
-        let status = wait(child)?;
+        let status = wait(&child)?;
         // The kernel ends whatever the program has left in here.
         std::process::exit(status.code().unwrap_or_else(|| SIGNALLED + status.signal().unwrap_or(0)))
     };
@@ -116,7 +116,7 @@ fn watched_signals() -> SigSet {
 }
 
 /// Waits for a child, hands signals on to it and reaps what else ends. The watched signals have to be blocked.
-fn wait(child: Child) -> io::Result<ExitStatus> {
+fn wait(child: &Child) -> io::Result<ExitStatus> {
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     loop {
         match watched_signals().wait()? {

@@ -19,8 +19,12 @@ const RESOLVER: &str = "/etc/resolv.conf";
 /// Devices that every program may have.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links in /dev, with what they name.
-const LINKS: [(&str, &str); 4] =
-    [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")];
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
 
 /// Something that is to be there although what is around it is hidden.
 struct Kept {
@@ -195,7 +199,8 @@ mod tests {
                     22 21 0:5 / /a\\040b ro,nosuid,nodev,noexec,noatime - tmpfs tmpfs rw,size=1k\n\
                     nonsense\n";
         let path = |text: &str| PathBuf::from(text);
-        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+        let flags =
+            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
         assert_eq!(
             mounted(text),
             [Mounted { path: path("/"), flags: MsFlags::MS_RELATIME }, Mounted { path: path("/a b"), flags }]
