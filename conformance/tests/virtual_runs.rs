@@ -40,6 +40,7 @@ fn judged(name: &str, case: Option<&str>) -> Report {
         suite: None,
         case: case.map(str::to_owned),
         seed: 7,
+        keys: None,
         results: results.0.clone(),
         keep_on_failure: false,
         echo_ms: None,

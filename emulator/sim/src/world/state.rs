@@ -176,7 +176,7 @@ impl Sim {
         let mut at = self.now;
         for pdu in pdus {
             self.schedule(at, What::Inject { node, port, pdu: pdu.clone() });
-            at = at + spacing;
+            at += spacing;
         }
         Ok(())
     }
