@@ -38,6 +38,12 @@ impl Forge {
         Self { topology, keys, used: Mutex::new(BTreeSet::new()) }
     }
 
+    /// The seed of the run, from which the root of the domain has its keys.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The keys of `node`, certified as `role`; the true ones where that is the node's role.
     ///
     /// # Panics

@@ -15,6 +15,7 @@ use damc_wire::Role;
 pub struct Failures {
     links: BTreeSet<(String, String)>,
     nodes: BTreeSet<String>,
+    overloaded: BTreeSet<String>,
     costs: BTreeMap<(String, String), u64>,
 }
 
@@ -31,6 +32,13 @@ impl Failures {
     #[must_use]
     pub fn node(mut self, node: &str) -> Self {
         self.nodes.insert(node.into());
+        self
+    }
+
+    /// Adds an overloaded node: it carries no transit.
+    #[must_use]
+    pub fn overload(mut self, node: &str) -> Self {
+        self.overloaded.insert(node.into());
         self
     }
 
@@ -84,7 +92,8 @@ impl Oracle {
             .filter(|n| matches!(n.kind, Role::Sg | Role::Sr) && alive(n.id.as_str()))
             .collect();
         let routers: Vec<String> = routing.iter().map(|n| n.id.to_string()).collect();
-        let transit = routing.iter().map(|n| !n.overload && (n.kind == Role::Sr || n.transit)).collect();
+        let overloaded = |n: &damc_topology::Node| n.overload || failures.overloaded.contains(n.id.as_str());
+        let transit = routing.iter().map(|n| !overloaded(n) && (n.kind == Role::Sr || n.transit)).collect();
         let index: BTreeMap<String, usize> = routers.iter().cloned().zip(0..).collect();
         let n = routers.len();
         let mut oracle = Self {
@@ -286,6 +295,14 @@ mod tests {
         let oracle = Oracle::new(&topology, &cut);
         assert_eq!(oracle.distance("sg-1", "sg-4"), None, "only through sg-2 or sg-3, which must not");
         assert_eq!(oracle.distance("sg-1", "sg-2"), Some(2));
+    }
+
+    #[test]
+    fn gap_22_an_overloaded_router_is_an_end_only() {
+        let oracle = Oracle::new(&fig2(), &Failures::default().overload("sr-right"));
+        let b4 = &oracle.expected("sg-1")["/B/4"];
+        assert_eq!((b4.cost, &b4.next_hops), (4, &set(&["sr-left"])), "around it");
+        assert_eq!(oracle.distance("sg-1", "sr-right"), Some(1), "it is itself reachable");
     }
 
     #[test]

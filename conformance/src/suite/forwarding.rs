@@ -43,7 +43,7 @@ pub const CASES: &[Case] = &[
         Guest,
         egress
     ),
-    case!("fwd-08", "Responses are routed by name, apart from their requests", ["FWD-08"], Links, way_back),
+    case!("fwd-08", "Responses are routed by name, apart from their requests", ["FWD-08", "CON-14"], Links, way_back),
     case!("fwd-10", "Of 1000 concurrent calls each answer reaches its caller", ["FWD-10"], Calm, concurrent),
 ];
 

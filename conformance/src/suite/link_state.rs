@@ -38,7 +38,7 @@ pub const CASES: &[Case] = &[
     case!(
         "lsa-04",
         "An SR that joins late, attached to one SG only, learns the whole mesh",
-        ["LSA-04"],
+        ["LSA-04", "GAP-04"],
         Nodes,
         late_joiner
     ),
@@ -49,7 +49,13 @@ pub const CASES: &[Case] = &[
         Links,
         distribution_under_loss
     ),
-    case!("lsa-06", "All LSDBs become equal after nodes died and came back", ["LSA-06"], Nodes, equal_after_deaths),
+    case!(
+        "lsa-06",
+        "All LSDBs become equal after nodes died and came back",
+        ["LSA-06", "CON-11", "GAP-04"],
+        Nodes,
+        equal_after_deaths
+    ),
     case!(
         "lsa-07",
         "Damaged LSAs are never installed, and all tables recover when damage and reordering end",

@@ -25,18 +25,27 @@ macro_rules! case {
 
 mod architecture;
 mod authentication;
+mod claims;
+mod congestion;
+mod domain;
 mod figure2;
+mod flooding;
+mod forged;
 mod forwarding;
+mod freshness;
 mod hostile;
 mod insider;
 mod invocation;
+mod lifetime;
 mod link_state;
 mod measurement;
 mod outage;
 mod policy;
 mod programs;
 mod registration;
+mod scheduling;
 mod splitting;
+mod strictness;
 mod thresholds;
 
 use crate::case::Case;
@@ -52,6 +61,10 @@ pub fn all() -> Vec<Case> {
         authentication::CASES,
         link_state::CASES,
         hostile::CASES,
+        flooding::CASES,
+        freshness::CASES,
+        lifetime::CASES,
+        strictness::CASES,
         insider::CASES,
         forwarding::CASES,
         splitting::CASES,
@@ -61,6 +74,10 @@ pub fn all() -> Vec<Case> {
         thresholds::CASES,
         policy::CASES,
         programs::CASES,
+        scheduling::CASES,
+        congestion::CASES,
+        claims::CASES,
+        domain::CASES,
     ]
     .concat()
 }

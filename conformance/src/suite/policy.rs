@@ -56,7 +56,7 @@ pub const CASES: &[Case] = &[
     Case {
         id: "pol-09",
         title: "The SCSC knows the topology and answers path queries with shortest paths, also after a cut",
-        rows: &["POL-09", "POL-10"],
+        rows: &["POL-09", "POL-10", "GAP-21"],
         suite: Suite::Qos,
         impact: Impact::Links,
         worlds: Worlds::All,

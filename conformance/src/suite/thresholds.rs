@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
     Case {
         id: "qos-06-outside",
         title: "Delay, jitter and rate, alone and together, beyond their thresholds: violation, policy, return",
-        rows: &["QOS-06", "QOS-09", "POL-01", "POL-02", "POL-05", "POL-06", "RIB-04"],
+        rows: &["QOS-06", "QOS-09", "POL-01", "POL-02", "POL-05", "POL-06", "RIB-04", "CON-06"],
         suite: Suite::Qos,
         impact: Impact::Links,
         worlds: Worlds::All,
@@ -46,7 +46,7 @@ pub const CASES: &[Case] = &[
     Case {
         id: "pol-06-wobble",
         title: "A delay that varies by 5 % around its threshold moves traffic at most once",
-        rows: &["POL-06"],
+        rows: &["POL-06", "GAP-16"],
         suite: Suite::Qos,
         impact: Impact::Links,
         worlds: Worlds::All,

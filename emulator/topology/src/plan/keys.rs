@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use damc_mgmt::config::{
     ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers,
 };
-use damc_trust::{NodeSecrets, RootSecret, certificate_to_hex, from_hex, to_hex};
+use damc_trust::{NodeSecrets, RootKey, RootSecret, certificate_to_hex, from_hex, to_hex};
 use damc_wire::NodeId;
 use damc_wire::registry::Role;
 use damc_wire::security::{Certificate, CertifiedName};
@@ -78,6 +78,12 @@ impl Authority {
             node_seed: derive("damc node seed\0"),
             root: RootSecret::from_seed(&derive("damc root seed\0")),
         }
+    }
+
+    /// The key under which every certificate of the domain verifies.
+    #[must_use]
+    pub fn root(&self) -> RootKey {
+        self.root.public()
     }
 
     /// A node's secrets, and its certificate in this role. An SPA's certificate carries the names that it may grant.
