@@ -48,6 +48,8 @@ pub enum Strength {
 pub struct Requirement {
     /// Stable id such as `AUT-04`.
     pub id: String,
+    /// The kinds of node that it binds (`sr`, `sg`, `spa`, `scsc`, `pod`); none for a matter of documentation.
+    pub roles: Vec<String>,
     /// `00`, `01` or both.
     pub drafts: Vec<String>,
     /// Where, in the numbering of those drafts; empty where they are silent.
@@ -170,6 +172,8 @@ mod tests {
             assert_eq!(matches!(row.strength, Strength::Resolved | Strength::Decided), decided, "{}", row.id);
             assert!(!row.title.is_empty() && row.title.len() <= 72, "{}: {}", row.id, row.title);
             assert!(row.statement.ends_with('.') && row.test.ends_with('.'), "{}", row.id);
+            assert!(row.roles.iter().all(|r| damc_wire::Role::from_label(r).is_some()), "{}: {:?}", row.id, row.roles);
+            assert!(decided || !row.roles.is_empty(), "{} binds nobody", row.id);
             assert!(row.drafts.iter().all(|d| d == "00" || d == "01"), "{}", row.id);
             assert!(row.drafts.is_empty() || !row.section.is_empty() || section == 'M', "{} lacks a section", row.id);
         }

@@ -11,6 +11,7 @@ pub mod forge;
 mod judging;
 pub mod oracle;
 pub mod report;
+pub mod requirements;
 pub mod runner;
 pub mod suite;
 pub mod testbed;

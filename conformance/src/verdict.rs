@@ -14,6 +14,8 @@ pub enum Verdict {
     Pass,
     /// Deliberately not judged here.
     Exception(String),
+    /// Cases judge it, but this run left them out.
+    NotRun,
     /// No case judges it yet.
     Todo,
 }
@@ -30,13 +32,15 @@ pub enum Kind {
     Pass,
     /// See [`Verdict::Exception`].
     Exception,
+    /// See [`Verdict::NotRun`].
+    NotRun,
     /// See [`Verdict::Todo`].
     Todo,
 }
 
 impl Kind {
     /// Every kind, in the order people want to read them.
-    pub const ALL: [Self; 5] = [Self::Pass, Self::Fail, Self::Inconclusive, Self::Exception, Self::Todo];
+    pub const ALL: [Self; 6] = [Self::Pass, Self::Fail, Self::Inconclusive, Self::Exception, Self::NotRun, Self::Todo];
 
     /// Its name in reports.
     #[must_use]
@@ -46,6 +50,7 @@ impl Kind {
             Self::Inconclusive => "inconclusive",
             Self::Pass => "pass",
             Self::Exception => "exception",
+            Self::NotRun => "not run",
             Self::Todo => "todo",
         }
     }
@@ -60,6 +65,7 @@ impl Verdict {
             Self::Inconclusive(_) => Kind::Inconclusive,
             Self::Pass => Kind::Pass,
             Self::Exception(_) => Kind::Exception,
+            Self::NotRun => Kind::NotRun,
             Self::Todo => Kind::Todo,
         }
     }
@@ -69,7 +75,7 @@ impl Verdict {
     pub fn reason(&self) -> &str {
         match self {
             Self::Fail(reason) | Self::Inconclusive(reason) | Self::Exception(reason) => reason,
-            Self::Pass | Self::Todo => "",
+            Self::Pass | Self::NotRun | Self::Todo => "",
         }
     }
 

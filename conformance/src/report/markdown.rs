@@ -34,6 +34,7 @@ A line with ✓ or ✗ is a check, other lines are observations. A failed check 
 * **inconclusive**: the environment could not carry the case (calibration off, host overloaded, a tool of the testbed
   failed). It says nothing about the nodes. Run it again on a quieter host.
 * **exception**: deliberately not judged here, with the reason.
+* **not run**: cases judge the row, but the run was told to leave them out.
 * **todo**: no case judges the row yet.
 
 Section L holds readings of passages that contradict each other, section M decisions where the drafts are silent.
@@ -222,7 +223,7 @@ fn coverage_row(out: &mut String, row: &RowResult) {
 fn verdict(verdict: &Verdict) -> String {
     let label = verdict.kind().label();
     match verdict {
-        Verdict::Pass | Verdict::Todo => label.to_owned(),
+        Verdict::Pass | Verdict::NotRun | Verdict::Todo => label.to_owned(),
         other => format!("**{label}**: {}", cell(other.reason())),
     }
 }

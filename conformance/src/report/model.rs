@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use damc_testbed::calibration::Calibration;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{Catalogue, Strength};
+use crate::catalogue::{Catalogue, Requirement, Strength};
 use crate::verdict::{CaseResult, Kind, Verdict};
 
 /// Version of the schema; grows when a reader of the last version would misread.
@@ -198,16 +198,17 @@ fn count(kinds: impl Iterator<Item = Kind>) -> BTreeMap<Kind, usize> {
     counts
 }
 
-/// The verdict on every row of the catalogue. A row that no case judged shows its exception, or `todo`; no row is
-/// absent.
+/// The verdict on every row of the catalogue. A row that no case of the run judged shows that its cases were not run, or
+/// its exception where it has no cases, or `todo`; no row is absent.
 #[must_use]
 pub fn coverage(cases: &[CaseResult]) -> Vec<RowResult> {
+    let suites = crate::suite::all();
     Catalogue::get()
         .rows()
         .map(|(section, row)| {
             let judging: Vec<&CaseResult> = cases.iter().filter(|c| c.requirements.contains(&row.id)).collect();
             let verdict = Verdict::combined(judging.iter().map(|c| c.verdict.clone()))
-                .unwrap_or_else(|| row.exception.clone().map_or(Verdict::Todo, Verdict::Exception));
+                .unwrap_or_else(|| unjudged(row, suites.iter().any(|c| c.rows.contains(&row.id.as_str()))));
             RowResult {
                 id: row.id.clone(),
                 section,
@@ -218,4 +219,13 @@ pub fn coverage(cases: &[CaseResult]) -> Vec<RowResult> {
             }
         })
         .collect()
+}
+
+/// The verdict on a row that no case of a run judged.
+fn unjudged(row: &Requirement, has_cases: bool) -> Verdict {
+    match &row.exception {
+        _ if has_cases => Verdict::NotRun,
+        Some(reason) => Verdict::Exception(reason.clone()),
+        None => Verdict::Todo,
+    }
 }

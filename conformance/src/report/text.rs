@@ -70,7 +70,7 @@ pub fn unmet(cases: &[CaseResult]) -> String {
 #[must_use]
 pub fn coverage_table(report: &Report) -> String {
     let mut table = Builder::new();
-    table.push_record(["section", "rows", "pass", "fail", "inconclusive", "exception", "todo"]);
+    table.push_record(["section", "rows", "pass", "fail", "inconclusive", "exception", "not run", "todo"]);
     let mut sections: Vec<char> = report.coverage.iter().map(|r| r.section).collect();
     sections.dedup();
     for section in sections {

@@ -44,6 +44,7 @@ mod logs;
 mod node;
 mod plan;
 mod ps;
+mod requirements;
 mod run;
 mod shell;
 mod show;
@@ -82,6 +83,7 @@ enum Command {
     Generate(generate::Args),
     Import(generate::ImportArgs),
     Simulate(simulate::Args),
+    Requirements(requirements::Args),
     Doctor(doctor::Args),
 }
 
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Import(args) => generate::run_import(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Requirements(args) => requirements::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     exit::report(outcome)
