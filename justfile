@@ -43,6 +43,11 @@ release:
 damc *arguments: release
     @./target/release/damc "$@"
 
+# Plant faults into a copy of the nodes, show which case catches each, write the matrix: `just faults [NAME…] [--live]`
+[positional-arguments]
+faults *arguments:
+    @cargo run --quiet -p damc-faults -- "$@"
+
 # What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
 bench-services: release
     python3 emulator/bench/services.py ./target/release/damc results/bench
