@@ -26,6 +26,9 @@ pub struct Fault {
     pub rows: Vec<String>,
     /// The case that has to catch it.
     pub case: String,
+    /// The case needs real processes.
+    #[serde(default)]
+    pub live: bool,
     /// Where it is planted.
     pub edit: Vec<Edit>,
 }

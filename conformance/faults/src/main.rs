@@ -72,6 +72,10 @@ fn judge(arguments: &Arguments) -> Result<bool> {
     let clean = trial::run(&setting, None, None)?;
     println!("without a fault: {} cases in {:.0} s", clean.verdicts.len(), clean.took.as_secs_f64());
     let mut rows: Vec<Row> = Vec::new();
+    let (chosen, left_out): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|(_, fault)| arguments.live || !fault.live);
+    for (_, fault) in &left_out {
+        println!("{}: left out, {} needs real processes (--live)", fault.name, fault.case);
+    }
     for (subject, fault) in chosen {
         let case = one_case.then_some(fault.case.as_str());
         let outcome = trial::run(&setting, Some(&fault.name), case).with_context(|| fault.name.clone())?;

@@ -124,6 +124,7 @@ mod tests {
             did: "Hears nothing.".into(),
             rows: vec!["GAP-02".into()],
             case: "meant".into(),
+            live: false,
             edit: Vec::new(),
         }
     }

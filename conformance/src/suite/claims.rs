@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_lab::LabError;
 use damc_mgmt::command::Command;
 use damc_mgmt::event::EventKind;
+use damc_testbed::WorldError;
 use damc_trust::Verifier;
 use damc_wire::lsa::LsaKey;
 use damc_wire::message::AuthResult;
@@ -50,6 +50,14 @@ pub const CASES: &[Case] = &[
         Guest,
         flooded_unchanged
     ),
+    case!(
+        Qos,
+        "qos-02-tasks",
+        "Each SG gives each service of another SG a task, and gets a report with the number of the task",
+        ["QOS-02"],
+        Calm,
+        tasks_and_reports
+    ),
     case!("gap-17", "Probes take at most one per cent of the rate of any link", ["GAP-17"], Calm, cost_of_probes),
     case!(
         "gap-23",
@@ -68,7 +76,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// SPF runs of a node that its events tell, since `from`.
-async fn spf_runs(testbed: &Testbed, node: &str, from: u64) -> Result<usize, LabError> {
+async fn spf_runs(testbed: &Testbed, node: &str, from: u64) -> Result<usize, WorldError> {
     let events = testbed.events(node).await?;
     let full = |kind: &EventKind| matches!(kind, EventKind::Computed { full: true, .. });
     Ok(events.iter().filter(|e| e.at_ns >= from && full(&e.kind)).count())
@@ -175,7 +183,7 @@ async fn off_the_data_path(testbed: &Testbed, findings: &mut Findings) -> Result
     let users = frames.iter().filter(is_user);
     let (at, elsewhere): (Vec<_>, Vec<_>) = users.partition(|s| s.node == scsc || s.port == scsc);
     findings.check_saw(elsewhere.len() >= 2 * calls, "user frames cross other links", elsewhere.len());
-    findings.check_eq(&at.len(), &0, format!("user frames on links of {scsc}"));
+    findings.none(&at.len(), format!("no user frames on links of {scsc}"));
     Ok(())
 }
 
@@ -209,6 +217,32 @@ async fn flooded_unchanged(testbed: &Testbed, findings: &mut Findings) -> Result
     findings.check_eq(&false_origins, &0, "LSAs that another node than their origin sends first or signs");
     findings.check_eq(&unverified, &0, "LSAs whose signature does not verify");
     testbed.unregister(&names).await
+}
+
+async fn tasks_and_reports(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
+    let period = Duration::from_millis(testbed.timers.task_interval_ms);
+    let from = testbed.now_ns();
+    for sg in testbed.of_kind(&[Role::Sg]) {
+        for pod in testbed.topology.of_kind(Role::Pod) {
+            let Some(service) = pod.services.first() else { continue };
+            let name = service.prefix.to_string();
+            if testbed.sg_of(pod.id.as_str())? == sg {
+                continue;
+            }
+            let given = |s: &Seen| s.sent && s.node == sg && s.is_for(&name) && s.message_type() == MessageType::Task;
+            let what = format!("a task of {sg} for {name}");
+            let task = testbed.wait_frame(&what, from, period * 3 + testbed.t_conv(), given).await?;
+            let Message::Task(task) = task.message().clone() else { continue };
+            let reported = |s: &Seen| match s.message() {
+                Message::TaskReport(report) => !s.sent && s.node == sg && report.task == task.task,
+                _ => false,
+            };
+            let what = format!("the report on it at {sg}");
+            testbed.wait_frame(&what, from, testbed.t_conv(), reported).await?;
+        }
+        findings.check(true, format!("{sg} gives tasks to the services of other SGs and gets their reports"));
+    }
+    Ok(())
 }
 
 async fn cost_of_probes(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
@@ -302,7 +336,7 @@ async fn opaque_payload(testbed: &Testbed, findings: &mut Findings) -> Result<()
         format!("the request passes {} to {owner}", chain.join(", ")),
         format!("{nodes:?}"),
     );
-    findings.check_eq(&changed, &0, "frames of the request with other bytes");
+    findings.none(&changed, "no frames of the request with other bytes");
     let back = answer.data().map(|d| d.payload.clone());
     findings.check_eq(&back, &Some(payload), "the bytes that echo returns");
     Ok(())

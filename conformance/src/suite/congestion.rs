@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::control::Direction;
+use damc_testbed::Direction;
 
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};

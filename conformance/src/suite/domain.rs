@@ -59,7 +59,7 @@ async fn another_domain(testbed: &Testbed, findings: &mut Findings) -> Result<()
         _ => false,
     };
     let answered = testbed.frames(from).await?.iter().filter(answers).count();
-    findings.check_eq(&answered, &0, format!("hellos of {sg} that name the session of the other domain"));
+    findings.none(&answered, format!("no hellos of {sg} that name the session of the other domain"));
     foreign_policy(testbed, findings, &sg, &sr).await?;
     before.still(testbed, findings).await
 }
@@ -87,6 +87,6 @@ async fn foreign_policy(testbed: &Testbed, findings: &mut Findings, sg: &str, sr
     testbed.lab.inject(sr, sg, &pdu.map_err(|e| Stop::Inconclusive(e.to_string()))?).await?;
     testbed.wait_dropped(sg, DropReason::DomainMismatch, known, 1).await?;
     let held = testbed.lab.policies(sg).await?.policies.iter().filter(|p| p.label == label).count();
-    findings.check_eq(&held, &0, format!("policies of another domain's SCSC at {sg}"));
+    findings.none(&held, format!("no policies of another domain's SCSC at {sg}"));
     Ok(())
 }

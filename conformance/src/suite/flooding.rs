@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::LabError;
-use damc_lab::control::Direction;
+use damc_testbed::Direction;
+use damc_testbed::WorldError;
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, TopologyLsa};
 use damc_wire::{DropReason, Message, MessageType, Millis, NodeId, Role};
 
@@ -112,13 +112,13 @@ async fn refused_in_silence(testbed: &Testbed, findings: &mut Findings) -> Resul
     findings.check(true, what);
     let acks = testbed.sent(from, &sr, &sg, MessageType::LsAck).await?;
     let acks = acks.iter().filter(|s| acknowledges(s, (&sr, &sg), &forged.key)).count();
-    findings.check_eq(&acks, &0, format!("acknowledgements of an LSA with a damaged signature by {sr}"));
-    findings.check_eq(&holders(testbed, &liar).await?, &Vec::new(), "nodes that hold it");
+    findings.none(&acks, format!("no acknowledgements of an LSA with a damaged signature by {sr}"));
+    findings.none(&holders(testbed, &liar).await?, "no nodes that hold it");
     wait_held(testbed, &witness, false, sound.lifetime.duration() + testbed.t_conv()).await
 }
 
 /// Sequence number of the topology LSA of `origin` at each SG and SR; 0 where there is none.
-async fn sequences(testbed: &Testbed, origin: &str) -> Result<Vec<(String, u64)>, LabError> {
+async fn sequences(testbed: &Testbed, origin: &str) -> Result<Vec<(String, u64)>, WorldError> {
     let mut all = Vec::new();
     for node in testbed.routers() {
         let lsdb = testbed.lab.lsdb(&node).await?;
@@ -162,11 +162,11 @@ async fn on_a_pods_port(testbed: &Testbed, findings: &mut Findings) -> Result<()
     testbed.inject_as(&pod, &sg, Message::LsUpdate(vec![empty_lsa(testbed, &origin)])).await?;
     testbed.wait_dropped(&sg, DropReason::WrongRole, known, 1).await?;
     findings.check(true, format!("{sg} drops an LSA that comes from {pod}"));
-    findings.check_eq(&holders(testbed, &origin).await?, &Vec::new(), "nodes that hold it");
+    findings.none(&holders(testbed, &origin).await?, "no nodes that hold it");
     let frames = testbed.frames(from).await?;
     let key = LsaKey { origin, id: LsaId::Topology(0) };
     let passed = frames.iter().filter(|s| s.node != pod && updates(s, (&s.node, &s.port), &key)).count();
-    findings.check_eq(&passed, &0, "frames in which it is passed on");
+    findings.none(&passed, "no frames in which it is passed on");
     Ok(())
 }
 

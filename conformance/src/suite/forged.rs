@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use damc_lab::LabError;
+use damc_testbed::WorldError;
 use damc_wire::lsa::{Lsa, LsaId, LsaKey};
 use damc_wire::message::{Policy, PolicyAction, Signed, SignedBody};
 use damc_wire::{Frame, Message, MessageType, Millis, Name, NodeId, Role};
@@ -44,7 +44,7 @@ pub(super) async fn flood(testbed: &Testbed, (a, b): (&str, &str), lsa: &Lsa) ->
 }
 
 /// SGs and SRs whose LSDB holds an LSA of `origin` that is no purge.
-pub(super) async fn holders(testbed: &Testbed, origin: &NodeId) -> Result<Vec<String>, LabError> {
+pub(super) async fn holders(testbed: &Testbed, origin: &NodeId) -> Result<Vec<String>, WorldError> {
     let mut holders = Vec::new();
     for node in testbed.routers() {
         let lsdb = testbed.lab.lsdb(&node).await?;
@@ -74,7 +74,7 @@ pub(super) async fn newest_topology(testbed: &Testbed, node: &str) -> Result<Lsa
     let key = LsaKey { origin, id: LsaId::Topology(0) };
     let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
     let own = frames.iter().filter(|s| s.sent && s.node == node);
-    let last = own.flat_map(lsas_in).filter(|l| l.key == key).next_back().cloned();
+    let last = own.flat_map(lsas_in).rfind(|l| l.key == key).cloned();
     last.ok_or_else(|| Stop::Inconclusive(format!("no topology LSA of {node} was recorded")))
 }
 

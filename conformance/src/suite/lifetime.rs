@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use damc_lab::LabError;
 use damc_mgmt::words::RouteSource;
+use damc_testbed::WorldError;
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
-use damc_wire::message::AuthResult;
-use damc_wire::security::Grant;
-use damc_wire::{Message, MessageType, Millis, Name, NodeId, Role};
+use damc_wire::{Message, MessageType, Millis, Role};
 
 use super::forged::{Steer, edge, encoded, flood, ghost, holders, wait_held};
+use super::grants::{clock_of, grant};
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::testbed::Testbed;
 use crate::testbed::witness::{lsas_in, parse};
@@ -82,22 +81,8 @@ async fn ageing(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> 
         format!("{} copies, of these as old as new: {whole:?}", passed_on.len()),
     );
     let purges = passed_on.iter().filter(|(_, _, purge)| *purge).count();
-    findings.check_eq(&purges, &0, "purges of it by others than its origin");
+    findings.none(&purges, "no purges of it by others than its origin");
     Ok(())
-}
-
-/// A lower bound of the clock of an SPA: when it issued its newest recorded grant, and the time since.
-async fn clock_of(testbed: &Testbed, spa: &str) -> Result<Millis, Stop> {
-    let replies = testbed.history(|t| t == MessageType::AuthReply).await?;
-    let newest = replies.iter().filter(|s| s.sent && s.node == spa).filter_map(|s| match s.message() {
-        Message::AuthReply(reply) => match &reply.result {
-            AuthResult::Granted(grant) => Some((grant.issued_at.0, s.at_ns)),
-            AuthResult::Refused(_) => None,
-        },
-        _ => None,
-    });
-    let (issued, at) = newest.max().ok_or_else(|| Stop::Inconclusive(format!("no grant of {spa} was recorded")))?;
-    Ok(Millis(issued + testbed.now_ns().saturating_sub(at) / 1_000_000))
 }
 
 async fn end_of_a_grant(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
@@ -121,36 +106,20 @@ async fn end_of_a_grant(testbed: &Testbed, findings: &mut Findings) -> Result<()
     let after = LsaKey { origin: witness.clone(), id: LsaId::Topology(0) };
     let content = LsaContent::Topology(TopologyLsa::default());
     let after = testbed.forge.keys(&witness, Role::Sr).sign_lsa(after, 1, lifetime, content);
+    let again = testbed.now_ns();
     flood(testbed, (&sg, &sr), &instance(2)).await?;
     flood(testbed, (&sg, &sr), &after).await?;
     wait_held(testbed, &witness, true, lifetime.duration()).await?;
+    // What is refused is not acknowledged.
+    let taken = |s: &crate::trace::Seen| match s.message() {
+        Message::LsAck(headers) => s.sent && headers.iter().any(|h| h.key == key && h.sequence == 2),
+        _ => false,
+    };
+    let taken = testbed.frames(again).await?.iter().filter(|s| taken(s)).count();
+    findings.none(&taken, format!("no acknowledgements of {name} under the grant that is over"));
     let holders = holders(testbed, &origin).await?;
-    findings.check_eq(&holders, &Vec::new(), format!("nodes that hold {name} again under the grant that is over"));
+    findings.none(&holders, format!("no nodes that hold {name} again under the grant that is over"));
     wait_held(testbed, &witness, false, lifetime.duration() + testbed.t_conv()).await
-}
-
-/// A grant of an SPA to a pod at an SG, by the clock of the SPA.
-fn grant(
-    testbed: &Testbed,
-    (spa, sg, pod): (&str, &NodeId, &NodeId),
-    prefix: Name,
-    (issued_at, lifetime): (Millis, Millis),
-) -> Result<Grant, Stop> {
-    let (spa, role) = testbed.role(spa)?;
-    let keys = testbed.forge.keys(&spa, role);
-    Ok(keys.sign_grant(Grant {
-        prefix,
-        exact: false,
-        depth: 255,
-        pod: pod.clone(),
-        pod_key: testbed.forge.keys(pod, Role::Pod).certificate().signing_key,
-        sg: sg.clone(),
-        issued_at,
-        expires_at: Millis(issued_at.0 + lifetime.0),
-        serial: u64::MAX - testbed.unique(),
-        certificate: keys.certificate().clone(),
-        signature: [0; 64],
-    }))
 }
 
 async fn end_of_a_policy(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
@@ -188,7 +157,7 @@ async fn end_of_a_policy(testbed: &Testbed, findings: &mut Findings) -> Result<(
     };
     findings.check_saw(refusal.is_some(), format!("{sg} refuses a copy of the policy"), format!("{refusal:?}"));
     let held = testbed.lab.policies(&sg).await?.policies.iter().filter(|p| p.label == label).count();
-    findings.check_eq(&held, &0, format!("policies with this label at {sg}"));
+    findings.none(&held, format!("no policies with this label at {sg}"));
     findings.figure("policies that crossed the wire meanwhile", count(testbed, from).await? as f64, "frames");
     Ok(())
 }
@@ -199,16 +168,16 @@ async fn unsigned_policies(testbed: &Testbed, findings: &mut Findings) -> Result
     let (sg, next_hop) = (chain[0].clone(), chain[1].clone());
     let label = || 0x7ffe_0000 | u32::try_from(testbed.unique()).unwrap_or(0);
     let (damaged, sound, lifetime) = (label(), label(), life(testbed));
-    let (sg_, hop, to) = (sg.as_str(), next_hop.as_str(), target.as_str());
-    let steer =
-        Steer { sg: sg_, next_hop: hop, target: to, label: damaged, version: 1, expires_in: lifetime.duration() };
+    // For another name: of two policies for one name the later would take the place of the earlier.
+    let (hop, below, expires_in) = (next_hop.as_str(), format!("{target}/damaged"), lifetime.duration());
+    let steer = Steer { sg: &sg, next_hop: hop, target: &below, label: damaged, version: 1, expires_in };
     let mut forged = steer.signed(testbed)?;
     forged.2.signature[11] ^= 1;
     let pdus = [encoded(forged)?, policy(testbed, (&sg, &next_hop), &target, (sound, lifetime))?];
     testbed.lab.inject_all(&next_hop, &sg, &pdus).await?;
     let labels = || async {
         let policies = testbed.lab.policies(&sg).await?.policies;
-        Ok::<Vec<u32>, LabError>(policies.iter().map(|p| p.label).filter(|l| [damaged, sound].contains(l)).collect())
+        Ok::<Vec<u32>, WorldError>(policies.iter().map(|p| p.label).filter(|l| [damaged, sound].contains(l)).collect())
     };
     // The sound one behind it shows that the damaged one was read.
     let what = format!("{sg} holds the policy that {} signed", testbed.scsc()?);
@@ -252,7 +221,7 @@ async fn wait_source(
         let fib = testbed.lab.fib(node).await?;
         let source = fib.entries.iter().find(|e| e.prefix == prefix && e.source == RouteSource::Policy);
         let source = source.or_else(|| fib.entries.iter().find(|e| e.prefix == prefix)).map(|e| e.source);
-        Ok::<_, LabError>(match source {
+        Ok::<_, WorldError>(match source {
             Some(source) if holds(source) => Ok(()),
             other => Err(format!("source {other:?}")),
         })

@@ -33,6 +33,7 @@ mod flooding;
 mod forged;
 mod forwarding;
 mod freshness;
+mod grants;
 mod hostile;
 mod insider;
 mod invocation;
@@ -43,6 +44,7 @@ mod outage;
 mod policy;
 mod programs;
 mod registration;
+mod retries;
 mod scheduling;
 mod splitting;
 mod strictness;
@@ -64,6 +66,8 @@ pub fn all() -> Vec<Case> {
         flooding::CASES,
         freshness::CASES,
         lifetime::CASES,
+        grants::CASES,
+        retries::CASES,
         strictness::CASES,
         insider::CASES,
         forwarding::CASES,

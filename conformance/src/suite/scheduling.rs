@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_impair::DirectionChange;
-use damc_lab::LabError;
-use damc_lab::control::Direction;
 use damc_mgmt::command::Command;
 use damc_mgmt::words::RouteSource;
+use damc_testbed::Direction;
+use damc_testbed::WorldError;
 use damc_wire::message::{PolicyAction, Telemetry};
 use damc_wire::{Message, MessageType, Role};
 
@@ -168,10 +168,10 @@ async fn equal_instances(testbed: &Testbed, findings: &mut Findings) -> Result<(
     let arrived = || async {
         let mut shares = BTreeMap::new();
         for pod in &pods {
-            let at = testbed.requests_at(pod, from).await.map_err(|e| LabError::Lab(e.to_string()))?;
+            let at = testbed.requests_at(pod, from).await.map_err(|e| WorldError::Lab(e.to_string()))?;
             shares.insert(pod.clone(), at.into_iter().filter(|c| ours.contains(c)).count());
         }
-        Ok::<_, LabError>(shares)
+        Ok::<_, WorldError>(shares)
     };
     let what = format!("95 % of {FLOWS} flows from {sg} to {pool} arrive");
     let least = FLOWS as usize * 95 / 100;
@@ -244,7 +244,7 @@ async fn switches_under_load(testbed: &Testbed, findings: &mut Findings) -> Resu
     let what = format!("all of {count} requests of {} arrive at {owner}", leg.pod);
     testbed
         .wait(&what, testbed.t_conv() * 4, || async {
-            let at = testbed.requests_at(&owner, from).await.map_err(|e| LabError::Lab(e.to_string()))?;
+            let at = testbed.requests_at(&owner, from).await.map_err(|e| WorldError::Lab(e.to_string()))?;
             let at = at.into_iter().filter(|c| (first..first + count).contains(c)).count() as u64;
             Ok(if at == count { Ok(()) } else { Err(format!("{at}")) })
         })
@@ -273,8 +273,8 @@ async fn travelled_once(
     }
     let twice: Vec<_> = visits.iter().filter(|(_, count)| **count > 1).collect();
     let doubled = twice.iter().filter(|((_, node), _)| node == owner).count();
-    findings.check_eq(&doubled, &0, "requests that arrive twice");
-    findings.check_eq(&(twice.len() - doubled), &0, "requests that pass a node twice");
+    findings.none(&doubled, "no requests that arrive twice");
+    findings.none(&(twice.len() - doubled), "no requests that pass a node twice");
     Ok(())
 }
 
@@ -337,7 +337,7 @@ async fn reports_stop(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
     testbed
         .wait(&what, within, || async {
             // The SCSC forgets a sender after a while, and would then take its true reports again.
-            mute.again(testbed).await.map_err(|e| LabError::Lab(e.to_string()))?;
+            mute.again(testbed).await.map_err(|e| WorldError::Lab(e.to_string()))?;
             let fib = testbed.lab.fib(&leg.sg).await?;
             let steered = fib.entries.iter().any(|e| e.prefix == leg.target && e.source == RouteSource::Policy);
             Ok(if steered { Err("the policy is still in force".into()) } else { Ok(()) })
@@ -349,7 +349,7 @@ async fn reports_stop(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
     let issued = policies_at_recipients(&frames, &leg.sg, &leg.target)
         .filter(|p| matches!(p.action, PolicyAction::Ingress { .. }))
         .count();
-    findings.check_eq(&issued, &0, "policies that are issued or prolonged once the reports are stale");
+    findings.none(&issued, "no policies that are issued or prolonged once the reports are stale");
     testbed.mend(&leg.sg, &leg.far).await?;
     // The SCSC takes up the true reports once it has forgotten the forged numbers.
     testbed.wait_unsteered(testbed.t_return() + 4 * stale).await
@@ -377,7 +377,7 @@ async fn late_reports(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
         let what = format!("reports of {sg} up to the present arrive at {scsc}");
         let arrived = testbed
             .wait(&what, testbed.t_conv() * 2, || async {
-                let arrived = arrivals(testbed, mended, &scsc, sg).await.map_err(|e| LabError::Lab(e.to_string()))?;
+                let arrived = arrivals(testbed, mended, &scsc, sg).await.map_err(|e| WorldError::Lab(e.to_string()))?;
                 let fresh = arrived.iter().any(|(_, age)| *age < testbed.timers.telemetry_interval_ms);
                 Ok(if fresh && arrived.len() > 8 { Ok(arrived) } else { Err(format!("{} reports", arrived.len())) })
             })
