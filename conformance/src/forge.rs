@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use damc_topology::Topology;
 use damc_topology::plan::{Authority, KeySeed, names_of_spa};
-use damc_trust::{HopKey, NodeKeys};
+use damc_trust::{HopKey, NodeKeys, RootKey};
 use damc_wire::frame::{Frame, open, seal};
 use damc_wire::{Message, NodeId, Role};
 
@@ -38,10 +38,20 @@ impl Forge {
         Self { topology, keys, used: Mutex::new(BTreeSet::new()) }
     }
 
-    /// The seed of the run, from which the root of the domain has its keys.
+    /// The key under which the certificates of the domain verify.
     #[must_use]
-    pub const fn seed(&self) -> u64 {
-        self.seed
+    pub fn root(&self) -> RootKey {
+        Authority::new(self.topology.domain(), &self.keys).root()
+    }
+
+    /// The keys of a node of another domain, which has a root of its own.
+    ///
+    /// # Panics
+    /// Never: secrets and certificate are made together.
+    #[must_use]
+    pub fn keys_elsewhere(&self, domain: &NodeId, node: &NodeId, role: Role) -> NodeKeys {
+        let (secrets, certificate) = Authority::new(domain, &self.keys).certify(node, role, Vec::new());
+        NodeKeys::new(&secrets, certificate).expect("invariant: issued for these secrets")
     }
 
     /// The keys of `node`, certified as `role`; the true ones where that is the node's role.

@@ -201,8 +201,7 @@ async fn flooded_unchanged(testbed: &Testbed, findings: &mut Findings) -> Result
     let sent: Vec<_> =
         frames.iter().filter(|s| s.sent).flat_map(|s| about(s).into_iter().map(|l| (s.node.clone(), l))).collect();
     let (origin, _) = testbed.role(&testbed.routers()[0])?;
-    let root = damc_topology::plan::Authority::new(testbed.topology.domain(), testbed.forge.seed()).root();
-    let mut verifier = Verifier::new(root, testbed.topology.domain().clone());
+    let mut verifier = Verifier::new(testbed.forge.root(), testbed.topology.domain().clone());
     let mut first: BTreeMap<(LsaKey, u64), (String, [u8; 64])> = BTreeMap::new();
     let (mut altered, mut false_origins, mut unverified) = (0, 0, 0);
     for (node, lsa) in &sent {

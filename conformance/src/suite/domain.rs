@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use damc_topology::plan::Authority;
 use damc_trust::NodeKeys;
 use damc_wire::message::{Hello, Policy, PolicyAction};
 use damc_wire::{DropReason, Frame, Message, Millis, Name, NodeId, Role};
@@ -29,8 +28,7 @@ pub const CASES: &[Case] = &[case!(
 fn foreign(testbed: &Testbed, node: &NodeId, role: Role) -> Result<NodeKeys, Stop> {
     let domain =
         NodeId::new(&format!("not-{}", testbed.topology.domain())).map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    let (secrets, certificate) = Authority::new(&domain, testbed.forge.seed() ^ 1).certify(node, role, Vec::new());
-    NodeKeys::new(&secrets, certificate).map_err(|e| Stop::Inconclusive(e.to_string()))
+    Ok(testbed.forge.keys_elsewhere(&domain, node, role))
 }
 
 async fn another_domain(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
