@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use damc_topology::Topology;
 use damc_topology::plan::{Authority, KeySeed, names_of_spa};
 use damc_trust::{HopKey, NodeKeys, RootKey};
-use damc_wire::frame::{Frame, open, seal};
+use damc_wire::frame::{Frame, LinkKey, open, seal};
 use damc_wire::{Message, NodeId, Role};
 
 use crate::trace::Seen;
@@ -86,7 +86,14 @@ impl Forge {
         Some(seal(pdu, counter, |covered| key.mac(from.0, covered)))
     }
 
-    fn hop(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<(HopKey, u64)> {
+    /// The key under which `to` takes routed frames from `from`, from the hellos recorded between them. `None` where no
+    /// adjacency was recorded.
+    #[must_use]
+    pub fn link_key(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<LinkKey> {
+        Some(self.hop_key(seen, from, to)?.link_key(from.0))
+    }
+
+    fn hop_key(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<HopKey> {
         let session = |sender: &NodeId, receiver: &NodeId| {
             seen.iter().rev().find_map(|s| match &s.frame.message {
                 Message::Hello(h) if s.is_sent_by(sender.as_str(), receiver.as_str()) => Some(h.session),
@@ -94,10 +101,14 @@ impl Forge {
             })
         };
         let (ours, theirs) = (session(from.0, to.0)?, session(to.0, from.0)?);
+        self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()
+    }
+
+    fn hop(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<(HopKey, u64)> {
+        let key = self.hop_key(seen, from, to)?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = |counter: u64| (from.0.clone(), to.0.clone(), counter);
         let of_sender = seen.iter().rev().filter(|s| s.is_sent_by(from.0.as_str(), to.0.as_str()));
-        let key = self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()?;
         // Frames that cases replayed left this port too. Those of other sessions fail the MAC; those of this session
         // have lower counters than the true sender's newest.
         let genuine = of_sender.take(SEEN_BACK).filter_map(|s| {

@@ -57,6 +57,7 @@ fn is_own(role: Role, t: MessageType) -> bool {
             | T::DbSummary
             | T::LsRequest
             | T::Topology
+            | T::AttachAck
             | T::Telemetry
             | T::QosAck
             | T::Nack
@@ -68,7 +69,10 @@ fn is_own(role: Role, t: MessageType) -> bool {
             routing || matches!(t, T::AnnounceReply | T::AuthRequest | T::RevokeAck | T::Probe | T::Task | T::PathQuery)
         }
         Role::Spa => matches!(t, T::Hello | T::Echo | T::AuthReply | T::Revoke),
-        Role::Scsc => matches!(t, T::Hello | T::Echo | T::TopologyAck | T::Policy | T::QosAck | T::PathReply | T::Nack),
+        Role::Scsc => matches!(
+            t,
+            T::Hello | T::Echo | T::TopologyAck | T::Attach | T::Policy | T::QosAck | T::PathReply | T::Nack
+        ),
         Role::Pod => matches!(
             t,
             T::Hello | T::Echo | T::Announce | T::Data | T::Packet | T::ProbeReply | T::TaskReport | T::Nack

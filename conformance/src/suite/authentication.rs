@@ -265,7 +265,7 @@ async fn refused_pod(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let data = Data { correlation, kind, payload: b"let me in".to_vec(), hops: Vec::new() };
     let frame = Frame::plain(parse(&target)?, parse(&name)?, 1, Message::Data(data));
     let pdu = frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    testbed.lab.inject(&pod, &sg, &pdu).await?;
+    testbed.inject_routed(&pod, &sg, vec![pdu]).await?;
     testbed.wait_dropped(&sg, DropReason::SourceNotAuthorised, before, 1).await?;
     findings.check(true, format!("{sg} drops and counts the data frame that {pod} sends from {name}"));
     let went = |s: &&Seen| s.sent && s.node != pod && is_data(s, correlation);

@@ -82,7 +82,7 @@ async fn foreign_policy(testbed: &Testbed, findings: &mut Findings, sg: &str, sr
     let signed = foreign(testbed, &scsc, role)?.sign_routed(&to, &by, policy);
     let pdu = Frame::plain(to, by, 1, Message::Policy(signed)).encode();
     let known = testbed.dropped(sg, DropReason::DomainMismatch).await?;
-    testbed.lab.inject(sr, sg, &pdu.map_err(|e| Stop::Inconclusive(e.to_string()))?).await?;
+    testbed.inject_routed(sr, sg, vec![pdu.map_err(|e| Stop::Inconclusive(e.to_string()))?]).await?;
     testbed.wait_dropped(sg, DropReason::DomainMismatch, known, 1).await?;
     let held = testbed.lab.policies(sg).await?.policies.iter().filter(|p| p.label == label).count();
     findings.none(&held, format!("no policies of another domain's SCSC at {sg}"));

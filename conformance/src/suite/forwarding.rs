@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use damc_mgmt::call::CallRequest;
 use damc_mgmt::command::Command;
-use damc_wire::registry::HEADER_LEN;
+use damc_wire::frame::ROUTED_HEADER_LEN;
 use damc_wire::{DropReason, Message, RefusalReason, Role};
 
 use crate::case::{Case, Findings, Impact, Stop, Suite, fail};
@@ -127,10 +127,10 @@ async fn named(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
         format!("{nameless} of {count} do not"),
     );
     let good = Thrown::echo(&target, &testbed.service_of(&pod)?, testbed.correlations())?.pdu()?;
-    let name_at = HEADER_LEN + 3;
+    let name_at = ROUTED_HEADER_LEN + 3;
     let mut without = good.clone();
     let first = usize::from(u16::from_be_bytes([good[name_at - 2], good[name_at - 1]]));
-    without.drain(HEADER_LEN..name_at + first);
+    without.drain(ROUTED_HEADER_LEN..name_at + first);
     let length = u16::try_from(without.len()).unwrap_or(0).to_be_bytes();
     without[4..6].copy_from_slice(&length);
     // A component with a character that names must not have, and one that is longer than the name.
@@ -143,7 +143,7 @@ async fn named(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
     {
         let before = testbed.lab.counters(&sg).await?;
         let from = testbed.now_ns();
-        testbed.lab.inject(&pod, &sg, &pdu).await?;
+        testbed.inject_routed(&pod, &sg, vec![pdu.clone()]).await?;
         let reason = testbed
             .wait(&format!("{sg} counts a request with {what}"), testbed.t_conv(), || async {
                 let now = testbed.lab.counters(&sg).await?;
@@ -152,7 +152,8 @@ async fn named(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
                 Ok(risen.ok_or_else(|| "no drop counter rose".into()))
             })
             .await?;
-        let alike = |sent: &[u8]| sent.len() == pdu.len() && sent[HEADER_LEN..] == pdu[HEADER_LEN..];
+        let rest = |pdu: &[u8]| pdu.get(ROUTED_HEADER_LEN..).unwrap_or_default().to_vec();
+        let alike = |sent: &[u8]| sent.len() == pdu.len() && rest(sent) == rest(&pdu);
         let passed = testbed.raw_sent_by(&sg, from).await?.iter().filter(|sent| alike(sent)).count();
         findings.none(&passed, format!("{what}: dropped as {reason}, nothing leaves {sg}"));
     }

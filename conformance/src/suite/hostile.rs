@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use damc_testbed::NodeState;
-use damc_wire::frame::{HOP_MAC_LEN, HeaderView};
+use damc_wire::frame::{HOP_MAC_LEN, HeaderView, ROUTED_HEADER_LEN};
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, TopologyLsa};
 use damc_wire::message::{AnnounceEntry, AnnounceReply, AuthRequest, AuthResult, Data, DataKind, Outcome, RevokeAck};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Role};
@@ -211,7 +211,7 @@ async fn data_frames(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let data = Data { correlation, kind, payload: b"hostile payload".to_vec(), hops: Vec::new() };
     let frame = Frame::plain(parse(&target)?, parse(&testbed.service_of(&pod)?)?, 1, Message::Data(data));
     let pdu = frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
-    let at_name = 16 + 3;
+    let at_name = ROUTED_HEADER_LEN + 3;
     let mut bad_name = pdu.clone();
     bad_name[at_name] = 0xff;
     let mut worn = pdu.clone();
@@ -227,7 +227,7 @@ async fn data_frames(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let from = testbed.now_ns();
     for (what, reason, pdu) in tries {
         let known = testbed.dropped(&sg, reason).await?;
-        testbed.lab.inject(&pod, &sg, &pdu).await?;
+        testbed.inject_routed(&pod, &sg, vec![pdu]).await?;
         testbed.wait_dropped(&sg, reason, known, 1).await?;
         findings.check(true, format!("{sg} drops a data frame of {pod} {what}: {reason}"));
     }
@@ -246,7 +246,7 @@ async fn data_frames(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let end = testbed.of_kind(&[Role::Pod]).into_iter().find(|p| serves(testbed, p, &target));
     let end = end.ok_or_else(|| Stop::Inconclusive(format!("no pod serves {target}")))?;
     let known = testbed.dropped(&end, DropReason::BadChecksum).await?;
-    testbed.lab.inject(&pod, &sg, &worm).await?;
+    testbed.inject_routed(&pod, &sg, vec![worm]).await?;
     testbed.wait_dropped(&end, DropReason::BadChecksum, known, 1).await?;
     findings.check(true, format!("{end} refuses a damaged payload for its end-to-end checksum"));
     before.still(testbed, findings).await

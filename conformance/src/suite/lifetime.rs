@@ -132,7 +132,7 @@ async fn end_of_a_policy(testbed: &Testbed, findings: &mut Findings) -> Result<(
     let (label, lifetime) = (0x7ffe_0000 | u32::try_from(testbed.unique()).unwrap_or(0), life(testbed));
     let pdu = policy(testbed, (&sg, &next_hop), &target, (label, lifetime))?;
     let from = testbed.now_ns();
-    testbed.lab.inject(&next_hop, &sg, &pdu).await?;
+    testbed.inject_routed(&next_hop, &sg, vec![pdu.clone()]).await?;
     let (what, over) = (
         format!("{sg} forwards {target} by the policy over {next_hop}"),
         format!("{sg} forwards {target} by its plain route"),
@@ -143,7 +143,7 @@ async fn end_of_a_policy(testbed: &Testbed, findings: &mut Findings) -> Result<(
     wait_source(testbed, (&sg, &target), &over, lifetime.duration() + testbed.t_conv(), plain).await?;
     findings.check(true, format!("{over} again once the {} ms of the policy are over", lifetime.0));
     let again = testbed.now_ns();
-    testbed.lab.inject(&next_hop, &sg, &pdu).await?;
+    testbed.inject_routed(&next_hop, &sg, vec![pdu]).await?;
     let acknowledges = |s: &crate::trace::Seen| match s.message() {
         Message::QosAck(ack) => s.sent && s.node == sg && ack.body.label == label,
         _ => false,
@@ -174,7 +174,7 @@ async fn unsigned_policies(testbed: &Testbed, findings: &mut Findings) -> Result
     let mut forged = steer.signed(testbed)?;
     forged.2.signature[11] ^= 1;
     let pdus = [encoded(forged)?, policy(testbed, (&sg, &next_hop), &target, (sound, lifetime))?];
-    testbed.lab.inject_all(&next_hop, &sg, &pdus).await?;
+    testbed.inject_routed(&next_hop, &sg, pdus.to_vec()).await?;
     let labels = || async {
         let policies = testbed.lab.policies(&sg).await?.policies;
         Ok::<Vec<u32>, WorldError>(policies.iter().map(|p| p.label).filter(|l| [damaged, sound].contains(l)).collect())

@@ -118,7 +118,7 @@ impl Testbed {
         let (destination, source) = (self.name_of(to)?, self.name_of(signer)?);
         let signed = self.forge.keys(&id, role).sign_routed(&destination, &source, body);
         let pdu = Frame::plain(destination, source, 0, wrap(signed)).encode().map_err(bad)?;
-        Ok(self.lab.inject(signer, port, &pdu).await?)
+        self.inject_routed(signer, port, vec![pdu]).await
     }
 
     /// Sends a policy as the SCSC would and returns the answer of its recipient.

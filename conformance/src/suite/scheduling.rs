@@ -239,7 +239,7 @@ async fn switches_under_load(testbed: &Testbed, findings: &mut Findings) -> Resu
         let next_hop = if version % 2 == 0 { &leg.far } else { &other };
         let steer =
             Steer { sg: &leg.sg, next_hop, target: &leg.target, label, version, expires_in: testbed.t_policy() };
-        testbed.lab.inject(&leg.far, &leg.sg, &encoded(steer.signed(testbed)?)?).await?;
+        testbed.inject_routed(&leg.far, &leg.sg, vec![encoded(steer.signed(testbed)?)?]).await?;
     }
     let what = format!("all of {count} requests of {} arrive at {owner}", leg.pod);
     testbed
@@ -303,7 +303,7 @@ impl Mute {
         self.next.set(sequence + 1);
         let nothing = Telemetry { sequence, paths: Vec::new(), links: Vec::new() };
         let pdu = routed(testbed, (&self.sg, &scsc), nothing, Message::Telemetry)?;
-        Ok(testbed.lab.inject(&self.at, &scsc, &pdu).await?)
+        testbed.inject_routed(&self.at, &scsc, vec![pdu]).await
     }
 }
 

@@ -272,5 +272,5 @@ async fn send_reports(testbed: &Testbed, leg: &Leg, reports: impl IntoIterator<I
         let body = Telemetry { sequence, paths: vec![path], links: Vec::new() };
         pdus.push(routed(testbed, (&leg.sg, &scsc), body, Message::Telemetry)?);
     }
-    Ok(testbed.lab.inject_all(&at, &scsc, &pdus).await?)
+    testbed.inject_routed(&at, &scsc, pdus).await
 }

@@ -128,7 +128,7 @@ impl Testbed {
     /// Injects `count` data frames from a pod to the farthest service at its SG; returns their number.
     ///
     /// # Errors
-    /// The lab refuses.
+    /// No adjacency was recorded between them, or the lab refuses.
     pub async fn flood_data(&self, pod: &str, sg: &str, count: usize) -> Result<usize, Stop> {
         let (_, target, _) = self.far_pair().await?;
         let parse = |s: &str| s.parse::<Name>().map_err(|e| Stop::Inconclusive(format!("{s}: {e}")));
@@ -145,6 +145,7 @@ impl Testbed {
             let frame = Frame::routed(destination.clone(), source.clone(), flow, 0, 64, Message::Data(data));
             pdus.push(frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?);
         }
+        let pdus = self.on_link(pod, sg, pdus).await?;
         for burst in pdus.chunks(FLOOD_BURST) {
             self.lab.inject_all(pod, sg, burst).await?;
         }

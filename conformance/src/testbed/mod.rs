@@ -32,6 +32,7 @@ use tokio::sync::OnceCell;
 
 use crate::case::Stop;
 use crate::forge::Forge;
+use crate::trace::Seen;
 
 /// A lab under judgement.
 pub struct Testbed {
@@ -286,18 +287,43 @@ impl Testbed {
     /// # Errors
     /// No adjacency was recorded between them, or the lab refuses.
     pub async fn inject_sealed(&self, from: &str, to: &str, pdu: Vec<u8>) -> Result<(), Stop> {
-        let (from, from_role) = self.role(from)?;
-        let (to, to_role) = self.role(to)?;
-        // The sessions are in every hello: no need to look at the whole recording.
+        let frames = self.lately_between(from, to).await?;
+        let ((from, from_role), (to, to_role)) = (self.role(from)?, self.role(to)?);
+        let sealed = self.forge.sealed(&frames, (&from, from_role), (&to, to_role), pdu);
+        let sealed = sealed.ok_or_else(|| no_adjacency(from.as_str(), to.as_str()))?;
+        Ok(self.lab.inject(from.as_str(), to.as_str(), &sealed).await?)
+    }
+
+    /// Injects routed PDUs out of `from`'s port to `to`, under the link MAC of their adjacency.
+    ///
+    /// # Errors
+    /// No adjacency was recorded between them, or the lab refuses.
+    pub async fn inject_routed(&self, from: &str, to: &str, pdus: Vec<Vec<u8>>) -> Result<(), Stop> {
+        let pdus = self.on_link(from, to, pdus).await?;
+        Ok(self.lab.inject_all(from, to, &pdus).await?)
+    }
+
+    /// Routed PDUs as they leave `from` for `to`, under the link MAC of their adjacency.
+    ///
+    /// # Errors
+    /// No adjacency was recorded between them.
+    pub async fn on_link(&self, from: &str, to: &str, mut pdus: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Stop> {
+        let frames = self.lately_between(from, to).await?;
+        let ((near, near_role), (far, far_role)) = (self.role(from)?, self.role(to)?);
+        let key = self.forge.link_key(&frames, (&near, near_role), (&far, far_role));
+        let key = key.ok_or_else(|| no_adjacency(from, to))?;
+        pdus.iter_mut().for_each(|pdu| key.seal(pdu));
+        Ok(pdus)
+    }
+
+    /// What two neighbours sent each other lately. The sessions are in every hello: no need to look at the whole recording.
+    async fn lately_between(&self, from: &str, to: &str) -> Result<Vec<Seen>, Stop> {
         let since = self.now_ns().saturating_sub(2_000_000 * self.timers.dead_interval_ms);
         let mut frames = Vec::new();
-        for (near, far) in [(&from, &to), (&to, &from)] {
-            frames.extend(self.all_sent(since, near.as_str(), far.as_str()).await?);
+        for (near, far) in [(from, to), (to, from)] {
+            frames.extend(self.all_sent(since, near, far).await?);
         }
-        let sealed = self.forge.sealed(&frames, (&from, from_role), (&to, to_role), pdu);
-        let sealed =
-            sealed.ok_or_else(|| Stop::Inconclusive(format!("no adjacency of {from} and {to} was recorded")))?;
-        Ok(self.lab.inject(from.as_str(), to.as_str(), &sealed).await?)
+        Ok(frames)
     }
 
     /// Cuts a link: both ends lose carrier.
@@ -356,4 +382,8 @@ impl Testbed {
     fn undone(&self, order: &(String, Command)) {
         self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|o| o != order);
     }
+}
+
+fn no_adjacency(from: &str, to: &str) -> Stop {
+    Stop::Inconclusive(format!("no adjacency of {from} and {to} was recorded"))
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_testbed::WorldError;
 use damc_testbed::recording::Wanted;
 use damc_wire::frame::Frame;
 use damc_wire::message::{Data, DataKind};
@@ -114,9 +113,7 @@ impl Testbed {
     /// # Errors
     /// It cannot be encoded, or the lab refuses.
     pub async fn throw(&self, pod: &str, sg: &str, thrown: &Thrown) -> Result<(), Stop> {
-        let pdu = thrown.pdu()?;
-        let sent: Result<(), WorldError> = self.lab.inject(pod, sg, &pdu).await;
-        Ok(sent?)
+        self.inject_routed(pod, sg, vec![thrown.pdu()?]).await
     }
 
     /// Puts requests on the link of `pod` to its SG, one every `spacing`, while the caller goes on.
@@ -125,6 +122,7 @@ impl Testbed {
     /// One cannot be encoded, or the lab refuses.
     pub async fn stream(&self, pod: &str, sg: &str, thrown: &[Thrown], spacing: Duration) -> Result<(), Stop> {
         let pdus: Vec<Vec<u8>> = thrown.iter().map(Thrown::pdu).collect::<Result<_, _>>()?;
+        let pdus = self.on_link(pod, sg, pdus).await?;
         Ok(self.lab.inject_stream(pod, sg, &pdus, spacing).await?)
     }
 

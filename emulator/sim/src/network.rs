@@ -166,6 +166,7 @@ impl Network {
             pools: if is_spa { self.pools() } else { Vec::new() },
             thresholds: self.thresholds.clone(),
             transit: member.transit,
+            link_macs: true,
             gateway: None,
             confine: None,
         }

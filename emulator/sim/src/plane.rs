@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use damc_forward::{Fib, FibBuilder, HashKey, Ingress, Op, Verdict};
+use damc_forward::{Fib, FibBuilder, HashKey, Ingress, Op, PortId, Verdict};
 
 #[derive(Debug)]
 pub(crate) struct Plane {
@@ -27,5 +27,10 @@ impl Plane {
 
     pub(crate) fn forward(&self, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
         damc_forward::forward(&self.current, ingress, pdu)
+    }
+
+    /// Writes the link MAC into a frame that leaves by a port.
+    pub(crate) fn seal(&self, port: PortId, pdu: &mut [u8]) {
+        self.current.seal(port, pdu);
     }
 }

@@ -262,6 +262,7 @@ impl Sim {
                 if let Some(on_return) = RoutedView::parse(&pdu).ok().and_then(|view| view.trace()) {
                     append_hop(&mut pdu, &self.nodes[node].id, on_return);
                 }
+                self.nodes[node].plane.seal(out, &mut pdu);
                 self.transmit(node, out, &pdu);
             }
             Verdict::Deliver => {

@@ -43,6 +43,7 @@ impl Sim {
                 Verdict::Deliver => return Walk::Arrived(passed),
                 Verdict::Drop { reason, .. } => return Walk::Dropped(reason, passed),
             };
+            node.plane.seal(port, &mut pdu);
             let link = &self.links[node.links[usize::from(port.0)]];
             let from = usize::from(link.ends[0].node != at);
             if !link.up || link.directions[from].spec().silent {

@@ -322,6 +322,7 @@ fn config(
         licences,
         thresholds: if matches!(node.kind, Role::Scsc | Role::Sg) { thresholds(topology) } else { BTreeMap::new() },
         transit: node.transit,
+        link_macs: true,
         gateway: serves_programs(topology, node)
             .then(|| GatewayConfig { interface: GATEWAY_RAW.to_owned(), served_by: GATEWAY_TCP.to_owned() }),
         confine: node.services.iter().any(|service| service.run.is_some()).then(|| confinement(options, &node.id)),

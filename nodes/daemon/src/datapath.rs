@@ -127,7 +127,7 @@ impl Datapath {
                     let taken =
                         edge.is_some_and(|(edge, book)| edge.deliver(Tables { now, fib, book }, to, index, &mut frame));
                     if !taken {
-                        self.queue(to, index, &frame);
+                        self.queue(fib, PortId(to), index, &mut frame);
                     }
                 }
                 Verdict::Deliver => {
@@ -157,15 +157,18 @@ impl Datapath {
     }
 
     /// Notes a frame to send.
-    fn queue(&mut self, to: u16, index: usize, frame: &RoutedView<&mut [u8]>) {
+    fn queue(&mut self, fib: &Fib, port: PortId, index: usize, frame: &mut RoutedView<&mut [u8]>) {
         self.counters.sent(frame.pdu());
+        let PortId(to) = port;
         let Some(sends) = self.sends.get_mut(usize::from(to)) else { return };
         if let Some(on_return) = frame.trace() {
             let mut traced = frame.pdu().to_vec();
             append_hop(&mut traced, &self.node, on_return);
+            fib.seal(port, &mut traced);
             self.traced.push((to, traced));
             return;
         }
+        fib.seal(port, frame.pdu_mut());
         if sends.is_empty() {
             self.busy.push(to);
         }

@@ -136,7 +136,7 @@ impl Edge {
     fn forward(&mut self, tables: Tables<'_>, port: u16, (index, packet): (usize, &[u8]), out: &mut Vec<u8>) {
         let verdict = match RoutedView::parse(&mut out[..]) {
             Ok(mut frame) => {
-                let verdict = damc_forward::decide(tables.fib, Ingress::Port(PortId(port)), &mut frame);
+                let verdict = damc_forward::decide(tables.fib, Ingress::Made(PortId(port)), &mut frame);
                 if let Verdict::Send(PortId(to)) = verdict {
                     self.send(tables, to, index, &mut frame);
                 }
@@ -165,6 +165,7 @@ impl Edge {
             }
         } else {
             self.counters.sent(frame.pdu());
+            tables.fib.seal(PortId(to), frame.pdu_mut());
             self.pdus.push((to, index));
         }
     }
@@ -265,7 +266,7 @@ impl Edge {
             let mut pdu = std::mem::take(&mut self.made[index]);
             if let Ok(mut frame) = RoutedView::parse(&mut pdu[..])
                 && let Verdict::Send(PortId(to)) =
-                    damc_forward::decide(tables.fib, Ingress::Port(PortId(port)), &mut frame)
+                    damc_forward::decide(tables.fib, Ingress::Made(PortId(port)), &mut frame)
             {
                 self.counters.gateway(GatewayCount::Questions);
                 self.send(tables, to, index, &mut frame);

@@ -54,7 +54,7 @@ impl Names {
                     self.set_port(*port);
                     changed = true;
                 }
-                Op::SetLabel(_) | Op::RemoveLabel(_) | Op::PortState { .. } => {}
+                Op::SetLabel(_) | Op::RemoveLabel(_) | Op::PortState { .. } | Op::Keys { .. } => {}
             }
         }
         if changed || told {
@@ -122,8 +122,12 @@ impl Plane {
         }
     }
 
-    /// What becomes of a routed frame of this node.
+    /// What becomes of a routed frame of this node; what is to be sent is sealed for its port.
     pub(crate) fn route(&self, pdu: &mut [u8]) -> Verdict {
-        damc_forward::forward(&self.current, Ingress::Local, pdu)
+        let verdict = damc_forward::forward(&self.current, Ingress::Local, pdu);
+        if let Verdict::Send(port) = verdict {
+            self.current.seal(port, pdu);
+        }
+        verdict
     }
 }

@@ -1,13 +1,17 @@
-//! Time of a lookup, of a whole verdict and of an update, printed as nanoseconds: `cargo bench -p damc-forward`.
+//! Time of a lookup, of a whole verdict, of an update and of link MACs, printed as nanoseconds: `cargo bench -p damc-forward`.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use damc_forward::{Admission, Fib, FibBuilder, HashKey, Ingress, NextHop, Op, PortId, Route, forward};
-use damc_wire::frame::HeaderView;
+use damc_forward::{
+    Admission, Fib, FibBuilder, HashKey, Ingress, LinkKeys, NextHop, Op, PortId, Route, Verdict, forward,
+};
+use damc_wire::frame::{HeaderView, LinkKey};
 use damc_wire::message::{Data, DataKind, Message};
 use damc_wire::{Frame, Millis, Name};
 
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
 /// Lookups in a row that are timed together; the best of several rounds counts, the machine may be busy.
 const LOOKUPS: u32 = 200_000;
 const ROUNDS: usize = 7;
@@ -28,6 +32,10 @@ fn main() {
         let update = best(200, |i| drop(black_box(builder.apply([set(names[i as usize % names.len()].clone())]))));
         println!("{prefixes:>9}  {lookup:>10.1}  {verdict:>12.1}  {update:>11.1}  {bytes:>10}");
     }
+    for size in [128, 1400] {
+        let [without, with] = macs(size);
+        println!("{size} B frame, link MACs off: {without:.1} ns, on: {with:.1} ns, {:.1} ns more", with - without);
+    }
     let (mut builder, _) = table(1000);
     let deep: Vec<Name> = (1..=32).map(|depth| Name::from_components(vec!["a"; depth]).unwrap()).collect();
     let fib = builder.apply(deep[..31].iter().cloned().map(set));
@@ -35,6 +43,32 @@ fn main() {
     println!("32 components, a prefix of every depth: {:.1} ns", lookup_ns(&fib, &[hostile]));
     let miss = Name::from_components((0..32).map(|i| if i < 1 { "z" } else { "a" })).unwrap();
     println!("32 components, no match at any of 32 depths: {:.1} ns", lookup_ns(&fib, &[miss]));
+}
+
+/// Time of a verdict with all that is done to a frame that passes, without link MACs and with them.
+fn macs(size: usize) -> [f64; 2] {
+    [false, true].map(|with| {
+        let (mut builder, names) = table(100);
+        let key = LinkKey::new(&[7; 32]);
+        let keys = |port| Op::Keys {
+            port: PortId(port),
+            keys: Some(LinkKeys { inbound: key.clone(), outbound: key.clone() }),
+        };
+        let fib = if with { builder.apply([keys(0), keys(1), keys(2)]) } else { builder.apply([]) };
+        let frame = |payload: usize| {
+            let data = Data { correlation: 1, kind: DataKind::Response, payload: vec![0; payload], hops: vec![] };
+            Frame::plain(names[0].clone(), "/A/1".parse().unwrap(), 7, Message::Data(data)).encode().unwrap()
+        };
+        let mut pristine = frame(size - frame(0).len() - ETHERNET);
+        key.seal(&mut pristine);
+        let mut pdu = pristine.clone();
+        best(LOOKUPS, |_| {
+            pdu.copy_from_slice(&pristine);
+            let verdict = forward(&fib, Ingress::Port(PortId(0)), &mut pdu);
+            let Verdict::Send(port) = verdict else { panic!("{verdict:?}") };
+            fib.seal(port, black_box(&mut pdu));
+        })
+    })
 }
 
 /// Names such as `/zone-3/service-17/instance-1234` with a route each.

@@ -37,6 +37,7 @@ impl FibBuilder {
                 Op::SetLabel(route) => self.set_label(route),
                 Op::RemoveLabel(label) => Arc::make_mut(&mut self.current.labels).retain(|l| l.label != label),
                 Op::Admit { port, rule } => self.port(port).gate = Arc::new(Gate::from(rule)),
+                Op::Keys { port, keys } => self.port(port).keys = keys.map(Arc::new),
                 Op::PortState { port, up } => self.port(port).usable = up,
             }
         }

@@ -7,7 +7,7 @@ use damc_wire::Name;
 use crate::admission::Gate;
 use crate::group::Group;
 use crate::hash::{Depths, HashKey, Probes};
-use crate::route::{LabelRoute, PortId};
+use crate::route::{LabelRoute, LinkKeys, PortId};
 use crate::table::Table;
 
 /// Prefixes from which on a table is larger than caches are.
@@ -38,11 +38,12 @@ pub struct Fib {
 pub(crate) struct Port {
     pub(crate) usable: bool,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) keys: Option<Arc<LinkKeys>>,
 }
 
 impl Default for Port {
     fn default() -> Self {
-        Self { usable: true, gate: Arc::default() }
+        Self { usable: true, gate: Arc::default(), keys: None }
     }
 }
 
@@ -126,6 +127,13 @@ impl Fib {
             let group: &Group = self.groups.get(self.table.find(probe, destination)? as usize)?;
             (!group.exact || probe.end == destination.len()).then_some((probe.end, group))
         })
+    }
+
+    /// Writes the link MAC into a routed PDU that leaves by a port: the last thing that is done to it.
+    pub fn seal(&self, port: PortId, pdu: &mut [u8]) {
+        if let Some(keys) = self.ports.get(usize::from(port.0)).and_then(|p| p.keys.as_ref()) {
+            keys.outbound.seal(pdu);
+        }
     }
 
     /// Whether frames can leave by this port.

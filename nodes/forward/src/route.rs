@@ -1,6 +1,7 @@
 //! The vocabulary of forwarding: the control plane emits it, [`crate::FibBuilder`] follows it.
 
 use damc_wire::Name;
+use damc_wire::frame::LinkKey;
 
 use crate::Admission;
 
@@ -31,6 +32,13 @@ pub enum Op {
         /// Rule.
         rule: Admission,
     },
+    /// Under which keys frames pass a port. Where there are none, link MACs are neither checked nor written.
+    Keys {
+        /// Port.
+        port: PortId,
+        /// Keys, while there is an adjacency.
+        keys: Option<LinkKeys>,
+    },
     /// A port went down or came up: next hops over it are skipped at once, before any route changes. Ports nobody spoke
     /// of are up.
     PortState {
@@ -48,6 +56,15 @@ pub enum Gone {
     Withdrawn,
     /// It is advertised, but nobody who does can be reached. It may be back in a moment.
     Unreachable,
+}
+
+/// The keys of a link, as one end has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkKeys {
+    /// Of what comes in.
+    pub inbound: LinkKey,
+    /// Of what leaves.
+    pub outbound: LinkKey,
 }
 
 /// The route of a prefix. Why it is there and who advertises it is the control plane's own business.

@@ -13,14 +13,26 @@ use crate::route::{NextHop, PortId};
 pub enum Ingress {
     /// From a neighbour.
     Port(PortId),
+    /// Made here of what the pod behind this port sent in another form.
+    Made(PortId),
     /// From this node.
     Local,
+}
+
+impl Ingress {
+    /// The port it came in by, if any.
+    const fn port(self) -> Option<PortId> {
+        match self {
+            Self::Port(port) | Self::Made(port) => Some(port),
+            Self::Local => None,
+        }
+    }
 }
 
 /// Where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Out by this port. Hop limit and label in the PDU are already those of the next hop.
+    /// Out by this port. Hop limit and label in the PDU are already those of the next hop; [`Fib::seal`] writes the link MAC.
     Send(PortId),
     /// To this node's control plane.
     Deliver,
@@ -45,7 +57,7 @@ pub fn forward(fib: &Fib, ingress: Ingress, pdu: &mut [u8]) -> Verdict {
 
 /// Decides about a routed PDU and makes its header that of the next hop.
 ///
-/// In order: allowed in by this port; local destinations before labels; the label of a policy; the longest matching
+/// In order: sent by the neighbour on this port, by its link MAC; allowed in by this port; local destinations before labels; the label of a policy; the longest matching
 /// prefix. Frames of one flow of one source take the same of several equal ways, and leave it only when its port goes
 /// down; where all of them are down they take the loop-free alternate. No frame leaves by the port it came in by, except
 /// from one service of a pod to another (FWD-02).
@@ -82,7 +94,7 @@ enum Sender {
 
 fn weigh(fib: &Fib, ingress: Ingress, view: &RoutedView<&mut [u8]>) -> Decision {
     let (header, told) = (view.header(), view.ahead());
-    let sender = match admit(fib, ingress, header.message_type, view.source()) {
+    let sender = match admit(fib, ingress, view) {
         Ok(sender) => sender,
         Err(reason) => return drop(header, reason, reason == DropReason::SourceNotAuthorised),
     };
@@ -114,14 +126,18 @@ fn weigh(fib: &Fib, ingress: Ingress, view: &RoutedView<&mut [u8]>) -> Decision 
 }
 
 /// Lets a frame in, or says why not.
-fn admit(fib: &Fib, ingress: Ingress, message_type: MessageType, source: &[u8]) -> Result<Sender, DropReason> {
-    let Ingress::Port(port) = ingress else { return Ok(Sender::Own) };
-    match fib.ports.get(usize::from(port.0)).map(|p| &*p.gate) {
-        None | Some(Gate::Closed) => Err(DropReason::NoAdjacency),
-        Some(Gate::Open) => Ok(Sender::Forwarder),
-        Some(Gate::Pod(_)) if !is_of_pods(message_type) => Err(DropReason::WrongRole),
-        Some(Gate::Pod(sources)) if sources.cover(source) => Ok(Sender::Pod),
-        Some(Gate::Pod(_)) => Err(DropReason::SourceNotAuthorised),
+fn admit(fib: &Fib, ingress: Ingress, view: &RoutedView<&mut [u8]>) -> Result<Sender, DropReason> {
+    let Some(port) = ingress.port() else { return Ok(Sender::Own) };
+    let Some(port) = fib.ports.get(usize::from(port.0)) else { return Err(DropReason::NoAdjacency) };
+    if let (Ingress::Port(_), Some(keys)) = (ingress, &port.keys) {
+        keys.inbound.check(view.pdu())?;
+    }
+    match &*port.gate {
+        Gate::Closed => Err(DropReason::NoAdjacency),
+        Gate::Open => Ok(Sender::Forwarder),
+        Gate::Pod(_) if !is_of_pods(view.header().message_type) => Err(DropReason::WrongRole),
+        Gate::Pod(sources) if sources.cover(view.source()) => Ok(Sender::Pod),
+        Gate::Pod(_) => Err(DropReason::SourceNotAuthorised),
     }
 }
 
@@ -187,7 +203,7 @@ fn descend(plain: Option<&Group>, told: Ahead) -> Option<Ahead> {
 
 /// Whether a frame may leave by a port: the port is up, and the frame did not come in by it or comes from a pod.
 fn may_leave(fib: &Fib, ingress: Ingress, sender: Sender, port: PortId) -> bool {
-    fib.is_usable(port) && (ingress != Ingress::Port(port) || sender == Sender::Pod)
+    fib.is_usable(port) && (ingress.port() != Some(port) || sender == Sender::Pod)
 }
 
 /// Chooses by weight among all next hops, so that a flow keeps its way while others lose theirs; where that one cannot

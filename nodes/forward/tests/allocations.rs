@@ -1,8 +1,9 @@
 //! A frame forwarded allocates nothing: verdicts of every kind, counted.
 
 use damc_forward::{
-    Admission, FibBuilder, HashKey, Ingress, LabelRoute, NextHop, Op, PortId, Route, Stamp, Verdict, forward,
+    Admission, FibBuilder, HashKey, Ingress, LabelRoute, LinkKeys, NextHop, Op, PortId, Route, Stamp, Verdict, forward,
 };
+use damc_wire::frame::LinkKey;
 use damc_wire::message::{Data, DataKind, Message};
 use damc_wire::{Frame, Millis, Name};
 
@@ -17,7 +18,13 @@ fn name(text: &str) -> Name {
 fn frame(destination: &str, label: u32) -> Vec<u8> {
     let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
     let data = Message::Data(Data { correlation: 1, kind, payload: vec![7; 200], hops: vec![] });
-    Frame::routed(name(destination), name("/A/1"), 3, label, 64, data).encode().unwrap()
+    let mut pdu = Frame::routed(name(destination), name("/A/1"), 3, label, 64, data).encode().unwrap();
+    keys().inbound.seal(&mut pdu);
+    pdu
+}
+
+fn keys() -> LinkKeys {
+    LinkKeys { inbound: LinkKey::new(&[1; 32]), outbound: LinkKey::new(&[2; 32]) }
 }
 
 #[test]
@@ -29,6 +36,9 @@ fn no_verdict_allocates() {
     let fib = builder.apply([
         Op::Admit { port: POD, rule: Admission::Sources(vec![name("/A/1")]) },
         Op::Admit { port: LEFT, rule: Admission::All },
+        Op::Keys { port: POD, keys: Some(keys()) },
+        Op::Keys { port: LEFT, keys: Some(keys()) },
+        Op::Keys { port: RIGHT, keys: Some(keys()) },
         Op::Set(route("/B", &[LEFT, RIGHT])),
         Op::Set(Route { exact: true, ..route("/B/4/deep", &[RIGHT]) }),
         Op::Set(Route { stamp: Some(Stamp { label: 9, port: RIGHT }), ..route("/C", &[LEFT]) }),
@@ -51,6 +61,7 @@ fn no_verdict_allocates() {
             for _ in 0..100 {
                 pdu.copy_from_slice(&pristine);
                 verdict = Some(forward(&fib, ingress, &mut pdu));
+                fib.seal(RIGHT, &mut pdu);
             }
         });
         assert_eq!(verdict, Some(expected), "{what}");

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use damc_forward::{
-    Admission, Fib, FibBuilder, Gone, HashKey, Ingress, LabelRoute, NextHop, Op, PortId, Route, Stamp, Verdict, forward,
+    Admission, Fib, FibBuilder, Gone, HashKey, Ingress, LabelRoute, LinkKeys, NextHop, Op, PortId, Route, Stamp,
+    Verdict, forward,
 };
-use damc_wire::frame::{Ahead, HeaderView, RoutedView};
+use damc_wire::frame::{Ahead, HeaderView, LinkKey, RoutedView};
 use damc_wire::message::{Data, DataKind, Message, Nack};
 use damc_wire::{DropReason, Frame, MessageType, Millis, Name, NodeId, RefusalReason};
 
@@ -73,6 +74,49 @@ fn dropped(reason: DropReason) -> Verdict {
 
 fn dropped_quietly(reason: DropReason) -> Verdict {
     Verdict::Drop { reason, reply: false }
+}
+
+#[test]
+fn a_port_with_keys_takes_what_its_neighbour_sealed_and_seals_what_leaves() {
+    let key = |byte: u8| LinkKey::new(&[byte; 32]);
+    let keys = |port, inbound, outbound| Op::Keys {
+        port,
+        keys: Some(LinkKeys { inbound: key(inbound), outbound: key(outbound) }),
+    };
+    let mut builder = builder();
+    let fib = builder.apply([keys(LEFT, 1, 2), keys(RIGHT, 3, 4), keys(POD, 5, 6), keys(SPA, 7, 8)]);
+    let sealed = |by: u8, source: &str| {
+        let mut pdu = data("/C", source).encode().unwrap();
+        key(by).seal(&mut pdu);
+        pdu
+    };
+    let mut good = sealed(1, "/Z");
+    assert_eq!(forward(&fib, Ingress::Port(LEFT), &mut good), Verdict::Send(RIGHT));
+    fib.seal(RIGHT, &mut good);
+    assert_eq!(key(4).check(&good), Ok(()), "with the hop limit that it leaves with");
+    // Nobody is told: whoever sent this is not who it says.
+    let unsealed = || data("/C", "/Z").encode().unwrap();
+    for (what, ingress, mut pdu, reason) in [
+        ("of an outsider", Ingress::Port(LEFT), unsealed(), DropReason::MissingMac),
+        ("under another key", Ingress::Port(LEFT), sealed(9, "/Z"), DropReason::BadMac),
+        ("reflected", Ingress::Port(LEFT), sealed(2, "/Z"), DropReason::BadMac),
+        ("of another link", Ingress::Port(RIGHT), sealed(1, "/Z"), DropReason::BadMac),
+        ("to a pod's port, in its name", Ingress::Port(POD), sealed(1, "/A/1"), DropReason::BadMac),
+    ] {
+        assert_eq!(forward(&fib, ingress, &mut pdu), dropped_quietly(reason), "{what}");
+    }
+    // The MAC comes before the rest, and does not stand for it.
+    assert_eq!(forward(&fib, Ingress::Port(POD), &mut sealed(5, "/Z")), dropped(DropReason::SourceNotAuthorised));
+    assert_eq!(forward(&fib, Ingress::Port(SPA), &mut sealed(7, "/Z")), dropped_quietly(DropReason::NoAdjacency));
+    // Frames that are made here bear none yet.
+    for (ingress, source) in [(Ingress::Local, "/Z"), (Ingress::Made(POD), "/A/1")] {
+        assert_eq!(forward(&fib, ingress, &mut data("/C", source).encode().unwrap()), Verdict::Send(RIGHT));
+    }
+    let foreign = forward(&fib, Ingress::Made(POD), &mut unsealed());
+    assert_eq!(foreign, dropped(DropReason::SourceNotAuthorised), "made of what a pod sent in another's name");
+    // Without keys, as where a domain does without MACs.
+    let fib = builder.apply([Op::Keys { port: LEFT, keys: None }]);
+    assert_eq!(forward(&fib, Ingress::Port(LEFT), &mut unsealed()), Verdict::Send(RIGHT));
 }
 
 #[test]

@@ -40,6 +40,10 @@ pub struct NodeConfig {
     /// SG: also used for transit.
     #[serde(default)]
     pub transit: bool,
+    /// Routed frames carry link MACs, and others are dropped: the same at all nodes of a domain. To be left out, or false to
+    /// see what they cost.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub link_macs: bool,
     /// SG: where it serves class 1 over HTTP and gRPC; not at all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayConfig>,
@@ -176,6 +180,18 @@ pub enum Restart {
     OnFailure,
     /// Nothing.
     Never,
+}
+
+/// The default of what is on unless it is turned off.
+#[must_use]
+pub const fn yes() -> bool {
+    true
+}
+
+/// Whether that is so, and need not be written.
+#[must_use]
+pub const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 const fn one() -> u16 {

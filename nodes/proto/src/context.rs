@@ -37,6 +37,8 @@ pub struct Context {
     pub timers: Timers,
     /// SG that is used for transit all the same.
     pub transit: bool,
+    /// Routed frames carry link MACs.
+    pub link_macs: bool,
     /// Own keys and certificate.
     pub keys: NodeKeys,
     /// The domain's root key.
@@ -111,8 +113,8 @@ impl Context {
         if certificate.node != node || certificate.domain != domain || certificate.role != role {
             return Err(ConfigError::field("identity.certificate", "is for another node, domain or role"));
         }
-        let (timers, transit) = (config.timers.clone(), config.transit);
-        Ok(Self { node, domain, role, name, ports, timers, transit, keys, root })
+        let (timers, transit, link_macs) = (config.timers.clone(), config.transit, config.link_macs);
+        Ok(Self { node, domain, role, name, ports, timers, transit, link_macs, keys, root })
     }
 
     /// A verifier of its own for a part of the machine; it believes the domain's root key.

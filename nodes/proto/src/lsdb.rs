@@ -5,7 +5,7 @@
 //! its grant by the clock of the SPA. A purge stays as a
 //! tombstone for its own lifetime, so that a late copy of what it purged is recognised as older.
 
-mod grant_ends;
+mod proof_ends;
 
 use core::cmp::Ordering;
 use core::hash::Hasher as _;
@@ -13,15 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use damc_mgmt::view::{LinkView, LsaView, LsdbView};
 use damc_mgmt::words::LsaKind;
-use damc_trust::{SpaClock, Verified};
+use damc_trust::{IssuerClock, Verified};
 use damc_wire::lsa::{
     Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE,
 };
-use damc_wire::security::Grant;
 use damc_wire::{Millis, Name, NodeId, Timestamp};
 use siphasher::sip::SipHasher13;
 
-use self::grant_ends::GrantEnds;
+use self::proof_ends::ProofEnds;
 
 /// Topology fragments of one origin.
 pub const FRAGMENTS_PER_ORIGIN: u16 = 64;
@@ -129,7 +128,7 @@ pub struct Lsdb {
     by_prefix: BTreeMap<Name, BTreeSet<(NodeId, NodeId)>>,
     per_origin: BTreeMap<NodeId, OfOrigin>,
     expiries: BTreeSet<(Timestamp, LsaKey)>,
-    grant_ends: GrantEnds,
+    proof_ends: ProofEnds,
     limits: Limits,
 }
 
@@ -195,8 +194,8 @@ impl Lsdb {
         of_origin && (held.is_some() || self.entries.len() < self.limits.total)
     }
 
-    /// Takes an instance whatever its age; the caller compares first. One with a grant leaves with that, by the clock of its
-    /// SPA; without a clock it is the own one, which ends with the registration. Returns the instance it replaces.
+    /// Takes an instance whatever its age; the caller compares first. One with a proof leaves with that, by the clock of its
+    /// issuer; without a clock it is the own one, which ends with the registration. Returns the instance it replaces.
     ///
     /// # Errors
     /// [`Full`], nothing is changed then.
@@ -204,7 +203,7 @@ impl Lsdb {
         &mut self,
         now: Timestamp,
         lsa: Verified<Lsa>,
-        clock: Option<&SpaClock>,
+        clock: Option<&IssuerClock>,
     ) -> Result<Option<Verified<Lsa>>, Full> {
         let key = lsa.key.clone();
         if !self.has_room(&lsa) {
@@ -216,8 +215,8 @@ impl Lsdb {
             let advertisers = self.by_prefix.entry(prefix.clone()).or_default();
             advertisers.insert((key.origin.clone(), port.clone()));
         }
-        if let (Some(clock), Some(grant)) = (clock, grant_of(&lsa)) {
-            self.grant_ends.insert(grant, &key, clock);
+        if let (Some(clock), Some(proof)) = (clock, lsa.proof()) {
+            self.proof_ends.insert(proof, &key, clock);
         }
         *self.per_origin.entry(key.origin.clone()).or_default().count(&lsa) += 1;
         self.expiries.insert((expires_at, key.clone()));
@@ -225,13 +224,13 @@ impl Lsdb {
         Ok(replaced)
     }
 
-    /// An SPA may have said that it is later than was known: its grants are judged again.
-    pub fn clock_moved(&mut self, spa: &NodeId, clock: &SpaClock) {
-        self.grant_ends.follow(spa, clock);
+    /// An SPA or the SCSC may have said that it is later than was known: what it issued is judged again.
+    pub fn clock_moved(&mut self, issuer: &NodeId, clock: &IssuerClock) {
+        self.proof_ends.follow(issuer, clock);
     }
 
-    /// Takes out what has no time left, oldest first, then what has outlived its grant.
-    pub fn expire(&mut self, now: Timestamp, clock: &SpaClock) -> Vec<Verified<Lsa>> {
+    /// Takes out what has no time left, oldest first, then what has outlived its proof.
+    pub fn expire(&mut self, now: Timestamp, clock: &IssuerClock) -> Vec<Verified<Lsa>> {
         let mut gone = Vec::new();
         while let Some((at, key)) = self.expiries.first().cloned().filter(|(at, _)| *at <= now) {
             match self.remove(&key) {
@@ -241,7 +240,7 @@ impl Lsdb {
                 }
             }
         }
-        while let Some(key) = self.grant_ends.due(now, clock) {
+        while let Some(key) = self.proof_ends.due(now, clock) {
             gone.extend(self.remove(&key));
         }
         gone
@@ -251,14 +250,14 @@ impl Lsdb {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
         let own = self.expiries.first().map(|(at, _)| *at);
-        own.into_iter().chain(self.grant_ends.next_timeout()).min()
+        own.into_iter().chain(self.proof_ends.next_timeout()).min()
     }
 
     fn remove(&mut self, key: &LsaKey) -> Option<Verified<Lsa>> {
         let stored = self.entries.remove(key)?;
         self.expiries.remove(&(stored.expires_at, key.clone()));
-        if let Some(grant) = grant_of(&stored.lsa) {
-            self.grant_ends.remove(grant, key);
+        if let Some(proof) = stored.lsa.proof() {
+            self.proof_ends.remove(proof, key);
         }
         if let Some(of_origin) = self.per_origin.get_mut(&key.origin) {
             *of_origin.count(&stored.lsa) -= 1;
@@ -412,15 +411,6 @@ fn longest_life(lsa: &Lsa) -> Millis {
 /// lifetime, 1 s at least. An instance is prolonged 64 times at most.
 fn age_tolerance(lifetime: Millis) -> u64 {
     (lifetime.0 / 64).max(1000)
-}
-
-/// The grant an LSA stands on.
-#[must_use]
-pub const fn grant_of(lsa: &Lsa) -> Option<&Grant> {
-    match &lsa.content {
-        LsaContent::Prefix(PrefixLsa { proof: Proof::Grant(grant), .. }) => Some(grant),
-        _ => None,
-    }
 }
 
 /// Kind, and id and port as text.

@@ -11,7 +11,7 @@ use damc_wire::frame::body_of;
 use damc_wire::message::{DataKind, Nack};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, RefusalReason, Timestamp};
 
-use crate::io::{Outbox, Output, PortId};
+use crate::io::{Outbox, PortId};
 use crate::router::Router;
 
 /// Negative replies in a second, on the average.
@@ -110,7 +110,7 @@ impl Nacks {
                 let source = router.context().name.clone();
                 let frame = Frame::plain(reply.to, source, reply.flow, Message::Nack(reply.nack));
                 if let Ok(pdu) = frame.encode() {
-                    out.push(Output::Send { port, pdu });
+                    router.send_routed(port, pdu, out);
                 }
             }
             _ => router.route(now, &reply.to, Message::Nack(reply.nack), reply.flow, 0, out),

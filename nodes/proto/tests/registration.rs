@@ -444,7 +444,7 @@ fn reg_06_a_race_of_two_sgs_for_one_name_ends_with_one_holder() {
         b.service(pod, "/A/1", None);
         b.run(50);
         b.elsewhere.0.push((name("/A/1"), Holder { pod: node(other), exact: false }));
-        b.registrar.handle_routes(b.now, &b.elsewhere);
+        b.registrar.handle_routes(b.now, &BTreeSet::from([name("/A/1")]), &b.elsewhere);
         b.run(50);
         assert_eq!(b.advertised_by("pod-1").len(), usize::from(keeps), "against {other}");
         let expected = if keeps { Standing::Accepted } else { Standing::Refused(RefusalReason::Conflict) };

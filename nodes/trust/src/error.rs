@@ -64,6 +64,14 @@ pub enum TrustError {
         /// Its serial.
         serial: u64,
     },
+    /// The attachment is out of its validity by its SCSC's clock.
+    #[error("attachment of {scsc} to {router} has expired")]
+    AttachmentExpired {
+        /// Its SCSC.
+        scsc: String,
+        /// The router.
+        router: String,
+    },
     /// The item cannot be encoded (too large).
     #[error("{0} cannot be encoded")]
     Encoding(&'static str),
@@ -87,7 +95,7 @@ impl TrustError {
             Self::WrongRole { .. } => DropReason::WrongRole,
             Self::BadSignature { .. } => DropReason::BadSignature,
             Self::NotTheOrigin { .. } | Self::NotAuthorised { .. } => DropReason::NotAuthorised,
-            Self::GrantExpired { .. } => DropReason::GrantExpired,
+            Self::GrantExpired { .. } | Self::AttachmentExpired { .. } => DropReason::GrantExpired,
             Self::Encoding(_) => DropReason::Oversized,
         }
     }

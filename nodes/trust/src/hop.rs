@@ -1,6 +1,7 @@
 //! Hop security: the key two neighbours share, and the window that refuses what was seen.
 
 use damc_wire::NodeId;
+use damc_wire::frame::LinkKey;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -43,6 +44,16 @@ impl HopKey {
     #[must_use]
     pub fn verify(&self, sender: &NodeId, covered: &[u8], mac: &[u8; 16]) -> bool {
         self.full(sender, covered).verify_truncated_left(mac).is_ok()
+    }
+
+    /// The key of the link MACs of routed PDUs that `sender` sends: `HMAC-SHA256(hop key, "damc link v1" 0 ‖ sender id)`.
+    /// One for each direction, so that nothing comes back to where it is from.
+    #[must_use]
+    pub fn link_key(&self, sender: &NodeId) -> LinkKey {
+        let mut mac = hmac(&self.key);
+        mac.update(b"damc link v1\0");
+        mac.update(sender.as_str().as_bytes());
+        LinkKey::new(&mac.finalize().into_bytes().into())
     }
 
     fn full(&self, sender: &NodeId, covered: &[u8]) -> Hmac<Sha256> {
@@ -137,5 +148,9 @@ mod tests {
             "53f922c6d29f580bbe76247bca99c8ac7e8ab4c3e8257c801a264b1f125327ef"
         );
         assert_eq!(damc_wire::hex::to_hex(&key.mac(&sr, b"hello")), "81665b90d1f784735b086d4aeaeed0a4");
+        let bytes =
+            damc_wire::hex::from_hex("c2faf56b6b1cd7b70bbb7b731e4b539e689112327ad11044796cf29b77df67ce").unwrap();
+        assert_eq!(key.link_key(&sr), LinkKey::new(&bytes.try_into().unwrap()));
+        assert_ne!(key.link_key(&sr), key.link_key(&sg), "each direction has its own");
     }
 }

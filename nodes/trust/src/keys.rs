@@ -2,7 +2,7 @@
 
 use damc_wire::lsa::{Lsa, LsaContent, LsaKey};
 use damc_wire::message::{Announce, AnnounceEntry, Hello, Signed};
-use damc_wire::security::{AgreementKey, Certificate, CertifiedName, Grant, PublicKey, Signature};
+use damc_wire::security::{AgreementKey, Attachment, Certificate, CertifiedName, Grant, PublicKey, Signature};
 use damc_wire::{Millis, Name, NodeId, Role, hex};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -220,6 +220,15 @@ impl NodeKeys {
         grant.certificate = self.certificate.clone();
         grant.signature = self.sign(&grant.signed_part());
         grant
+    }
+
+    /// Signs an attachment; its certificate is set to our own.
+    #[must_use]
+    pub fn sign_attachment(&self, router: NodeId, issued_at: Millis, expires_at: Millis) -> Attachment {
+        let certificate = self.certificate.clone();
+        let mut attachment = Attachment { router, issued_at, expires_at, certificate, signature: [0; 64] };
+        attachment.signature = self.sign(&attachment.signed_part());
+        attachment
     }
 
     /// Signs a routed signalling message.

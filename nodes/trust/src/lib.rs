@@ -7,19 +7,19 @@
 
 mod error;
 mod hop;
+mod issuer_clock;
 mod keys;
 mod memory;
 mod names;
 mod pem;
-mod spa_clock;
 mod verify;
 
 pub use damc_wire::hex::to_hex;
 pub use error::TrustError;
 pub use hop::{HopKey, ReplayWindow};
+pub use issuer_clock::IssuerClock;
 pub use keys::{NodeKeys, NodeSecrets, RootKey, RootSecret, certificate_from_hex, certificate_to_hex, from_hex};
 pub use memory::SignatureMemory;
 pub use names::narrowest;
 pub use pem::signing_key_to_pem;
-pub use spa_clock::SpaClock;
 pub use verify::{Verified, Verifier};

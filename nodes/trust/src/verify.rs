@@ -5,11 +5,11 @@ use std::ops::Deref;
 
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, PrefixLsa, Proof};
 use damc_wire::message::{Announce, Hello, Signed, SignedBody};
-use damc_wire::security::{Certificate, Grant, PublicKey, Signature};
+use damc_wire::security::{Attachment, Certificate, Grant, PublicKey, Signature};
 use damc_wire::{Millis, Name, NodeId, Role, Timestamp};
 use ed25519_dalek::VerifyingKey;
 
-use crate::{RootKey, SignatureMemory, SpaClock, TrustError};
+use crate::{IssuerClock, RootKey, SignatureMemory, TrustError};
 
 /// Something whose signature, and authorisation where it needs one, has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Verifier {
     certificates: HashSet<Certificate>,
     /// Grants whose signatures verified: LSA refreshes carry them again and again.
     grants: HashSet<Grant>,
-    spa_clock: SpaClock,
+    clock: IssuerClock,
     /// What others verified, where they share it.
     memory: Option<SignatureMemory>,
 }
@@ -61,7 +61,7 @@ impl Verifier {
             domain,
             certificates: HashSet::new(),
             grants: HashSet::new(),
-            spa_clock: SpaClock::default(),
+            clock: IssuerClock::default(),
             memory: None,
         }
     }
@@ -71,10 +71,10 @@ impl Verifier {
         self.memory = Some(memory.clone());
     }
 
-    /// The SPAs' clocks as far as they are known.
+    /// The clocks of SPAs and SCSC as far as they are known.
     #[must_use]
-    pub const fn spa_clock(&self) -> &SpaClock {
-        &self.spa_clock
+    pub const fn clock(&self) -> &IssuerClock {
+        &self.clock
     }
 
     /// Checks a certificate: our domain, the root's signature.
@@ -141,13 +141,31 @@ impl Verifier {
             }
             remember(&mut self.grants, grant.clone());
         }
-        self.spa_clock.observe(now, grant);
-        if self.spa_clock.remaining(now, grant) == Millis(0) {
+        let spa = &grant.certificate.node;
+        self.clock.observe(now, spa, grant.issued_at);
+        if self.clock.has_reached(now, spa, grant.expires_at) {
             return Err(TrustError::GrantExpired {
                 spa: grant.certificate.node.to_string(),
                 prefix: grant.prefix.to_string(),
                 serial: grant.serial,
             });
+        }
+        Ok(())
+    }
+
+    /// Checks an attachment: an SCSC's certificate and signature, and that it is not over.
+    ///
+    /// # Errors
+    /// See [`TrustError`].
+    pub fn verify_attachment(&mut self, now: Timestamp, attachment: &Attachment) -> Result<(), TrustError> {
+        let certificate = &attachment.certificate;
+        self.verify_certificate(certificate)?;
+        require_role(certificate, &[Role::Scsc], "an attachment")?;
+        self.check(certificate, "an attachment", &attachment.signed_part(), &attachment.signature)?;
+        self.clock.observe(now, &certificate.node, attachment.issued_at);
+        if self.clock.has_reached(now, &certificate.node, attachment.expires_at) {
+            let (scsc, router) = (certificate.node.to_string(), attachment.router.to_string());
+            return Err(TrustError::AttachmentExpired { scsc, router });
         }
         Ok(())
     }
@@ -212,12 +230,15 @@ impl Verifier {
                 }
                 Ok(())
             }
-            Proof::Attached(certificate) => {
-                self.verify_certificate(certificate)?;
-                require_role(certificate, &[Role::Scsc], "an attached node")?;
+            Proof::Attached(attachment) => {
+                self.verify_attachment(now, attachment)?;
+                let certificate = &attachment.certificate;
                 let own = Name::of_node(certificate.domain.as_str(), &certificate.node);
                 if own.as_ref() != Ok(prefix) || certificate.node != *port {
-                    return refuse("the certificate is for another node");
+                    return refuse("the attachment is of another node");
+                }
+                if attachment.router != *origin {
+                    return refuse("the attachment is to another router");
                 }
                 Ok(())
             }

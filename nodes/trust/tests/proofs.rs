@@ -114,6 +114,37 @@ fn an_spa_grants_within_the_names_in_its_certificate_and_nowhere_else() {
 }
 
 #[test]
+fn only_the_router_that_the_scsc_is_attached_to_may_advertise_its_name() {
+    let (sr1, sr2, scsc) = (keys("sr-1", Role::Sr), keys("sr-2", Role::Sr), keys("scsc", Role::Scsc));
+    let (from, to) = (Millis(1000), Millis(601_000));
+    let attached = |by: &NodeKeys, prefix: &str, port: &str, attachment| {
+        let key = LsaKey { origin: by.certificate().node.clone(), id: LsaId::Prefix(name(prefix), id(port)) };
+        let proof = Proof::Attached(attachment);
+        let content = PrefixLsa { metric: 1, weight: 1, exact: false, instance: None, proof };
+        by.sign_lsa(key, 1, Millis(60_000), LsaContent::Prefix(content))
+    };
+    let own = "/damc/example/scsc";
+    let word = scsc.sign_attachment(id("sr-1"), from, to);
+    let mut v = verifier();
+    assert!(v.verify_lsa(Timestamp::ZERO, attached(&sr1, own, "scsc", word.clone())).is_ok());
+    for (what, lsa, reason) in [
+        ("another router", attached(&sr2, own, "scsc", word.clone()), DropReason::NotAuthorised),
+        ("another name", attached(&sr1, "/damc/example/spa-1", "scsc", word.clone()), DropReason::NotAuthorised),
+        ("another port", attached(&sr1, own, "sr-2", word.clone()), DropReason::NotAuthorised),
+    ] {
+        assert_eq!(refusal(&mut v, lsa), reason, "{what}");
+    }
+    let mut redirected = word.clone();
+    redirected.router = id("sr-2");
+    assert_eq!(refusal(&mut v, attached(&sr2, own, "scsc", redirected)), DropReason::BadSignature);
+    let by_itself = sr2.sign_attachment(id("sr-2"), from, to);
+    assert_eq!(refusal(&mut v, attached(&sr2, "/damc/example/sr-2", "sr-2", by_itself)), DropReason::WrongRole);
+    let late = Timestamp::from_millis(600_000);
+    let over = v.verify_lsa(late, attached(&sr1, own, "scsc", word)).unwrap_err();
+    assert!(matches!(over, TrustError::AttachmentExpired { .. }), "{over}");
+}
+
+#[test]
 fn gap_08_origin_cannot_be_forged() {
     let (sg1, pod, spa) = (keys("sg-1", Role::Sg), keys("pod-1", Role::Pod), keys("spa-1", Role::Spa));
     let topology = |by: &NodeKeys, origin: &str| {

@@ -11,6 +11,8 @@ local damc = Proto("damc", "DAMC")
 -- ===== Registries (WIRE.md section 23) =====
 
 local VERSION, HEADER_LEN, MAX_PDU, MAX_BODY = 1, 16, 1500, 512
+local LINK_MAC_LEN = 16
+local ROUTED_HEADER_LEN = HEADER_LEN + LINK_MAC_LEN
 local HOP_MAC_LEN, MIN_ETHERNET_PAYLOAD, MAX_NAMES_LEN, MAX_COST = 27, 46, 256, 0xffffff
 local ETHERTYPE = 0x88b5
 
@@ -24,15 +26,15 @@ local MESSAGE_TYPES = {
     [0x01] = "hello", [0x02] = "echo", [0x10] = "announce", [0x11] = "announce-reply",
     [0x20] = "ls-update", [0x21] = "ls-ack", [0x22] = "db-summary", [0x23] = "ls-request",
     [0x30] = "auth-request", [0x31] = "auth-reply", [0x32] = "revoke", [0x33] = "revoke-ack",
-    [0x40] = "topology", [0x41] = "topology-ack", [0x80] = "data", [0x81] = "telemetry", [0x82] = "policy",
-    [0x83] = "qos-ack", [0x84] = "probe", [0x85] = "probe-reply", [0x86] = "task", [0x87] = "task-report",
+    [0x40] = "topology", [0x41] = "topology-ack", [0x42] = "attach", [0x43] = "attach-ack",
+    [0x80] = "data", [0x81] = "telemetry", [0x82] = "policy", [0x83] = "qos-ack", [0x84] = "probe", [0x85] = "probe-reply", [0x86] = "task", [0x87] = "task-report",
     [0x88] = "nack", [0x89] = "path-query", [0x8A] = "path-reply", [0x8B] = "packet",
 }
 local TLV_TYPES = {
     [0x81] = "destination", [0x82] = "source", [0x83] = "body", [0x84] = "lsa", [0x85] = "lsa-header",
     [0x86] = "certificate", [0x87] = "grant", [0x88] = "announcement", [0x89] = "outcome", [0x8A] = "path-report",
     [0x8B] = "link-report", [0x8C] = "payload", [0x8D] = "checksum", [0x0E] = "hop", [0x8F] = "signature",
-    [0x90] = "hop-mac", [0x11] = "padding",
+    [0x90] = "hop-mac", [0x92] = "attachment", [0x11] = "padding",
 }
 local REFUSAL_REASONS = {
     [0] = "accepted",
@@ -54,7 +56,7 @@ local DROP_REASONS = {
     [49] = "policy-expired", [50] = "policy-unreachable", [51] = "unsolicited",
 }
 local LSA_KINDS = { [1] = "topology", [2] = "prefix" }
-local PROOFS = { [1] = "grant", [2] = "attached" }
+local PROOFS = { [1] = "grant", [3] = "attached" }
 local ANNOUNCEMENTS = { [0] = "withdraw", [1] = "add", [2] = "add to a pool" }
 local DATA_KINDS = { [1] = "request", [2] = "response", [3] = "error" }
 local ACTIONS = { [1] = "ingress", [2] = "transit", [3] = "egress", [4] = "released", [5] = "withdrawn" }
@@ -62,7 +64,7 @@ local ACTIONS = { [1] = "ingress", [2] = "transit", [3] = "egress", [4] = "relea
 -- The class of each type that the drafts give one, by its high bits or its number.
 local function class_of(code)
     if code >= 0x10 and code < 0x40 then return math.floor(code / 16) end
-    if code == 0x40 or code == 0x41 or (code >= 0x81 and code <= 0x8a and code ~= 0x88) then return 4 end
+    if (code >= 0x40 and code <= 0x43) or (code >= 0x81 and code <= 0x8a and code ~= 0x88) then return 4 end
 end
 
 -- ===== Fields =====
@@ -122,7 +124,8 @@ number(64, "dec", { ["announce.request"] = "Request", ["announce_reply.request"]
 number(64, "hex", { ["hello.session"] = "Session", ["hello.heard_session"] = "Heard session",
     ["announce.sg_session"] = "SG session", ["lsa.digest"] = "Digest", call = "Call", ["probe.test"] = "Test",
     task = "Task" })
-number(64, "ms", { ["grant.issued_at"] = "Issued at", ["grant.expires_at"] = "Expires at" })
+number(64, "ms", { ["grant.issued_at"] = "Issued at", ["grant.expires_at"] = "Expires at",
+    ["attachment.issued_at"] = "Issued at", ["attachment.expires_at"] = "Expires at" })
 number(64, "ns", { ["echo.sent_at"] = "Sent at", ["echo.their_sent_at"] = "Their sent at", ["echo.held"] = "Held",
     ["path.delay"] = "Delay", ["path.jitter"] = "Jitter", ["link.delay"] = "Delay", ["link.jitter"] = "Jitter",
     ["probe.t1"] = "T1", ["probe.t2"] = "T2", ["probe.t3"] = "T3", ["task.self_test"] = "Self-test" })
@@ -134,15 +137,17 @@ plain("string", { name = "Name", node = "Node", destination = "Destination", sou
     ["announcement.prefix"] = "Prefix", ["announcement.pool"] = "Pool", ["outcome.prefix"] = "Prefix",
     ["lsa.origin"] = "Origin", ["lsa.prefix"] = "Prefix", ["lsa.port"] = "Port", ["lsa.neighbour"] = "Neighbour",
     ["lsa.instance"] = "Instance", ["grant.prefix"] = "Prefix", ["grant.pod"] = "Pod", ["grant.sg"] = "SG",
+    ["attachment.router"] = "Router",
     ["revoke.pod"] = "Pod", ["revoke.prefix"] = "Prefix", ["data.method"] = "Method", ["hop.node"] = "Node",
     ["path.target"] = "Target", ["link.neighbour"] = "Neighbour", ["policy.recipient"] = "Recipient",
     ["policy.source"] = "Source", ["policy.prefix"] = "Prefix", ["policy.next_hop"] = "Next hop",
     ["nack.node"] = "By", ["nack.destination"] = "Destination", ["path_query.target"] = "Target" })
 plain("bytes", { ["certificate.signing_key"] = "Signing key", ["certificate.agreement_key"] = "Agreement key",
     ["certificate.signature"] = "Certificate signature", ["lsa.signature"] = "LSA signature",
-    ["grant.pod_key"] = "Pod key", ["grant.signature"] = "Grant signature", signature = "Signature", mac = "MAC",
+    ["grant.pod_key"] = "Pod key", ["grant.signature"] = "Grant signature",
+    ["attachment.signature"] = "Attachment signature", link_mac = "Link MAC", signature = "Signature", mac = "MAC",
     payload = "Payload", padding = "Padding", ["nack.body"] = "Quoted body" })
-plain("none", { tlv = "TLV", certificate = "Certificate", lsa = "LSA", grant = "Grant", ["lsa.link"] = "Link" })
+plain("none", { tlv = "TLV", certificate = "Certificate", lsa = "LSA", grant = "Grant", attachment = "Attachment", ["lsa.link"] = "Link" })
 flag(0x01, { ["flags.trace"] = "Trace", ["certificate.name_exact"] = "Exact", ["lsa.overload"] = "Overload",
     ["lsa.purge"] = "Purge", ["lsa.exact"] = "Exact", ["summary.last"] = "Last page", ["grant.exact"] = "Exact",
     ["hop.on_return"] = "On return", ["task.healthy"] = "Healthy" })
@@ -441,6 +446,20 @@ local function grant(outer)
     return text, spa
 end
 
+local function attachment(outer)
+    local r = outer:under("attachment")
+    local router = r:node("attachment.router")
+    r:uint64("attachment.issued_at")
+    local expires = r:uint64("attachment.expires_at")
+    local scsc = certificate(r).node
+    r:bytes("attachment.signature", 64)
+    local text = string.format("%s at %s until %s", scsc, router, tostring(expires))
+    r.tree:set_text("Attachment of " .. text)
+    r.tree:set_len(r.at - outer.at)
+    outer.at = r.at
+    return text, scsc
+end
+
 local function lsa_key(r)
     local kind = r:code("lsa.kind", LSA_KINDS)
     local origin = r:node("lsa.origin")
@@ -477,7 +496,10 @@ local function prefix_content(r)
     local text = string.format(" metric %d", r:uint("lsa.metric", 4))
     r:uint("lsa.weight", 2)
     if on[0x02] then text = text .. " instance " .. r:name("lsa.instance") end
-    if r:code("lsa.proof", PROOFS) == "attached" then return text .. " attached " .. certificate(r).node end
+    if r:code("lsa.proof", PROOFS) == "attached" then
+        local _, scsc = attachment(r)
+        return text .. " attached " .. scsc
+    end
     local _, spa = grant(r)
     return text .. " granted by " .. spa
 end
@@ -619,6 +641,17 @@ end
 
 M["revoke-ack"] = function(t)
     return "serial " .. tostring(t:whole("body", function(r) return r:uint64("revoke.serial") end))
+end
+
+function M.attach(t)
+    return t:whole("attachment", function(r)
+        local text = attachment(r)
+        return text
+    end)
+end
+
+M["attach-ack"] = function(t)
+    return "issued at " .. tostring(t:whole("body", function(r) return r:uint64("attachment.issued_at") end))
 end
 
 local function hop(r)
@@ -928,7 +961,7 @@ local function check_crc(t)
     t:whole("checksum", function(r)
         local carried, covered = r:uint("checksum", 4), r.at - 7
         r:finish("checksum")
-        local ours = crc32c(r.tvb(HEADER_LEN, covered - HEADER_LEN):raw())
+        local ours = crc32c(r.tvb(ROUTED_HEADER_LEN, covered - ROUTED_HEADER_LEN):raw())
         if carried ~= ours then fail("bad-checksum", "the checksum is 0x%08x, the bytes have 0x%08x", carried, ours) end
     end)
 end
@@ -955,8 +988,9 @@ end
 local function dissect(tvb, size, root, exchange, say)
     local head = header(tvb, size, root)
     say(head.type)
-    local t = tlvs(tvb, HEADER_LEN, size, root)
+    local t = tlvs(tvb, head.routed and ROUTED_HEADER_LEN or HEADER_LEN, size, root)
     if head.routed then
+        reader(tvb, HEADER_LEN, size, root):bytes("link_mac", LINK_MAC_LEN)
         local destination = routed_name(t, "destination")
         local source = routed_name(t, "source")
         say(describe_route(head, destination, source))

@@ -3,7 +3,7 @@
 //! An LSA is a fragment of a node's *topology* (its adjacencies), a *prefix* behind one port of a node, or the *purge*
 //! of either. Its origin signs it. It is flooded unchanged, except for `remaining`.
 
-use crate::security::{Certificate, Grant, Signature};
+use crate::security::{Attachment, Certificate, Grant, Signature};
 use crate::{Millis, Name, NodeId};
 
 pub use crate::codec::SUMMARY_BODY_LEN;
@@ -114,6 +114,15 @@ impl Lsa {
         }
     }
 
+    /// What a prefix LSA stands on.
+    #[must_use]
+    pub const fn proof(&self) -> Option<&Proof> {
+        match &self.content {
+            LsaContent::Prefix(prefix) => Some(&prefix.proof),
+            LsaContent::Topology(_) | LsaContent::Purge => None,
+        }
+    }
+
     /// Whether this is a purge.
     #[must_use]
     pub const fn is_purge(&self) -> bool {
@@ -185,7 +194,26 @@ pub struct PrefixLsa {
 pub enum Proof {
     /// An SPA granted it.
     Grant(Grant),
-    /// The certificate of an attached node without routing of its own (the SCSC); the prefix is its reserved name
-    /// `/damc/<domain>/<node>`.
-    Attached(Certificate),
+    /// The SCSC is attached there; the prefix is its reserved name `/damc/<domain>/<node>`.
+    Attached(Attachment),
+}
+
+impl Proof {
+    /// The node that issued it, by whose clock it ends.
+    #[must_use]
+    pub const fn issuer(&self) -> &NodeId {
+        match self {
+            Self::Grant(grant) => &grant.certificate.node,
+            Self::Attached(attachment) => &attachment.certificate.node,
+        }
+    }
+
+    /// When it ends, on the clock of its issuer.
+    #[must_use]
+    pub const fn expires_at(&self) -> Millis {
+        match self {
+            Self::Grant(grant) => grant.expires_at,
+            Self::Attached(attachment) => attachment.expires_at,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::lsa::{Lsa, LsaHeader};
 use crate::registry::{DropReason, MessageType, RefusalReason};
-use crate::security::{Certificate, Grant, Signature};
+use crate::security::{Attachment, Certificate, Grant, Signature};
 use crate::{Millis, Name, NodeId};
 
 pub use crate::codec::SignedBody;
@@ -25,6 +25,8 @@ pub enum Message {
     RevokeAck(RevokeAck),
     Topology(Vec<Lsa>),
     TopologyAck(Vec<LsaHeader>),
+    Attach(Attachment),
+    AttachAck(AttachAck),
     Data(Data),
     Telemetry(Signed<Telemetry>),
     Policy(Signed<Policy>),
@@ -58,6 +60,8 @@ impl Message {
             Self::RevokeAck(_) => MessageType::RevokeAck,
             Self::Topology(_) => MessageType::Topology,
             Self::TopologyAck(_) => MessageType::TopologyAck,
+            Self::Attach(_) => MessageType::Attach,
+            Self::AttachAck(_) => MessageType::AttachAck,
             Self::Data(_) => MessageType::Data,
             Self::Telemetry(_) => MessageType::Telemetry,
             Self::Policy(_) => MessageType::Policy,
@@ -233,6 +237,13 @@ pub struct Revoke {
 pub struct RevokeAck {
     /// As in the revocation.
     pub serial: u64,
+}
+
+/// Class 4, SG or SR to SCSC: acknowledges an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachAck {
+    /// As in the attachment.
+    pub issued_at: Millis,
 }
 
 /// RMI: request, response or error (-01 section 7.2).

@@ -76,6 +76,8 @@ impl Display for Message {
             }
             Self::Revoke(m) => write!(f, "{} of {} up to serial {}", m.prefix, m.pod, m.serial),
             Self::RevokeAck(m) => write!(f, "serial {}", m.serial),
+            Self::Attach(m) => write!(f, "{} at {} until {}", m.certificate.node, m.router, m.expires_at.0),
+            Self::AttachAck(m) => write!(f, "issued at {}", m.issued_at.0),
             Self::Data(m) => data(m, f),
             Self::Telemetry(m) => telemetry(&m.body, f),
             Self::Policy(m) => policy(&m.body, f),
@@ -175,7 +177,7 @@ fn lsa(l: &Lsa, f: &mut Formatter<'_>) -> fmt::Result {
             }
             match &p.proof {
                 Proof::Grant(g) => write!(f, " granted by {}", g.certificate.node),
-                Proof::Attached(c) => write!(f, " attached {}", c.node),
+                Proof::Attached(a) => write!(f, " attached {}", a.certificate.node),
             }
         }
     }

@@ -127,6 +127,10 @@ code_points! {
         Topology = 0x40, "topology";
         /// Class 4: the SCSC acknowledges LSAs.
         TopologyAck = 0x41, "topology-ack";
+        /// Class 4: the SCSC states that it is attached to this router.
+        Attach = 0x42, "attach";
+        /// Class 4: the router acknowledges an attachment.
+        AttachAck = 0x43, "attach-ack";
         /// User data: RMI request, response or error.
         Data = 0x80, "data";
         /// Class 4: measurements for the SCSC.
@@ -170,6 +174,8 @@ impl MessageType {
             Self::AuthRequest | Self::AuthReply | Self::Revoke | Self::RevokeAck => Class::Authentication,
             Self::Topology
             | Self::TopologyAck
+            | Self::Attach
+            | Self::AttachAck
             | Self::Telemetry
             | Self::Policy
             | Self::QosAck
@@ -221,6 +227,8 @@ code_points! {
         Signature = 0x8F, "signature";
         /// Hop security: counter and MAC over everything before it; always last.
         HopMac = 0x90, "hop-mac";
+        /// An SCSC's statement where it is attached.
+        Attachment = 0x92, "attachment";
         /// Padding, for probe trains.
         Padding = 0x11, "padding";
     }
@@ -313,7 +321,7 @@ code_points! {
         MinArrival = 19, "min-arrival";
         /// An LSA whose prefix no grant or certificate covers.
         NotAuthorised = 20, "not-authorised";
-        /// A grant that is not valid any more.
+        /// A grant or an attachment that is not valid any more.
         GrantExpired = 21, "grant-expired";
         /// A bound on the number of entries was reached.
         ResourceLimit = 22, "resource-limit";

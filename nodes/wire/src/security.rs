@@ -39,6 +39,23 @@ impl Certificate {
     }
 }
 
+/// An SCSC's statement that it is attached to a router, which alone may advertise its name.
+///
+/// Times are on the SCSC's own clock, and are compared like those of a [`Grant`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Attachment {
+    /// The router.
+    pub router: NodeId,
+    /// When it was issued.
+    pub issued_at: Millis,
+    /// When it expires.
+    pub expires_at: Millis,
+    /// The SCSC that issued it.
+    pub certificate: Certificate,
+    /// Signature by the SCSC's signing key, context `damc attachment v1`.
+    pub signature: Signature,
+}
+
 /// Bytes that the names in a certificate have at most, encoded: an LSA carries two certificates.
 pub const MAX_NAMES_LEN: usize = 256;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use damc_wire::frame::{self, Ahead, HeaderView, RoutedLayout, RoutedView};
+use damc_wire::frame::{self, Ahead, HeaderView, LinkKey, ROUTED_HEADER_LEN, RoutedLayout, RoutedView};
 use damc_wire::registry::{HEADER_LEN, MAX_PDU};
 use damc_wire::{DropReason, Frame, pretty};
 
@@ -72,9 +72,9 @@ fn mutate(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
 
 /// Gives a routed PDU that ends in a Checksum TLV a right one: an attacker can, too.
 fn repair_checksum(pdu: &mut [u8]) {
-    let Some(at) = pdu.len().checked_sub(7).filter(|at| *at >= HEADER_LEN) else { return };
+    let Some(at) = pdu.len().checked_sub(7).filter(|at| *at >= ROUTED_HEADER_LEN) else { return };
     if pdu[1] & 0x80 != 0 && pdu[at..].starts_with(&[0x8d, 0, 4]) {
-        let crc = damc_wire::crc32c(&pdu[HEADER_LEN..at]);
+        let crc = damc_wire::crc32c(&pdu[ROUTED_HEADER_LEN..at]);
         pdu[at + 3..].copy_from_slice(&crc.to_be_bytes());
     }
 }
@@ -114,6 +114,9 @@ fn judge(pdu: &[u8]) -> Option<DropReason> {
     header.set_label(1);
     header.set_hop_limit(1);
     header.set_ahead(Ahead { cost: 1, uphill: true });
+    LinkKey::new(&[1; 32]).seal(&mut copy);
+    let sealed = copy.len() >= ROUTED_HEADER_LEN;
+    assert_eq!(LinkKey::new(&[1; 32]).check(&copy).is_ok(), sealed, "no other way to tell");
     let header = HeaderView::of(pdu);
     let _ = (header.message_type(), header.is_routed(), header.length(), header.ahead());
     let _ = (frame::open(pdu), frame::body_of(pdu), frame::without_padding(pdu), pretty::pdu(pdu));

@@ -1,8 +1,8 @@
 //! `vectors/malformed/*.hex`: frames that a receiver drops before it looks for an adjacency, each with its reason; and
 //! `vectors/forwarded/*.hex`: frames as a forwarder leaves them.
 
-use damc_wire::frame::{Ahead, HeaderView, RoutedView};
-use damc_wire::registry::{MAX_PDU, TlvType};
+use damc_wire::frame::{Ahead, HeaderView, ROUTED_HEADER_LEN, RoutedView};
+use damc_wire::registry::{HEADER_LEN, MAX_PDU, TlvType};
 use damc_wire::{DropReason, Frame, crc32c};
 
 mod samples;
@@ -16,7 +16,7 @@ fn sample(title: &str) -> Vec<u8> {
 
 /// Offset of the first TLV of a type.
 fn find(pdu: &[u8], wanted: TlvType) -> usize {
-    let mut at = 16;
+    let mut at = if HeaderView::of(pdu).is_routed() { ROUTED_HEADER_LEN } else { HEADER_LEN };
     while pdu[at] != wanted.code() {
         at += 3 + usize::from(u16::from_be_bytes([pdu[at + 1], pdu[at + 2]]));
     }
@@ -29,7 +29,7 @@ fn settled(mut pdu: Vec<u8>) -> Vec<u8> {
     pdu[4..6].copy_from_slice(&length.to_be_bytes());
     if HeaderView::of(&pdu).is_routed() {
         let at = find(&pdu, TlvType::Checksum);
-        let crc = crc32c(&pdu[16..at]);
+        let crc = crc32c(&pdu[ROUTED_HEADER_LEN..at]);
         pdu[at + 3..at + 7].copy_from_slice(&crc.to_be_bytes());
     }
     pdu

@@ -43,6 +43,8 @@ round_trips! {
     revoke_ack: RevokeAck;
     topology: Topology;
     topology_ack: TopologyAck;
+    attach: Attach;
+    attach_ack: AttachAck;
     data: Data;
     telemetry: Telemetry;
     policy: Policy;

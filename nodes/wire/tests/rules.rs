@@ -1,9 +1,9 @@
 //! Rules of framing, extension, names and numbers, each pinned by the id of its requirement.
 
 use damc_wire::error::DecodeErrorKind;
-use damc_wire::frame;
+use damc_wire::frame::{self, ROUTED_HEADER_LEN};
 use damc_wire::name::NameError;
-use damc_wire::registry::{self, MAX_PDU, TlvType};
+use damc_wire::registry::{self, HEADER_LEN, MAX_PDU, TlvType};
 use damc_wire::{Class, DropReason, EncodeError, Frame, Message, MessageType, Name, NodeId};
 
 mod samples;
@@ -26,7 +26,7 @@ fn with_tlv(pdu: &[u8], at: usize, t: u8, value: &[u8]) -> Vec<u8> {
 
 /// Offsets at which a TLV starts, and the end.
 fn boundaries(pdu: &[u8]) -> Vec<usize> {
-    let mut at = 16;
+    let mut at = if pdu[1] & 0x80 != 0 { ROUTED_HEADER_LEN } else { HEADER_LEN };
     let mut out = vec![at];
     while at < pdu.len() {
         at += 3 + usize::from(u16::from_be_bytes([pdu[at + 1], pdu[at + 2]]));
@@ -63,7 +63,7 @@ fn gap_01_unknown_tlv_under_the_checksum() {
     let checksum = pdu.len() - 7;
     let mut extended = with_tlv(&pdu, checksum, 0x7e, b"new");
     let at = extended.len() - 7;
-    let crc = damc_wire::crc32c(&extended[16..at]);
+    let crc = damc_wire::crc32c(&extended[ROUTED_HEADER_LEN..at]);
     extended[at + 3..].copy_from_slice(&crc.to_be_bytes());
     assert_eq!(Frame::decode(&extended).unwrap(), frame);
 }

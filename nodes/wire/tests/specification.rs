@@ -102,11 +102,12 @@ fn bounds() {
 fn signature_contexts() {
     use damc_wire::lsa::Lsa;
     use damc_wire::message::{Announce, Hello, Policy, Signed};
-    use damc_wire::security::{Certificate, Grant};
+    use damc_wire::security::{Attachment, Certificate, Grant};
     let table = section("## 4.");
     for context in [
         Certificate::CONTEXT,
         Grant::CONTEXT,
+        Attachment::CONTEXT,
         Lsa::CONTEXT,
         Hello::CONTEXT,
         Announce::CONTEXT,

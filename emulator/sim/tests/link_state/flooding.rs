@@ -176,10 +176,20 @@ fn rfc2328_13_step_1_what_does_not_verify_is_dropped_unacknowledged() {
 fn rfc2328_13_step_4_no_time_left() {
     let mut stage = Stage::sr(2);
     let mut lsa = stage.puppets[0].topology(1, &["sr"]);
+    let held = lsa.clone();
     lsa.remaining = Millis(0);
     stage.flood(0, &lsa);
+    stage.advance(20);
     assert_eq!(stage.dropped, [DropReason::StaleLsa]);
-    assert_eq!(stage.sequence("p0", "0"), None);
+    assert_eq!((stage.sequence("p0", "0"), stage.puppets[0].acks()), (None, vec![]));
+    stage.flood(0, &held);
+    stage.advance(20);
+    stage.clear();
+    // Neither is a copy of what is held an acknowledgement, or the end of it.
+    stage.flood(1, &lsa);
+    stage.advance(20);
+    assert_eq!((stage.dropped.as_slice(), stage.puppets[1].acks()), (&[DropReason::StaleLsa][..], vec![]));
+    assert_eq!(stage.sequence("p0", "0"), Some(1));
 }
 
 #[test]

@@ -1,11 +1,18 @@
 //! Attacks with valid keys: a captured node, a router that changes what no signature covers.
 
+use core::time::Duration;
+
 use damc_mgmt::command::Command;
 use damc_mgmt::view::LsdbView;
 use damc_mgmt::words::ProtocolCounter;
 use damc_proto::lsdb::{Limits, Lsdb};
+use damc_sim::{Network, Sim};
 use damc_trust::{RootKey, Verifier};
-use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, TopologyLsa};
+use damc_wire::lsa::{
+    LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa,
+};
+use damc_wire::message::AttachAck;
+use damc_wire::security::Attachment;
 use damc_wire::{DropReason, Message, Millis, Role, Timestamp};
 
 use crate::flooding::{grant, prefix_lsa};
@@ -105,6 +112,91 @@ fn an_old_grant_is_judged_again_when_its_spa_is_heard() {
     assert_eq!(stage.dropped, [DropReason::GrantExpired], "nor does it come back");
 }
 
+// ===== the name of the SCSC =====
+
+const SCSC: &str = "/damc/example/scsc";
+
+/// An LSA by which `router` advertises the SCSC, standing on this attachment.
+fn attached_lsa(router: &str, attachment: Attachment, sequence: u64) -> Lsa {
+    let key = LsaKey { origin: id(router), id: LsaId::Prefix(SCSC.parse().unwrap(), id("scsc")) };
+    let content = PrefixLsa { metric: 1, weight: 1, exact: false, instance: None, proof: Proof::Attached(attachment) };
+    keys(router, Role::Sr, SEED).sign_lsa(key, sequence, MAX_LIFETIME, LsaContent::Prefix(content))
+}
+
+fn attachment(router: &str, from: u64, to: u64) -> Attachment {
+    keys("scsc", Role::Scsc, SEED).sign_attachment(id(router), Millis(from), Millis(to))
+}
+
+#[test]
+fn a_router_without_an_attachment_cannot_advertise_the_scsc() {
+    let mut stage = Stage::sr(2);
+    stage.flood(0, &attached_lsa("p0", attachment("p0", 10_000, 20_000), 1));
+    assert_eq!(stage.sequence("p0", SCSC), Some(1));
+    stage.clear();
+    // Everybody has the attachment to p0: it is in an LSA.
+    stage.flood(1, &attached_lsa("p1", attachment("p0", 10_000, 20_000), 1));
+    assert_eq!(stage.dropped, [DropReason::NotAuthorised]);
+    assert_eq!((stage.sequence("p1", SCSC), stage.puppets[0].updates()), (None, vec![]));
+    stage.clear();
+    // It was attached to p1, but that was long ago.
+    stage.flood(1, &attached_lsa("p1", attachment("p1", 0, 9000), 1));
+    assert_eq!((stage.dropped.as_slice(), stage.sequence("p1", SCSC)), (&[DropReason::GrantExpired][..], None));
+    stage.advance(9_900);
+    assert_eq!(stage.sequence("p0", SCSC), Some(1));
+    stage.advance(200);
+    assert_eq!(stage.sequence("p0", SCSC), None, "a router that keeps it beyond its end gains nothing");
+}
+
+#[test]
+fn a_router_advertises_the_scsc_for_as_long_as_it_is_attached() {
+    let network = Network::new().sr("sr").sr("p0").node("scsc", Role::Scsc).link("sr", "p0", 1).link("sr", "scsc", 1);
+    let mut stage = Stage::new(&network, "sr");
+    stage.advance(200);
+    let scsc = stage.puppets.iter().position(|p| p.name == "scsc").unwrap();
+    let advertised = |stage: &Stage| stage.puppets[1 - scsc].updates().into_iter().rfind(|l| l.key.id == named());
+    assert_eq!(advertised(&stage), None, "an adjacency is no proof");
+    for (attachment, reason) in [
+        (attachment("p0", 1000, 61_000), DropReason::NotAuthorised),
+        (keys("scsc-2", Role::Scsc, SEED).sign_attachment(id("sr"), Millis(0), Millis(1)), DropReason::NotAuthorised),
+    ] {
+        stage.clear();
+        stage.say(scsc, Message::Attach(attachment));
+        assert_eq!((stage.dropped.as_slice(), advertised(&stage)), (&[reason][..], None));
+    }
+    stage.say(scsc, Message::Attach(attachment("sr", 1000, 61_000)));
+    let acknowledged = Message::AttachAck(AttachAck { issued_at: Millis(1000) });
+    assert!(stage.puppets[scsc].heard.contains(&acknowledged), "{:?}", stage.puppets[scsc].heard);
+    assert_eq!(advertised(&stage).map(|l| (l.sequence, l.is_purge())), Some((1, false)));
+    stage.advance(30_000);
+    stage.say(scsc, Message::Attach(attachment("sr", 31_000, 91_000)));
+    stage.advance(100);
+    assert_eq!(advertised(&stage).map(|l| (l.sequence, l.is_purge())), Some((2, false)), "renewed");
+    stage.say(scsc, Message::Attach(attachment("sr", 1000, 61_000)));
+    stage.advance(59_700);
+    assert_eq!(advertised(&stage).map(|l| l.sequence), Some(2), "an old one changes nothing");
+    stage.advance(300);
+    assert_eq!(advertised(&stage).map(|l| l.is_purge()), Some(true), "the SCSC says so no more");
+}
+
+fn named() -> LsaId {
+    LsaId::Prefix(SCSC.parse().unwrap(), id("scsc"))
+}
+
+#[test]
+fn the_scsc_renews_its_attachments_in_time() {
+    let network = Network::new().sr("sr-1").sr("sr-2").node("scsc", Role::Scsc);
+    let network = network.link("sr-1", "sr-2", 1).link("sr-1", "scsc", 1).timers(|t| t.grant_lifetime_ms = 2000);
+    let mut sim = Sim::new(&network.configs(SEED), SEED).unwrap();
+    sim.start();
+    let held = |sim: &Sim| sim.lsdb("sr-2").lsas.into_iter().find(|l| l.id == SCSC && !l.purged).map(|l| l.sequence);
+    sim.run_until(|s| held(s).is_some(), Duration::from_secs(5)).unwrap();
+    for _ in 0..100 {
+        sim.run_for(Duration::from_millis(100));
+        assert!(held(&sim).is_some(), "advertised throughout");
+    }
+    assert!((10..=12).contains(&held(&sim).unwrap()), "{:?} times in ten seconds", held(&sim));
+}
+
 // ===== the time left, which no signature covers =====
 
 #[test]
@@ -197,6 +289,34 @@ fn a_change_of_one_fragment_costs_the_same_however_many_there_are() {
     assert_eq!([1, 10, 64].map(work), [10 * 24; 3]);
 }
 
+/// Allocations of router and neighbours for each new name, with so many known.
+fn allocations_of_a_name(known: usize) -> f64 {
+    const NEW: usize = 64;
+    let mut stage = Stage::sr(2);
+    let named = |i: usize| {
+        let prefix = format!("/A/{i}");
+        prefix_lsa("p0", &prefix, grant(("spa", Role::Spa), &prefix, "p0", (1000, 600_000)), 1)
+    };
+    for i in 0..known {
+        stage.flood(0, &named(i));
+    }
+    stage.advance(200);
+    stage.clear();
+    let new: Vec<Lsa> = (known..known + NEW).map(named).collect();
+    let counted = allocation_counter::measure(|| new.iter().for_each(|lsa| stage.flood(0, lsa)));
+    assert_eq!(stage.puppets[1].updates().len(), NEW, "each was taken and flooded");
+    counted.count_total as f64 / NEW as f64
+}
+
+/// Counts, not time: with some names, ten and a hundred times as many.
+#[test]
+fn a_new_name_costs_the_same_however_many_there_are() {
+    let [some, ten_times, hundred_times] = [16, 160, 1600].map(allocations_of_a_name);
+    for more in [ten_times, hundred_times] {
+        assert!((more / some - 1.0).abs() < 0.2, "{some} {ten_times} {hundred_times}");
+    }
+}
+
 #[test]
 fn fragments_of_one_origin_are_64() {
     let mut stage = Stage::sr(1);
@@ -214,7 +334,7 @@ fn names_of_one_origin_are_bounded_and_one_that_goes_makes_room() {
     let mut install = |lsa: Lsa| {
         let room = lsdb.has_room(&lsa);
         let verified = verifier.verify_lsa(Timestamp::ZERO, lsa).unwrap();
-        let installed = lsdb.install(Timestamp::ZERO, verified, Some(verifier.spa_clock()));
+        let installed = lsdb.install(Timestamp::ZERO, verified, Some(verifier.clock()));
         assert_eq!(installed.is_ok(), room, "what is looked at first says the same");
         room
     };

@@ -7,6 +7,7 @@ use damc_mgmt::event::EventKind;
 use damc_mgmt::words::AnnouncementState;
 use damc_proto::io::Order;
 use damc_sim::lossy;
+use damc_wire::frame::LinkKey;
 use damc_wire::message::{AuthReply, AuthResult, Data, DataKind, Outcome};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, RefusalReason};
 
@@ -197,6 +198,24 @@ fn aut_08_hostile_frames_at_every_port_change_nothing() {
     sim.run_for(2 * SECOND);
     assert_eq!(sim.lsdb("sr-1").digest, before);
     assert!(everywhere(&sim, "/A/1") && everywhere(&sim, "/shop"));
+}
+
+#[test]
+fn frames_of_an_outsider_on_any_link_go_nowhere() {
+    let mut sim = up(&small(), 1);
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
+    let data = Message::Data(Data { correlation: 1, kind, payload: Vec::new(), hops: Vec::new() });
+    let forged = Frame::plain(name("/shop"), name("/A/1"), 1, data).encode().unwrap();
+    let mut under_own_key = forged.clone();
+    LinkKey::new(&[3; 32]).seal(&mut under_own_key);
+    let dropped = |sim: &damc_sim::Sim, at: &str, reason| sim.seen(at).dropped.get(&reason).copied().unwrap_or(0);
+    for (from, at) in [("sr-2", "sg-2"), ("sg-1", "sr-1"), ("pod-1", "sg-1"), ("sg-2", "pod-2")] {
+        let (missing, bad) = (dropped(&sim, at, DropReason::MissingMac), dropped(&sim, at, DropReason::BadMac));
+        sim.inject(from, at, forged.clone());
+        sim.inject(from, at, under_own_key.clone());
+        assert_eq!(dropped(&sim, at, DropReason::MissingMac), missing + 1, "{from} to {at}");
+        assert_eq!(dropped(&sim, at, DropReason::BadMac), bad + 1, "{from} to {at}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use damc_mgmt::config::{
-    ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers,
+    ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers, is_yes,
+    yes,
 };
 use damc_trust::{NodeSecrets, RootKey, RootSecret, certificate_to_hex, from_hex, to_hex};
 use damc_wire::NodeId;
@@ -213,6 +214,8 @@ struct Keyless {
     thresholds: BTreeMap<String, Thresholds>,
     #[serde(default)]
     transit: bool,
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    link_macs: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gateway: Option<GatewayConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

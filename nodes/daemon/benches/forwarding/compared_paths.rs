@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,19 +12,29 @@ use damc_bench::frames_received;
 use damc_link::{
     Filter, Pdus as _, RawSocket, ReceiveArena, ReceiveRing, Transmit, ethernet_header, mac, monotonic_now,
 };
+use damc_mgmt::config::IdentityConfig;
+use damc_trust::{NodeKeys, NodeSecrets, from_hex};
+use damc_wire::Frame;
+use damc_wire::frame::LinkKey;
+use damc_wire::message::{Hello, Message};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::chain::Chain;
-use crate::domain::{Folder, Node, configurations, interface, until};
+use crate::domain::{Folder, Node, configuration, configurations, interface, until};
 use crate::namespace::Links;
 use crate::sender::Load;
 
 /// The nodes around the SR: two SGs, a pod and an SPA at each.
 const LINKS: [(&str, &str); 6] =
     [("sg-1", "sr-1"), ("sr-1", "sg-2"), ("pod-1", "sg-1"), ("spa-1", "sg-1"), ("pod-2", "sg-2"), ("spa-2", "sg-2")];
+/// The same again, in a domain that does without link MACs.
+const UNSEALED: [(&str, &str); 6] =
+    [("sg-3", "sr-2"), ("sr-2", "sg-4"), ("pod-3", "sg-3"), ("spa-3", "sg-3"), ("pod-4", "sg-4"), ("spa-4", "sg-4")];
+/// How long hellos are waited for.
+const HELLOS: Duration = Duration::from_secs(5);
 /// What a round lasts.
 const ROUND: Duration = Duration::from_millis(300);
 /// Processor of the sender, and of what forwards.
@@ -39,6 +50,8 @@ const TRICKLE: usize = 2000;
 pub enum Way {
     /// One SR.
     Sr,
+    /// One SR of a domain without link MACs.
+    Unsealed,
     /// SG, SR, SG, from pod to pod.
     Mesh,
     /// A thread that sends on what a ring receives.
@@ -53,6 +66,7 @@ impl Way {
     pub fn label(self) -> String {
         match self {
             Self::Sr => "one SR",
+            Self::Unsealed => "one SR, no link MACs",
             Self::Mesh => "SG, SR, SG",
             Self::Bare => "bare relay",
             Self::Ipv6 => "kernel IPv6",
@@ -65,6 +79,8 @@ impl Way {
 /// All ways, ready to carry frames.
 pub struct Lab {
     nodes: BTreeMap<String, Node>,
+    /// Keys of the links that frames are sent into.
+    keys: BTreeMap<Way, LinkKey>,
     chains: BTreeMap<Way, Chain>,
     /// With nothing behind its first link.
     plain: Chain,
@@ -75,7 +91,7 @@ pub struct Lab {
 
 impl Lab {
     pub fn bring_up(links: &mut Links) -> Self {
-        for (a, b) in LINKS {
+        for (a, b) in LINKS.into_iter().chain(UNSEALED) {
             links.pair(&interface(a, b), &interface(b, a));
         }
         let mut chains = BTreeMap::new();
@@ -92,20 +108,23 @@ impl Lab {
             }
         }
         let folder = Folder::new("forwarding");
-        let nodes = start(&folder);
-        Self { nodes, chains, plain, absent, _relay: relay, _folder: folder }
+        let mut nodes = start(&folder, &LINKS, ("pod-1", "pod-2"), true);
+        nodes.extend(start(&folder, &UNSEALED, ("pod-3", "pod-4"), false));
+        let keys = [(Way::Sr, ("sg-1", "sr-1")), (Way::Mesh, ("pod-1", "sg-1"))];
+        let keys = keys.into_iter().map(|(way, (from, to))| (way, link_key(folder.path(), from, to))).collect();
+        Self { nodes, keys, chains, plain, absent, _relay: relay, _folder: folder }
     }
 
     /// What could be set up, ours first.
     pub fn ways(&self) -> Vec<Way> {
-        let mesh = (self.nodes.len() > 1).then_some(Way::Mesh);
-        [Way::Sr].into_iter().chain(mesh).chain(self.chains.keys().copied()).collect()
+        let mesh = self.nodes.contains_key("sg-1").then_some(Way::Mesh);
+        [Way::Sr, Way::Unsealed].into_iter().chain(mesh).chain(self.chains.keys().copied()).collect()
     }
 
-    /// Ends all nodes but the SR, which does not miss them as long as the bench lasts: so nobody takes the frames behind
+    /// Ends all nodes but the SRs, which do not miss them as long as the bench lasts: so nobody takes the frames behind
     /// it, as behind the other ways, and what taking them would cost is not counted as its own.
     pub fn leave_alone(&mut self) {
-        self.nodes.retain(|name, _| name == "sr-1");
+        self.nodes.retain(|name, _| name.starts_with("sr"));
     }
 
     /// Peers that could not be set up, and why.
@@ -117,6 +136,7 @@ impl Lab {
     fn ends(&self, way: Way) -> (String, String) {
         match way {
             Way::Sr => (interface("sg-1", "sr-1"), interface("sg-2", "sr-1")),
+            Way::Unsealed => (interface("sg-3", "sr-2"), interface("sg-4", "sr-2")),
             Way::Mesh => (interface("pod-1", "sg-1"), interface("pod-2", "sg-2")),
             _ => (self.chains[&way].first().to_owned(), self.chains[&way].last().to_owned()),
         }
@@ -126,7 +146,7 @@ impl Lab {
         let (first, _) = self.ends(way);
         match way {
             Way::Ipv6 => Load::ipv6(&first, &self.chains[&way].ends[1], size),
-            _ => Load::damc(&first, size),
+            _ => Load::damc(&first, size, self.keys.get(&way)),
         }
     }
 
@@ -162,7 +182,7 @@ impl Lab {
 
     /// Times of single frames, ns; over one link alone where there is no way.
     pub fn trickle(&self, way: Option<Way>) -> Vec<f64> {
-        let load = way.map_or_else(|| Load::damc(self.plain.first(), 100), |way| self.load(way, 100));
+        let load = way.map_or_else(|| Load::damc(self.plain.first(), 100, None), |way| self.load(way, 100));
         let last = way.map_or_else(|| self.plain.ends[1].clone(), |way| self.ends(way).1);
         let filter = if way == Some(Way::Ipv6) { Filter::Ipv6 } else { Filter::Routed };
         let (sender, receiver) = (load.socket(), RawSocket::open_on(&last, filter).unwrap());
@@ -188,19 +208,45 @@ impl Lab {
     }
 }
 
-/// Starts the domain and waits until calls go through.
-fn start(folder: &Folder) -> BTreeMap<String, Node> {
-    let services: [(&str, &[&str]); 2] = [("pod-1", &["/A/1"]), ("pod-2", &["/B/2"])];
-    let mut configs = configurations(folder.path(), &LINKS, &services);
+/// Starts a domain and waits until calls of its first pod to its second go through.
+fn start(folder: &Folder, links: &[(&str, &str)], pods: (&str, &str), link_macs: bool) -> BTreeMap<String, Node> {
+    let services: [(&str, &[&str]); 2] = [(pods.0, &["/A/1"]), (pods.1, &["/B/2"])];
+    let mut configs = configurations(folder.path(), links, &services);
     for config in configs.values_mut() {
+        config.link_macs = link_macs;
         // Nobody is missed as long as the bench lasts.
         config.timers.echo_interval_ms = 20_000;
         config.timers.dead_interval_ms = 80_000;
     }
     let nodes: BTreeMap<String, Node> =
         configs.iter().map(|(name, config)| (name.clone(), Node::start(folder.path(), config))).collect();
-    until("call", || nodes["pod-1"].call("/B/2", "echo", &["x"]), |reply| reply.result.is_some());
+    until("call", || nodes[pods.0].call("/B/2", "echo", &["x"]), |reply| reply.result.is_some());
     nodes
+}
+
+/// The key under which `to` takes frames from `from`: the sessions are in the hellos of both.
+fn link_key(folder: &Path, from: &str, to: &str) -> LinkKey {
+    let socket = RawSocket::open_on(&interface(from, to), Filter::Capture).unwrap();
+    let (mut arena, deadline) = (ReceiveArena::new(16), Instant::now() + HELLOS);
+    let mut hellos: BTreeMap<String, Hello> = BTreeMap::new();
+    while hellos.len() < 2 {
+        assert!(Instant::now() < deadline, "no hellos of {from} and {to}: {:?}", hellos.keys());
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(50_u8)).unwrap();
+        for index in 0..arena.receive(&socket).unwrap() {
+            if let Ok(Frame { message: Message::Hello(hello), .. }) = Frame::decode(arena.pdu(index)) {
+                hellos.insert(hello.certificate.node.to_string(), hello);
+            }
+        }
+    }
+    let config = configuration(folder, from);
+    let secret = |text: &str| from_hex("secret", text).unwrap().try_into().unwrap();
+    let IdentityConfig { signing_secret, agreement_secret, .. } = &config.identity;
+    let secrets = NodeSecrets { signing: secret(signing_secret), agreement: secret(agreement_secret) };
+    let (own, theirs) = (&hellos[from], &hellos[to]);
+    let keys = NodeKeys::new(&secrets, own.certificate.clone()).unwrap();
+    let hop = keys.hop_key(own.session, &theirs.certificate, theirs.session).unwrap();
+    hop.link_key(&own.certificate.node)
 }
 
 /// Lets all threads of a process run on these processors.

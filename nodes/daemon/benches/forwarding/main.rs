@@ -4,6 +4,7 @@
 //! Frames go as fast as they can from one end of a chain A → R → B, and are counted by B's interface. The sender has one
 //! processor for itself, whatever forwards in R another. A bare relay takes frames from a receive ring and sends them on
 //! unread: the limit of what a program can do here. The kernel's ways have no thread; they run on the sender's processor.
+//! A second SR stands in a domain without link MACs, which tells what they cost.
 //! For latencies the scheduler chooses processors. Rounds of all ways alternate, so that a busy moment of the machine
 //! meets them alike.
 
@@ -79,7 +80,7 @@ fn throughput(lab: &compared_paths::Lab, ways: &[Way], rounds: usize, report: &m
         let rate = |way: Way| figures.iter().find(|(w, _)| *w == way).map(|(_, f)| f.per_second());
         for (way, figure) in figures.clone() {
             let ratio = |to: Way| rate(to).map(|other| format!("{:.2} × {}", figure.per_second() / other, to.label()));
-            let beside = [Way::Bare, Way::Ipv6].into_iter().filter(|to| *to != way).filter_map(ratio);
+            let beside = [Way::Bare, Way::Ipv6, Way::Unsealed].into_iter().filter(|to| *to != way).filter_map(ratio);
             let note = beside.collect::<Vec<_>>().join(", ");
             let target =
                 if way == Way::Sr && size == SIZES[0] { "≥ 0.85 × bare relay, ≥ 1.2 × kernel IPv6" } else { "" };

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use damc_link::{ETHERNET_HEADER, Filter, RawSocket, Transmit, ethernet_header, mac};
 use damc_wire::Frame;
+use damc_wire::frame::LinkKey;
 use damc_wire::message::{Data, DataKind, Message};
 
 /// Frames that one call sends.
@@ -17,8 +18,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// DAMC frames from `/A/1` to `/B/2` of so many bytes, Ethernet header included, of as many flows as a batch has.
-    pub fn damc(interface: &str, size: usize) -> Self {
+    /// DAMC frames from `/A/1` to `/B/2` of so many bytes, Ethernet header included, of as many flows as a batch has. Sealed
+    /// for the link they are sent into where it has a key.
+    pub fn damc(interface: &str, size: usize, key: Option<&LinkKey>) -> Self {
         let body = |flow: usize, payload: usize| {
             let data = Data { correlation: 1 << 40, kind: DataKind::Response, payload: vec![0; payload], hops: vec![] };
             let flow = u32::try_from(flow).expect("a small number");
@@ -26,7 +28,13 @@ impl Load {
             frame.encode().unwrap()
         };
         let overhead = body(0, 0).len() + ETHERNET_HEADER;
-        let bodies = (0..BATCH).map(|flow| body(flow, size - overhead)).collect();
+        let sealed = |mut pdu: Vec<u8>| {
+            if let Some(key) = key {
+                key.seal(&mut pdu);
+            }
+            pdu
+        };
+        let bodies = (0..BATCH).map(|flow| sealed(body(flow, size - overhead))).collect();
         Self { interface: interface.to_owned(), header: ethernet_header(mac(interface).unwrap()), bodies }
     }
 

@@ -1,8 +1,8 @@
 //! The forwarding thread's work without its sockets: what a batch leads to, and what it costs.
 
-use damc_forward::{Admission, FibBuilder, HashKey, LabelRoute, NextHop, Op, Route, Stamp};
+use damc_forward::{Admission, FibBuilder, HashKey, LabelRoute, LinkKeys, NextHop, Op, Route, Stamp};
 use damc_gateway::{BookBuilder, Gateway, Options};
-use damc_wire::frame::write_packet;
+use damc_wire::frame::{LinkKey, write_packet};
 use damc_wire::message::{Data, DataKind, Message};
 use damc_wire::{Frame, Millis, Name, address};
 use etherparse::PacketBuilder;
@@ -75,13 +75,18 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
+        Self::with_keys(|_| None)
+    }
+
+    /// A node that has these keys on its ports.
+    fn with_keys(keys: impl Fn(u16) -> Option<LinkKeys>) -> Self {
         let mut builder = FibBuilder::new(HashKey(7, 11));
         let to = |prefix: &str, ports: &[u16]| {
             let next_hops = ports.iter().map(|port| NextHop { port: PortId(*port), weight: 1 }).collect();
             Route::plain(name(prefix), next_hops)
         };
         let sources = |names: &[&str]| Admission::Sources(names.iter().map(|n| name(n)).collect());
-        let fib = builder.apply([
+        let _ = builder.apply([
             Op::Admit { port: PortId(POD), rule: sources(&["/A/1"]) },
             Op::Admit { port: PortId(OTHER_POD), rule: sources(&["/A/2"]) },
             Op::Admit { port: PortId(LEFT), rule: Admission::All },
@@ -93,6 +98,8 @@ impl Node {
             Op::Set(Route { stamp: Some(Stamp { label: 9, port: PortId(RIGHT) }), ..to("/C", &[LEFT]) }),
             Op::SetLabel(LabelRoute { label: 5, prefix: name("/B"), exact: false, port: PortId(RIGHT) }),
         ]);
+        let keys = (POD..=RIGHT).map(|port| Op::Keys { port: PortId(port), keys: keys(port) });
+        let fib = builder.apply(keys);
         let mut book = BookBuilder::new(DOMAIN);
         for known in ["/A/1", "/A/2", "/B", "/B/4", "/C", "/D", "/damc/example/sg-1"] {
             book.add(&name(known));
@@ -226,6 +233,58 @@ fn an_egress_sg_delivers_packets_to_a_pod_without_allocating() {
         // The hop limit of the packet is that of the frame, one less.
         node.edge.packets(&batch).map(|(to, p)| p.filter(|p| to < LEFT && p[7] == 60).count()).sum()
     });
+}
+
+/// The key of frames to or from the neighbour on a port.
+fn link_key(port: u16, outbound: bool) -> LinkKey {
+    LinkKey::new(&[u8::try_from(port).unwrap() * 2 + u8::from(outbound) + 1; 32])
+}
+
+fn link_keys(port: u16) -> Option<LinkKeys> {
+    Some(LinkKeys { inbound: link_key(port, false), outbound: link_key(port, true) })
+}
+
+fn sealed(port: u16, mut pdu: Vec<u8>) -> Vec<u8> {
+    link_key(port, false).seal(&mut pdu);
+    pdu
+}
+
+#[test]
+fn what_leaves_is_sealed_for_its_link_without_allocating() {
+    let mut node = Node::with_keys(link_keys);
+    let pristine = Received::full(&[
+        sealed(LEFT, call("/B/4", "/Z", 5).encode().unwrap()),
+        sealed(LEFT, call("/A/1", "/Z", 0).encode().unwrap()),
+        sealed(LEFT, packet_frame("/A/2", "/B/4", &udp("/A/2", "/B/4"))),
+        call("/B/4", "/Z", 5).encode().unwrap(),
+    ]);
+    let mut batch = Received::full(&pristine.0);
+    let mut strangers = 0;
+    // The last of four is a stranger's.
+    assert_steady(BATCH / 4 * 2, || {
+        batch.refill(&pristine);
+        node.take_as_sg(LEFT, &mut batch);
+        strangers += 1;
+        let good = |to: u16, pdu: &[u8]| link_key(to, true).check(pdu).is_ok();
+        node.datapath.frames(&batch).map(|(to, pdus)| pdus.filter(|pdu| good(to, pdu)).count()).sum()
+    });
+    assert_eq!(node.dropped(DropReason::MissingMac), strangers * BATCH as u64 / 4);
+}
+
+#[test]
+fn packets_that_become_frames_and_traced_frames_are_sealed_too() {
+    let mut node = Node::with_keys(link_keys);
+    let mut batch = Received(vec![udp("/C", "/A/1")]);
+    node.take_packets(POD, &batch);
+    let made: Vec<(u16, Vec<u8>)> =
+        node.edge.pdus().flat_map(|(to, pdus)| pdus.map(move |pdu| (to, pdu.to_vec()))).collect();
+    let [(RIGHT, pdu)] = &made[..] else { panic!("{made:?}") };
+    assert_eq!(link_key(RIGHT, true).check(pdu), Ok(()));
+    batch = Received(vec![sealed(RIGHT, call("/B/4", "/Z", 0).traced().encode().unwrap())]);
+    node.take_as_sr(RIGHT, &mut batch);
+    let traced: Vec<_> = node.datapath.traced().collect();
+    let [(LEFT, pdu)] = traced[..] else { panic!("{traced:?}") };
+    assert_eq!(link_key(LEFT, true).check(pdu), Ok(()), "with its hop");
 }
 
 #[test]

@@ -113,6 +113,7 @@ pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
         licences: BTreeMap::new(),
         thresholds: BTreeMap::new(),
         transit: false,
+        link_macs: true,
         gateway: None,
         confine: None,
         pools: Vec::new(),

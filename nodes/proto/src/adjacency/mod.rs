@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use damc_forward::LinkKeys;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{NeighborView, NeighborsView};
 use damc_mgmt::words::{AdjacencyState, DownReason};
@@ -213,6 +214,25 @@ impl Adjacencies {
         true
     }
 
+    /// Sends a routed PDU by a port, whatever its destination, sealed for it: pods and the SCSC have one way for each frame.
+    pub fn send_routed(&self, port: PortId, mut pdu: Vec<u8>, out: &mut Outbox) {
+        if let Some(keys) = self.link_keys(port) {
+            keys.outbound.seal(&mut pdu);
+        }
+        out.push(Output::Send { port, pdu });
+    }
+
+    /// Checks the link MAC of a routed PDU that came in by a port, at a node without a forwarding plane.
+    ///
+    /// # Errors
+    /// Why it is to be dropped.
+    pub fn check_routed(&self, port: PortId, pdu: &[u8]) -> Result<(), DropReason> {
+        if self.neighbour(port).is_none() {
+            return Err(DropReason::NoAdjacency);
+        }
+        self.link_keys(port).map_or(Ok(()), |keys| keys.inbound.check(pdu))
+    }
+
     /// Handles the end of a port's database exchange: `Exchange` becomes `Full`.
     pub fn synchronised(&mut self, now: Timestamp, port: PortId, out: &mut Outbox) {
         if self.state(port) == AdjacencyState::Exchange {
@@ -241,6 +261,13 @@ impl Adjacencies {
     #[must_use]
     pub fn neighbour(&self, port: PortId) -> Option<&Neighbour> {
         Some(&self.ports.get(usize::from(port.0))?.peer.as_ref()?.neighbour)
+    }
+
+    /// The keys of routed PDUs on a port, if the adjacency is two-way and the domain uses link MACs.
+    #[must_use]
+    pub fn link_keys(&self, port: PortId) -> Option<&LinkKeys> {
+        let peer = self.ports.get(usize::from(port.0))?.peer.as_ref()?;
+        self.context.link_macs.then_some(&peer.link_keys)
     }
 
     /// State of a port.
@@ -416,7 +443,7 @@ impl Adjacencies {
         } else {
             AdjacencyState::Full
         };
-        let peer = Peer::new(neighbour, key, echo, now + hello.dead_interval.duration());
+        let peer = Peer::new(&self.context.node, neighbour, key, echo, now + hello.dead_interval.duration());
         self.ports[usize::from(port.0)].begin(now, peer, state);
         self.changes.push_back(Change::Up { port, node, role });
         self.report(port, None, out);

@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use damc_forward::LinkKeys;
 use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{HopKey, ReplayWindow};
 use damc_wire::registry::DropReason;
@@ -31,6 +32,8 @@ const VERIFICATIONS: u64 = 100;
 pub(super) struct Peer {
     pub(super) neighbour: Neighbour,
     pub(super) key: HopKey,
+    /// Of the routed PDUs between the two.
+    pub(super) link_keys: LinkKeys,
     pub(super) counter: u64,
     pub(super) window: ReplayWindow,
     pub(super) echo: Option<EchoState>,
@@ -225,8 +228,16 @@ impl PortMachine {
 }
 
 impl Peer {
-    pub(super) fn new(neighbour: Neighbour, key: HopKey, echo: Option<EchoState>, dead_at: Timestamp) -> Self {
-        Self { neighbour, key, counter: 0, window: ReplayWindow::default(), echo, confirmed: false, dead_at }
+    pub(super) fn new(
+        own: &NodeId,
+        neighbour: Neighbour,
+        key: HopKey,
+        echo: Option<EchoState>,
+        dead_at: Timestamp,
+    ) -> Self {
+        let link_keys = LinkKeys { inbound: key.link_key(&neighbour.node), outbound: key.link_key(own) };
+        let window = ReplayWindow::default();
+        Self { neighbour, key, link_keys, counter: 0, window, echo, confirmed: false, dead_at }
     }
 
     /// Checks hop security of a PDU from this peer: MAC, then counter (check-list 20).

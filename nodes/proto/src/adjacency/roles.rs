@@ -41,8 +41,8 @@ pub const fn may_send(from: Role, to: Role, message: MessageType) -> bool {
         T::AnnounceReply => matches!((from, to), (Role::Sg, Role::Pod)),
         T::AuthRequest | T::RevokeAck => matches!((from, to), (Role::Sg, Role::Spa)),
         T::AuthReply | T::Revoke => matches!((from, to), (Role::Spa, Role::Sg)),
-        T::Topology => matches!((from, to), (Role::Sg | Role::Sr, Role::Scsc)),
-        T::TopologyAck => matches!((from, to), (Role::Scsc, Role::Sg | Role::Sr)),
+        T::Topology | T::AttachAck => matches!((from, to), (Role::Sg | Role::Sr, Role::Scsc)),
+        T::TopologyAck | T::Attach => matches!((from, to), (Role::Scsc, Role::Sg | Role::Sr)),
         _ => false,
     }
 }

@@ -103,6 +103,9 @@ impl Pod {
         if port.is_some() && port != self.sg {
             return self.out.dropped(port, DropReason::NoAdjacency);
         }
+        if let Some(Err(reason)) = port.map(|port| self.adjacencies.check_routed(port, pdu)) {
+            return self.out.dropped(port, reason);
+        }
         match Frame::decode(pdu) {
             Ok(frame) => self.handle_routed(now, port, received_at, frame, pdu),
             Err(e) => self.out.dropped(port, e.drop_reason()),
@@ -332,7 +335,7 @@ impl Pod {
         match frame.encode() {
             Ok(pdu) => {
                 *self.out.sent.entry(frame.header.message_type).or_default() += 1;
-                self.out.push(Output::Send { port, pdu });
+                self.adjacencies.send_routed(port, pdu, &mut self.out);
             }
             Err(_) => self.out.dropped(Some(port), DropReason::Oversized),
         }

@@ -19,9 +19,10 @@ use damc_wire::message::{PathQuery, PathReply, QosAck, Signed, SignedBody};
 use damc_wire::{DropReason, Frame, Message, Name, NodeId, Role, Timestamp};
 
 use crate::adjacency::{Adjacencies, Change, Received};
+use crate::auth::attachments::Attachments;
 use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Outbox, Output, PortId};
-use crate::lsdb::{Lsdb, grant_of};
+use crate::lsdb::Lsdb;
 use crate::qos::path_computation::{PathComputation, Ted};
 use crate::qos::threshold::ThresholdTable;
 use crate::qos::topology::{Catalogue, Topology};
@@ -37,6 +38,7 @@ pub struct Scsc {
     context: Arc<Context>,
     adjacencies: Adjacencies,
     verifier: Verifier,
+    attachments: Attachments,
     replica: Lsdb,
     ted: Ted,
     /// Port towards each reachable node.
@@ -61,6 +63,7 @@ impl Scsc {
         Ok(Self {
             adjacencies: Adjacencies::new(context.clone(), seed),
             verifier: context.verifier(),
+            attachments: Attachments::new(&context.timers),
             replica: Lsdb::default(),
             ted: Ted::default(),
             ways: BTreeMap::new(),
@@ -92,13 +95,24 @@ impl Scsc {
     fn handle_changes(&mut self, now: Timestamp) {
         while let Some(change) = self.adjacencies.poll_change() {
             self.outdated = true;
-            if let Change::Up { port, .. } = change
-                && self.feeding_ports().all(|p| p == port)
-            {
-                // No SR fed the replica until now: its content may be outdated, and purges were missed.
-                self.replica = Lsdb::default();
-                self.decide_from = now + SETTLE;
+            match change {
+                Change::Up { port, node, .. } => {
+                    self.attachments.router_up(now, port, node);
+                    if self.feeding_ports().all(|p| p == port) {
+                        // No SR fed the replica until now: its content may be outdated, and purges were missed.
+                        self.replica = Lsdb::default();
+                        self.decide_from = now + SETTLE;
+                    }
+                }
+                Change::Down { port, .. } => self.attachments.router_down(port),
             }
+        }
+    }
+
+    /// Tells routers that they have the SCSC attached.
+    fn attach(&mut self, now: Timestamp) {
+        for (port, attachment) in self.attachments.take_due(now, &self.context.keys) {
+            self.adjacencies.send(now, port, Message::Attach(attachment), &mut self.out);
         }
     }
 
@@ -116,6 +130,7 @@ impl Scsc {
                     self.adjacencies.send(now, received.port, ack, &mut self.out);
                 }
             }
+            Message::AttachAck(ack) => self.attachments.acknowledged(received.port, ack),
             other => self.drop(Some(received.port), DropReason::WrongRole, other.message_type().label()),
         }
     }
@@ -130,10 +145,10 @@ impl Scsc {
             }
             return Some(header);
         }
-        let spa = grant_of(&lsa).map(|grant| grant.certificate.node.clone());
+        let issuer = lsa.proof().map(|proof| proof.issuer().clone());
         let verified = self.verifier.verify_lsa(now, lsa);
-        if let Some(spa) = spa {
-            self.replica.clock_moved(&spa, self.verifier.spa_clock());
+        if let Some(issuer) = issuer {
+            self.replica.clock_moved(&issuer, self.verifier.clock());
         }
         let verified = match verified {
             Ok(verified) => verified,
@@ -142,7 +157,7 @@ impl Scsc {
                 return None;
             }
         };
-        if self.replica.install(now, verified, Some(self.verifier.spa_clock())).is_err() {
+        if self.replica.install(now, verified, Some(self.verifier.clock())).is_err() {
             self.drop(Some(port), DropReason::ResourceLimit, "replica");
             return None;
         }
@@ -194,6 +209,9 @@ impl Scsc {
         let from_neighbour = port.is_some_and(|p| self.adjacencies.state(p) == AdjacencyState::Full);
         if !from_neighbour {
             return self.drop(port, DropReason::NoAdjacency, "routed");
+        }
+        if let Some(Err(reason)) = port.map(|port| self.adjacencies.check_routed(port, pdu)) {
+            return self.drop(port, reason, "routed");
         }
         let frame = match Frame::decode(pdu) {
             Ok(frame) => frame,
@@ -268,7 +286,7 @@ impl Scsc {
         match Frame::plain(destination, self.context.name.clone(), 0, message).encode() {
             Ok(pdu) => {
                 *self.out.sent.entry(message_type).or_default() += 1;
-                self.out.push(Output::Send { port, pdu });
+                self.adjacencies.send_routed(port, pdu, &mut self.out);
             }
             Err(error) => self.drop(Some(port), DropReason::Oversized, &error.to_string()),
         }
@@ -300,11 +318,12 @@ impl Machine for Scsc {
             }
             Input::Tick => {
                 self.adjacencies.handle_timeout(now, &mut self.out);
-                self.outdated |= !self.replica.expire(now, self.verifier.spa_clock()).is_empty();
+                self.outdated |= !self.replica.expire(now, self.verifier.clock()).is_empty();
             }
             Input::Undeliverable { .. } | Input::PortCounts(_) | Input::Command { .. } | Input::Order(_) => {}
         }
         self.handle_changes(now);
+        self.attach(now);
         self.survey(now);
         self.send_policies(now);
     }
@@ -314,8 +333,12 @@ impl Machine for Scsc {
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
-        let timers =
-            [self.adjacencies.next_timeout(), self.replica.next_expiry(), self.path_computation.next_timeout()];
+        let timers = [
+            self.adjacencies.next_timeout(),
+            self.attachments.next_timeout(),
+            self.replica.next_expiry(),
+            self.path_computation.next_timeout(),
+        ];
         timers.into_iter().flatten().min()
     }
 

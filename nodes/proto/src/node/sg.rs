@@ -100,9 +100,9 @@ impl Sg {
             }
             RouterEvent::NeighbourDown { node, role: Role::Spa, .. } => self.registrar.spa_down(&node),
             RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } => {}
-            RouterEvent::RoutesChanged => {
+            RouterEvent::RoutesChanged { prefixes } => {
                 let own = self.router.context().node.clone();
-                self.registrar.handle_routes(now, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
+                self.registrar.handle_routes(now, &prefixes, &Elsewhere { lsdb: self.router.lsdb(), own: &own });
             }
             RouterEvent::Routed { frame, port, .. } => {
                 self.nacks.unserved(now, &mut self.router, port, &frame, &mut self.out);

@@ -56,7 +56,8 @@ impl Sr {
             RouterEvent::Routed { frame, port, .. } => {
                 self.nacks.unserved(now, &mut self.router, *port, frame, &mut self.out);
             }
-            RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } | RouterEvent::RoutesChanged => {}
+            RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } | RouterEvent::RoutesChanged { .. } => {
+            }
         }
     }
 }

@@ -80,7 +80,7 @@ impl QosAgent {
     /// Handles an event of the router; returns true if it concerns this part only.
     pub fn handle_event(&mut self, now: Timestamp, event: &RouterEvent, router: &mut Router, out: &mut Outbox) -> bool {
         match event {
-            RouterEvent::RoutesChanged => self.handle_routes(now, router, out),
+            RouterEvent::RoutesChanged { prefixes } => self.follow_routes(now, prefixes, router, out),
             RouterEvent::NeighbourUp { .. } | RouterEvent::NeighbourDown { .. } => {
                 self.watch_policies(now, router, out);
             }
@@ -255,11 +255,15 @@ impl QosAgent {
 
     // ===== measuring and reporting =====
 
-    fn handle_routes(&mut self, now: Timestamp, router: &mut Router, out: &mut Outbox) {
-        self.scsc = find_scsc(router.lsdb());
+    fn follow_routes(&mut self, now: Timestamp, prefixes: &BTreeSet<Name>, router: &mut Router, out: &mut Outbox) {
+        if prefixes.iter().any(Name::is_reserved) {
+            self.scsc = find_scsc(router.lsdb());
+        }
         if let Some(prober) = &mut self.prober {
-            let services = router.lsdb().prefixes().filter(|e| !e.body.exact && !e.prefix.is_reserved());
-            prober.set_targets(now, &services.map(|e| e.prefix.clone()).collect::<BTreeSet<Name>>());
+            for name in prefixes.iter().filter(|name| !name.is_reserved()) {
+                let serving = router.lsdb().prefix(name).find(|entry| !entry.body.exact);
+                prober.set_target(now, name, serving.map(|entry| entry.origin));
+            }
         }
         self.send_reports(now, router, out);
     }
@@ -267,7 +271,7 @@ impl QosAgent {
     /// Reports, now that it is known what passed the ports.
     pub fn handle_counts(&mut self, now: Timestamp, counts: &[PortCount], router: &mut Router, out: &mut Outbox) {
         self.rates.count(now, counts);
-        let paths = self.prober.as_ref().map(Prober::measurements).unwrap_or_default();
+        let paths = self.prober.as_ref().map(|prober| prober.news(now)).unwrap_or_default();
         self.reporter.submit(now, paths, self.report_links(router));
         self.send_reports(now, router, out);
     }
@@ -474,7 +478,7 @@ impl QosAgent {
 
 /// The SCSC the domain reports to.
 fn find_scsc(lsdb: &Lsdb) -> Option<Name> {
-    let attached = lsdb.prefixes().filter(|e| matches!(&e.body.proof, Proof::Attached(c) if c.role == Role::Scsc));
+    let attached = lsdb.prefixes().filter(|e| matches!(&e.body.proof, Proof::Attached(_)));
     attached.map(|e| e.prefix.clone()).min()
 }
 

@@ -5,6 +5,7 @@
 //! bad hop ([`telemetry`]). The SCSC compares path metrics with thresholds ([`threshold`]), decides ([`scheduler`]),
 //! and sends its own policy to each node on the old and the new path ([`rollout`]).
 
+mod agenda;
 pub mod agent;
 pub mod estimate;
 pub mod estimator;

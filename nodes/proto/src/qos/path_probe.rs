@@ -34,8 +34,6 @@ pub(super) struct PathProbe {
     pub test: u64,
     /// Flow of all probes, so that they keep to one of several equal paths.
     pub flow: u32,
-    /// Time at which the next probe is due.
-    pub next_probe: Timestamp,
     /// Earliest time of the next train.
     pub next_train: Timestamp,
     sequence: u32,
@@ -56,7 +54,6 @@ impl PathProbe {
         Self {
             test,
             flow,
-            next_probe: first,
             next_train: first,
             sequence: 0,
             outstanding: VecDeque::new(),

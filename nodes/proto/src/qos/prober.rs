@@ -3,6 +3,13 @@
 //! Every path has its own period and phase, so that probes spread evenly over the interval for any number of targets.
 //! Every few probes, a packet train replaces a single probe. An SG has one train in progress at a time and keeps its
 //! other probes clear of it. It spaces trains so that they take at most a twentieth of the path's capacity.
+//!
+//! An SG has a budget of probes for each origin and one in all. Where more names than that are advertised, all periods of an
+//! origin are longer, so that nobody can make others probe without end. What an answer or a timer costs depends on the one
+//! path it concerns, however many there are.
+
+#[cfg(test)]
+mod tests;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,19 +17,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
 use damc_wire::message::{Message, Nack, PathReport, Probe, Task, TaskReport};
-use damc_wire::{MessageType, Millis, Name, Timestamp};
+use damc_wire::{MessageType, Millis, Name, NodeId, Timestamp};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::agenda::Agenda;
 use super::path_probe::PathProbe;
 use crate::io::Outbox;
 
 /// Bytes of a probe PDU without padding and names: header, TLV headers and body.
-const PROBE_OVERHEAD: usize = 75;
+const PROBE_OVERHEAD: usize = 91;
 /// Golden ratio in 1/2^32: multiples of it modulo 1 spread evenly for any count.
 const GOLDEN: u64 = 2_654_435_769;
 /// Most tasks of one target that may still be answered.
 const TASKS_KEPT: usize = 4;
+/// Probes a second to the names of one origin, and of an SG in all. Tasks are as many fewer as their interval is longer.
+pub const PROBES_PER_ORIGIN: u32 = 64;
+const PROBES_PER_SG: u32 = 512;
+/// Least gap between two probes, so that none waits behind another.
+const PROBE_GAP: Duration = Duration::from_millis(1);
+/// Paths with a sample within this many probe intervals are reported.
+const NEWS: u32 = 2;
 
 /// A routed message to send from the SG's own name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +68,50 @@ fn transmit(target: &Name, label: u32, flow: u32, probe: Probe) -> Transmit {
 /// Key of a path: target and label.
 type PathKey = (Name, u32);
 
-/// Health of a target, by its task reports.
+/// A target of plain probes and tasks: who advertises it, and its health by its task reports.
 #[derive(Clone, Debug)]
-struct Health {
-    next_task: Timestamp,
+struct Target {
+    origin: NodeId,
     outstanding: Vec<(u64, Timestamp)>,
     misses: u32,
     report: Option<TaskReport>,
     available: bool,
+}
+
+/// When something may be sent to one of an origin's names, one after the other.
+#[derive(Debug)]
+struct Slots {
+    gap: Duration,
+    clear_at: Timestamp,
+    /// Names that have a slot.
+    reserved: BTreeSet<Name>,
+}
+
+impl Slots {
+    const fn new(gap: Duration) -> Self {
+        Self { gap, clear_at: Timestamp::ZERO, reserved: BTreeSet::new() }
+    }
+
+    /// The slot of a name that is due; none where it is now. So each name is put off once at most.
+    fn take(&mut self, now: Timestamp, name: &Name) -> Option<Timestamp> {
+        if self.reserved.remove(name) {
+            return None;
+        }
+        let slot = self.clear_at.max(now);
+        self.clear_at = slot + self.gap;
+        (slot > now).then(|| {
+            self.reserved.insert(name.clone());
+            slot
+        })
+    }
+}
+
+/// An origin of targets.
+#[derive(Debug)]
+struct Origin {
+    targets: u32,
+    probes: Slots,
+    tasks: Slots,
 }
 
 /// The prober of one SG.
@@ -70,11 +121,22 @@ pub struct Prober {
     own_name_len: usize,
     rng: ChaCha8Rng,
     paths: BTreeMap<PathKey, PathProbe>,
-    health: BTreeMap<Name, Health>,
+    by_test: BTreeMap<u64, PathKey>,
+    targets: BTreeMap<Name, Target>,
+    by_task: BTreeMap<u64, Name>,
+    origins: BTreeMap<NodeId, Origin>,
     /// Number of paths added so far; determines the phases.
     added: u64,
     quiet_until: Timestamp,
-    next: Option<Timestamp>,
+    /// The path whose train was the last.
+    train: Option<PathKey>,
+    probes: Agenda<PathKey>,
+    expiries: Agenda<PathKey>,
+    tasks: Agenda<Name>,
+    /// When each path had its newest sample.
+    news: Agenda<PathKey>,
+    /// Paths and targets looked at: what it all costs.
+    looked_at: u64,
 }
 
 impl Prober {
@@ -86,148 +148,256 @@ impl Prober {
             own_name_len: own_name.wire().len(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             paths: BTreeMap::new(),
-            health: BTreeMap::new(),
+            by_test: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            by_task: BTreeMap::new(),
+            origins: BTreeMap::new(),
             added: 0,
             quiet_until: Timestamp::ZERO,
-            next: None,
+            train: None,
+            probes: Agenda::default(),
+            expiries: Agenda::default(),
+            tasks: Agenda::default(),
+            news: Agenda::default(),
+            looked_at: 0,
         }
     }
 
-    fn interval(&self) -> Duration {
-        Duration::from_millis(self.timers.probe_interval_ms.max(1))
+    /// Period of the probes of a target or label: the configured one, or what the budgets allow.
+    fn interval(&self, key: &PathKey) -> Duration {
+        let configured = Duration::from_millis(self.timers.probe_interval_ms.max(1));
+        let (target, label) = key;
+        let Some(target) = self.targets.get(target).filter(|_| *label == 0) else { return configured };
+        let of_origin = self.origins.get(&target.origin).map_or(1, |origin| origin.targets);
+        let in_all = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        let allowed = |names: u32, rate: u32| Duration::from_secs(1) * names / rate;
+        configured.max(allowed(of_origin, PROBES_PER_ORIGIN)).max(allowed(in_all, PROBES_PER_SG))
     }
 
-    fn task_interval(&self) -> Duration {
-        Duration::from_millis(self.timers.task_interval_ms.max(1))
+    /// Period of the tasks of a target: as much longer than configured as that of its probes.
+    fn task_interval(&self, target: &Name) -> Duration {
+        let (probe, task) = (self.timers.probe_interval_ms.max(1), self.timers.task_interval_ms.max(1));
+        let interval = self.interval(&(target.clone(), 0)).as_nanos() * u128::from(task) / u128::from(probe);
+        Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX))
     }
 
-    /// Sets the targets of plain probes and tasks: every known service instance.
-    pub fn set_targets(&mut self, now: Timestamp, targets: &BTreeSet<Name>) {
-        self.paths.retain(|(name, label), _| *label != 0 || targets.contains(name));
-        self.health.retain(|name, _| targets.contains(name));
-        for target in targets {
-            if !self.paths.contains_key(&(target.clone(), 0)) {
-                let first = self.add_path(now, (target.clone(), 0));
-                let share = first.since(now) * u32::try_from(self.timers.task_interval_ms).unwrap_or(u32::MAX)
-                    / u32::try_from(self.timers.probe_interval_ms.max(1)).unwrap_or(1);
-                let health = Health {
-                    next_task: now + share,
-                    outstanding: Vec::new(),
-                    misses: 0,
-                    report: None,
-                    available: true,
-                };
-                self.health.insert(target.clone(), health);
-            }
+    // ===== what is probed =====
+
+    /// Makes a known service instance a target of plain probes and tasks, with the SG that advertises it, or ends that.
+    pub fn set_target(&mut self, now: Timestamp, name: &Name, origin: Option<&NodeId>) {
+        if self.targets.get(name).map(|target| &target.origin) == origin {
+            return;
         }
-        self.plan();
+        let known = self.targets.get_mut(name).map(|target| target.origin.clone());
+        if let Some(before) = &known {
+            self.leave_origin(before, name);
+        }
+        let Some(origin) = origin else { return self.remove_target(name) };
+        self.join_origin(origin);
+        if let Some(target) = self.targets.get_mut(name) {
+            target.origin = origin.clone();
+            return;
+        }
+        let (outstanding, report) = (Vec::new(), None);
+        self.targets
+            .insert(name.clone(), Target { origin: origin.clone(), outstanding, misses: 0, report, available: true });
+        let share = self.add_path(now, (name.clone(), 0));
+        let first = (self.task_interval(name).as_nanos() * u128::from(share)) >> 32;
+        self.tasks.set(name, Some(now + Duration::from_nanos(u64::try_from(first).unwrap_or(u64::MAX))));
+    }
+
+    fn join_origin(&mut self, origin: &NodeId) {
+        let gap = Duration::from_secs(1) / PROBES_PER_ORIGIN;
+        let (probe, task) = (self.timers.probe_interval_ms.max(1), self.timers.task_interval_ms.max(1));
+        let of_tasks = gap * u32::try_from(task).unwrap_or(u32::MAX) / u32::try_from(probe).unwrap_or(u32::MAX);
+        let new = || Origin { targets: 0, probes: Slots::new(gap), tasks: Slots::new(of_tasks) };
+        self.origins.entry(origin.clone()).or_insert_with(new).targets += 1;
+    }
+
+    fn leave_origin(&mut self, origin: &NodeId, name: &Name) {
+        let Some(known) = self.origins.get_mut(origin) else { return };
+        known.targets -= 1;
+        known.probes.reserved.remove(name);
+        known.tasks.reserved.remove(name);
+        if known.targets == 0 {
+            self.origins.remove(origin);
+        }
+    }
+
+    fn remove_target(&mut self, name: &Name) {
+        self.remove_path(&(name.clone(), 0));
+        self.tasks.set(name, None);
+        for (task, _) in self.targets.remove(name).into_iter().flat_map(|target| target.outstanding) {
+            self.by_task.remove(&task);
+        }
     }
 
     /// Sets the label paths to probe: label → prefix. A label never changes its path, so its measurements stay valid.
     pub fn set_labels(&mut self, now: Timestamp, labels: &BTreeMap<u32, Name>) {
-        self.paths.retain(|(name, label), _| *label == 0 || labels.get(label) == Some(name));
+        let over = |(name, label): &&PathKey| *label != 0 && labels.get(label) != Some(name);
+        let over: Vec<PathKey> = self.paths.keys().filter(over).cloned().collect();
+        over.iter().for_each(|key| self.remove_path(key));
         for (&label, prefix) in labels {
-            if !self.paths.contains_key(&(prefix.clone(), label)) {
-                self.add_path(now, (prefix.clone(), label));
+            let key = (prefix.clone(), label);
+            if !self.paths.contains_key(&key) {
+                self.add_path(now, key);
             }
         }
-        self.plan();
     }
 
-    fn add_path(&mut self, now: Timestamp, key: PathKey) -> Timestamp {
-        let phase = self.added.wrapping_mul(GOLDEN) & 0xffff_ffff;
+    /// Adds a path; returns its phase as a share of an interval, in 1/2^32.
+    fn add_path(&mut self, now: Timestamp, key: PathKey) -> u64 {
+        let share = self.added.wrapping_mul(GOLDEN) & 0xffff_ffff;
         self.added += 1;
-        let interval = u128::from(self.timers.probe_interval_ms) * 1_000_000;
-        let first = now + Duration::from_nanos(u64::try_from((interval * u128::from(phase)) >> 32).unwrap_or(0));
+        let phase = (self.interval(&key).as_nanos() * u128::from(share)) >> 32;
+        let first = now + Duration::from_nanos(u64::try_from(phase).unwrap_or(u64::MAX));
         let (test, flow) = (self.rng.next_u64(), self.rng.next_u32());
+        self.by_test.insert(test, key.clone());
+        self.probes.set(&key, Some(first));
+        self.news.set(&key, Some(now));
         self.paths.insert(key, PathProbe::new(test, flow, now, first));
-        first
+        share
+    }
+
+    fn remove_path(&mut self, key: &PathKey) {
+        if let Some(path) = self.paths.remove(key) {
+            self.by_test.remove(&path.test);
+        }
+        self.probes.set(key, None);
+        self.expiries.set(key, None);
+        self.news.set(key, None);
     }
 
     /// Makes every path due now.
     pub fn probe_now(&mut self, now: Timestamp) {
         self.quiet_until = now;
-        for path in self.paths.values_mut() {
-            path.next_probe = path.next_probe.min(now);
+        let all: Vec<PathKey> = self.probes.keys().cloned().collect();
+        for key in all {
+            let at = self.probes.time_of(&key).map(|at| at.min(now));
+            self.probes.set(&key, at);
         }
-        self.plan();
     }
+
+    // ===== time =====
 
     /// Sends probes and tasks that are due, and counts missing answers.
     pub fn handle_timeout(&mut self, now: Timestamp, send: &mut Vec<Transmit>, out: &mut Outbox) {
-        for path in self.paths.values_mut() {
-            path.expire(now, &self.timers);
+        while let Some((_, key)) = self.expiries.pop_due(now) {
+            self.on_path(&key, out, |path, timers| path.expire(now, timers));
         }
-        self.send_tasks(now, send);
-        if now >= self.quiet_until {
-            self.send_probes(now, send);
-        }
-        self.update_availability(out);
-        self.plan();
-    }
-
-    fn send_probes(&mut self, now: Timestamp, send: &mut Vec<Transmit>) {
-        let train_under_way = self.paths.values().any(PathProbe::train_under_way);
-        let interval = self.interval();
-        for ((target, label), path) in &mut self.paths {
-            if now < path.next_probe {
+        while let Some((at, target)) = self.tasks.pop_due(now) {
+            if let Some(slot) = self.origin_of(&target).and_then(|origin| origin.tasks.take(now, &target)) {
+                self.tasks.set(&target, Some(slot));
                 continue;
             }
-            path.next_probe += interval;
-            if path.next_probe <= now {
-                path.next_probe = now + interval;
+            send.push(self.task((at, now), &target, out));
+        }
+        while now >= self.quiet_until
+            && let Some((at, key)) = self.probes.pop_due(now)
+        {
+            let origin = if key.1 == 0 { self.origin_of(&key.0) } else { None };
+            if let Some(slot) = origin.and_then(|origin| origin.probes.take(now, &key.0)) {
+                self.probes.set(&key, Some(slot));
+                continue;
             }
-            if !train_under_way && path.wants_train(now, &self.timers) {
-                let fixed = PROBE_OVERHEAD + self.own_name_len + target.wire().len();
-                let padding = usize::from(self.timers.train_bytes).saturating_sub(fixed);
-                let probes = path.train(now, &self.timers, u16::try_from(padding).unwrap_or(0));
-                self.quiet_until = now + path.train_duration(&self.timers);
+            self.send_probe((at, now), &key, send, out);
+        }
+    }
+
+    fn origin_of(&mut self, target: &Name) -> Option<&mut Origin> {
+        self.origins.get_mut(&self.targets.get(target)?.origin)
+    }
+
+    /// Does something about a path, and lets its timers and the health of its target follow. False where it is unknown.
+    fn on_path(&mut self, key: &PathKey, out: &mut Outbox, act: impl FnOnce(&mut PathProbe, &Timers)) -> bool {
+        self.looked_at += 1;
+        let Some(path) = self.paths.get_mut(key) else { return false };
+        act(path, &self.timers);
+        if !path.answers(&self.timers) {
+            path.lost();
+        }
+        self.expiries.set(key, path.next_expiry(&self.timers));
+        self.news.set(key, Some(path.newest()));
+        if key.1 == 0 {
+            self.judge(&key.0, out);
+        }
+        true
+    }
+
+    /// Sends a probe or a train that was due at `due`. The phase stays, whatever it had to keep clear of.
+    fn send_probe(
+        &mut self,
+        (due, now): (Timestamp, Timestamp),
+        key: &PathKey,
+        send: &mut Vec<Transmit>,
+        out: &mut Outbox,
+    ) {
+        let interval = self.interval(key);
+        self.probes.set(key, Some(if due + interval > now { due + interval } else { now + interval }));
+        let busy = self.train.as_ref().and_then(|key| self.paths.get(key)).is_some_and(PathProbe::train_under_way);
+        let (target, label) = key;
+        let fixed = PROBE_OVERHEAD + self.own_name_len + target.wire().len();
+        let padding = usize::from(self.timers.train_bytes).saturating_sub(fixed);
+        let (mut is_train, mut clear) = (false, PROBE_GAP);
+        self.on_path(key, out, |path, timers| {
+            is_train = !busy && path.wants_train(now, timers);
+            if is_train {
+                let probes = path.train(now, timers, u16::try_from(padding).unwrap_or(0));
+                clear = path.train_duration(timers);
                 send.extend(probes.into_iter().map(|probe| transmit(target, *label, path.flow, probe)));
-                break;
+            } else {
+                let probe = path.single(now);
+                send.push(transmit(target, *label, path.flow, probe));
             }
-            let probe = path.single(now);
-            send.push(transmit(target, *label, path.flow, probe));
+        });
+        if is_train {
+            self.train = Some(key.clone());
         }
+        self.quiet_until = now + clear;
     }
 
-    fn send_tasks(&mut self, now: Timestamp, send: &mut Vec<Transmit>) {
-        let interval = self.task_interval();
-        for (target, health) in &mut self.health {
-            if now < health.next_task {
-                continue;
+    /// A task for a target, which counts as missed where the one before it was not answered.
+    fn task(&mut self, (due, now): (Timestamp, Timestamp), name: &Name, out: &mut Outbox) -> Transmit {
+        self.looked_at += 1;
+        let interval = self.task_interval(name);
+        self.tasks.set(name, Some((due + interval).max(now + interval / 2)));
+        let (task, flow) = (self.rng.next_u64(), self.rng.next_u32());
+        if let Some(target) = self.targets.get_mut(name) {
+            if target.outstanding.iter().any(|(_, sent)| now >= *sent + interval / 2) {
+                target.misses = target.misses.saturating_add(1);
             }
-            health.next_task = (health.next_task + interval).max(now + interval / 2);
-            if health.outstanding.iter().any(|(_, sent)| now >= *sent + interval / 2) {
-                health.misses = health.misses.saturating_add(1);
+            if target.outstanding.len() == TASKS_KEPT {
+                let (oldest, _) = target.outstanding.remove(0);
+                self.by_task.remove(&oldest);
             }
-            if health.outstanding.len() == TASKS_KEPT {
-                health.outstanding.remove(0);
-            }
-            let task = self.rng.next_u64();
-            health.outstanding.push((task, now));
-            let flow = self.rng.next_u32();
-            send.push(Transmit { destination: target.clone(), message: Message::Task(Task { task }), flow, label: 0 });
+            target.outstanding.push((task, now));
+            self.by_task.insert(task, name.clone());
         }
+        self.judge(name, out);
+        Transmit { destination: name.clone(), message: Message::Task(Task { task }), flow, label: 0 }
     }
+
+    // ===== answers =====
 
     /// Handles a reflected probe; returns false if it is not awaited.
     pub fn on_reply(&mut self, received_at: Timestamp, reply: &Probe, out: &mut Outbox) -> bool {
-        let Some(path) = self.paths.values_mut().find(|p| p.test == reply.test) else { return false };
-        path.reflected(received_at, reply, &self.timers);
-        self.update_availability(out);
-        true
+        let Some(key) = self.by_test.get(&reply.test).cloned() else { return false };
+        self.on_path(&key, out, |path, timers| path.reflected(received_at, reply, timers))
     }
 
     /// Handles a target's report on itself; returns false if it is not awaited.
     pub fn on_report(&mut self, report: &TaskReport, out: &mut Outbox) -> bool {
-        let waiting = |h: &Health| h.outstanding.iter().position(|(task, _)| *task == report.task);
-        let Some((health, at)) = self.health.values_mut().find_map(|h| waiting(h).map(|at| (h, at))) else {
-            return false;
-        };
-        health.outstanding.drain(..=at);
-        health.misses = 0;
-        health.report = Some(report.clone());
-        self.update_availability(out);
+        let Some(name) = self.by_task.get(&report.task).cloned() else { return false };
+        self.looked_at += 1;
+        let Some(target) = self.targets.get_mut(&name) else { return false };
+        let answered = target.outstanding.iter().position(|(task, _)| *task == report.task);
+        // Those before it are answered too.
+        for (task, _) in target.outstanding.drain(..answered.map_or(0, |at| at + 1)) {
+            self.by_task.remove(&task);
+        }
+        target.misses = 0;
+        target.report = Some(report.clone());
+        self.judge(&name, out);
         true
     }
 
@@ -237,9 +407,8 @@ impl Prober {
             MessageType::Probe => {
                 // The body of a probe starts with its test number.
                 let test = nack.body.first_chunk().map(|b| u64::from_be_bytes(*b));
-                if let Some(path) = self.paths.values_mut().find(|p| Some(p.test) == test) {
-                    path.undeliverable(now);
-                    self.update_availability(out);
+                if let Some(key) = test.and_then(|test| self.by_test.get(&test)).cloned() {
+                    self.on_path(&key, out, |path, _| path.undeliverable(now));
                 }
                 true
             }
@@ -248,21 +417,18 @@ impl Prober {
         }
     }
 
-    fn update_availability(&mut self, out: &mut Outbox) {
-        for path in self.paths.values_mut().filter(|p| !p.answers(&self.timers)) {
-            path.lost();
-        }
-        for (target, health) in &mut self.health {
-            let key = (target.clone(), 0);
-            let Some(path) = self.paths.get(&key) else { continue };
-            let answers = path.answers(&self.timers);
-            let healthy = health.misses < self.timers.miss_limit && health.report.as_ref().is_none_or(|r| r.healthy);
-            if health.available != (answers && healthy) {
-                health.available = !health.available;
-                out.event(EventKind::Availability { target: target.to_string(), available: health.available });
-            }
+    /// Lets the availability of a target follow its path and its health.
+    fn judge(&mut self, name: &Name, out: &mut Outbox) {
+        let Some(path) = self.paths.get(&(name.clone(), 0)) else { return };
+        let Some(target) = self.targets.get_mut(name) else { return };
+        let healthy = target.misses < self.timers.miss_limit && target.report.as_ref().is_none_or(|r| r.healthy);
+        if target.available != (path.answers(&self.timers) && healthy) {
+            target.available = !target.available;
+            out.event(EventKind::Availability { target: name.to_string(), available: target.available });
         }
     }
+
+    // ===== questions =====
 
     /// Measurements of every path.
     #[must_use]
@@ -270,8 +436,19 @@ impl Prober {
         self.paths.iter().map(|((target, label), path)| self.measured(target, *label, path)).collect()
     }
 
+    /// Measurements of the paths that are probed at present: what is worth a report.
+    #[must_use]
+    pub fn news(&self, now: Timestamp) -> Vec<Measured> {
+        let span = Duration::from_millis(self.timers.probe_interval_ms.max(self.timers.telemetry_interval_ms)) * NEWS;
+        let from = Timestamp(now.nanos().saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)));
+        let mut keys: Vec<&PathKey> = self.news.since(from).collect();
+        keys.sort_unstable();
+        let path = |key: &&PathKey| Some((*key).clone()).zip(self.paths.get(*key));
+        keys.iter().filter_map(path).map(|((target, label), path)| self.measured(&target, label, path)).collect()
+    }
+
     fn measured(&self, target: &Name, label: u32, path: &PathProbe) -> Measured {
-        let health = self.health.get(target).filter(|_| label == 0);
+        let health = self.targets.get(target).filter(|_| label == 0);
         let available = path.answers(&self.timers) && health.is_none_or(|h| h.available);
         let metrics = path.metrics(label != 0, path.answers(&self.timers));
         let report = PathReport {
@@ -290,241 +467,8 @@ impl Prober {
 
     /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
-    pub const fn next_timeout(&self) -> Option<Timestamp> {
-        self.next
-    }
-
-    fn plan(&mut self) {
-        let probes = self.paths.values().map(|p| p.next_probe.max(self.quiet_until)).min();
-        let expiries = self.paths.values().filter_map(|p| p.next_expiry(&self.timers)).min();
-        let tasks = self.health.values().map(|h| h.next_task).min();
-        self.next = [probes, expiries, tasks].into_iter().flatten().min();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use damc_wire::Frame;
-
-    const MS: u64 = 1_000_000;
-
-    fn name(s: &str) -> Name {
-        s.parse().unwrap()
-    }
-
-    fn targets(names: &[&str]) -> BTreeSet<Name> {
-        names.iter().map(|n| name(n)).collect()
-    }
-
-    /// A prober in virtual time, with the messages it sent and the reflections in transit.
-    struct Bench {
-        prober: Prober,
-        now: Timestamp,
-        out: Outbox,
-        sent: Vec<(Timestamp, Transmit)>,
-        flying: Vec<(Timestamp, Probe)>,
-    }
-
-    impl Bench {
-        fn new(timers: &Timers) -> Self {
-            let prober = Prober::new(timers, &name("/damc/example/sg-1"), 1);
-            Self { prober, now: Timestamp::ZERO, out: Outbox::default(), sent: Vec::new(), flying: Vec::new() }
-        }
-
-        /// Runs until `end_ms`; `path` returns a probe's delays in both directions, or `None` if it is lost.
-        fn run(&mut self, end_ms: u64, mut path: impl FnMut(&Transmit, &Probe) -> Option<(u64, u64)>) {
-            let end = Timestamp::from_millis(end_ms);
-            loop {
-                let reply = self.flying.iter().map(|(at, _)| *at).min();
-                let next = self.prober.next_timeout().into_iter().chain(reply).min().unwrap_or(end);
-                if next > end {
-                    break;
-                }
-                self.now = self.now.max(next);
-                let arrived: Vec<Probe> =
-                    self.flying.extract_if(.., |(at, _)| *at <= self.now).map(|(_, p)| p).collect();
-                for probe in arrived {
-                    assert!(self.prober.on_reply(self.now, &probe, &mut self.out));
-                }
-                let mut send = Vec::new();
-                self.prober.handle_timeout(self.now, &mut send, &mut self.out);
-                for t in send {
-                    if let Message::Probe(p) = &t.message
-                        && let Some((there, back)) = path(&t, p)
-                    {
-                        let t2 = 5_000 * MS + self.now.nanos() + there;
-                        let reply = Probe { t2, t3: t2 + MS, padding: 0, ..p.clone() };
-                        self.flying.push((Timestamp(self.now.nanos() + there + MS + back), reply));
-                    }
-                    self.sent.push((self.now, t));
-                }
-            }
-            self.now = end;
-        }
-
-        fn answer_tasks(&mut self, healthy: bool, self_test_ns: u64) {
-            for (_, t) in &self.sent {
-                if let Message::Task(task) = &t.message {
-                    let report = TaskReport { task: task.task, healthy, load_ppm: 1, served: 0, self_test_ns };
-                    self.prober.on_report(&report, &mut self.out);
-                }
-            }
-        }
-
-        fn report(&self, target: &str, label: u32) -> PathReport {
-            let all = self.prober.measurements();
-            all.into_iter().find(|m| m.report.target == name(target) && m.report.label == label).unwrap().report
-        }
-    }
-
-    fn quiet() -> Timers {
-        Timers { task_interval_ms: 3_600_000, ..Timers::default() }
-    }
-
-    #[test]
-    fn qos_01_each_target_is_probed_at_the_period_and_probes_never_bunch() {
-        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
-        b.prober.set_targets(b.now, &targets(&["/A/1", "/A/4", "/B/1", "/B/4", "/C/2", "/D/3"]));
-        b.run(4000, |_, _| Some((MS, MS)));
-        let of_b4: Vec<u64> =
-            b.sent.iter().filter(|(_, t)| t.destination == name("/B/4")).map(|(at, _)| at.millis()).collect();
-        assert!((19..=21).contains(&of_b4.len()), "{}", of_b4.len());
-        assert!(of_b4.windows(2).all(|w| (180..=220).contains(&(w[1] - w[0]))), "{of_b4:?}");
-        b.sent.retain(|(_, t)| matches!(t.message, Message::Probe(_)));
-        let gaps: Vec<u64> = b.sent.windows(2).map(|w| w[1].0.millis() - w[0].0.millis()).collect();
-        assert!(gaps.iter().all(|g| *g >= 10), "two probes at one time: {gaps:?}");
-    }
-
-    #[test]
-    fn qos_01_new_targets_and_probe_now_need_no_waiting() {
-        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
-        b.prober.set_targets(b.now, &targets(&["/A/1"]));
-        b.run(1000, |_, _| Some((MS, MS)));
-        b.prober.set_targets(b.now, &targets(&["/A/1", "/D/3"]));
-        b.run(1250, |_, _| Some((MS, MS)));
-        assert!(b.sent.iter().any(|(_, t)| t.destination == name("/D/3")));
-        let before = b.sent.len();
-        b.prober.probe_now(b.now);
-        let mut send = Vec::new();
-        b.prober.handle_timeout(b.now, &mut send, &mut b.out);
-        let hit: BTreeSet<Name> = send.into_iter().map(|t| t.destination).collect();
-        assert_eq!((hit, before > 5), (targets(&["/A/1", "/D/3"]), true));
-    }
-
-    #[test]
-    fn qos_05_delay_and_bandwidth_of_a_path_are_measured() {
-        let mut b = Bench::new(&quiet());
-        b.prober.set_targets(b.now, &targets(&["/B/4"]));
-        let gap = 1214 * 8 * 1000 / 50;
-        b.run(6000, |_, p| Some((20 * MS + u64::from(p.train_index) * gap, 20 * MS)));
-        let r = b.report("/B/4", 0);
-        assert_eq!((r.delay_ns, r.jitter_ns, r.loss_ppm, r.available), (Some(20 * MS), Some(0), 0, true));
-        assert!(r.bandwidth_bps.unwrap().abs_diff(50_000_000) < 500_000, "{:?}", r.bandwidth_bps);
-        let trains = b.sent.iter().filter(|(_, t)| matches!(&t.message, Message::Probe(p) if p.train_length > 1));
-        assert_eq!(trains.count() % 32, 0);
-    }
-
-    #[test]
-    fn trains_have_the_asked_size_and_come_one_at_a_time() {
-        let mut b = Bench::new(&quiet());
-        b.prober.set_targets(b.now, &targets(&["/A/1", "/B/4", "/C/2"]));
-        b.run(5000, |_, p| Some((150 * MS + u64::from(p.train_index) * MS, MS)));
-        let source = name("/damc/example/sg-1");
-        let mut under_way: Option<(u64, u32, Timestamp)> = None;
-        for (at, t) in &b.sent {
-            let Message::Probe(p) = &t.message else { continue };
-            if p.train_length == 1 {
-                continue;
-            }
-            let pdu = Frame::plain(t.destination.clone(), source.clone(), t.flow, t.message.clone()).encode().unwrap();
-            assert_eq!(pdu.len(), 1200);
-            if let Some((test, sequence, since)) = under_way.replace((p.test, p.sequence, *at))
-                && (test, sequence) != (p.test, p.sequence)
-            {
-                assert!(at.since(since).as_millis() >= 180, "a second train while one is under way");
-            }
-        }
-        assert!(under_way.is_some());
-    }
-
-    #[test]
-    fn qos_03_silence_is_noticed_within_three_periods_and_so_is_the_return() {
-        let mut b = Bench::new(&quiet());
-        b.prober.set_targets(b.now, &targets(&["/B/4"]));
-        b.run(2000, |_, _| Some((MS, MS)));
-        assert!(b.report("/B/4", 0).available);
-        b.run(2000 + 3 * 200 + 210, |_, _| None);
-        let r = b.report("/B/4", 0);
-        assert_eq!((r.available, r.delay_ns), (false, None), "what was measured before the outage is void");
-        b.run(3300, |_, _| Some((MS, MS)));
-        let r = b.report("/B/4", 0);
-        assert_eq!((r.available, r.delay_ns), (true, Some(MS)));
-    }
-
-    #[test]
-    fn qos_02_a_target_that_ignores_or_fails_its_tasks_is_unavailable() {
-        let mut b = Bench::new(&Timers { train_every: 0, ..Timers::default() });
-        b.prober.set_targets(b.now, &targets(&["/B/4"]));
-        b.run(1100, |_, _| Some((MS, MS)));
-        b.answer_tasks(true, 1);
-        assert!(b.report("/B/4", 0).available);
-        b.run(5100, |_, _| Some((MS, MS)));
-        assert!(!b.report("/B/4", 0).available, "it reflects probes, but three tasks went unanswered");
-        b.answer_tasks(true, 1);
-        assert!(b.report("/B/4", 0).available);
-        b.run(6000, |_, _| Some((MS, MS)));
-        b.answer_tasks(false, 1);
-        assert!(!b.report("/B/4", 0).available, "ill by its own judgement");
-    }
-
-    #[test]
-    fn con_04_neither_a_rosy_self_report_nor_a_claimed_holding_time_hides_the_path() {
-        let mut b = Bench::new(&Timers { train_every: 0, ..Timers::default() });
-        b.prober.set_targets(b.now, &targets(&["/B/4"]));
-        b.run(3000, |_, _| Some((50 * MS, 50 * MS)));
-        b.answer_tasks(true, 100_000);
-        assert_eq!(b.report("/B/4", 0).delay_ns, Some(50 * MS), "the self-test took 0.1 ms, it says");
-        let mut path = PathProbe::new(1, 1, Timestamp::ZERO, Timestamp::ZERO);
-        let probe = path.single(Timestamp::ZERO);
-        let lie = Probe { t1: 99 * MS, t2: 0, t3: 98 * MS, ..probe };
-        path.reflected(Timestamp::from_millis(100), &lie, &Timers::default());
-        assert_eq!(path.metrics(false, true).delay_ns, Some(40 * MS), "at most 20 ms of holding are believed");
-    }
-
-    #[test]
-    fn label_paths_are_probed_beside_the_plain_path() {
-        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
-        b.prober.set_targets(b.now, &targets(&["/A/1"]));
-        b.prober.set_labels(b.now, &[(7, name("/A/1"))].into());
-        b.run(2000, |t, _| Some(if t.label == 7 { (3 * MS, 3 * MS) } else { (40 * MS, 40 * MS) }));
-        assert_eq!(b.report("/A/1", 0).delay_ns, Some(40 * MS));
-        assert_eq!(b.report("/A/1", 7).delay_ns, Some(3 * MS));
-        b.prober.set_labels(b.now, &BTreeMap::new());
-        assert_eq!(b.prober.measurements().len(), 1);
-    }
-
-    #[test]
-    fn negative_replies_count_as_misses_at_once() {
-        let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
-        b.prober.set_targets(b.now, &targets(&["/A/1"]));
-        b.run(650, |_, _| None);
-        let probes = |(_, t): &(Timestamp, Transmit)| match &t.message {
-            Message::Probe(p) => Some(p.clone()),
-            _ => None,
-        };
-        let p = b.sent.iter().find_map(probes).unwrap();
-        let nack = Nack {
-            reason: damc_wire::RefusalReason::NoRoute,
-            node: damc_wire::NodeId::new("sr-left").unwrap(),
-            answered: MessageType::Probe,
-            destination: name("/A/1"),
-            body: p.test.to_be_bytes().to_vec(),
-        };
-        for _ in 0..3 {
-            assert!(b.prober.on_nack(b.now, &nack, &mut b.out));
-        }
-        assert!(!b.report("/A/1", 0).available);
-        assert!(!b.prober.on_nack(b.now, &Nack { answered: MessageType::Data, ..nack }, &mut b.out));
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let probes = self.probes.first().map(|at| at.max(self.quiet_until));
+        [probes, self.expiries.first(), self.tasks.first()].into_iter().flatten().min()
     }
 }

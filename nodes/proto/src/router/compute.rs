@@ -82,7 +82,6 @@ impl Router {
             // A machine has no clock: whoever runs it knows how long this took.
             out.event(EventKind::Computed { full, duration_ns: 0, prefixes, trigger });
         }
-        self.routes_changed |= !ops.is_empty();
         self.publish(ops, out);
     }
 

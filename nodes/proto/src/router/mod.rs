@@ -6,7 +6,7 @@ mod receive;
 mod views;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use damc_forward::{Admission, Op};
@@ -68,8 +68,11 @@ pub enum RouterEvent {
         /// Why.
         reason: DownReason,
     },
-    /// Prefixes of the LSDB changed, or routes to them.
-    RoutesChanged,
+    /// What the LSDB says of prefixes has changed.
+    RoutesChanged {
+        /// Which.
+        prefixes: BTreeSet<Name>,
+    },
 }
 
 /// A prefix this node advertises.
@@ -137,6 +140,8 @@ pub struct Router {
     rib: Rib,
     /// Full neighbours.
     full: BTreeMap<NodeId, (PortId, Role)>,
+    /// SCSCs that say they are attached here, and until when.
+    attached: BTreeMap<NodeId, Timestamp>,
     /// Costs of the ports; those of the configuration until an order changes them.
     costs: Vec<u32>,
     overload: bool,
@@ -144,7 +149,8 @@ pub struct Router {
     /// When the last frame came, where not all has followed from it yet.
     unsettled: Option<Timestamp>,
     fib_version: u64,
-    routes_changed: bool,
+    /// Prefixes that LSAs have changed something about.
+    changed: BTreeSet<Name>,
     counters: Counters,
     events: VecDeque<RouterEvent>,
 }
@@ -165,12 +171,13 @@ impl Router {
             computation: Computation::new(&context.timers, &context.node),
             rib: Rib::new(&context.node, &context.name, ports),
             full: BTreeMap::new(),
+            attached: BTreeMap::new(),
             costs: context.ports.iter().map(|p| p.cost).collect(),
             overload: false,
             stopping: false,
             unsettled: None,
             fib_version: 0,
-            routes_changed: false,
+            changed: BTreeSet::new(),
             counters: Counters::default(),
             events: VecDeque::new(),
             context,
@@ -273,6 +280,7 @@ impl Router {
             self.own.next_timeout(),
             self.computation.next_timeout(),
             self.lsdb.next_expiry(),
+            self.attached.values().min().copied(),
         ]
         .into_iter()
         .flatten()
@@ -290,6 +298,11 @@ impl Router {
     /// Sends a hop-local message under the hop MAC; false without an adjacency on the port.
     pub fn send(&mut self, now: Timestamp, port: PortId, message: Message, out: &mut Outbox) -> bool {
         self.adjacencies.send(now, port, message, out)
+    }
+
+    /// Sends a routed PDU by a port, whatever its destination.
+    pub fn send_routed(&self, port: PortId, pdu: Vec<u8>, out: &mut Outbox) {
+        self.adjacencies.send_routed(port, pdu, out);
     }
 
     /// Sends a routed message from this node's own name.
@@ -349,13 +362,14 @@ impl Router {
             self.adjacencies.send(now, port, message, out);
         }
         self.compute(now, out);
-        if std::mem::take(&mut self.routes_changed) {
-            self.events.push_back(RouterEvent::RoutesChanged);
+        if !self.changed.is_empty() {
+            self.events.push_back(RouterEvent::RoutesChanged { prefixes: std::mem::take(&mut self.changed) });
         }
     }
 
     fn neighbour_came(&mut self, now: Timestamp, port: PortId, node: &NodeId, role: Role, out: &mut Outbox) {
-        let mut ops = vec![Op::PortState { port, up: true }];
+        let keys = self.adjacencies.link_keys(port).cloned();
+        let mut ops = vec![Op::PortState { port, up: true }, Op::Keys { port, keys }];
         if matches!(role, Role::Sg | Role::Sr | Role::Scsc) {
             ops.push(Op::Admit { port, rule: Admission::All });
         }
@@ -365,9 +379,6 @@ impl Router {
             // The lowest bit says whose exchange it is.
             let exchange = self.rng.random::<u32>() << 1 | u32::from(self.context.node > *node);
             self.flood.open(port, Session::new(now, kind, exchange, &self.context.timers, &self.lsdb));
-        }
-        if role == Role::Scsc {
-            self.state_attached(now, port);
         }
         if self.adjacencies.state(port) == AdjacencyState::Full {
             self.neighbour_full_now(now, port);
@@ -393,12 +404,10 @@ impl Router {
     ) {
         // First of all: no frame more that way.
         let closed = Op::Admit { port, rule: Admission::Nothing };
-        self.publish(vec![Op::PortState { port, up: false }, closed], out);
+        self.publish(vec![Op::PortState { port, up: false }, closed, Op::Keys { port, keys: None }], out);
         self.flood.close(port);
-        if role == Role::Scsc
-            && let Ok(name) = Name::of_node(self.context.domain.as_str(), node)
-        {
-            self.own.desire(now, &LsaId::Prefix(name, node.clone()), None);
+        if role == Role::Scsc {
+            self.detach(now, node);
         }
         if self.full.remove(node).is_some() {
             self.rib.set_neighbour(node, None);
@@ -475,7 +484,7 @@ impl Router {
                 }
             }
             LsaId::Prefix(prefix, port) => {
-                self.routes_changed = true;
+                self.changed.insert(prefix.clone());
                 match after {
                     Some(LsaContent::Prefix(p)) => {
                         let advert = Advert { metric: p.metric, weight: p.weight, exact: p.exact };

@@ -4,8 +4,10 @@ use damc_mgmt::event::EventKind;
 use damc_wire::Millis;
 use damc_wire::frame::HOP_LOCAL_ROOM;
 use damc_wire::lsa::{LinkEntry, LsaContent, LsaId, LsaKey, MAX_LIFETIME, PrefixLsa, Proof, TopologyLsa, UNREACHABLE};
+use damc_wire::message::AttachAck;
 use damc_wire::registry::DropReason;
-use damc_wire::{Name, NodeId, Role, Timestamp};
+use damc_wire::security::Attachment;
+use damc_wire::{Message, Name, NodeId, Role, Timestamp};
 
 use super::{PrefixClaim, Router};
 use crate::adjacency::roles;
@@ -83,13 +85,47 @@ impl Router {
         self.settle(now, out);
     }
 
-    /// States that the SCSC is attached here, so that everybody reaches it by name (FIG-17).
-    pub(super) fn state_attached(&mut self, now: Timestamp, port: PortId) {
-        let Some(neighbour) = self.adjacencies.neighbour(port) else { return };
-        let (node, proof) = (neighbour.node.clone(), Proof::Attached((*neighbour.certificate).clone()));
-        let Ok(prefix) = Name::of_node(self.context.domain.as_str(), &node) else { return };
-        let claim = PrefixClaim { prefix, port: node, metric: 0, weight: 1, exact: false, instance: None, proof };
+    /// The SCSC says that it is attached here: everybody is to reach it by name (FIG-17).
+    pub(super) fn receive_attachment(
+        &mut self,
+        now: Timestamp,
+        (port, scsc): (PortId, &NodeId),
+        attachment: Attachment,
+        out: &mut Outbox,
+    ) {
+        let checked = match self.verifier.verify_attachment(now, &attachment) {
+            Ok(()) if attachment.router != self.context.node || attachment.certificate.node != *scsc => {
+                Err(DropReason::NotAuthorised)
+            }
+            checked => checked.map_err(|error| error.drop_reason()),
+        };
+        if let Err(reason) = checked {
+            return out.dropped(Some(port), reason);
+        }
+        self.lsdb.clock_moved(scsc, self.verifier.clock());
+        let ack = Message::AttachAck(AttachAck { issued_at: attachment.issued_at });
+        self.adjacencies.send(now, port, ack, out);
+        let Some(until) = self.verifier.clock().when(scsc, attachment.expires_at) else { return };
+        // An earlier one may come again, and late.
+        if self.attached.get(scsc).is_none_or(|known| *known < until) {
+            self.attached.insert(scsc.clone(), until);
+            self.state_attached(now, scsc, attachment);
+        }
+    }
+
+    fn state_attached(&mut self, now: Timestamp, scsc: &NodeId, attachment: Attachment) {
+        let Ok(prefix) = Name::of_node(self.context.domain.as_str(), scsc) else { return };
+        let (port, proof) = (scsc.clone(), Proof::Attached(attachment));
+        let claim = PrefixClaim { prefix, port, metric: 0, weight: 1, exact: false, instance: None, proof };
         self.state_prefix(now, claim);
+    }
+
+    /// An SCSC is attached here no longer, or does not say so any more.
+    pub(super) fn detach(&mut self, now: Timestamp, scsc: &NodeId) {
+        self.attached.remove(scsc);
+        if let Ok(name) = Name::of_node(self.context.domain.as_str(), scsc) {
+            self.own.desire(now, &LsaId::Prefix(name, scsc.clone()), None);
+        }
     }
 
     /// Signs, installs and spreads the own LSAs whose time has come.
@@ -123,9 +159,13 @@ impl Router {
         }
     }
 
-    /// Lets LSAs go whose time is over.
+    /// Lets LSAs go whose time is over, and attachments to this node.
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
-        for lsa in self.lsdb.expire(now, self.verifier.spa_clock()) {
+        let over = self.attached.iter().filter(|(_, until)| **until <= now);
+        for scsc in over.map(|(scsc, _)| scsc.clone()).collect::<Vec<_>>() {
+            self.detach(now, &scsc);
+        }
+        for lsa in self.lsdb.expire(now, self.verifier.clock()) {
             let key = lsa.key.clone();
             self.apply(&key, Some(&lsa.content), None);
             if key.origin == self.context.node {

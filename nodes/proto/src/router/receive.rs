@@ -13,7 +13,7 @@ use damc_wire::{Message, Millis, Timestamp};
 use super::{Router, RouterEvent};
 use crate::adjacency::Received;
 use crate::io::{Outbox, PortId};
-use crate::lsdb::{grant_of, id_text};
+use crate::lsdb::id_text;
 
 impl Router {
     /// Takes a message of an adjacent neighbour; what is not class 2 is the role's.
@@ -28,6 +28,7 @@ impl Router {
             Message::LsAck(headers) | Message::TopologyAck(headers) => self.receive_acks(now, port, &headers),
             Message::DbSummary(summary) => self.receive_summary(now, port, &summary),
             Message::LsRequest(headers) => self.receive_request(port, headers),
+            Message::Attach(attachment) => self.receive_attachment(now, (port, &received.neighbour), attachment, out),
             _ => self.events.push_back(RouterEvent::Message(Box::new(received))),
         }
     }
@@ -108,7 +109,7 @@ impl Router {
         }
         let after = lsa.content.clone();
         // Steps 5b to 5d: flood, take older instances off all lists, install.
-        let clock = Some(self.verifier.spa_clock());
+        let clock = Some(self.verifier.clock());
         let before = self.lsdb.install(now, lsa, clock).map_err(|_| DropReason::ResourceLimit)?;
         if own {
             self.own.rest(&header.key.id);
@@ -130,12 +131,12 @@ impl Router {
         Ok(())
     }
 
-    /// Checks an LSA. What its SPA says of the time counts for all grants of that SPA (GAP-07).
+    /// Checks an LSA. What the issuer of its proof says of the time counts for all that this one issued (GAP-07).
     pub(super) fn verify(&mut self, now: Timestamp, lsa: Lsa) -> Result<Verified<Lsa>, DropReason> {
-        let spa = grant_of(&lsa).map(|grant| grant.certificate.node.clone());
+        let issuer = lsa.proof().map(|proof| proof.issuer().clone());
         let verified = self.verifier.verify_lsa(now, lsa).map_err(|e| e.drop_reason());
-        if let Some(spa) = spa {
-            self.lsdb.clock_moved(&spa, self.verifier.spa_clock());
+        if let Some(issuer) = issuer {
+            self.lsdb.clock_moved(&issuer, self.verifier.clock());
         }
         verified
     }

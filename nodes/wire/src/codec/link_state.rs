@@ -8,7 +8,7 @@ use crate::lsa::{
 };
 use crate::message::DbSummary;
 use crate::registry::TlvType;
-use crate::security::{Certificate, Grant};
+use crate::security::{Attachment, Certificate, Grant};
 
 impl Lsa {
     /// Context string of its signature.
@@ -196,9 +196,9 @@ fn take_topology(r: &mut Reader<'_>) -> Result<TopologyLsa, DecodeError> {
 const EXACT: u8 = 0x01;
 const INSTANCE: u8 = 0x02;
 
-/// Kinds of proof.
+/// Kinds of proof. 2 was the certificate of an attached SCSC alone.
 const PROOF_GRANT: u8 = 1;
-const PROOF_ATTACHED: u8 = 2;
+const PROOF_ATTACHED: u8 = 3;
 
 fn put_prefix(p: &PrefixLsa, w: &mut Writer) {
     w.u8(flag(p.exact, EXACT) | flag(p.instance.is_some(), INSTANCE));
@@ -212,9 +212,9 @@ fn put_prefix(p: &PrefixLsa, w: &mut Writer) {
             w.u8(PROOF_GRANT);
             g.put(w);
         }
-        Proof::Attached(c) => {
+        Proof::Attached(a) => {
             w.u8(PROOF_ATTACHED);
-            c.put(w);
+            a.put(w);
         }
     }
 }
@@ -227,7 +227,7 @@ fn take_prefix(r: &mut Reader<'_>) -> Result<PrefixLsa, DecodeError> {
     let at = r.clone();
     let proof = match r.u8("proof")? {
         PROOF_GRANT => Proof::Grant(Grant::take(r)?),
-        PROOF_ATTACHED => Proof::Attached(Certificate::take(r)?),
+        PROOF_ATTACHED => Proof::Attached(Attachment::take(r)?),
         v => return Err(at.bad_value("proof", u64::from(v))),
     };
     Ok(PrefixLsa { metric, weight, exact: flags & EXACT != 0, instance, proof })

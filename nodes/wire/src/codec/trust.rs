@@ -1,9 +1,10 @@
-//! Certificates and grants.
+//! Certificates, grants and attachments.
 
 use super::signing;
 use crate::cursor::{Fields, Reader, Writer};
 use crate::error::DecodeError;
-use crate::security::{Certificate, CertifiedName, Grant, MAX_NAMES_LEN};
+use crate::message::AttachAck;
+use crate::security::{Attachment, Certificate, CertifiedName, Grant, MAX_NAMES_LEN};
 use crate::{Millis, Role};
 
 impl Certificate {
@@ -165,5 +166,56 @@ impl Fields for Grant {
             certificate: Certificate::take(r)?,
             signature: r.array("signature")?,
         })
+    }
+}
+
+impl Attachment {
+    /// Context string of its signature.
+    pub const CONTEXT: &'static str = "damc attachment v1";
+
+    fn put_signed(&self, w: &mut Writer) {
+        w.node_id(&self.router);
+        w.u64(self.issued_at.0);
+        w.u64(self.expires_at.0);
+        self.certificate.put(w);
+    }
+
+    /// The bytes the SCSC's signature covers.
+    #[must_use]
+    pub fn signed_part(&self) -> Vec<u8> {
+        let mut w = signing(Self::CONTEXT);
+        self.put_signed(&mut w);
+        w.into_bytes()
+    }
+}
+
+impl Fields for Attachment {
+    const WHAT: &'static str = "attachment";
+
+    fn put(&self, w: &mut Writer) {
+        self.put_signed(w);
+        w.bytes(&self.signature);
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            router: r.node_id()?,
+            issued_at: Millis(r.u64("issued at")?),
+            expires_at: Millis(r.u64("expires at")?),
+            certificate: Certificate::take(r)?,
+            signature: r.array("signature")?,
+        })
+    }
+}
+
+impl Fields for AttachAck {
+    const WHAT: &'static str = "attachment acknowledgement";
+
+    fn put(&self, w: &mut Writer) {
+        w.u64(self.issued_at.0);
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { issued_at: Millis(r.u64("issued at")?) })
     }
 }

@@ -1,5 +1,6 @@
 //! The fixed header: as a value, and where it lies in a PDU.
 
+use super::link_mac::LINK_MAC_LEN;
 use crate::cursor::{Reader, Writer};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::registry::{HEADER_LEN, MAX_PDU, MessageType, ROUTED_BIT, VERSION};
@@ -19,6 +20,8 @@ use crate::registry::{HEADER_LEN, MAX_PDU, MessageType, ROUTED_BIT, VERSION};
 /// |                             Label                             |
 /// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 /// ```
+///
+/// In a routed PDU the link MAC follows, 16 bytes ([`super::LinkKey`]), which is no part of this value.
 ///
 /// Length counts the whole PDU, header included. Ahead is the forwarders' own ([`Ahead`]): 0 at the source, of no meaning
 /// in hop-local messages.
@@ -92,8 +95,12 @@ impl Header {
             let (what, value) = ("routing field of a hop-local message", u64::from(hop_limit));
             return error(HOP_LIMIT_AT, DecodeErrorKind::BadValue { what, value });
         }
+        let mut reader = Reader::new(tlvs, HEADER_LEN);
+        if message_type.is_routed() {
+            reader.bytes(LINK_MAC_LEN, "link MAC")?;
+        }
         let ahead = Ahead { cost: u16::from_be_bytes([a0, a1]), uphill: flags & FLAG_UPHILL != 0 };
-        Ok((Self { message_type, flags, hop_limit, flow, label }, ahead, Reader::new(tlvs, HEADER_LEN)))
+        Ok((Self { message_type, flags, hop_limit, flow, label }, ahead, reader))
     }
 }
 

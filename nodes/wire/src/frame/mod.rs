@@ -1,9 +1,11 @@
 //! Header and framing: whole PDUs as values, and the view the forwarding plane works on.
 
 mod header;
+mod link_mac;
 mod routed;
 
 pub use header::{Ahead, FLAG_TRACE, FLAG_UPHILL, Header, HeaderView, MIN_ETHERNET_PAYLOAD, without_padding};
+pub use link_mac::{LINK_MAC_LEN, LinkKey, ROUTED_HEADER_LEN};
 pub use routed::{PACKET_OVERHEAD, RoutedLayout, RoutedView, append_hop, body_of, write_packet};
 
 use crate::Name;
@@ -34,6 +36,8 @@ pub struct Frame {
     pub message: Message,
     /// Present on hop-local messages other than hello.
     pub security: Option<HopSecurity>,
+    /// The link MAC of a routed message ([`LinkKey`]), once it has left its source.
+    pub link_mac: Option<[u8; LINK_MAC_LEN]>,
 }
 
 /// Bytes of the HopMac TLV: type, length, counter, MAC.
@@ -47,7 +51,7 @@ impl Frame {
     /// A hop-local message, without hop security yet.
     #[must_use]
     pub const fn hop_local(message: Message) -> Self {
-        Self { header: Header::hop_local(message.message_type()), names: None, message, security: None }
+        Self { header: Header::hop_local(message.message_type()), names: None, message, security: None, link_mac: None }
     }
 
     /// A routed message; `hop_limit` is [`DEFAULT_HOP_LIMIT`] at its source.
@@ -61,7 +65,7 @@ impl Frame {
         message: Message,
     ) -> Self {
         let header = Header { message_type: message.message_type(), flags: 0, hop_limit, flow, label };
-        Self { header, names: Some((destination, source)), message, security: None }
+        Self { header, names: Some((destination, source)), message, security: None, link_mac: None }
     }
 
     /// A routed message of the node's own on the plain path.
@@ -87,13 +91,15 @@ impl Frame {
         let agrees = self.header.message_type == message_type && self.names.is_some() == message_type.is_routed();
         w.check(agrees, "header of another message type", u64::from(self.header.message_type.code()));
         self.header.put(&mut w);
+        w.check(self.link_mac.is_none() || self.names.is_some(), "link MAC", 0);
         if let Some((destination, source)) = &self.names {
+            w.bytes(&self.link_mac.unwrap_or_default());
             w.tlv(TlvType::Destination, |w| w.bytes(destination.wire()));
             w.tlv(TlvType::Source, |w| w.bytes(source.wire()));
         }
         codec::put_message(&self.message, &mut w);
         if self.names.is_some() {
-            let crc = crc32c(&w.written()[HEADER_LEN..]);
+            let crc = crc32c(&w.written()[ROUTED_HEADER_LEN..]);
             w.tlv(TlvType::Checksum, |w| w.u32(crc));
         }
         if let Message::Data(data) = &self.message {
@@ -136,7 +142,8 @@ impl Frame {
         if takes_mac(header.message_type) && security.is_none() && pdu.len() > MAX_PDU - HOP_MAC_LEN {
             return Err(DecodeError { offset: pdu.len(), kind: DecodeErrorKind::Oversized { what: "PDU" } });
         }
-        Ok(Self { header, names, message, security })
+        let link_mac = names.as_ref().and_then(|_| link_mac::link_mac(pdu));
+        Ok(Self { header, names, message, security, link_mac })
     }
 }
 
@@ -151,11 +158,11 @@ fn take_name(tlvs: &mut Tlvs<'_>, t: TlvType) -> Result<Name, DecodeError> {
     Name::from_wire(r.rest()).map_err(|e| at.error(e.into()))
 }
 
-/// Verifies the Checksum TLV, which covers everything between the header and itself.
+/// Verifies the Checksum TLV, which covers everything between the header with its link MAC and itself.
 fn check_crc(pdu: &[u8], tlvs: &mut Tlvs<'_>) -> Result<(), DecodeError> {
     let mut r = tlvs.require(TlvType::Checksum)?;
     let at = r.clone();
-    let covered = pdu.get(HEADER_LEN..r.offset() - TLV_HEADER_LEN).unwrap_or_default();
+    let covered = pdu.get(ROUTED_HEADER_LEN..r.offset() - TLV_HEADER_LEN).unwrap_or_default();
     let carried = r.u32("checksum")?;
     r.finish("checksum")?;
     if carried == crc32c(covered) { Ok(()) } else { Err(at.error(DecodeErrorKind::BadChecksum)) }

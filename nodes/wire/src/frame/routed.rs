@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::link_mac::{LINK_MAC_LEN, ROUTED_HEADER_LEN};
 use super::{Ahead, FLAG_TRACE, Header, HeaderView, MAX_BODY, check_crc};
 use crate::codec;
 use crate::crc::crc32c;
@@ -9,7 +10,7 @@ use crate::cursor::{Reader, TLV_HEADER_LEN, Tlvs, Writer};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::message::Hop;
 use crate::name;
-use crate::registry::{HEADER_LEN, MAX_PDU, MessageType, TlvType, VERSION};
+use crate::registry::{MAX_PDU, MessageType, TlvType, VERSION};
 use crate::{Name, NodeId};
 
 /// What [`RoutedView::parse`] finds in a PDU: its header and where its parts lie, without the bytes. Whoever reads a whole
@@ -199,7 +200,7 @@ fn short(offset: usize) -> u16 {
 
 /// Bytes of a packet message beside the two names and the inner packet: header, heads of destination, source and
 /// payload, checksum.
-pub const PACKET_OVERHEAD: usize = HEADER_LEN + 3 * TLV_HEADER_LEN + TLV_HEADER_LEN + 4;
+pub const PACKET_OVERHEAD: usize = ROUTED_HEADER_LEN + 3 * TLV_HEADER_LEN + TLV_HEADER_LEN + 4;
 
 /// Writes a packet message into `out`, which is emptied first and keeps its memory: the forwarding plane's way to
 /// [`Frame::encode`]. Gives false, and leaves `out` empty, where the PDU would be over [`MAX_PDU`].
@@ -217,13 +218,13 @@ pub fn write_packet(
     out.extend_from_slice(&short.to_be_bytes());
     out.extend_from_slice(&[0; 2]);
     out.extend_from_slice(&flow.to_be_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; 4 + LINK_MAC_LEN]);
     let parts =
         [(TlvType::Destination, destination.wire()), (TlvType::Source, source.wire()), (TlvType::Payload, inner)];
     for (kind, value) in parts {
         push_tlv(out, kind, value);
     }
-    let crc = crc32c(&out[HEADER_LEN..]);
+    let crc = crc32c(&out[ROUTED_HEADER_LEN..]);
     push_tlv(out, TlvType::Checksum, &crc.to_be_bytes());
     true
 }

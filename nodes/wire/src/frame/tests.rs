@@ -93,9 +93,8 @@ fn a_changed_payload_byte_is_a_bad_checksum() {
 
 #[test]
 fn ethernet_padding_is_cut() {
-    let task =
-        Frame::plain("/A".parse().unwrap(), "/B".parse().unwrap(), 0, Message::Task(crate::message::Task { task: 1 }));
-    let pdu = task.encode().unwrap();
+    // No routed PDU is so short.
+    let pdu = Frame::hop_local(Message::RevokeAck(crate::message::RevokeAck { serial: 1 })).encode().unwrap();
     let mut payload = pdu.clone();
     payload.resize(MIN_ETHERNET_PAYLOAD, 0);
     assert!(Frame::decode(&payload).is_err());

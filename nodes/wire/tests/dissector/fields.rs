@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use damc_wire::frame::{FLAG_TRACE, FLAG_UPHILL, HeaderView};
+use damc_wire::frame::{FLAG_TRACE, FLAG_UPHILL, HeaderView, ROUTED_HEADER_LEN};
 use damc_wire::hex::to_hex;
 use damc_wire::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
-use damc_wire::registry::{HEADER_LEN, TlvType, VERSION};
-use damc_wire::security::{Certificate, Grant};
+use damc_wire::registry::{TlvType, VERSION};
+use damc_wire::security::{Attachment, Certificate, Grant};
 use damc_wire::{DropReason, Frame, Header, Message, Name, NodeId, RefusalReason, Role, crc32c};
 
 /// The values of each field, in the order of the frame.
@@ -20,6 +20,7 @@ pub fn of(frame: &Frame, pdu: &[u8]) -> BTreeMap<String, Vec<String>> {
     let mut fields = Fields::default();
     fields.header(&frame.header, pdu);
     if let Some((destination, source)) = &frame.names {
+        fields.bytes("link_mac", &frame.link_mac.unwrap_or_default());
         fields.name("destination", destination);
         fields.name("source", source);
         fields.hex32("checksum", checksum(frame, pdu));
@@ -40,7 +41,7 @@ fn checksum(frame: &Frame, pdu: &[u8]) -> u32 {
     };
     let at = pdu.len() - hops - 7;
     assert_eq!(pdu[at], TlvType::Checksum.code(), "a checksum before the hops");
-    crc32c(&pdu[HEADER_LEN..at])
+    crc32c(&pdu[ROUTED_HEADER_LEN..at])
 }
 
 impl Fields {
@@ -127,6 +128,8 @@ impl Fields {
                 self.name("revoke.prefix", &m.prefix);
             }
             Message::RevokeAck(m) => self.put("revoke.serial", m.serial),
+            Message::Attach(m) => self.attachment(m),
+            Message::AttachAck(m) => self.put("attachment.issued_at", m.issued_at.0),
             other => self.routed(other),
         }
     }
@@ -298,11 +301,19 @@ impl Fields {
                 self.put("lsa.proof", 1);
                 self.grant(grant);
             }
-            Proof::Attached(certificate) => {
-                self.put("lsa.proof", 2);
-                self.certificate(certificate);
+            Proof::Attached(attachment) => {
+                self.put("lsa.proof", 3);
+                self.attachment(attachment);
             }
         }
+    }
+
+    fn attachment(&mut self, m: &Attachment) {
+        self.node("attachment.router", &m.router);
+        self.put("attachment.issued_at", m.issued_at.0);
+        self.put("attachment.expires_at", m.expires_at.0);
+        self.certificate(&m.certificate);
+        self.bytes("attachment.signature", &m.signature);
     }
 
     fn data(&mut self, m: &Data) {

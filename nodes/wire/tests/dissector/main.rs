@@ -3,7 +3,8 @@
 
 use std::process::ExitCode;
 
-use damc_wire::frame::HOP_MAC_LEN;
+use damc_wire::frame::{HOP_MAC_LEN, HeaderView, ROUTED_HEADER_LEN};
+use damc_wire::registry::HEADER_LEN;
 use damc_wire::{DropReason, Frame, Message, MessageType};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -76,9 +77,10 @@ fn damage(pdu: &[u8]) -> Vec<Vec<u8>> {
     };
     let mut all: Vec<_> = (0..pdu.len()).flat_map(|at| [0x01, 0xff].map(|mask| changed(at, mask))).collect();
     all.extend((1..pdu.len()).flat_map(|end| [pdu[..end].to_vec(), of_length(pdu[..end].to_vec())]));
+    let head = if HeaderView::of(pdu).is_routed() { ROUTED_HEADER_LEN } else { HEADER_LEN };
     for tlv in [[0x7e, 0, 1, 9], [0xfe, 0, 1, 9], [0x8c, 0, 1, 9], [0x7e, 0, 2, 9]] {
         all.push(of_length([pdu, &tlv].concat()));
-        all.push(of_length([&pdu[..16], &tlv, &pdu[16..]].concat()));
+        all.push(of_length([&pdu[..head], &tlv, &pdu[head..]].concat()));
     }
     if pdu.len() > HOP_MAC_LEN + 16 {
         all.push(of_length(pdu[..pdu.len() - HOP_MAC_LEN].to_vec()));

@@ -2,7 +2,7 @@
 
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
-use damc_wire::security::{Certificate, CertifiedName, Grant, MAX_NAMES_LEN, Signature};
+use damc_wire::security::{Attachment, Certificate, CertifiedName, Grant, MAX_NAMES_LEN, Signature};
 use damc_wire::{DropReason, Frame, Header, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role};
 use proptest::collection::vec;
 use proptest::option;
@@ -77,6 +77,18 @@ pub fn grant() -> impl Strategy<Value = Grant> {
     )
 }
 
+fn attachment() -> impl Strategy<Value = Attachment> {
+    (node(), any::<(u64, u64)>(), certificate(), signature()).prop_map(
+        |(router, (issued, expires), certificate, signature)| Attachment {
+            router,
+            issued_at: Millis(issued),
+            expires_at: Millis(expires),
+            certificate,
+            signature,
+        },
+    )
+}
+
 fn lsa_key() -> impl Strategy<Value = LsaKey> {
     let id = prop_oneof![
         any::<u16>().prop_map(LsaId::Topology),
@@ -101,7 +113,7 @@ fn topology() -> impl Strategy<Value = LsaContent> {
 }
 
 fn prefix() -> impl Strategy<Value = LsaContent> {
-    let proof = prop_oneof![grant().prop_map(Proof::Grant), certificate().prop_map(Proof::Attached)];
+    let proof = prop_oneof![grant().prop_map(Proof::Grant), attachment().prop_map(Proof::Attached)];
     (any::<u32>(), any::<u16>(), any::<bool>(), option::of(name()), proof).prop_map(
         |(metric, weight, exact, instance, proof)| {
             LsaContent::Prefix(PrefixLsa { metric, weight, exact, instance, proof })
@@ -303,6 +315,10 @@ pub fn message(t: MessageType) -> BoxedStrategy<Message> {
             .prop_map(|(prefix, pod, serial)| Message::Revoke(Revoke { prefix, pod, serial }))
             .boxed(),
         MessageType::RevokeAck => any::<u64>().prop_map(|serial| Message::RevokeAck(RevokeAck { serial })).boxed(),
+        MessageType::Attach => attachment().prop_map(Message::Attach).boxed(),
+        MessageType::AttachAck => {
+            any::<u64>().prop_map(|issued| Message::AttachAck(AttachAck { issued_at: Millis(issued) })).boxed()
+        }
         MessageType::Data => data().boxed(),
         MessageType::Packet => vec(any::<u8>(), 0..300).prop_map(|inner| Message::Packet(Packet { inner })).boxed(),
         MessageType::Telemetry => signed(telemetry()).prop_map(Message::Telemetry).boxed(),
@@ -343,16 +359,17 @@ pub fn message(t: MessageType) -> BoxedStrategy<Message> {
     }
 }
 
-/// Any frame of that type, hop security left out.
+/// Any frame of that type, hop security left out. A routed one may have a link MAC.
 pub fn frame(t: MessageType) -> impl Strategy<Value = Frame> {
-    (message(t), name(), name(), any::<(u8, u8, u32, u32)>()).prop_map(
-        move |(message, destination, source, (flags, hop_limit, flow, label))| {
+    (message(t), name(), name(), any::<(u8, u8, u32, u32)>(), any::<[u8; 16]>()).prop_map(
+        move |(message, destination, source, (flags, hop_limit, flow, label), mac)| {
+            let link_mac = Some(mac).filter(|mac| mac[0] & 1 == 1);
             if t.is_routed() {
                 let header = Header { message_type: t, flags, hop_limit, flow, label };
-                Frame { header, names: Some((destination, source)), message, security: None }
+                Frame { header, names: Some((destination, source)), message, security: None, link_mac }
             } else {
                 let header = Header { flags, ..Header::hop_local(t) };
-                Frame { header, names: None, message, security: None }
+                Frame { header, names: None, message, security: None, link_mac: None }
             }
         },
     )

@@ -1,9 +1,9 @@
 //! One telling frame for each message type: for the test vectors and as seeds of mutation.
 
-use damc_wire::frame::HopSecurity;
+use damc_wire::frame::{HopSecurity, LinkKey};
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
-use damc_wire::security::{Certificate, CertifiedName, Grant};
+use damc_wire::security::{Attachment, Certificate, CertifiedName, Grant};
 use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role};
 
 fn name(s: &str) -> Name {
@@ -48,6 +48,16 @@ fn grant() -> Grant {
     }
 }
 
+fn attachment() -> Attachment {
+    Attachment {
+        router: node("sr-left"),
+        issued_at: Millis(2_000),
+        expires_at: Millis(602_000),
+        certificate: certificate("scsc", Role::Scsc),
+        signature: [0xa7; 64],
+    }
+}
+
 fn topology_lsa() -> Lsa {
     let links =
         vec![LinkEntry { neighbour: node("sr-left"), cost: 1 }, LinkEntry { neighbour: node("sr-right"), cost: 10 }];
@@ -84,7 +94,7 @@ fn pool_lsa() -> Lsa {
 }
 
 fn attached_lsa() -> Lsa {
-    let proof = Proof::Attached(certificate("scsc", Role::Scsc));
+    let proof = Proof::Attached(attachment());
     let content = PrefixLsa { metric: 0, weight: 1, exact: false, instance: None, proof };
     Lsa {
         key: LsaKey { origin: node("sr-left"), id: LsaId::Prefix(name("/damc/example/scsc"), node("scsc")) },
@@ -203,6 +213,12 @@ fn routed(message: Message) -> Frame {
     Frame::routed(name("/B/4"), name("/A/1"), 0x0102_0304, 0, 64, message)
 }
 
+/// The same on a link whose key is 32 bytes 0x07.
+fn on_a_link(frame: Frame) -> Frame {
+    let link_mac = Some(LinkKey::new(&[7; 32]).mac(&frame.encode().unwrap()));
+    Frame { link_mac, ..frame }
+}
+
 fn to_scsc(message: Message) -> Frame {
     Frame::routed(name("/damc/example/scsc"), name("/damc/example/sg-1"), 0, 0, 64, message)
 }
@@ -255,6 +271,8 @@ fn hop_local() -> Vec<(&'static str, Frame)> {
         ("revoke-ack", Message::RevokeAck(RevokeAck { serial: 7 })),
         ("topology", Message::Topology(vec![topology_lsa()])),
         ("topology-ack", Message::TopologyAck(headers())),
+        ("attach", Message::Attach(attachment())),
+        ("attach-ack", Message::AttachAck(AttachAck { issued_at: Millis(2_000) })),
     ]
     .map(|(title, message)| (title, local(message)))
     .into()
@@ -280,6 +298,7 @@ fn end_to_end() -> Vec<(&'static str, Frame)> {
     vec![
         ("data-request", routed(data(request, b"2 3", &there)).traced()),
         ("data-response", routed(data(DataKind::Response, b"5", &and_back)).traced()),
+        ("data-on-a-link", on_a_link(routed(data(DataKind::Response, b"5", &[])))),
         ("data-error", routed(data(failed, b"no method subtract", &[]))),
         ("packet", routed(Message::Packet(Packet { inner: ping() }))),
         ("telemetry", to_scsc(Message::Telemetry(signed("sg-1", Role::Sg, telemetry())))),

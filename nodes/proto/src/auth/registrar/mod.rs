@@ -17,7 +17,7 @@ mod class1;
 mod class3;
 mod follow;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -245,12 +245,12 @@ impl Registrar {
         self.spas.remove(spa);
     }
 
-    /// The LSDB changed: where two SGs granted one instance name at the same moment, the pod with the smaller identity
+    /// What the LSDB says of these prefixes has changed: where two SGs granted one instance name at the same moment, the pod with the smaller identity
     /// keeps it and the other one is told.
-    pub fn handle_routes(&mut self, now: Timestamp, lsdb: &dyn Directory) {
+    pub fn handle_routes(&mut self, now: Timestamp, prefixes: &BTreeSet<Name>, lsdb: &dyn Directory) {
         let mut lost = Vec::new();
         for (pod, record) in &self.pods {
-            for (name, claim) in &record.claims {
+            for (name, claim) in prefixes.iter().filter_map(|name| record.claims.get_key_value(name)) {
                 if claim.held().is_some() && self.conflicts(pod, name, claim.is_pool(), lsdb, true) {
                     lost.push((pod.clone(), name.clone()));
                 }
