@@ -1,6 +1,7 @@
 //! `dissector/damc.lua` in tshark says what our decoder says: of every vector all fields, of every damaged vector the
 //! line or the drop reason. Without tshark these tests say so and are ignored, unless `CI` is set.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use damc_wire::frame::{HOP_MAC_LEN, HeaderView, ROUTED_HEADER_LEN};
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let trials = vec![
         Trial::test("its code points are those of the registry", registries::agree),
         with_tshark("every field of every vector has the decoded value", every_field),
-        with_tshark("damaged frames have the decoder's reason, others its line", damaged_frames),
+        with_tshark("vectors of every kind, and damaged ones, have the decoder's reason or its line", damaged_frames),
         with_tshark("an answer is joined with its request where both passed", requests_and_answers),
         with_tshark("an inner packet has its own dissection", inner_packet),
     ];
@@ -88,10 +89,27 @@ fn damage(pdu: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
+/// The bytes of every vector file, in folders below too: those that must be refused, signed, changed by forwarders.
+fn files(folder: &Path) -> std::result::Result<Vec<Vec<u8>>, Failed> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            all.extend(files(&path)?);
+        } else {
+            let hex: String = std::fs::read_to_string(&path)?.lines().filter(|line| !line.starts_with('#')).collect();
+            all.push(damc_wire::hex::from_hex(&hex).map_err(|error| format!("{}: {error}", path.display()))?);
+        }
+    }
+    Ok(all)
+}
+
 fn damaged_frames() -> Result {
     let vectors = samples::all().into_iter().map(|(_, frame)| frame.encode().expect("a sample"));
     // Ethernet pads short frames to 46 bytes, which are read as such (WIRE.md section 1).
-    let frames: Vec<_> = vectors.flat_map(|pdu| damage(&pdu)).filter(|pdu| pdu.len() != 46).collect();
+    let all = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"))?;
+    let frames = all.into_iter().chain(vectors.flat_map(|pdu| damage(&pdu)));
+    let frames: Vec<_> = frames.filter(|pdu| pdu.len() != 46).collect();
     let mut dropped = 0;
     for (pdu, (line, drop)) in frames.iter().zip(tshark::lines_of(&frames)?) {
         let what = damc_wire::hex::to_hex(pdu);
