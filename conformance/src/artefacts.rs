@@ -13,6 +13,7 @@ use serde_json::json;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
+use crate::capture::{BOUND, Subject};
 use crate::report::RunFolder;
 use crate::runner::RunOptions;
 use crate::testbed::Testbed;
@@ -125,13 +126,48 @@ pub fn logs(testbed: &Testbed, folder: &mut RunFolder) {
     }
 }
 
-/// Writes the frames around a case as pcapng.
-pub async fn capture(testbed: &Testbed, case: &str, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
-    if let Ok(bytes) = testbed.pcapng(from_ns.saturating_sub(BEFORE_NS), case).await {
-        let name = format!("captures/{case}.pcapng");
+/// Writes the capture of a case: its frames, those that checks rest on marked, and between them what happened.
+pub async fn capture(testbed: &Testbed, from_ns: u64, folder: &mut RunFolder, result: &mut CaseResult) {
+    let marks = testbed.take_marks();
+    let Ok((header, records)) = testbed.records(from_ns.saturating_sub(BEFORE_NS)).await else { return };
+    let nodes = || testbed.topology.nodes().keys().map(NodeId::as_str);
+    let subject = Subject {
+        title: format!("{}: {}\n{}", result.id, result.title, result.verdict.reason()),
+        began_ns: from_ns,
+        cited: marks.cited,
+        injected: marks.injected,
+        notes: notes(testbed, from_ns).await,
+        nodes: Subject::nodes_in(result.verdict.reason(), nodes()),
+    };
+    let selection = subject.select(records, BOUND);
+    let name = format!("captures/{}.pcapng", result.id);
+    if let Ok(bytes) = selection.write(&header, &subject.title) {
         folder.write(&name, bytes);
-        if folder.path().is_some_and(|p| Path::new(p).join(&name).exists()) {
-            result.attachments.push(name);
-        }
+    }
+    if folder.path().is_some_and(|path| Path::new(path).join(&name).exists()) {
+        result.frames = selection.cited(&subject);
+        result.attachments.push(name);
     }
 }
+
+/// What happened since `from_ns`, by time: events of all nodes, and stalls of the host.
+async fn notes(testbed: &Testbed, from_ns: u64) -> Vec<(u64, String)> {
+    let mut notes = Vec::new();
+    for node in testbed.topology.nodes().keys() {
+        // A node that does not answer has no events to tell; the case says that it does not.
+        let events = testbed.events(node.as_str()).await.unwrap_or_default();
+        let since = events.into_iter().filter(|event| event.at_ns >= from_ns);
+        notes
+            .extend(since.filter_map(|e| Some((e.at_ns, format!("{node}: {}", serde_json::to_string(&e.kind).ok()?)))));
+    }
+    for stall in testbed.lab.stalls().into_iter().filter(|stall| stall.until_ns >= from_ns) {
+        let ms = stall.until_ns.saturating_sub(stall.due_ns) as f64 / 1e6;
+        notes.push((stall.due_ns, format!("the host stalled: a wake-up came {ms:.1} ms late")));
+    }
+    notes.sort();
+    notes.truncate(NOTES);
+    notes
+}
+
+/// Most notes in a capture.
+const NOTES: usize = 5000;

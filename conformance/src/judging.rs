@@ -63,6 +63,7 @@ impl<'a> Judging<'a> {
                 return Some(format!("before {}: {e}", case.id));
             }
             let from = self.testbed.now_ns();
+            self.testbed.take_marks();
             let mut result = self.one(case).await;
             // A process that ended by itself fails any case.
             let ended = self.testbed.lab.check().await.err().map(|e| e.to_string());
@@ -70,7 +71,7 @@ impl<'a> Judging<'a> {
                 result.verdict = Verdict::Fail(why.clone());
             }
             if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
-                artefacts::capture(&self.testbed, case.id, from, folder, &mut result).await;
+                artefacts::capture(&self.testbed, from, folder, &mut result).await;
             }
             self.tell(result, watcher);
             let restored = match ended {
@@ -208,5 +209,6 @@ fn result(case: &Case, verdict: Verdict) -> CaseResult {
         evidence: Vec::new(),
         figures: Vec::new(),
         attachments: Vec::new(),
+        frames: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artefacts;
+pub mod capture;
 pub mod case;
 pub mod catalogue;
 pub mod forge;

@@ -108,6 +108,7 @@ mod tests {
             evidence: Vec::new(),
             figures: Vec::new(),
             attachments: Vec::new(),
+            frames: Vec::new(),
         };
         Report::new(RunInfo::default(), LabInfo::default(), None, vec![case])
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::capture::CitedFrame;
+
 /// A verdict. Variants are in order of weight: of several cases on one requirement, the first verdict here counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "reason", rename_all = "snake_case")]
@@ -118,6 +120,9 @@ pub struct CaseResult {
     pub figures: Vec<Figure>,
     /// Files of the run folder that belong to the case, such as a capture.
     pub attachments: Vec<String>,
+    /// Frames of the capture that checks rest on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<CitedFrame>,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ fn case(id: &str, requirement: &str, verdict: Verdict) -> CaseResult {
         evidence: vec!["✓ seen <this> & that".into()],
         figures: vec![Figure { name: "registration p99".into(), value: 12.5, unit: "ms".into() }],
         attachments: Vec::new(),
+        frames: Vec::new(),
     }
 }
 
@@ -26,7 +27,7 @@ fn report(verdicts: &[(&str, &str, Verdict)]) -> Report {
     Report::new(run, lab, None, cases)
 }
 
-fn mixed() -> Report {
+pub(super) fn mixed() -> Report {
     report(&[
         ("order", "AUT-01", Verdict::Pass),
         ("matrix", "AUT-02", Verdict::Fail("pod-2 got /A/1\nand more".into())),
@@ -139,7 +140,7 @@ fn a_run_folder_holds_the_report_and_is_never_reused() {
     let mut report = mixed();
     first.finish(&mut report, &root);
     assert_eq!(report.write_errors, Vec::<String>::new());
-    for file in ["report.json", "report.md", "junit.xml", "fib/sg-1.txt"] {
+    for file in ["report.json", "report.md", "report.html", "junit.xml", "fib/sg-1.txt"] {
         assert!(root.join("latest").join(file).is_file(), "{file}");
     }
     std::fs::remove_dir_all(&root).unwrap();

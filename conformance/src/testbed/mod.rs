@@ -11,10 +11,10 @@ pub mod witness;
 pub use shape::properties;
 use tail::Tail;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use damc_mgmt::call::{CallReply, CallRequest};
@@ -30,6 +30,7 @@ use damc_topology::timers::Calibration;
 use damc_wire::{Frame, Message, NodeId, Role};
 use tokio::sync::OnceCell;
 
+use crate::capture::Citation;
 use crate::case::Stop;
 use crate::forge::Forge;
 use crate::trace::Seen;
@@ -54,7 +55,21 @@ pub struct Testbed {
     numbers: AtomicU64,
     /// Orders that undo what cases changed other than links and processes, for cases that end early.
     undo: Mutex<Vec<(String, Command)>>,
+    /// What the capture of the current case must show.
+    marks: Mutex<Marks>,
 }
+
+/// What the capture of a case must show.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// Frames that checks rest on.
+    pub cited: Vec<Citation>,
+    /// PDUs that the case injected.
+    pub injected: BTreeSet<Vec<u8>>,
+}
+
+/// Marks of each kind that are kept: a flood is not to fill the memory.
+const MARKS: usize = 1000;
 
 /// Shortest pause before the state is looked at again.
 const POLL: Duration = Duration::from_millis(4);
@@ -82,6 +97,7 @@ impl Testbed {
             python: OnceCell::new(),
             undo: Mutex::default(),
             numbers: AtomicU64::new(1),
+            marks: Mutex::default(),
         }
     }
 
@@ -166,6 +182,28 @@ impl Testbed {
             }
             self.pause(began, looked).await;
         }
+    }
+
+    // ===== what captures show =====
+
+    /// Notes that a check rests on this frame: the capture says so there.
+    pub fn rests_on(&self, seen: &Seen, why: &str) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.cited.len() < MARKS {
+            marks.cited.push(Citation::of(seen, why));
+        }
+    }
+
+    /// Notes that the case injects these PDUs.
+    pub fn injects<'a>(&self, pdus: impl IntoIterator<Item = &'a Vec<u8>>) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MARKS.saturating_sub(marks.injected.len());
+        marks.injected.extend(pdus.into_iter().take(room).cloned());
+    }
+
+    /// The marks of the case that ends, which are forgotten.
+    pub fn take_marks(&self) -> Marks {
+        std::mem::take(&mut *self.marks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     // ===== the second witness: management =====
@@ -291,6 +329,7 @@ impl Testbed {
         let ((from, from_role), (to, to_role)) = (self.role(from)?, self.role(to)?);
         let sealed = self.forge.sealed(&frames, (&from, from_role), (&to, to_role), pdu);
         let sealed = sealed.ok_or_else(|| no_adjacency(from.as_str(), to.as_str()))?;
+        self.injects([&sealed]);
         Ok(self.lab.inject(from.as_str(), to.as_str(), &sealed).await?)
     }
 
@@ -300,6 +339,7 @@ impl Testbed {
     /// No adjacency was recorded between them, or the lab refuses.
     pub async fn inject_routed(&self, from: &str, to: &str, pdus: Vec<Vec<u8>>) -> Result<(), Stop> {
         let pdus = self.on_link(from, to, pdus).await?;
+        self.injects(&pdus);
         Ok(self.lab.inject_all(from, to, &pdus).await?)
     }
 
@@ -358,7 +398,7 @@ impl Testbed {
         for link in self.topology.links() {
             self.mend(link.a.as_str(), link.b.as_str()).await?;
         }
-        let undo = std::mem::take(&mut *self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let undo = std::mem::take(&mut *self.undo.lock().unwrap_or_else(PoisonError::into_inner));
         for (node, order) in undo {
             // A refusal does not matter: a restarted node has forgotten the order, and what is gone needs no undoing.
             let _ = self.order(&node, &order).await;
@@ -376,11 +416,11 @@ impl Testbed {
     }
 
     fn undo_later(&self, order: (String, Command)) {
-        self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(order);
+        self.undo.lock().unwrap_or_else(PoisonError::into_inner).push(order);
     }
 
     fn undone(&self, order: &(String, Command)) {
-        self.undo.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|o| o != order);
+        self.undo.lock().unwrap_or_else(PoisonError::into_inner).retain(|o| o != order);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use damc_testbed::recording::{Entry, RecordedPort, Wanted, write_pcapng};
+use damc_testbed::recording::{Entry, Header, Record, RecordedPort, Wanted, is_ipv6};
 use damc_testbed::{World, WorldError};
 use damc_wire::MessageType;
 
@@ -41,11 +41,16 @@ struct Frames {
     incessant: Log,
     /// The first frame of each kind that is otherwise forgotten.
     first: Log,
+    /// Packets between pods and their SGs, for captures; cases look at DAMC frames.
+    ipv6: Log,
     kinds: HashSet<(u16, bool, u8)>,
 }
 
 impl Frames {
     fn push(&mut self, entry: Entry<'_>) {
+        if is_ipv6(entry.frame) {
+            return self.ipv6.push(entry);
+        }
         let kind = type_code(&entry).unwrap_or_default();
         let incessant = INCESSANT.iter().any(|t| t.code() == kind);
         let call = kind == MessageType::Data.code() || kind == MessageType::Packet.code();
@@ -63,6 +68,7 @@ impl Frames {
     fn forget_before(&mut self, at_ns: u64) {
         self.calls.forget_before(at_ns);
         self.incessant.forget_before(at_ns);
+        self.ipv6.forget_before(at_ns);
     }
 
     /// All frames since `from_ns`.
@@ -226,6 +232,7 @@ impl Testbed {
                 let fresh = fresh.filter_map(|e| Seen::decode(&e, tail.port(&e)?));
                 let found = fresh.inspect(|_| count += 1).filter(|s| pick(s));
                 if let Some(seen) = found.min_by_key(|s| (s.at_ns, !s.sent)) {
+                    self.rests_on(&seen, what);
                     return Ok(seen);
                 }
                 looked_at = logs.map(Log::end);
@@ -256,19 +263,15 @@ impl Testbed {
         self.lab.recording_is_complete()
     }
 
-    /// The frames since `from_ns` as pcapng.
+    /// All frames since `from_ns`, IPv6 between pods and their SGs too, and the ports of the lab: for captures.
     ///
     /// # Errors
     /// The recording cannot be read.
-    pub async fn pcapng(&self, from_ns: u64, comment: &str) -> Result<Vec<u8>, Stop> {
+    pub async fn records(&self, from_ns: u64) -> Result<(Header, Vec<Record>), Stop> {
         let tail = self.tail().await?;
-        let mut entries: Vec<_> = tail.frames.since(from_ns).collect();
-        entries.sort_by_key(|e| e.at_ns);
-        let records: Vec<_> = entries.iter().filter_map(|e| Some(e.record(tail.port(e)?))).collect();
-        let mut bytes = Vec::new();
-        write_pcapng(&mut bytes, self.lab.recorded(), comment, &records)
-            .map_err(|e| Stop::Inconclusive(format!("no capture: {e}")))?;
-        Ok(bytes)
+        let entries = tail.frames.since(from_ns).chain(tail.frames.ipv6.since(from_ns));
+        let records = entries.filter_map(|e| Some(e.record(tail.port(&e)?))).collect();
+        Ok((self.lab.recorded().clone(), records))
     }
 }
 

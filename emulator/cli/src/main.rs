@@ -34,6 +34,7 @@ mod topology_argument;
 mod call;
 mod capture;
 mod check;
+mod decode;
 mod doctor;
 mod down;
 mod exec;
@@ -73,6 +74,7 @@ enum Command {
     Shell(shell::Args),
     Logs(logs::Args),
     Capture(capture::Args),
+    Decode(decode::Args),
     Show(show::Args),
     Link(link::Args),
     Node(node::Args),
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Command::Shell(args) => shell::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Capture(args) => capture::run(&args),
+        Command::Decode(args) => decode::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),

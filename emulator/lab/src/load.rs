@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use damc_testbed::Stall;
+
 /// How often the watcher asks to be woken on a host that is not slow.
 pub const PERIOD: Duration = Duration::from_millis(2);
 
@@ -104,10 +106,14 @@ impl std::fmt::Display for Lateness {
     }
 }
 
+/// Stalls that are remembered, the newest.
+const STALLS: usize = 1000;
+
 /// Watches the load of the host until it is dropped.
 #[derive(Debug)]
 pub struct LoadWatch {
     current: Arc<Mutex<Lateness>>,
+    stalls: Arc<Mutex<VecDeque<Stall>>>,
     history: Mutex<VecDeque<Moment>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -184,7 +190,8 @@ impl LoadWatch {
     pub fn start(detection: Duration, period: Duration) -> std::io::Result<Self> {
         let current = Arc::new(Mutex::new(Lateness { detection, ..Lateness::default() }));
         let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopping) = (Arc::clone(&current), Arc::clone(&stop));
+        let stalls = Arc::new(Mutex::default());
+        let (shared, stopping, stalled) = (Arc::clone(&current), Arc::clone(&stop), Arc::clone(&stalls));
         let thread = std::thread::Builder::new().name("load-watch".into()).spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
                 let due = Instant::now() + period;
@@ -195,11 +202,21 @@ impl LoadWatch {
                 l.total += late;
                 l.worst = l.worst.max(late);
                 l.late += u64::from(late > LATE);
+                drop(l);
+                if late > LATE {
+                    remember(&stalled, late);
+                }
             }
         })?;
         let began = Moment { totals: Totals::now(), seen: Lateness::default() };
         let history = Mutex::new(VecDeque::from([began]));
-        Ok(Self { current, history, stop, thread: Some(thread) })
+        Ok(Self { current, stalls, history, stop, thread: Some(thread) })
+    }
+
+    /// The late wake-ups of late, oldest first.
+    #[must_use]
+    pub fn stalls(&self) -> Vec<Stall> {
+        self.stalls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().copied().collect()
     }
 
     /// The lateness since the last call, or over the last four seconds where that is longer.
@@ -220,6 +237,17 @@ impl LoadWatch {
         history.push_back(Moment { totals, seen });
         Lateness { account, ..lateness }
     }
+}
+
+/// Remembers a wake-up that came just now, late by so much.
+fn remember(stalls: &Mutex<VecDeque<Stall>>, late: Duration) {
+    let until_ns = damc_link::monotonic_now();
+    let due_ns = until_ns.saturating_sub(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+    let mut stalls = stalls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if stalls.len() >= STALLS {
+        stalls.pop_front();
+    }
+    stalls.push_back(Stall { due_ns, until_ns });
 }
 
 impl Drop for LoadWatch {

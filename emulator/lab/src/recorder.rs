@@ -1,4 +1,5 @@
-//! The recorder: a thread of `lab-init` that takes every DAMC frame at every node port into the lab's recording.
+//! The recorder: a thread of `lab-init` that takes every DAMC frame at every node port, and the IPv6 packets between
+//! pods and their SGs, into the lab's recording.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -39,7 +40,7 @@ impl Tap {
     /// # Errors
     /// When the kernel refuses.
     pub fn open(node: &str) -> Result<Self> {
-        let socket = RawSocket::open(0, Filter::Capture)
+        let socket = RawSocket::open(0, Filter::CaptureWithIpv6)
             .map_err(|error| LabError::Lab(format!("cannot record the frames of {node}: {error}")))?;
         Ok(Self { node: node.to_owned(), socket })
     }

@@ -11,7 +11,7 @@ use damc_mgmt::view::{View, ViewKind};
 use damc_testbed::calibration::{Calibration, Depth};
 use damc_testbed::recording::{Entry, Header, Wanted};
 use damc_testbed::{
-    Answer, Asked, LinkChange, LinkState, Maker, NodeAction, NodeStatus, Observed, Processes, World, WorldError,
+    Answer, Asked, LinkChange, LinkState, Maker, NodeAction, NodeStatus, Observed, Processes, Stall, World, WorldError,
     WorldKind, WorldStatus,
 };
 use damc_topology::plan::{KeySeed, Plan};
@@ -124,7 +124,7 @@ impl World for LiveWorld {
 
     fn drain(&self, tell: &mut dyn FnMut(Entry<'_>)) -> damc_testbed::Result<()> {
         let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(recording.each(&Wanted::default(), |_, entry| tell(entry))?)
+        Ok(recording.each(&Wanted { ipv6: true, ..Wanted::default() }, |_, entry| tell(entry))?)
     }
 
     fn recording_is_complete(&self) -> bool {
@@ -181,6 +181,10 @@ impl World for LiveWorld {
                 lost => Some(format!("{lost} frames were not recorded; {lateness}")),
             }
         })
+    }
+
+    fn stalls(&self) -> Vec<Stall> {
+        self.watch.stalls()
     }
 
     fn environment(&self) -> LocalBoxFuture<'_, serde_json::Value> {

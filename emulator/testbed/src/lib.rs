@@ -15,7 +15,7 @@ mod world;
 
 pub use change::{Direction, LinkChange, NodeAction};
 pub use error::WorldError;
-pub use state::{LinkState, NodeState, NodeStatus, Processes, WorldStatus};
+pub use state::{LinkState, NodeState, NodeStatus, Processes, Stall, WorldStatus};
 pub use world::{Answer, Asked, Maker, Observed, World, WorldKind};
 
 /// Result of a question to a world.

@@ -90,3 +90,12 @@ impl NodeState {
         }
     }
 }
+
+/// A wake-up of the host that came late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// When it was due, on the world's clock, ns.
+    pub due_ns: u64,
+    /// When it came, ns.
+    pub until_ns: u64,
+}

@@ -15,7 +15,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::calibration::Calibration;
 use crate::recording::{Entry, Header};
-use crate::{Direction, LinkChange, LinkState, NodeAction, Processes, Result, WorldError, WorldStatus};
+use crate::{Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, WorldError, WorldStatus};
 
 /// What a world answers with, sooner or later on its clock.
 pub type Answer<'a, T> = LocalBoxFuture<'a, Result<T>>;
@@ -149,6 +149,11 @@ pub trait World: Observed {
 
     /// How the environment kept nodes or witnesses from their work since the last call; none where it did not.
     fn disturbed(&self) -> LocalBoxFuture<'_, Option<String>>;
+
+    /// Wake-ups of the host that came late, oldest first; none in a world that does not wait for one.
+    fn stalls(&self) -> Vec<Stall> {
+        Vec::new()
+    }
 
     /// The environment, for `env.json`.
     fn environment(&self) -> LocalBoxFuture<'_, serde_json::Value>;

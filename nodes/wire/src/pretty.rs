@@ -8,12 +8,13 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use crate::frame::{FLAG_TRACE, FLAG_UPHILL, Frame};
+use crate::frame::{FLAG_TRACE, FLAG_UPHILL, Frame, without_padding};
 use crate::lsa::{Lsa, LsaContent, LsaHeader, LsaId, LsaKey, Proof};
 use crate::message::{
     Announce, AuthResult, Data, DataKind, Hello, Hop, LinkReport, Message, Outcome, PathReport, Policy, PolicyAction,
     Probe, Telemetry,
 };
+use crate::registry::{ETHERTYPE, ETHERTYPE_IPV6};
 use crate::security::Grant;
 
 /// A PDU in one line; if it does not decode, the reason.
@@ -22,6 +23,28 @@ pub fn pdu(bytes: &[u8]) -> String {
     match Frame::decode(bytes) {
         Ok(frame) => frame.to_string(),
         Err(e) => format!("undecodable ({} bytes): {e}", bytes.len()),
+    }
+}
+
+/// A whole Ethernet frame in one line: its PDU, or the IPv6 packet between a pod and its SG.
+#[must_use]
+pub fn ethernet(frame: &[u8]) -> String {
+    let Some((header, payload)) = frame.split_first_chunk::<14>() else {
+        return format!("no Ethernet header ({} bytes)", frame.len());
+    };
+    match u16::from_be_bytes([header[12], header[13]]) {
+        ETHERTYPE => pdu(without_padding(payload)),
+        ETHERTYPE_IPV6 => format!("ipv6 {}", Inner(payload)),
+        other => format!("EtherType {other:#06x}, {} bytes", payload.len()),
+    }
+}
+
+/// An IPv6 packet.
+struct Inner<'a>(&'a [u8]);
+
+impl Display for Inner<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        packet(self.0, f)
     }
 }
 

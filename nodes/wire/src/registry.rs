@@ -2,6 +2,8 @@
 
 /// EtherType of every DAMC frame: IEEE 802 local experimental 1.
 pub const ETHERTYPE: u16 = 0x88B5;
+/// EtherType of the packets between a pod and its SG (RFC 2464).
+pub const ETHERTYPE_IPV6: u16 = 0x86DD;
 /// Protocol version in the first byte of every header.
 pub const VERSION: u8 = 1;
 /// Bytes of the fixed header.

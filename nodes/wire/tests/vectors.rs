@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use damc_wire::{Frame, MessageType};
+use damc_wire::{Frame, Message, MessageType};
 
 mod samples;
 mod vector_file;
@@ -39,5 +39,17 @@ fn line_forms() {
     );
     assert_eq!(line("ls-update-topology"), "ls-update [sg-1 topology/0 seq 3 [sr-left=1, sr-right=10] stub] · mac #41");
     assert_eq!(line("nack"), "nack /A/1 > /B/4 hops-left 64 flow 16909060: no-route by sg-1: data to /nobody");
+    let (_, frame) = samples::all().into_iter().find(|(t, _)| *t == "packet").unwrap();
+    let Message::Packet(packet) = frame.message else { panic!("a packet") };
+    let ethernet = |ethertype: u16, payload: &[u8]| {
+        damc_wire::pretty::ethernet(&[&[2; 12][..], &ethertype.to_be_bytes(), payload].concat())
+    };
+    assert_eq!(
+        ethernet(0x86dd, &packet.inner),
+        "ipv6 fdbf:6f21:1f61:b572:d88b:ba60:7be:36d4 > fdbf:6f21:1f61:8a1a:59c0:f859:22b6:22ed next header 58, 48 bytes"
+    );
+    let (_, echo) = samples::all().into_iter().find(|(t, _)| *t == "echo").unwrap();
+    assert_eq!(ethernet(0x88b5, &echo.encode().unwrap()), "echo seq 5 · mac #41");
+    assert_eq!(ethernet(0x0800, &[0; 46]), "EtherType 0x0800, 46 bytes");
     assert_eq!(damc_wire::pretty::pdu(&[1]), "undecodable (1 bytes): header needs 1 bytes, 0 are left at byte 1");
 }

@@ -1,4 +1,4 @@
-//! The recording of a lab: every DAMC frame at every node port, both ways, with kernel stamps.
+//! The recording of a lab: every DAMC frame and every IPv6 packet at every node port, both ways, with kernel stamps.
 //!
 //! A folder with `header.json` ([`Header`]) and numbered segments (`00000000.rec`, …), of which the newest are kept: a
 //! lab may run for days on a bounded disk. A segment is a run of records: length of the frame (u16), port number in the
@@ -10,7 +10,7 @@ mod reader;
 mod writer;
 
 pub use damc_testbed::recording::{
-    Entry, Header, Record, RecordedPort, Wanted, pcapng_record, pcapng_start, write_pcapng,
+    Entry, Header, Record, RecordedPort, Wanted, is_ipv6, pcapng_length, pcapng_record, pcapng_start,
 };
 pub use reader::Recording;
 pub(crate) use writer::Writer;

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Header, RECORD_HEADER, Record, RecordedPort, Wanted, decode_head, header_path, segment_path};
+use super::{
+    Entry, Header, RECORD_HEADER, Record, RecordedPort, Wanted, decode_head, header_path, is_ipv6, segment_path,
+};
 use crate::error::{LabError, Result};
 
 /// A recording that is being read, while it grows too.
@@ -109,7 +111,7 @@ impl Recording {
             }
             self.position += (RECORD_HEADER + frame.len()) as u64;
             let Some(at) = self.header.ports.get(usize::from(port)) else { continue };
-            if wanted.takes(at_ns, at, sent) {
+            if wanted.takes(at_ns, at, sent) && (wanted.ipv6 || !is_ipv6(&frame)) {
                 tell(at, Entry { at_ns, port, sent, frame: &frame });
             }
         }

@@ -93,21 +93,64 @@ fn the_oldest_segments_go_and_who_reads_along_misses_nothing() {
 }
 
 #[test]
-fn pcapng_blocks_are_aligned_and_say_their_length_twice() {
-    let mut out = Vec::new();
-    let records = [record(7, "sr-1", "sg-1", true)];
-    write_pcapng(&mut out, &header(), "a comment", &records).expect("a vector takes everything");
-    let word = |at: usize| u32::from_le_bytes(out[at..at + 4].try_into().expect("four bytes"));
-    let mut kinds = Vec::new();
-    let mut at = 0;
-    while at < out.len() {
-        let length = word(at + 4) as usize;
-        assert_eq!((length % 4, word(at + length - 4) as usize), (0, length));
-        kinds.push(word(at));
-        at += length;
+fn ipv6_is_read_only_where_it_is_wanted() {
+    let folder = Folder::new("ipv6");
+    let mut writer = Writer::create(&folder.0, &header(), 1 << 20).expect("a temporary folder");
+    let damc = record(1, "sg-1", "sr-1", true);
+    let mut packet = damc.clone();
+    (packet.at_ns, packet.frame[12], packet.frame[13]) = (2, 0x86, 0xdd);
+    for one in [&damc, &packet] {
+        writer.record(0, one.sent, one.at_ns, &one.frame).expect("writable");
     }
-    assert_eq!(kinds, [0x0A0D_0D0A, 1, 1, 6]);
-    let packet = out.len() - 4 - usize::try_from(word(out.len() - 4)).expect("small") + 4;
-    assert_eq!((word(packet + 8), word(packet + 12), word(packet + 16)), (1, 0, 1_007));
-    assert!(out.windows(9).any(|text| text == b"sr-1:sg-1"));
+    writer.flush().expect("writable");
+    let read = |wanted| Recording::open(&folder.0).expect("our own folder").read(&wanted).expect("readable");
+    assert_eq!(read(Wanted::default()), std::slice::from_ref(&damc));
+    assert_eq!(read(Wanted { ipv6: true, ..Wanted::default() }), [damc, packet]);
+}
+
+/// What a parser of others reads in our pcapng.
+mod read_by_others {
+    use pcap_parser::{Block, OptionCode, PcapNGOption, parse_block_le};
+
+    use super::*;
+
+    fn comments(options: &[PcapNGOption<'_>]) -> Vec<String> {
+        let of = options.iter().filter(|option| option.code == OptionCode::Comment);
+        of.map(|option| option.as_str().expect("UTF-8").to_owned()).collect()
+    }
+
+    #[test]
+    fn section_interfaces_stamps_directions_comments() {
+        let (mut out, header) = (Vec::new(), header());
+        pcapng_start(&mut out, &header, "a comment").expect("a vector takes everything");
+        let start = out.len();
+        let notes = ["the check rests on this".to_owned(), "stalled for 20 ms".to_owned()];
+        let frames = [record(7, "sr-1", "sg-1", true), record(9, "sg-1", "sr-1", false)];
+        pcapng_record(&mut out, &header, &frames[0], &notes).expect("a vector takes everything");
+        assert_eq!(out.len() - start, pcapng_length(&frames[0].frame, &notes));
+        pcapng_record(&mut out, &header, &frames[1], &[]).expect("a vector takes everything");
+
+        let (mut rest, mut interfaces, mut packets) = (&out[..], Vec::new(), Vec::new());
+        while !rest.is_empty() {
+            let (after, block) = parse_block_le(rest).expect("a pcapng block");
+            match block {
+                Block::SectionHeader(section) => assert_eq!(comments(&section.options), ["a comment"]),
+                Block::InterfaceDescription(interface) => {
+                    assert_eq!((interface.linktype.0, interface.if_tsresol), (1, 9));
+                    interfaces.push(interface.if_name().expect("a name").expect("UTF-8").to_owned());
+                }
+                Block::EnhancedPacket(packet) => {
+                    let at = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                    let flags = packet.options.iter().find(|option| option.code.0 == 2).expect("flags").value()[0];
+                    let frame = packet.data[..packet.caplen as usize].to_vec();
+                    packets.push((packet.if_id, at, flags, frame, comments(&packet.options)));
+                }
+                other => panic!("{other:?}"),
+            }
+            rest = after;
+        }
+        assert_eq!(interfaces, ["sg-1:sr-1", "sr-1:sg-1"]);
+        let [sent, received] = frames.map(|record| record.frame);
+        assert_eq!(packets, [(1, 1_007, 2, sent, notes.to_vec()), (0, 1_009, 1, received, Vec::new())]);
+    }
 }

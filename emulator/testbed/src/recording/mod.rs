@@ -1,13 +1,17 @@
-//! Recordings: every DAMC frame at every port of every node, both ways, with the world's stamps.
+//! Recordings: every DAMC frame and every IPv6 packet at every port of every node, both ways, with the world's stamps.
 
 mod pcapng;
 
-pub use pcapng::{pcapng_record, pcapng_start, write_pcapng};
+pub use pcapng::{pcapng_length, pcapng_record, pcapng_start};
 
 use serde::{Deserialize, Serialize};
 
 /// Bytes of an Ethernet header, which precedes the PDU in a frame.
 const ETHERNET_HEADER: usize = 14;
+/// Where the EtherType lies in it.
+const ETHERTYPE_AT: usize = 12;
+/// EtherType of the packets between a pod and its SG (RFC 2464).
+const ETHERTYPE_IPV6: u16 = 0x86DD;
 
 /// What a recording is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,12 @@ impl Record {
     }
 }
 
+/// Whether a frame carries IPv6, as between a pod and its SG, and no PDU.
+#[must_use]
+pub fn is_ipv6(frame: &[u8]) -> bool {
+    frame.get(ETHERTYPE_AT..ETHERNET_HEADER) == Some(&ETHERTYPE_IPV6.to_be_bytes())
+}
+
 /// A recorded frame where it was read, without a copy of anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -82,7 +92,7 @@ impl Entry<'_> {
     }
 }
 
-/// Which records are wanted. The default is all.
+/// Which records are wanted. The default is all DAMC frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Only those of this node.
@@ -95,6 +105,8 @@ pub struct Wanted {
     pub from_ns: Option<u64>,
     /// Before, `CLOCK_MONOTONIC` ns.
     pub until_ns: Option<u64>,
+    /// IPv6 packets too.
+    pub ipv6: bool,
 }
 
 impl Wanted {

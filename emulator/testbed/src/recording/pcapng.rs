@@ -1,26 +1,9 @@
-//! Recordings as pcapng, for Wireshark and its kind (draft-ietf-opsawg-pcapng).
+//! Recordings as pcapng, for Wireshark and its kind (draft-ietf-opsawg-pcapng): one interface for each port
+//! (`node:port`), nanosecond stamps of the realtime clock, the direction of each packet, and comments.
 
 use std::io::{self, Write};
 
 use super::{Header, Record, RecordedPort};
-
-/// Writes records as pcapng: one interface for each port (`node:port`), nanosecond stamps of the realtime clock, the
-/// direction of each packet, and `comment` on the section.
-///
-/// # Errors
-/// What the writer gives.
-pub fn write_pcapng<'a>(
-    out: &mut impl Write,
-    header: &Header,
-    comment: &str,
-    records: impl IntoIterator<Item = &'a Record>,
-) -> io::Result<()> {
-    pcapng_start(out, header, comment)?;
-    for record in records {
-        pcapng_record(out, header, record)?;
-    }
-    Ok(())
-}
 
 // draft-ietf-opsawg-pcapng, sections 4.1 to 4.3.
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
@@ -34,7 +17,7 @@ const EPB_FLAGS: u16 = 2;
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 
-/// Writes the beginning of a pcapng file: section and interfaces.
+/// Writes the beginning of a pcapng file: section, with `comment`, and interfaces.
 ///
 /// # Errors
 /// What the writer gives.
@@ -60,11 +43,20 @@ pub fn pcapng_start(out: &mut impl Write, header: &Header, comment: &str) -> io:
     Ok(())
 }
 
-/// Writes one frame.
+/// Bytes that a frame and its comments take in a pcapng file.
+#[must_use]
+pub fn pcapng_length(frame: &[u8], comments: &[String]) -> usize {
+    // Block header and length, packet header, flags and end of options.
+    let fixed = 12 + 20 + 8 + 4;
+    let of_comment = |text: &String| 4 + text.len().min(usize::from(u16::MAX)).next_multiple_of(4);
+    fixed + frame.len().next_multiple_of(4) + comments.iter().map(of_comment).sum::<usize>()
+}
+
+/// Writes one frame with comments of its own. A frame of a port that the header lacks is left out.
 ///
 /// # Errors
 /// What the writer gives.
-pub fn pcapng_record(out: &mut impl Write, header: &Header, record: &Record) -> io::Result<()> {
+pub fn pcapng_record(out: &mut impl Write, header: &Header, record: &Record, comments: &[String]) -> io::Result<()> {
     let of_record = |port: &RecordedPort| port.node == record.node && port.port == record.port;
     let Some(interface) = header.ports.iter().position(of_record) else { return Ok(()) };
     let at_ns = record.at_ns.saturating_add_signed(header.realtime_offset_ns);
@@ -77,6 +69,7 @@ pub fn pcapng_record(out: &mut impl Write, header: &Header, record: &Record) -> 
     body.extend(length.to_le_bytes());
     body.extend(&record.frame);
     body.resize(body.len().next_multiple_of(4), 0);
+    comments.iter().for_each(|comment| option(&mut body, OPT_COMMENT, comment.as_bytes()));
     option(&mut body, EPB_FLAGS, &if record.sent { OUTBOUND } else { INBOUND }.to_le_bytes());
     option(&mut body, 0, &[]);
     block(out, ENHANCED_PACKET, &body)
