@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Report, junit, junit_of_set_up, markdown};
+use super::{Annex, Report, html, junit, junit_of_set_up, markdown};
 
 /// `results/<topology>/<UTC time>-<id>/`.
 #[derive(Debug)]
@@ -94,6 +94,8 @@ impl RunFolder {
             Err(e) => self.errors.push(format!("junit.xml: {e}")),
         }
         self.write("report.md", markdown(report));
+        let annex = self.path().map(Annex::of).unwrap_or_default();
+        self.write("report.html", html(report, &annex));
         match report.to_json() {
             Ok(json) => self.write("report.json", json),
             Err(e) => self.errors.push(format!("report.json: {e}")),

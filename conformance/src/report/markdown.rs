@@ -123,14 +123,23 @@ fn calibration(out: &mut String, calibration: Option<&Calibration>) {
     for reason in &calibration.reasons {
         line(out, format_args!("* {}", cell(reason)));
     }
-    out.push_str("\n| property | asked | measured | interval | p99 | frames | |\n|---|---|---|---|---|---|---|\n");
-    for m in &calibration.measurements {
-        measurement(out, m);
+    out.push('\n');
+    for (index, row) in measured(calibration).iter().enumerate() {
+        line(out, format_args!("| {} |", row.join(" | ")));
+        if index == 0 {
+            line(out, format_args!("|{}", "---|".repeat(row.len())));
+        }
     }
     out.push('\n');
 }
 
-fn measurement(out: &mut String, m: &Measurement) {
+/// What calibration asked and measured: a head, then a row for each property.
+pub(super) fn measured(calibration: &Calibration) -> Vec<Vec<String>> {
+    let head = ["property", "asked", "measured", "interval", "p99", "frames", ""].map(str::to_owned).to_vec();
+    std::iter::once(head).chain(calibration.measurements.iter().map(measurement)).collect()
+}
+
+fn measurement(m: &Measurement) -> Vec<String> {
     let (factor, unit) = match m.property {
         Property::Base | Property::Delay | Property::Jitter => (1.0, "ms"),
         Property::Rate => (1e-6, "Mbit/s"),
@@ -140,20 +149,15 @@ fn measurement(out: &mut String, m: &Measurement) {
         }
     };
     let shown = |value: f64| format!("{:.3}", value * factor);
-    line(
-        out,
-        format_args!(
-            "| {:?} | {} {unit} | {} {unit} | {} to {} | {} | {} | {} |",
-            m.property,
-            shown(m.asked),
-            shown(m.measured),
-            shown(m.interval.low),
-            shown(m.interval.high),
-            m.p99.map_or_else(String::new, shown),
-            m.samples,
-            if m.within { "✓" } else { "✗" }
-        ),
-    );
+    vec![
+        format!("{:?}", m.property),
+        format!("{} {unit}", shown(m.asked)),
+        format!("{} {unit}", shown(m.measured)),
+        format!("{} to {}", shown(m.interval.low), shown(m.interval.high)),
+        m.p99.map_or_else(String::new, shown),
+        m.samples.to_string(),
+        if m.within { "✓" } else { "✗" }.to_owned(),
+    ]
 }
 
 fn cases(out: &mut String, cases: &[CaseResult]) {

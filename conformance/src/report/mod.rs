@@ -1,16 +1,19 @@
-//! What a run leaves behind: one model, written for machines (JSON, JUnit) and for people (Markdown, terminal).
+//! What a run leaves behind: one model, written for machines (JSON, JUnit) and for people (HTML, Markdown,
+//! terminal).
 
 mod folder;
+mod html;
 mod junit;
 mod markdown;
 mod model;
 mod text;
 
 pub use folder::RunFolder;
+pub use html::{Annex, html};
 pub use junit::{junit, junit_of_set_up};
 pub use markdown::markdown;
 pub use model::{Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
 pub use text::{cases_table, coverage_table, figures_table, summary_line, unmet};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

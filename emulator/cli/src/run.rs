@@ -52,6 +52,9 @@ pub struct Args {
     /// the kernel are left out.
     #[arg(long = "virtual", conflicts_with_all = ["keep_on_failure", "kernel"])]
     pub in_virtual_time: bool,
+    /// Show report.html in the browser at the end.
+    #[arg(long)]
+    pub open: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -88,6 +91,7 @@ pub fn run(args: Args) -> Outcome {
     if args.kernel.wants_guest() {
         return guest::run_again(args.kernel, Some(&options.results));
     }
+    let open = args.open;
     let mut audience = Audience::find()?;
     let (version, name, seed) = (env!("CARGO_PKG_VERSION"), topology.name(), options.seed);
     audience.tell(&Event::Said(format!("damc {version}: {name}, seed {seed}")));
@@ -95,15 +99,33 @@ pub fn run(args: Args) -> Outcome {
         let maker = VirtualMaker::new(pace.unwrap_or(1.0));
         let finished = damc_sim::block_on(&maker, runner::run(&maker, &topology, &options, &mut audience));
         audience.clear();
-        return conclude(&finished.map_err(|error| of_lab(error.into()))?);
+        return end(&finished.map_err(|error| of_lab(error.into()))?, open);
     }
     // Where a signal ends this, the lab dies with the handle that the abandoned run held.
     block_on(async move {
         let maker = LiveMaker::new(links, pace);
         let finished = runner::run(&maker, &topology, &options, &mut audience).await;
         audience.clear();
-        conclude(&finished.map_err(|error| of_lab(error.into()))?)
+        end(&finished.map_err(|error| of_lab(error.into()))?, open)
     })
+}
+
+fn end(finished: &Finished, open: bool) -> Outcome {
+    let outcome = conclude(finished);
+    if open {
+        show(finished);
+    }
+    outcome
+}
+
+/// Hands the page to whatever shows pages here. The run is over by then, and its exit code stays what it is.
+fn show(finished: &Finished) {
+    let Some(page) = finished.folder.as_ref().map(|folder| folder.join("report.html")) else { return };
+    match std::process::Command::new("xdg-open").arg(&page).status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => eprintln!("damc: xdg-open {}: {status}", page.display()),
+        Err(error) => eprintln!("damc: xdg-open does not start ({error}); the report is {}", page.display()),
+    }
 }
 
 fn conclude(finished: &Finished) -> Outcome {
