@@ -91,6 +91,7 @@ pub async fn environment(
         "pace": testbed.timers,
         "reaction": testbed.host,
         "ready_ms": status.ready_ms,
+        "nodes": status.nodes.iter().map(|n| (n.name.clone(), json!({ "program": n.program, "version": n.version }))).collect::<std::collections::BTreeMap<_, _>>(),
         "calibration": calibration,
     });
     if kind == WorldKind::Live {

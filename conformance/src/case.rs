@@ -114,6 +114,7 @@ impl From<damc_testbed::WorldError> for Stop {
     fn from(e: damc_testbed::WorldError) -> Self {
         match e {
             damc_testbed::WorldError::Unsupported(why) => Self::NotApplicable(why),
+            lacking @ damc_testbed::WorldError::NotOffered { .. } => Self::Inconclusive(lacking.to_string()),
             other => Self::Inconclusive(format!("the lab could not serve the case: {other}")),
         }
     }

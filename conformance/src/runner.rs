@@ -220,7 +220,12 @@ fn lab_info(topology: &Topology, source: &Path, testbed: &Testbed, status: &Worl
         nodes: status
             .nodes
             .iter()
-            .map(|n| NodeInfo { name: n.name.clone(), kind: n.kind.clone(), program: format!("damc-{}", n.kind) })
+            .map(|n| NodeInfo {
+                name: n.name.clone(),
+                kind: n.kind.clone(),
+                program: n.program.clone(),
+                version: n.version.clone(),
+            })
             .collect(),
         links: topology.links().len(),
         ready_ms: Some(status.ready_ms),

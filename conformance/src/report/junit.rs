@@ -22,6 +22,10 @@ pub fn junit(report: &Report) -> Result<String, quick_junit::SerializeError> {
     }
     for suite in suites {
         let mut written = TestSuite::new(suite);
+        for node in &report.lab.nodes {
+            let said = node.version.as_deref().unwrap_or(&node.program);
+            written.add_property((format!("node.{}", node.name).as_str(), said));
+        }
         let cases = report.cases.iter().filter(|c| c.suite == suite);
         written.set_time(cases.clone().map(|c| Duration::from_millis(c.duration_ms)).sum());
         written.add_test_cases(cases.map(|case| test_case(&report.lab.topology, case)));

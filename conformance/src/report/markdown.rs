@@ -1,11 +1,12 @@
 //! `report.md`: for people who were not there.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use damc_testbed::calibration::{Calibration, Measurement, Property};
 
 use super::text::{counted, number};
-use super::{Headline, Report, RowResult};
+use super::{Headline, NodeInfo, Report, RowResult};
 use crate::catalogue::Catalogue;
 use crate::verdict::{CaseResult, Kind, Verdict};
 
@@ -100,10 +101,23 @@ fn what_ran(out: &mut String, report: &Report) {
         line(out, format_args!("| {name} | {} |", cell(&value)));
     }
     out.push('\n');
-    let foreign: Vec<String> =
-        lab.nodes.iter().filter(|n| !n.program.is_empty()).map(|n| format!("{} ran `{}`", n.name, n.program)).collect();
-    if !foreign.is_empty() {
-        line(out, format_args!("{}.\n", foreign.join("; ")));
+    let mut programs: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for node in lab.nodes.iter().filter(|n| !n.program.is_empty()) {
+        programs.entry(program_of(node)).or_default().push(&node.name);
+    }
+    let ran: Vec<String> =
+        programs.iter().map(|(program, nodes)| format!("{program} ran {}", nodes.join(", "))).collect();
+    if !ran.is_empty() {
+        line(out, format_args!("{}.\n", ran.join("; ")));
+    }
+}
+
+/// What a node ran: what the program says it is, and the command of one that is not ours.
+fn program_of(node: &NodeInfo) -> String {
+    match &node.version {
+        Some(version) if version.starts_with(&node.program) => format!("`{version}`"),
+        Some(version) => format!("`{version}` (`{}`)", node.program),
+        None => format!("`{}`", node.program),
     }
 }
 

@@ -86,8 +86,11 @@ pub struct NodeInfo {
     pub name: String,
     /// Its role.
     pub kind: String,
-    /// The program it ran.
+    /// The program it ran: the file name of ours, the command of a foreign one.
     pub program: String,
+    /// What the program said it is: its name and version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// How it went, in one word.

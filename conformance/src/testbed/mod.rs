@@ -175,6 +175,8 @@ impl Testbed {
             let last = match probe().await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(state)) => state,
+                // It will not offer that later either.
+                Err(e @ WorldError::NotOffered { .. }) => return Err(e.into()),
                 Err(e) => e.to_string(),
             };
             if self.now_ns() >= deadline {
@@ -260,12 +262,14 @@ impl Testbed {
         self.lab.show(node).await
     }
 
-    /// A drop counter of a node.
+    /// A drop counter of a node. Of a foreign one it is all of them: no reason of a drop crosses the wire, so nobody can say
+    /// that another one was right (`nodes/WIRE.md`, section 23.6).
     ///
     /// # Errors
     /// The node does not answer.
     pub async fn dropped(&self, node: &str, reason: damc_wire::DropReason) -> Result<u64, WorldError> {
-        Ok(self.lab.counters(node).await?.dropped.get(reason))
+        let dropped = self.lab.counters(node).await?.dropped;
+        Ok(if self.is_foreign(node) { dropped.iter().map(|(_, count)| count).sum() } else { dropped.get(reason) })
     }
 
     /// A protocol counter of a node.
@@ -273,7 +277,18 @@ impl Testbed {
     /// # Errors
     /// The node does not answer.
     pub async fn protocol(&self, node: &str, counter: ProtocolCounter) -> Result<u64, WorldError> {
-        Ok(self.lab.counters(node).await?.protocol.get(counter))
+        let counters = self.lab.counters(node).await?.protocol;
+        // Another implementation does not count all that ours does. A counter that is not shown is not zero.
+        if self.is_foreign(node) && counters.iter().all(|(label, _)| label != counter.label()) {
+            let what = format!("counter {}", counter.label());
+            return Err(WorldError::NotOffered { node: node.to_owned(), what });
+        }
+        Ok(counters.get(counter))
+    }
+
+    /// Whether a foreign program runs in a node's place.
+    fn is_foreign(&self, node: &str) -> bool {
+        self.lab.plan().process(node).is_some_and(|process| process.program.is_foreign())
     }
 
     // ===== acting =====

@@ -7,7 +7,7 @@ use damc_lab::lab::program;
 use damc_lab::relay::calibrate::{Calibration, Depth};
 use damc_lab::sandbox::obstacles::{Host, Obstacle};
 use damc_lab::uml::Installation;
-use damc_lab::up::{UpOptions, is_program, node_folder};
+use damc_lab::up::{UpOptions, find, is_program, node_folders};
 use damc_wire::registry::Role;
 use serde::Serialize;
 use tabled::builder::Builder;
@@ -110,16 +110,17 @@ fn programs() -> Finding {
     let Ok(own) = program() else {
         return Finding { what, good: false, detail: "the running executable cannot be told".to_owned() };
     };
-    let folder = node_folder(&UpOptions::default(), &own);
+    let folders = node_folders(&UpOptions::default(), &own);
     let missing: Vec<_> = Role::ALL
         .iter()
         .map(|role| format!("damc-{}", role.label()))
-        .filter(|name| !is_program(&folder.join(name)))
+        .filter(|name| !is_program(&find(name, &folders)))
         .collect();
+    let searched = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(" or ");
     let detail = if missing.is_empty() {
-        format!("all in {}", folder.display())
+        format!("all in {searched}")
     } else {
-        format!("{} not in {}", missing.join(", "), folder.display())
+        format!("{} not in {searched}", missing.join(", "))
     };
     Finding { what, good: missing.is_empty(), detail }
 }

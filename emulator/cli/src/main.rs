@@ -26,6 +26,7 @@ macro_rules! print {
 }
 
 mod exit;
+mod foreign;
 mod guest;
 mod session;
 mod terminal;

@@ -41,6 +41,8 @@ pub struct Args {
     #[arg(long, value_name = "FACTOR")]
     pub pace: Option<f64>,
     #[command(flatten)]
+    pub foreign: crate::foreign::ForeignOption,
+    #[command(flatten)]
     pub echo: crate::up::EchoOption,
     /// Folder for results.
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -63,7 +65,10 @@ pub fn run(args: Args) -> Outcome {
     }
     let (links, pace) = (args.links, args.pace);
     let source = locate(&args.topology)?;
-    let topology = load_runnable(&args.topology)?;
+    let topology = args.foreign.put_in(load_runnable(&args.topology)?)?;
+    if let Some(foreign) = topology.nodes().values().find(|node| node.exec.is_some() && args.in_virtual_time) {
+        return Err(Failure::usage(anyhow!("{} is a foreign program: it has no place in virtual time", foreign.id)));
+    }
     let options = RunOptions {
         suite: match args.suite.as_str() {
             "conformance" => Some(Suite::Conformance),

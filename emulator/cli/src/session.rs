@@ -24,9 +24,14 @@ pub fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
 
 /// The way a lab's error ends a command: what the user named wrongly is wrong usage, what this host lacks is inconclusive.
 pub fn of_lab(error: LabError) -> Failure {
-    let exit = match &error {
+    Failure { exit: exit_of(&error), error: error.into() }
+}
+
+fn exit_of(error: &LabError) -> Exit {
+    match error {
         LabError::MissingPrograms(_)
         | LabError::MissingServices(_)
+        | LabError::MissingForeign(_)
         | LabError::AlreadyUp(_)
         | LabError::NotUp { .. }
         | LabError::NoLab
@@ -34,9 +39,9 @@ pub fn of_lab(error: LabError) -> Failure {
         | LabError::NoNode { .. }
         | LabError::Usage(_)
         | LabError::Untrusted { .. } => Exit::Usage,
+        LabError::NotBuilt { error, .. } => exit_of(error),
         // The set-up cannot be made on this host.
         LabError::Sandbox(_) | LabError::Uml(_) | LabError::Io { .. } | LabError::Netlink { .. } => Exit::Inconclusive,
         _ => Exit::Failed,
-    };
-    Failure { exit, error: error.into() }
+    }
 }

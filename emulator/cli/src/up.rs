@@ -10,6 +10,7 @@ use damc_topology::plan::KeySeed;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::foreign::ForeignOption;
 use crate::session::{block_on, of_lab};
 use crate::topology_argument::load_runnable;
 
@@ -37,6 +38,8 @@ pub struct Args {
     pub seed: Option<u64>,
     #[command(flatten)]
     pub keys: KeysOption,
+    #[command(flatten)]
+    pub foreign: ForeignOption,
     #[command(flatten)]
     pub echo: EchoOption,
     /// Longest wait for convergence, in seconds, beside the time programs of services may take to be ready.
@@ -94,7 +97,7 @@ impl KeysOption {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let topology = load_runnable(&args.topology)?;
+    let topology = args.foreign.put_in(load_runnable(&args.topology)?)?;
     let options = UpOptions {
         lab: args.lab.clone(),
         seed: args.seed.unwrap_or_else(drawn_seed),
@@ -172,8 +175,12 @@ async fn ended(args: &Args, lab: Lab, error: LabError) -> Outcome {
         }
         return Ok(Exit::Passed);
     }
+    let logs = lab.keep_logs();
     lab.down().await.map_err(of_lab)?;
-    Err(of_lab(error))
+    Err(of_lab(match logs {
+        Some(logs) => LabError::NotBuilt { error: Box::new(error), logs },
+        None => error,
+    }))
 }
 
 /// A seed nobody chose: it is printed, so that the run can be repeated.

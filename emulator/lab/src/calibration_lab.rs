@@ -1,7 +1,5 @@
 //! A lab of bare links, to learn what this host can do: which backend serves, and how faithfully.
 
-use std::path::PathBuf;
-
 use damc_impair::{DirectionChange, DirectionSpec};
 use damc_mgmt::config::Timers;
 use damc_topology::plan::{LinkEnd, Plan, PlannedLink};
@@ -35,7 +33,6 @@ impl CalibrationLab {
                 links_by,
                 all_relayed: false,
                 program: lab::program()?,
-                node_folder: PathBuf::new(),
                 began_at_ns: damc_link::monotonic_now(),
                 record_bytes: 0,
                 record_every_ms: 0,

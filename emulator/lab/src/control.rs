@@ -268,6 +268,12 @@ pub struct NodeStatus {
     pub name: String,
     /// `sg`, `sr`, `spa`, `scsc` or `pod`.
     pub kind: String,
+    /// Its program: the file name of ours, the words of a foreign one.
+    #[serde(default)]
+    pub program: String,
+    /// What the program says it is: its name and version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Its process.
     pub state: NodeState,
     /// Process id inside the lab.

@@ -30,6 +30,9 @@ pub enum LabError {
     /// Programs of nodes are missing; nothing was created.
     #[error("missing node programs: {}; build them with `cargo build -p damc-daemon`, or set DAMC_NODE_DIR", list(.0))]
     MissingPrograms(Vec<PathBuf>),
+    /// Foreign programs of nodes are missing; nothing was created.
+    #[error("{}; correct `exec:` or --foreign (paths begin at the topology file, those of --foreign here)", foreign(.0))]
+    MissingForeign(Vec<(String, PathBuf)>),
     /// Programs of services are missing; nothing was created.
     #[error("{}; install what provides it (such as `apt install {}`), or change `run:`", services(.0), packages(.0))]
     MissingServices(Vec<(String, PathBuf)>),
@@ -90,6 +93,32 @@ pub enum LabError {
     /// Somebody ended the lab in order.
     #[error("lab {0} was ended")]
     Ended(String),
+    /// Nodes did not say that they are ready.
+    #[error("{} not said ready within {} s{last_lines}", have(.nodes), seconds(.within))]
+    NotReady {
+        /// Those that did not.
+        nodes: Vec<String>,
+        /// How long they had.
+        within: Duration,
+        /// What the first of them said last.
+        last_lines: String,
+    },
+    /// A foreign node does not have what was asked for.
+    #[error("{node} offers no {what}")]
+    NotOffered {
+        /// Node.
+        node: String,
+        /// Path of its management interface.
+        what: String,
+    },
+    /// The lab was not built or failed; its logs were kept.
+    #[error("{}; logs are in {}", .error.one_line(), .logs.display())]
+    NotBuilt {
+        /// Why not.
+        error: Box<LabError>,
+        /// Folder of the logs.
+        logs: PathBuf,
+    },
     /// A condition was not met in time.
     #[error("{what} not reached within {} ms; {last}", .within.as_millis())]
     Deadline {
@@ -160,6 +189,27 @@ fn list(paths: &[PathBuf]) -> String {
 
 fn others(up: &[String]) -> String {
     if up.is_empty() { String::new() } else { format!("; up: {}", up.join(", ")) }
+}
+
+/// What each foreign node lacks.
+fn foreign(missing: &[(String, PathBuf)]) -> String {
+    let lacks = |(node, program): &(String, PathBuf)| format!("there is no program {} for {node}", program.display());
+    missing.iter().map(lacks).collect::<Vec<_>>().join("; ")
+}
+
+/// Who has not done something: a few names and the number of the others.
+fn have(nodes: &[String]) -> String {
+    const TOLD: usize = 5;
+    let told = nodes[..nodes.len().min(TOLD)].join(", ");
+    match nodes.len() {
+        1 => format!("{told} has"),
+        2..=TOLD => format!("{told} have"),
+        more => format!("{told} and {} more have", more - TOLD),
+    }
+}
+
+fn seconds(time: &Duration) -> String {
+    format!("{}", time.as_secs_f64())
 }
 
 /// What each service lacks.

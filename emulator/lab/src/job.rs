@@ -24,8 +24,6 @@ pub struct Choices {
     pub all_relayed: bool,
     /// The executable that knows the hidden commands.
     pub program: PathBuf,
-    /// Folder of our node programs.
-    pub node_folder: PathBuf,
     /// When the caller began, `CLOCK_MONOTONIC`, ns.
     pub began_at_ns: u64,
     /// Bytes that the recording keeps, the newest ones; 0 for no recording.

@@ -86,12 +86,14 @@ impl Lab {
         };
         let mut own = OwnLab::new(sandbox, &directory)?;
         let within = BUILD_WITHIN + Duration::from_millis(job.choices.ready_within_ms);
-        match tokio::time::timeout(within, own.ready(&mut tell)).await {
-            Ok(ready) => ready?,
-            Err(_) => {
-                let last = own.log_tail();
-                return Err(LabError::Deadline { what: "the lab's readiness".to_owned(), within, last });
-            }
+        let built = tokio::time::timeout(within, own.ready(&mut tell)).await.unwrap_or_else(|_| {
+            let last = own.log_tail();
+            Err(LabError::Deadline { what: "the lab's readiness".to_owned(), within, last })
+        });
+        if let Err(error) = built {
+            // The directory goes with `own`.
+            let Some(logs) = directory.keep_logs(&job.plan.topology) else { return Err(error) };
+            return Err(LabError::NotBuilt { error: Box::new(error), logs });
         }
         Ok(Self { client: Client::new(&directory), directory, job, own: Some(own) })
     }
@@ -278,7 +280,9 @@ impl Lab {
     /// When there is no such node.
     pub fn management(&self, node: &str) -> Result<Management> {
         if self.nodes().any(|name| name == node) {
-            return Ok(Management::new(node, &self.directory.node_socket(node)));
+            let management = Management::new(node, &self.directory.node_socket(node));
+            let foreign = self.job.plan.process(node).is_some_and(|process| process.program.is_foreign());
+            return Ok(if foreign { management.of_foreign() } else { management });
         }
         Err(LabError::NoNode { name: node.to_owned(), nodes: self.nodes().map(str::to_owned).collect() })
     }
@@ -384,6 +388,13 @@ impl Lab {
             ("DAMC_GATEWAY", address::of_gateway(domain).to_string()),
             ("DAMC_KEY", key.display().to_string()),
         ]
+    }
+
+    /// Copies the logs to where they outlive the lab, in the place of those of the last lab of this topology that failed;
+    /// none where that is not possible.
+    #[must_use]
+    pub fn keep_logs(&self) -> Option<PathBuf> {
+        self.directory.keep_logs(&self.job.plan.topology)
     }
 
     /// Ends the lab in order and removes its directory: all its processes are told to end and then killed. The kernel may

@@ -29,6 +29,8 @@ type Problem = Box<dyn Error + Send + Sync>;
 pub struct Management {
     node: String,
     socket: PathBuf,
+    /// A foreign implementation: it need not have a management interface.
+    foreign: bool,
     longest: usize,
     answer_within: Duration,
 }
@@ -37,7 +39,14 @@ impl Management {
     /// The interface of the node that serves this socket.
     #[must_use]
     pub fn new(node: &str, socket: &Path) -> Self {
-        Self { node: node.to_owned(), socket: socket.to_owned(), longest: LONGEST, answer_within: ANSWER_WITHIN }
+        let (node, socket) = (node.to_owned(), socket.to_owned());
+        Self { node, socket, foreign: false, longest: LONGEST, answer_within: ANSWER_WITHIN }
+    }
+
+    /// That of a foreign implementation: what it does not have is [`LabError::NotOffered`].
+    #[must_use]
+    pub fn of_foreign(self) -> Self {
+        Self { foreign: true, ..self }
     }
 
     /// `GET path`, as JSON.
@@ -71,8 +80,12 @@ impl Management {
     /// # Errors
     /// When the node does not answer.
     pub async fn events(&self) -> Result<Events> {
+        self.has_socket("/events")?;
         let answer = self.in_time(self.answer_within, self.request(Method::GET, "/events", Vec::new())).await?;
         let status = answer.response.status();
+        if self.lacks(status) {
+            return Err(self.not_offered("/events"));
+        }
         if status != StatusCode::OK {
             return Err(self.problem(format!("/events: HTTP status {}", status.as_u16())));
         }
@@ -85,6 +98,7 @@ impl Management {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Vec<u8>, within: Duration) -> Result<Bytes> {
+        self.has_socket(path)?;
         let exchange = async {
             let Answer { response, connection: _connection } = self.request(method.clone(), path, body).await?;
             let status = response.status();
@@ -94,6 +108,9 @@ impl Management {
         let (status, answer) = self.in_time(within, exchange).await?;
         if status.is_success() {
             return Ok(answer);
+        }
+        if self.lacks(status) {
+            return Err(self.not_offered(path));
         }
         let text = String::from_utf8_lossy(&answer);
         if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
@@ -131,6 +148,22 @@ impl Management {
             Ok(Err(problem)) => Err(self.problem(with_sources(&*problem))),
             Err(_) => Err(self.problem(format!("no answer within {} ms", within.as_millis()))),
         }
+    }
+
+    /// A foreign node without a management socket offers nothing.
+    fn has_socket(&self, path: &str) -> Result<()> {
+        if self.foreign && !self.socket.exists() { Err(self.not_offered(path)) } else { Ok(()) }
+    }
+
+    /// Whether a status means that a foreign node does not have what was asked for.
+    fn lacks(&self, status: StatusCode) -> bool {
+        self.foreign
+            && [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED].contains(&status)
+    }
+
+    fn not_offered(&self, path: &str) -> LabError {
+        let what = path.split('?').next().unwrap_or(path).to_owned();
+        LabError::NotOffered { node: self.node.clone(), what }
     }
 
     fn problem(&self, problem: impl std::fmt::Display) -> LabError {

@@ -18,6 +18,7 @@ impl From<LabError> for WorldError {
         match error {
             LabError::Deadline { what, within, last } => Self::Deadline { what, within, last },
             LabError::World(error) => error,
+            LabError::NotOffered { node, what } => Self::NotOffered { node, what },
             other => Self::own(other),
         }
     }
@@ -27,6 +28,7 @@ impl From<WorldError> for LabError {
     fn from(error: WorldError) -> Self {
         match error {
             WorldError::Deadline { what, within, last } => Self::Deadline { what, within, last },
+            WorldError::NotOffered { node, what } => Self::NotOffered { node, what },
             WorldError::Own(own) => own.downcast().map_or_else(|own| Self::World(WorldError::Own(own)), |lab| *lab),
             other => Self::World(other),
         }

@@ -18,6 +18,8 @@ const LOCK_ATTEMPTS: usize = 10;
 const PROBE_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 /// Begins the names of directories that are being removed; no lab is named so.
 const SWEPT: &str = ".swept-";
+/// Folder of the logs of labs that failed, by topology. No lab is called like that.
+const FAILED_LOGS: &str = ".failed-logs";
 /// Longest path of a Unix socket, less the terminating zero.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -131,6 +133,20 @@ impl RunDir {
     #[must_use]
     pub fn node_log(&self, node: &str) -> PathBuf {
         self.path.join("logs").join(format!("{node}.log"))
+    }
+
+    /// Copies all logs beside the directories of labs, in the place of those kept under this name before; none where that
+    /// is not possible.
+    #[must_use]
+    pub fn keep_logs(&self, name: &str) -> Option<PathBuf> {
+        let kept = self.path.parent()?.join(FAILED_LOGS).join(name);
+        remove(&kept).ok()?;
+        make_folder(&kept).ok()?;
+        let of_nodes = fs::read_dir(self.path.join("logs")).into_iter().flatten().flatten().map(|entry| entry.path());
+        for log in of_nodes.chain([self.lab_log(), self.relay_log()]).filter(|log| log.is_file()) {
+            fs::copy(&log, kept.join(log.file_name()?)).ok()?;
+        }
+        Some(kept)
     }
 
     /// Folder of the recording.

@@ -231,7 +231,14 @@ impl World for LiveWorld {
 
 fn status(status: Status) -> WorldStatus {
     let nodes = status.nodes.into_iter();
-    let nodes = nodes.map(|n| NodeStatus { name: n.name, kind: n.kind, state: n.state, starts: n.starts });
+    let nodes = nodes.map(|n| NodeStatus {
+        name: n.name,
+        kind: n.kind,
+        program: n.program,
+        version: n.version,
+        state: n.state,
+        starts: n.starts,
+    });
     WorldStatus {
         backend: status.backend.label().to_owned(),
         recorded_behind_queue: status.backend == Backend::Netem,

@@ -9,6 +9,7 @@ mod support;
 
 mod building;
 mod faults;
+mod foreign;
 mod strangers;
 
 fn main() -> ExitCode {
@@ -21,13 +22,15 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let missing = support::missing_permission();
-    let trials = building::TESTS.iter().chain(faults::TESTS).chain(strangers::TESTS).map(|&(name, test)| {
-        let missing = missing.clone();
-        Trial::ignorable_test(name, move || match missing {
-            None => support::within_deadline(name, test).map(|()| Completion::Completed),
-            Some(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason)),
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-        })
-    });
+    let trials = building::TESTS.iter().chain(faults::TESTS).chain(strangers::TESTS).chain(foreign::TESTS).map(
+        |&(name, test)| {
+            let missing = missing.clone();
+            Trial::ignorable_test(name, move || match missing {
+                None => support::within_deadline(name, test).map(|()| Completion::Completed),
+                Some(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason)),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+            })
+        },
+    );
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

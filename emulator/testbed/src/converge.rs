@@ -1,12 +1,16 @@
 //! When a network has converged: every adjacency full, every database equal, every announced name judged and, where it was
 //! accepted, in every forwarding table.
+//!
+//! A foreign node need not say anything of itself. Then its neighbours speak for it: the adjacency is full at their end, it
+//! has acknowledged every LSA they sent it, its SG has judged its names. An adjacency of two such nodes counts when the
+//! topology LSAs of both list the other.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
 use damc_mgmt::view::{AnnouncementsView, FibView, LsdbView, NeighborsView, ServiceView, ServicesView, Shown};
-use damc_mgmt::words::{AdjacencyState, AnnouncementState, ServiceState};
+use damc_mgmt::words::{AdjacencyState, AnnouncementState, LsaKind, ServiceState};
 use damc_topology::plan::Process;
 use futures::future::{Either, select, try_join_all};
 
@@ -74,12 +78,67 @@ impl<'a> Look<'a> {
             let rows = view.neighbors.iter().filter(|row| row.state != AdjacencyState::Full);
             rows.map(move |row| format!("{node}→{} is {}", row.port, row.state))
         });
-        nothing("adjacencies", not_full)
+        nothing("adjacencies", not_full)?;
+        let silent = self.silent(&views);
+        if silent.is_empty() {
+            return Ok(());
+        }
+        // A node that says nothing may still be exchanging databases: its own topology LSA lists full adjacencies only.
+        let lsdbs = self.views::<LsdbView>(|kind| matches!(kind, "sg" | "sr" | "scsc")).await?;
+        let Some((_, lsdb)) = lsdbs.first() else { return Ok(()) };
+        let unlisted = self.router_links().filter(|(near, far)| {
+            let lists = |near: &str, far: &str| {
+                let of_near = lsdb.lsas.iter().filter(|lsa| lsa.origin == near && lsa.kind == LsaKind::Topology);
+                of_near.flat_map(|lsa| &lsa.links).any(|link| link.neighbour == far)
+            };
+            (silent.contains(near) || silent.contains(far)) && !(lists(near, far) && lists(far, near))
+        });
+        nothing("adjacencies", unlisted.map(|(near, far)| format!("{near}–{far} is not advertised by both ends")))?;
+        let unacknowledged = views.iter().flat_map(|(node, view)| {
+            let rows = view.neighbors.iter().filter(|row| silent.contains(row.port.as_str()) && row.unacknowledged > 0);
+            rows.map(move |row| format!("{} has not acknowledged {} LSAs of {node}", row.port, row.unacknowledged))
+        });
+        nothing("databases", unacknowledged)
+    }
+
+    /// SGs and SRs that do not tell of their neighbours.
+    fn silent(&self, told: &[(&str, NeighborsView)]) -> BTreeSet<&'a str> {
+        let routers = self.0.plan().processes.iter().filter(|process| is_router(process));
+        let silent =
+            routers.map(|process| process.node.as_str()).filter(|node| told.iter().all(|(told, _)| told != node));
+        silent.collect()
+    }
+
+    /// Links between SGs and SRs.
+    fn router_links(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let plan = self.0.plan();
+        let router = |node: &str| plan.process(node).is_some_and(is_router);
+        let ends = plan.links.iter().map(|link| (link.a.node.as_str(), link.b.node.as_str()));
+        ends.filter(move |(a, b)| router(a) && router(b))
+    }
+
+    /// What is known of each pod's names: what it says itself, else what its SG says of it.
+    async fn announcements(&self) -> Result<Vec<(&'a str, AnnouncementsView)>, Missing> {
+        let mut views = self.views::<AnnouncementsView>(|kind| kind == "pod").await?;
+        let pods = self.0.plan().processes.iter().filter(|process| process.config.role == "pod");
+        let silent: Vec<&Process> = pods.filter(|pod| views.iter().all(|(told, _)| *told != pod.node)).collect();
+        for pod in silent {
+            let Some(sg) = pod.config.ports.first() else { continue };
+            match self.show::<AnnouncementsView>(&sg.name).await {
+                Ok(mut view) => {
+                    view.announcements.retain(|row| row.pod == pod.node);
+                    views.push((pod.node.as_str(), view));
+                }
+                Err(WorldError::NotOffered { .. }) => {}
+                Err(error) => return Err(Missing::Answer(error)),
+            }
+        }
+        Ok(views)
     }
 
     /// The names accepted; it is missing while one is not judged.
     async fn every_name_judged(&self) -> Result<Vec<String>, Missing> {
-        let views = self.views::<AnnouncementsView>(|kind| kind == "pod").await?;
+        let views = self.announcements().await?;
         let mut accepted = BTreeSet::new();
         let mut open = Vec::new();
         for (pod, view) in &views {
@@ -112,7 +171,10 @@ impl<'a> Look<'a> {
     async fn every_database_equal(&self) -> Result<(), Missing> {
         let views = self.views::<LsdbView>(|kind| matches!(kind, "sg" | "sr" | "scsc")).await?;
         let Some((first, reference)) = views.first() else { return Ok(()) };
-        let other = views.iter().filter(|(_, view)| view.digest != reference.digest);
+        let other = views.iter().filter(|(node, view)| {
+            let foreign = [*node, *first].into_iter().any(|node| self.is_foreign(node));
+            view.digest != reference.digest && !(foreign && held(view) == held(reference))
+        });
         nothing(
             "databases",
             other.map(|(node, view)| {
@@ -131,13 +193,33 @@ impl<'a> Look<'a> {
         nothing("forwarding tables", lacking)
     }
 
-    /// One view of every node of some kinds.
+    fn is_foreign(&self, node: &str) -> bool {
+        self.0.plan().process(node).is_some_and(|process| process.program.is_foreign())
+    }
+
+    /// One view of every node of some kinds that offers it.
     async fn views<T: Shown>(&self, kinds: impl Fn(&str) -> bool) -> Result<Vec<(&'a str, T)>, Missing> {
         let processes = self.0.plan().processes.iter().filter(|process| kinds(&process.config.role));
         let nodes = processes.map(|process| process.node.as_str());
-        let ask = async |node| Ok::<_, WorldError>((node, self.show::<T>(node).await?));
-        try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)
+        let ask = async |node| match self.show::<T>(node).await {
+            Err(WorldError::NotOffered { .. }) => Ok(None),
+            view => view.map(|view| Some((node, view))),
+        };
+        let views = try_join_all(nodes.map(ask)).await.map_err(Missing::Answer)?;
+        Ok(views.into_iter().flatten().collect())
     }
+}
+
+/// The LSAs of a database, by key and number. A foreign node may say less of an LSA than ours does, and so have another
+/// digest of the same.
+fn held(view: &LsdbView) -> BTreeSet<(&str, &str, &str, Option<&str>, u64)> {
+    let lsas = view.lsas.iter().filter(|lsa| !lsa.purged);
+    lsas.map(|lsa| (lsa.origin.as_str(), lsa.kind.label(), lsa.id.as_str(), lsa.port.as_deref(), lsa.sequence))
+        .collect()
+}
+
+fn is_router(process: &Process) -> bool {
+    matches!(process.config.role.as_str(), "sg" | "sr")
 }
 
 /// Why a service with a program is not announced.

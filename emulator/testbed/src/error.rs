@@ -22,6 +22,14 @@ pub enum WorldError {
     /// Only another kind of world can do this.
     #[error("{0}")]
     Unsupported(String),
+    /// A foreign node does not have what was asked for.
+    #[error("{node} offers no {what}")]
+    NotOffered {
+        /// Node.
+        node: String,
+        /// Path of its management interface, or a counter.
+        what: String,
+    },
     /// An error of the world's own.
     #[error(transparent)]
     Own(Box<dyn Error + Send + Sync>),

@@ -29,6 +29,10 @@ pub struct NodeStatus {
     pub name: String,
     /// `sg`, `sr`, `spa`, `scsc` or `pod`.
     pub kind: String,
+    /// Its program: the file name of ours, the command of a foreign one.
+    pub program: String,
+    /// What the program says it is.
+    pub version: Option<String>,
     /// What it does.
     pub state: NodeState,
     /// Times it was started.

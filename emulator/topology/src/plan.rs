@@ -6,7 +6,7 @@
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use damc_impair::DirectionSpec;
 use damc_mgmt::config::{
@@ -22,8 +22,10 @@ use crate::timers::{self, Calibration};
 use crate::{Direction, Link, Node, Topology, describe};
 
 mod keys;
+mod program;
 
 pub use keys::{Authority, KeySeed, KeylessConfig, NoPlan};
+pub use program::{ForeignProgram, Place, Program};
 
 /// Longest interface name, in bytes (IFNAMSIZ less the terminating zero).
 const MAX_INTERFACE: usize = 15;
@@ -119,28 +121,6 @@ pub struct Process {
     pub overload: bool,
 }
 
-/// What starts a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Program {
-    /// One of ours, by file name.
-    Own(String),
-    /// A foreign implementation: program and arguments, `{config}` stands for the path of the configuration.
-    Foreign(Vec<String>),
-}
-
-impl Program {
-    /// Program and arguments, with our binaries in `folder` and the configuration at `config`.
-    #[must_use]
-    pub fn argv(&self, folder: &Path, config: &Path) -> Vec<String> {
-        let config = config.display().to_string();
-        match self {
-            Self::Own(name) => vec![folder.join(name).display().to_string(), config],
-            Self::Foreign(words) => words.iter().map(|word| word.replace("{config}", &config)).collect(),
-        }
-    }
-}
-
 impl Process {
     /// Names a pod announces: its instances, then their pools.
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -192,7 +172,7 @@ pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
     nodes.sort_by_key(|node| (start_rank(node.kind), &node.id));
     let process = |node: &Node| Process {
         node: node.id.to_string(),
-        program: node.exec.clone().map_or_else(|| Program::Own(format!("damc-{}", node.kind)), Program::Foreign),
+        program: Program::of(topology, node),
         config: config(topology, node, options, &timers, &interfaces).into(),
         overload: node.overload,
     };
@@ -431,10 +411,7 @@ fn write_link(f: &mut fmt::Formatter<'_>, link: &PlannedLink) -> fmt::Result {
 
 fn write_process(f: &mut fmt::Formatter<'_>, process: &Process) -> fmt::Result {
     let config = &process.config;
-    let program = match &process.program {
-        Program::Own(name) => name.clone(),
-        Program::Foreign(words) => words.join(" "),
-    };
+    let program = &process.program;
     let ports: Vec<_> = config.ports.iter().map(|port| port.name.as_str()).collect();
     write!(f, "  {} {program}, ports {}", process.node, ports.join(" "))?;
     for service in &config.services {

@@ -47,10 +47,22 @@ pub struct Node {
     pub transit: bool,
     /// SG, SR: starts with the overload bit set.
     pub overload: bool,
-    /// A foreign implementation: command and arguments; `{config}` stands for the path of its configuration.
-    pub exec: Option<Vec<String>>,
+    /// A foreign implementation in the place of ours.
+    pub exec: Option<Foreign>,
     /// Where drawings put it, in units of one node distance: right and down.
     pub position: Option<(f64, f64)>,
+}
+
+/// The command of a foreign implementation. `{config}`, `{node}` and `{dir}` in its words stand for the path of the node's
+/// configuration, its identity, and the run directory of the lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Variables beside those of whoever starts the lab.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory. None: the folder of the topology file.
+    pub folder: Option<PathBuf>,
 }
 
 /// A service of a pod.
@@ -224,6 +236,18 @@ impl Topology {
     #[must_use]
     pub fn directory_of(&self, run: &Run) -> PathBuf {
         run.cwd.as_ref().map_or_else(|| self.folder.clone(), |cwd| self.folder.join(cwd))
+    }
+
+    /// Puts a foreign implementation in the place of a node; false where there is no such node.
+    pub fn replace(&mut self, node: &str, foreign: Foreign) -> bool {
+        let node = self.nodes.get_mut(node);
+        node.map(|node| node.exec = Some(foreign)).is_some()
+    }
+
+    /// Working directory of a foreign implementation.
+    #[must_use]
+    pub fn directory_of_foreign(&self, foreign: &Foreign) -> PathBuf {
+        foreign.folder.clone().unwrap_or_else(|| self.folder.clone())
     }
 
     /// Name of the topology, and of its lab unless told otherwise.

@@ -124,6 +124,11 @@ fn cases() -> Vec<(&'static str, Vec<MistakeKind>, String)> {
             vec![K::NotForThisKind],
             with("{ kind: sr }", "{ kind: sr, services: [{ prefix: /X }] }"),
         ),
+        (
+            "env_without_exec",
+            vec![K::MissingKey],
+            with("sg-2: { kind: sg }", "sg-2: { kind: sg, env: { LEVEL: debug } }"),
+        ),
         ("transit_of_a_pod", vec![K::NotForThisKind], with("kind: pod,", "kind: pod, transit: true,")),
         (
             "prefix_twice",
@@ -268,9 +273,7 @@ fn very_many_mistakes_are_counted() {
 
 #[test]
 fn what_is_described_and_not_available_is_refused_where_it_is_to_run() {
-    let later = BASE
-        .replace("sg-2: { kind: sg }", "sg-2: { kind: sg, exec: [./their-sg, \"{config}\"] }")
-        .replace("pool: /A ", "pool: /A, run: [python3, -m, http.server, 8080] ");
+    let later = BASE.replace("pool: /A ", "pool: /A, run: [python3, -m, http.server, 8080] ");
     let source = format!("{later}events:\n  - {{ at: 5s, node: sr-1, do: kill }}\n");
     let topology = parse("later.yaml", &source).unwrap();
     let run = topology.nodes()["pod-1"].services[0].run.as_ref().unwrap();

@@ -155,7 +155,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     }
     let waiter = Waiter::new()?;
     events.push(monotonic_now(), EventKind::Ready);
-    say_ready();
+    say_ready(role);
     let _ended = Cleanup(config.admin_socket);
     Control { effects, carrier, routed: routed_ports, requests, deliveries, refusals, waiter, peers }.run()?;
     server.end();
@@ -211,10 +211,11 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Tells whoever started us. It may have closed its end, and that is its business.
-fn say_ready() {
+/// Tells whoever started us what we are and that we are ready. It may have closed its end, and that is its business.
+fn say_ready(role: Role) {
     let mut out = std::io::stdout();
-    let _ = out.write_all(b"ready\n").and_then(|()| out.flush());
+    let said = format!("version damc-{role} {}\nready\n", env!("CARGO_PKG_VERSION"));
+    let _ = out.write_all(said.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Removes the management socket at the end.

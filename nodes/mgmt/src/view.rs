@@ -363,8 +363,10 @@ pub struct CountersView {
     /// Counters of the control plane.
     pub protocol: ProtocolCounters,
     /// Frames forwarded.
+    #[serde(default)]
     pub forwarded: u64,
     /// Frames delivered locally.
+    #[serde(default)]
     pub delivered: u64,
     /// Frames that the kernel dropped because the control thread was behind. They count as `queue-full` as well.
     #[serde(default)]

@@ -23,6 +23,10 @@ pub struct Program<'a> {
     pub node: &'a str,
     /// Program and arguments.
     pub argv: &'a [String],
+    /// Variables beside those of this process.
+    pub env: &'a [(String, String)],
+    /// Working directory; none: that of this process.
+    pub folder: Option<&'a Path>,
     /// Network namespace to start it in.
     pub namespace: BorrowedFd<'a>,
     /// Takes its standard error.
@@ -51,6 +55,10 @@ pub fn start(program: Program<'_>) -> Result<Started> {
     let log = OpenOptions::new().create(true).append(true).open(program.log).map_err(LabError::io(doing()))?;
     let mut command = Command::new(&program.argv[0]);
     command.args(&program.argv[1..]).env("DAMC_NODE", program.node).process_group(0);
+    command.envs(program.env.iter().map(|(name, value)| (name, value)));
+    if let Some(folder) = program.folder {
+        command.current_dir(folder);
+    }
     command.env(URGENT_SHARE_VARIABLE, program.urgent_ppm.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let namespace = program.namespace.as_raw_fd();

@@ -116,6 +116,8 @@ impl Links {
         let program = Program {
             node: "relay",
             argv: &argv,
+            env: &[],
+            folder: None,
             namespace: namespace(namespaces, WIRE)?.fd(),
             log: &log,
             start_priority: None,

@@ -268,13 +268,12 @@ impl Lab {
     }
 
     fn node_status(&self, name: &str) -> NodeStatus {
-        let kind = self.job.plan.process(name).map_or("bare", |process| process.config.role.as_str());
         let ports = self.job.plan.ends_of(name).map(|(neighbour, end)| PortStatus {
             name: neighbour.to_owned(),
             interface: end.interface.clone(),
             address: format_address(end.address),
         });
-        self.nodes.status(name, kind, ports.collect())
+        self.nodes.status(name, self.job.plan.process(name), ports.collect())
     }
 }
 

@@ -4,14 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::process::ChildStdout;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use damc_topology::plan::{Plan, Process};
+use damc_topology::plan::{Place, Plan, Process};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::io::AsyncBufReadExt;
@@ -26,6 +27,8 @@ use crate::exec::start_priority::{self, StartPriority};
 
 /// What a node prints when it serves its ports and its management socket.
 const READY_LINE: &str = "ready";
+/// Begins the line in which a program names itself and its version.
+const VERSION_LINE: &str = "version ";
 /// How long an orderly end may take before it is made to happen.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// Threads that start nodes.
@@ -50,6 +53,7 @@ struct Node {
     starts: u32,
     started_at: Instant,
     ready_ms: f64,
+    version: Option<String>,
     /// Its end is what somebody asked for.
     end_ordered: bool,
 }
@@ -62,6 +66,7 @@ impl Nodes {
             starts: 0,
             started_at: Instant::now(),
             ready_ms: 0.0,
+            version: None,
             end_ordered: false,
         };
         let table = plan.nodes().map(|name| (name.to_owned(), node())).collect();
@@ -73,13 +78,15 @@ impl Nodes {
         }
     }
 
-    pub(super) fn status(&self, name: &str, kind: &str, ports: Vec<PortStatus>) -> NodeStatus {
+    pub(super) fn status(&self, name: &str, process: Option<&Process>, ports: Vec<PortStatus>) -> NodeStatus {
         let table = self.table.borrow();
         let node = table.get(name);
         let pid = node.and_then(|node| node.pid).map(Pid::as_raw);
         NodeStatus {
             name: name.to_owned(),
-            kind: kind.to_owned(),
+            kind: process.map_or("bare", |process| process.config.role.as_str()).to_owned(),
+            program: process.map(|process| process.program.to_string()).unwrap_or_default(),
+            version: node.and_then(|node| node.version.clone()),
             state: node.map_or(NodeState::Stopped, |node| node.state),
             pid,
             starts: node.map_or(0, |node| node.starts),
@@ -143,14 +150,10 @@ pub(super) async fn start_all(lab: &Rc<Lab>) -> Result<()> {
         return Ok(());
     }
     let table = lab.nodes.table.borrow();
-    let late = table.iter().filter(|(_, node)| node.state != NodeState::Ready).map(|(name, _)| name.as_str());
-    let late = late.collect::<Vec<_>>();
-    let tail = late.first().map(|node| last_lines(lab, node)).unwrap_or_default();
-    Err(LabError::Deadline {
-        what: "readiness of all nodes".to_owned(),
-        within,
-        last: format!("not ready: {}{tail}", late.join(", ")),
-    })
+    let late = table.iter().filter(|(_, node)| node.state != NodeState::Ready).map(|(name, _)| name.clone());
+    let nodes = late.collect::<Vec<_>>();
+    let last_lines = nodes.first().map(|node| last_lines(lab, node)).unwrap_or_default();
+    Err(LabError::NotReady { nodes, within, last_lines })
 }
 
 /// Ends the order of [`turn`]: from now on all nodes are as urgent.
@@ -169,7 +172,7 @@ async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
         let name = &process.node;
         let namespace = lab.namespace(name)?.fd().try_clone_to_owned();
         let namespace = namespace.map_err(LabError::io(format!("enter the namespace of {name}")))?;
-        programs.push((namespace, name.clone(), argv(lab, process), lab.directory.node_log(name)));
+        programs.push((namespace, Command::of(lab, process)));
     }
     for bare in lab.job.plan.nodes().filter(|name| lab.job.plan.process(name).is_none()) {
         lab.nodes.with(bare, |node| node.state = NodeState::Ready);
@@ -182,9 +185,9 @@ async fn start_side_by_side(lab: &Rc<Lab>) -> Result<()> {
         let (programs, sender) = (Arc::clone(&programs), sender.clone());
         std::thread::spawn(move || {
             let (programs, next) = &*programs;
-            while let Some((namespace, node, argv, log)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let program = Program { node, argv, namespace: namespace.as_fd(), log, start_priority, urgent_ppm };
-                let _ = sender.send((node.clone(), Instant::now(), process::start(program)));
+            while let Some((namespace, command)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let program = command.program(namespace.as_fd(), start_priority, urgent_ppm);
+                let _ = sender.send((command.node.clone(), Instant::now(), process::start(program)));
             }
         });
     }
@@ -260,7 +263,9 @@ pub(super) async fn act(lab: &Rc<Lab>, name: &str, action: NodeAction) -> Result
             lab.nodes.wait_for(within, over).await;
             match lab.nodes.table.borrow().get(name).map(|node| node.state) {
                 Some(NodeState::Ready) => Ok(()),
-                _ => Err(LabError::Refused(format!("{name} did not become ready{}", last_lines(lab, name)))),
+                _ => {
+                    Err(LabError::NotReady { nodes: vec![name.to_owned()], within, last_lines: last_lines(lab, name) })
+                }
             }
         }
         NodeAction::Pause => freeze(lab, name, Signal::SIGSTOP, NodeState::Paused),
@@ -318,28 +323,57 @@ fn not_running(name: &str) -> LabError {
     LabError::Refused(format!("{name} is not running"))
 }
 
-/// Program and arguments of a node.
-fn argv(lab: &Lab, process: &Process) -> Vec<String> {
-    process.program.argv(&lab.job.choices.node_folder, &lab.directory.node_config(&process.node))
+/// What starts a node.
+struct Command {
+    node: String,
+    argv: Vec<String>,
+    env: Vec<(String, String)>,
+    folder: Option<PathBuf>,
+    log: PathBuf,
+}
+
+impl Command {
+    fn of(lab: &Lab, process: &Process) -> Self {
+        let node = process.node.clone();
+        let config = lab.directory.node_config(&node);
+        let place = Place { node: &node, config: &config, directory: lab.directory.path() };
+        Self {
+            argv: process.program.argv(place),
+            env: process.program.env(place),
+            folder: process.program.folder().map(Path::to_owned),
+            log: lab.directory.node_log(&node),
+            node,
+        }
+    }
+
+    fn program<'a>(
+        &'a self,
+        namespace: BorrowedFd<'a>,
+        start_priority: Option<StartPriority>,
+        urgent_ppm: u32,
+    ) -> Program<'a> {
+        Program {
+            node: &self.node,
+            argv: &self.argv,
+            env: &self.env,
+            folder: self.folder.as_deref(),
+            namespace,
+            log: &self.log,
+            start_priority,
+            urgent_ppm,
+        }
+    }
 }
 
 fn start(lab: &Rc<Lab>, name: &str) -> Result<()> {
     let namespace = lab.namespace(name)?;
     let process = lab.job.plan.process(name);
     let process = process.ok_or_else(|| LabError::Refused(format!("{name} is a namespace without a process")))?;
-    let argv = argv(lab, process);
+    let command = Command::of(lab, process);
     // A socket of a process before would be in the way.
     let _ = fs::remove_file(lab.directory.node_socket(name));
-    let log = lab.directory.node_log(name);
     let at = Instant::now();
-    let started = process::start(Program {
-        node: name,
-        argv: &argv,
-        namespace: namespace.fd(),
-        log: &log,
-        start_priority: None,
-        urgent_ppm: lab.urgent_ppm(),
-    })?;
+    let started = process::start(command.program(namespace.fd(), None, lab.urgent_ppm()))?;
     enlist(lab, name, at, started);
     Ok(())
 }
@@ -378,6 +412,9 @@ async fn follow(lab: &Rc<Lab>, name: &str, pid: Pid, stdout: ChildStdout) -> std
                 }
             });
         } else {
+            if let Some(version) = line.strip_prefix(VERSION_LINE) {
+                lab.nodes.with(name, |node| node.version = Some(version.trim().to_owned()));
+            }
             writeln!(log, "{line}")?;
         }
     }
@@ -395,9 +432,9 @@ fn last_lines(lab: &Lab, name: &str) -> String {
         last.push_back(line);
     }
     if last.is_empty() {
-        return "; its log is empty".to_owned();
+        return format!("; the log of {name} is empty");
     }
-    last.iter().fold("; its last log lines:".to_owned(), |text, line| format!("{text}\n  {line}"))
+    last.iter().fold(format!("; the last lines of {name}:"), |text, line| format!("{text}\n  {line}"))
 }
 
 /// From /proc/PID/statm; 0 where the process is gone.

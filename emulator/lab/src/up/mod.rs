@@ -21,7 +21,7 @@ use crate::lab::{self, Lab};
 use crate::recorder::NAP;
 use crate::rundir::RunDir;
 
-pub use programs::{find_program, is_program, program_on_path};
+pub use programs::{find, find_program, is_program, program_on_path};
 
 /// Choices of one run of a topology.
 #[derive(Clone, Debug)]
@@ -47,7 +47,8 @@ pub struct UpOptions {
     pub calibration: Calibration,
     /// Period of the echo, ms, where somebody asks for one.
     pub echo_ms: Option<u64>,
-    /// Folder of our node programs: `DAMC_NODE_DIR` or beside the executable where absent.
+    /// Folder with programs in the place of ours: `DAMC_NODE_DIR` where absent. What it lacks is taken from beside the
+    /// executable.
     pub node_folder: Option<PathBuf>,
 }
 
@@ -97,16 +98,14 @@ impl Lab {
             },
         );
         let program = lab::program()?;
-        let folder = node_folder(options, &program);
         let mut plan = plan;
-        programs::find_own_programs(&mut plan, &folder);
-        programs::check_programs(&plan, &folder)?;
+        programs::find_own_programs(&mut plan, &node_folders(options, &program));
+        programs::check_programs(&plan)?;
         let longest = plan.processes.iter().map(|process| process.node.len()).max().unwrap_or(0);
         let choices = Choices {
             links_by: options.links_by,
             all_relayed: options.all_relayed,
             program,
-            node_folder: folder,
             began_at_ns,
             record_bytes: options.record_bytes,
             record_every_ms: millis(options.calibration.stretched(NAP)),
@@ -132,11 +131,11 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where our node programs are.
+/// Where our node programs are, the folder that is searched first in front.
 #[must_use]
-pub fn node_folder(options: &UpOptions, program: &Path) -> PathBuf {
+pub fn node_folders(options: &UpOptions, program: &Path) -> Vec<PathBuf> {
     let configured = options.node_folder.clone().or_else(|| std::env::var_os("DAMC_NODE_DIR").map(PathBuf::from));
-    configured.unwrap_or_else(|| program.parent().unwrap_or(Path::new(".")).to_owned())
+    configured.into_iter().chain([program.parent().unwrap_or(Path::new(".")).to_owned()]).collect()
 }
 
 /// Writes a configuration for its owner's eyes: it holds the node's secrets.

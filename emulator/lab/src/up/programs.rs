@@ -3,19 +3,33 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use damc_topology::plan::{Plan, Program};
+use damc_topology::plan::{Place, Plan, Process, Program};
 
 use crate::error::{LabError, Result};
 
-/// Says where programs that are shipped with ours lie: `{bin}` in a command or a variable.
-pub(super) fn find_own_programs(plan: &mut Plan, folder: &Path) {
-    let folder = folder.display().to_string();
+/// Says where our programs lie: those of nodes, and those that `{bin}` in a command or a variable of a service means.
+pub(super) fn find_own_programs(plan: &mut Plan, folders: &[PathBuf]) {
+    for process in &mut plan.processes {
+        if let Program::Own(name) = &mut process.program {
+            *name = find(name, folders).display().to_string();
+        }
+    }
     let services = plan.processes.iter_mut().flat_map(|process| process.config.services_mut());
     for run in services.filter_map(|service| service.run.as_mut()) {
         for word in run.argv.iter_mut().chain(run.env.values_mut()) {
-            *word = word.replace("{bin}", &folder);
+            if let Some((before, name)) = word.split_once("{bin}/") {
+                *word = format!("{before}{}", find(name, folders).display());
+            }
         }
     }
+}
+
+/// The program in the first folder that has it; where none has, in the last.
+#[must_use]
+pub fn find(name: &str, folders: &[PathBuf]) -> PathBuf {
+    let mut places = folders.iter().map(|folder| folder.join(name));
+    let found = places.clone().find(|path| is_program(path)).or_else(|| places.next_back());
+    found.unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// Whether a file is there and may be executed by somebody.
@@ -32,9 +46,13 @@ pub fn program_on_path(word: &str) -> Option<PathBuf> {
 }
 
 /// Every program is there, or an error names all that are not.
-pub(super) fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
-    let mut missing: Vec<PathBuf> =
-        plan.processes.iter().filter_map(|process| missing_program(&process.program, folder)).collect();
+pub(super) fn check_programs(plan: &Plan) -> Result<()> {
+    let foreign = plan.processes.iter().filter(|process| process.program.is_foreign());
+    let missing: Vec<_> = foreign.filter_map(|p| Some((p.node.clone(), missing_program(p)?))).collect();
+    if !missing.is_empty() {
+        return Err(LabError::MissingForeign(missing));
+    }
+    let mut missing: Vec<PathBuf> = plan.processes.iter().filter_map(missing_program).collect();
     missing.sort();
     missing.dedup();
     if !missing.is_empty() {
@@ -47,12 +65,10 @@ pub(super) fn check_programs(plan: &Plan, folder: &Path) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { Err(LabError::MissingServices(missing)) }
 }
 
-fn missing_program(program: &Program, folder: &Path) -> Option<PathBuf> {
-    let wanted = match program {
-        Program::Own(name) => folder.join(name),
-        Program::Foreign(words) => PathBuf::from(words.first()?),
-    };
-    absent(wanted)
+fn missing_program(process: &Process) -> Option<PathBuf> {
+    let nowhere = Path::new("");
+    let argv = process.program.argv(Place { node: &process.node, config: nowhere, directory: nowhere });
+    absent(PathBuf::from(argv.first()?))
 }
 
 /// The program of a service: a path is one from its working directory.

@@ -1,6 +1,6 @@
 //! What the tests share: labs of dummy processes, and a look at the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use damc_lab::job::{Choices, Job, LinksBy};
 use damc_lab::rundir::RunDir;
 use damc_lab::{Lab, LabError};
 use damc_mgmt::config::Timers;
-use damc_topology::plan::{LinkEnd, Plan, PlannedLink, Process, Program};
+use damc_topology::plan::{ForeignProgram, LinkEnd, Plan, PlannedLink, Process, Program};
 use libtest_mimic::Failed;
 
 /// A test: what it does, or why it failed.
@@ -90,7 +90,6 @@ pub fn job(lab: &str, nodes: &[(&str, &str)], links: &[(&str, &str, DirectionSpe
         links_by: LinksBy::Auto,
         all_relayed: false,
         program: std::env::current_exe().expect("a running program has a path"),
-        node_folder: PathBuf::new(),
         began_at_ns: damc_link::monotonic_now(),
         record_bytes: 16 << 20,
         record_every_ms: 4,
@@ -106,7 +105,11 @@ fn process(name: &str, script: &str) -> Process {
     });
     Process {
         node: name.to_owned(),
-        program: Program::Foreign(["/bin/sh", "-c", script].map(str::to_owned).into()),
+        program: Program::Foreign(ForeignProgram {
+            argv: ["/bin/sh", "-c", script].map(str::to_owned).into(),
+            env: BTreeMap::new(),
+            folder: "/".into(),
+        }),
         config: serde_json::from_value(config).expect("a configuration"),
         overload: false,
     }

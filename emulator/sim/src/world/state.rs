@@ -121,6 +121,8 @@ impl Sim {
         Some(NodeStatus {
             name: name.to_owned(),
             kind: this.role.label().to_owned(),
+            program: format!("damc-{}", this.role),
+            version: None,
             state: self.state_of(node),
             starts,
         })

@@ -17,13 +17,13 @@ use super::validate::{self, Draft, Located};
 use crate::topology::{MAX_NODES, MAX_SERVICES, Node, Qos, Service, Topology};
 
 const TOP_KEYS: [&str; 8] = ["name", "domain", "defaults", "nodes", "links", "licences", "qos", "events"];
-const NODE_KEYS: [&str; 6] = ["kind", "services", "transit", "overload", "exec", "position"];
+const NODE_KEYS: [&str; 7] = ["kind", "services", "transit", "overload", "exec", "env", "position"];
 const SERVICE_KEYS: [&str; 9] = ["prefix", "pool", "weight", "run", "env", "cwd", "ready", "within", "restart"];
 const ID_RULE: &str = "1 to 32 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
 const NAME_RULE: &str = "a name is written /shop/cart: components of 1 to 64 of A-Z, a-z, 0-9, '.', '_', '~' and '-'";
 
 /// Keys that are understood and not acted upon yet.
-const PENDING: [&str; 2] = ["exec", "events"];
+const PENDING: [&str; 1] = ["events"];
 
 /// Reads a whole file: the topology, and the places that ask for what is not available yet.
 pub(super) fn topology(source: &str, folder: &Path) -> Result<(Topology, Vec<Mistake>), Vec<Mistake>> {
@@ -295,7 +295,7 @@ impl Reader<'_> {
         let services = fields.get("services").map(|value| self.services(value)).unwrap_or_default();
         let transit = fields.get("transit").and_then(|value| self.truth(value, "transit"));
         let overload = fields.get("overload").and_then(|value| self.truth(value, "overload"));
-        let exec = fields.get("exec").and_then(|value| self.command(value, "exec"));
+        let exec = self.foreign(&fields);
         let position = fields.get("position").and_then(|value| self.position(value));
         let kind = kind?;
         for (field, kinds) in

@@ -7,7 +7,7 @@ use damc_mgmt::config::{Ready, Restart};
 use super::decode::{Fields, Reader};
 use super::document::Yaml;
 use super::mistake::{MistakeKind as Kind, did_you_mean};
-use crate::topology::Run;
+use crate::topology::{Foreign, Run};
 
 /// How long a program may take to be ready where the file says nothing, ns.
 const READY_WITHIN_NS: u64 = 15_000_000_000;
@@ -39,6 +39,20 @@ impl Reader<'_> {
         let within_ns = fields.get("within").and_then(|within| self.time(within, "within")).unwrap_or(READY_WITHIN_NS);
         let restart = fields.get("restart").and_then(|restart| self.restart(restart)).unwrap_or_default();
         Some(Run { argv: argv?, env, cwd, ready, within_ns, restart })
+    }
+
+    /// The foreign implementation of a node, if it has one.
+    pub(super) fn foreign(&mut self, fields: &Fields<'_>) -> Option<Foreign> {
+        let Some(exec) = fields.get("exec") else {
+            if let Some(env) = fields.get("env") {
+                let help = "add the program, such as `exec: [./their-sr, \"{config}\"]`";
+                self.mistake(Kind::MissingKey, env, "`env` is that of a program, and there is no `exec`", help);
+            }
+            return None;
+        };
+        let argv = self.command(exec, "exec");
+        let env = fields.get("env").map(|env| self.variables(env)).unwrap_or_default();
+        Some(Foreign { argv: argv?, env, folder: None })
     }
 
     fn variables(&mut self, value: &Yaml) -> BTreeMap<String, String> {

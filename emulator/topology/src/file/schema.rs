@@ -69,8 +69,10 @@ struct Node {
     transit: Option<bool>,
     /// SG, SR: starts with the overload bit set.
     overload: Option<bool>,
-    /// A foreign implementation: command and arguments; `{config}` stands for the path of its configuration.
+    /// A foreign implementation: command, arguments; `{config}`, `{node}`, `{dir}` are filled in, paths begin at this file.
     exec: Option<Vec<Word>>,
+    /// Environment variables of the foreign implementation, with the same placeholders.
+    env: Option<BTreeMap<String, Word>>,
     /// Place in drawings: right and down, in node distances.
     position: Option<(f64, f64)>,
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::shipped::{self, topology as shipped};
 
@@ -158,10 +160,44 @@ fn links_with_rate_alone_are_plain() {
     assert_eq!(plan.links.iter().map(|link| link.impaired).collect::<Vec<_>>(), [false, true]);
 }
 
+fn foreign(argv: &[&str], env: &[(&str, &str)]) -> Program {
+    Program::Foreign(ForeignProgram {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        folder: "/topologies".into(),
+    })
+}
+
 #[test]
-fn a_foreign_program_gets_the_path_of_its_configuration() {
-    let program = Program::Foreign(vec!["./their-sg".into(), "--config={config}".into()]);
-    assert_eq!(program.argv(Path::new("/bin"), Path::new("/run/x.json")), ["./their-sg", "--config=/run/x.json"]);
-    let own = Program::Own("damc-sg".into());
-    assert_eq!(own.argv(Path::new("/opt"), Path::new("/run/x.json")), ["/opt/damc-sg", "/run/x.json"]);
+fn a_program_is_told_its_place() {
+    let place = Place { node: "sg-9", config: Path::new("/run/x/config/sg-9.json"), directory: Path::new("/run/x") };
+    let program = foreign(&["./their-sg", "--config={config}", "{node}"], &[("STATE", "{dir}/{node}.state")]);
+    assert_eq!(program.argv(place), ["/topologies/./their-sg", "--config=/run/x/config/sg-9.json", "sg-9"]);
+    assert_eq!(program.env(place), [("STATE".to_owned(), "/run/x/sg-9.state".to_owned())]);
+    assert_eq!(program.folder(), Some(Path::new("/topologies")));
+    // What names no configuration gets it as its last argument; a word without a slash is looked for on the path.
+    let program = foreign(&["python3", "their/sg.py"], &[]);
+    assert_eq!(program.argv(place), ["python3", "their/sg.py", "/run/x/config/sg-9.json"]);
+    let program = foreign(&["their-sg"], &[("CONFIG", "{config}")]);
+    assert_eq!(program.argv(place), ["their-sg"]);
+    let own = Program::Own("/opt/damc-sg".into());
+    assert_eq!(own.argv(place), ["/opt/damc-sg", "/run/x/config/sg-9.json"]);
+    assert_eq!((own.to_string().as_str(), own.folder()), ("damc-sg", None));
+}
+
+#[test]
+fn a_node_is_replaced_in_the_file_or_later() {
+    let source = "name: x\ndomain: d\nnodes: { a: { kind: sr, exec: [./a, \"{node}\"], env: { V: 1 } }, b: { kind: sr } }\n\
+                  links: [[a, b]]\n";
+    let mut topology = crate::parse_runnable("x", source, Path::new("/where/it/lies")).unwrap();
+    let later = crate::Foreign { argv: vec!["./b".into()], env: BTreeMap::new(), folder: Some("/here".into()) };
+    assert!(topology.replace("b", later));
+    let nobody = crate::Foreign { argv: vec!["./c".into()], env: BTreeMap::new(), folder: None };
+    assert!(!topology.replace("c", nobody));
+    let plan = plan(&topology, &options(1));
+    let program = |node: &str| &plan.process(node).unwrap().program;
+    let place = Place { node: "a", config: Path::new("/c"), directory: Path::new("/d") };
+    assert_eq!(program("a").argv(place), ["/where/it/lies/./a", "a", "/c"]);
+    assert_eq!(program("a").env(place), [("V".to_owned(), "1".to_owned())]);
+    assert_eq!(program("b").argv(place), ["/here/./b", "/c"]);
 }

@@ -134,9 +134,11 @@ impl Node {
         let log = std::fs::File::create(folder.join(format!("{}.log", config.node))).unwrap();
         let mut child =
             Command::new(program(role_of(&config.node))).arg(&path).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "{}: {}", config.node, log_of(folder, &config.node));
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let version = format!("version damc-{} {}", role_of(&config.node), env!("CARGO_PKG_VERSION"));
+        for line in [version.as_str(), "ready"] {
+            assert_eq!(said.next().as_deref(), Some(line), "{}: {}", config.node, log_of(folder, &config.node));
+        }
         Self { child, socket: config.admin_socket.clone() }
     }
 
