@@ -11,6 +11,11 @@ default:
 emulate topology *options: release
     @./target/release/damc run "$@"
 
+# The Python node of conformance/foreign: the test vectors, then each role's place on `line` (needs Python's `cryptography`)
+foreign: release
+    cd conformance/foreign && python3 -m unittest
+    ./conformance/foreign/take_places ./target/release/damc line
+
 # Every test of the workspace, with and without privilege
 test *options:
     cargo build --workspace --bins --tests
@@ -24,7 +29,7 @@ lint: lint-python
 
 # The Python that drives peers and runs in pods (needs ruff; without it a warning, under CI a failure)
 lint-python:
-    @./.ci/with ruff "python3 -m pip install ruff" bash -c 'ruff check . && ruff format --check emulator/bench'
+    @./.ci/with ruff "python3 -m pip install ruff" bash -c 'ruff check . && ruff format --check emulator/bench conformance/foreign'
 
 # Dependencies that nothing uses, licences, bans, sources: what `just deny` finds without its database; `just test` has it too
 dependencies:
