@@ -1,5 +1,6 @@
 //! The files that a program finds.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -117,7 +118,7 @@ fn empty(path: &Path, options: &str) -> io::Result<()> {
 
 /// Makes every mount read-only and without devices, except those that have to be otherwise.
 fn protect(folder: &Path) -> io::Result<()> {
-    for Mounted { path, flags } in mounted(&fs::read_to_string("/proc/self/mountinfo")?) {
+    for (path, flags) in mounted(&fs::read_to_string("/proc/self/mountinfo")?) {
         let is_device = path.parent() == Some(Path::new("/dev")) && path != Path::new("/dev/shm");
         let writable = path == folder || path == Path::new("/dev/shm");
         let mut flags = flags | MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID;
@@ -132,23 +133,16 @@ fn protect(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A mount as the kernel lists it.
-#[derive(Debug, PartialEq, Eq)]
-struct Mounted {
-    path: PathBuf,
-    /// What it says of itself: a user namespace may add to it and take nothing away.
-    flags: MsFlags,
-}
-
-/// Reads `mountinfo` (proc(5)).
-fn mounted(mountinfo: &str) -> Vec<Mounted> {
+/// Reads `mountinfo` (proc(5)): what each mount says of itself, to which a user namespace may add and from which it may take
+/// nothing away. Of several at one place only the last can be reached (a lab mounts its /sys over the host's).
+fn mounted(mountinfo: &str) -> BTreeMap<PathBuf, MsFlags> {
     let one = |line: &str| {
         let mut fields = line.split(' ').skip(4);
         let path = PathBuf::from(unescaped(fields.next()?));
         let mut flags: MsFlags = fields.next()?.split(',').filter_map(flag).collect();
         // Said by silence, and lost by a remount that is silent as well.
         flags.set(MsFlags::MS_STRICTATIME, !flags.intersects(MsFlags::MS_NOATIME | MsFlags::MS_RELATIME));
-        Some(Mounted { path, flags })
+        Some((path, flags))
     };
     mountinfo.lines().filter_map(one).collect()
 }
@@ -196,6 +190,7 @@ mod tests {
     #[test]
     fn mounts_are_read_with_their_flags_and_blanks() {
         let text = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+                    23 21 0:6 / /a\\040b rw,relatime - sysfs sysfs rw\n\
                     22 21 0:5 / /a\\040b ro,nosuid,nodev,noexec,noatime - tmpfs tmpfs rw,size=1k\n\
                     nonsense\n";
         let path = |text: &str| PathBuf::from(text);
@@ -203,7 +198,8 @@ mod tests {
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
         assert_eq!(
             mounted(text),
-            [Mounted { path: path("/"), flags: MsFlags::MS_RELATIME }, Mounted { path: path("/a b"), flags }]
+            BTreeMap::from([(path("/"), MsFlags::MS_RELATIME), (path("/a b"), flags)]),
+            "of two mounts at one place the upper one counts"
         );
         assert_eq!(unescaped("/a\\134x\\9"), "/a\\x\\9");
     }
