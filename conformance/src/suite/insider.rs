@@ -110,12 +110,12 @@ async fn stolen_name(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let name = Name::of_node(testbed.topology.domain().as_str(), &scsc_id);
     let name = name.map_err(|e| Stop::Inconclusive(e.to_string()))?;
     let frames = testbed.history(|t| t == MessageType::LsUpdate).await?;
-    let attachments = frames.iter().flat_map(lsas_in).filter_map(|lsa| match lsa.proof()? {
+    let mut attachments = frames.iter().flat_map(lsas_in).filter_map(|lsa| match lsa.proof()? {
         Proof::Attached(attachment) => Some(attachment.clone()),
         Proof::Grant(_) => None,
     });
     let seen = attachments
-        .last()
+        .next_back()
         .ok_or_else(|| Stop::Inconclusive(format!("no LSA with an attachment of {scsc} was recorded")))?;
     let keys = testbed.forge.keys(&thief, role);
     let by_itself = keys.sign_attachment(thief.clone(), seen.issued_at, seen.expires_at);
@@ -244,7 +244,7 @@ async fn outsider(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop
     }
     let frames = testbed.frames(from).await?;
     let ours = |s: &&Seen| s.request().is_some_and(|c| (first..first + 3).contains(&c));
-    let passed = frames.iter().filter(ours).filter(|s| s.node != sg && !(s.node == router && !s.sent));
+    let passed = frames.iter().filter(ours).filter(|s| s.node != sg && (s.sent || s.node != router));
     findings.check_eq(&passed.count(), &0, "no other node ever sees one of them");
     before.still(testbed, findings).await
 }
