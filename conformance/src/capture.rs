@@ -185,7 +185,10 @@ impl Subject {
             });
             let before = selection.frames.len();
             selection.frames.extend(fitting.map(|(comments, record)| (record, comments)));
-            selection.leave_out(rank, all - (selection.frames.len() - before));
+            let left = all - (selection.frames.len() - before);
+            selection.leave_out(rank, left);
+            // What tells less does not take the place of what tells more.
+            room = if left > 0 { 0 } else { room };
         }
         selection.frames.sort_by_key(|(record, _)| (record.at_ns, !record.sent));
         selection.annotate(&self.notes);

@@ -94,9 +94,12 @@ impl Forge {
     }
 
     fn hop_key(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<HopKey> {
+        // The session that the other end acknowledges: a hello that a case has forged left the sender's port too.
         let session = |sender: &NodeId, receiver: &NodeId| {
             seen.iter().rev().find_map(|s| match &s.frame.message {
-                Message::Hello(h) if s.is_sent_by(sender.as_str(), receiver.as_str()) => Some(h.session),
+                Message::Hello(h) if s.is_sent_by(receiver.as_str(), sender.as_str()) => {
+                    h.heard.as_ref().filter(|(node, _)| node == sender).map(|(_, session)| *session)
+                }
                 _ => None,
             })
         };

@@ -173,6 +173,7 @@ async fn many_names(testbed: &Testbed, findings: &mut Findings) -> Result<(), St
     findings.check_eq(&lost, &0, format!("calls of {caller} to {target} lost meanwhile"));
     announce(testbed, (&pod, &sg), &names, false).await?;
     wait_for_names(testbed, &below, 0).await?;
+    wait_for_purges(testbed, &below).await?;
     before.still(testbed, findings).await
 }
 
@@ -205,6 +206,23 @@ async fn wait_for_names(testbed: &Testbed, below: &str, count: usize) -> Result<
             let held = |fib: &FibView| fib.entries.iter().filter(|e| e.prefix.starts_with(&below)).count();
             let other = fibs.iter().map(|(node, fib)| (node, held(fib))).find(|(_, held)| *held != count);
             Ok(other.map_or(Ok(()), |(node, held)| Err(format!("{node} has {held}"))))
+        })
+        .await
+}
+
+/// Waits until no SG and SR holds an LSA of a name below this one.
+async fn wait_for_purges(testbed: &Testbed, below: &str) -> Result<(), Stop> {
+    let below = format!("{below}/");
+    testbed
+        .wait(&format!("no LSA of names below {below} in any LSDB"), LIMIT, || async {
+            for node in testbed.routers() {
+                let lsdb = testbed.lab.lsdb(&node).await?;
+                let held = lsdb.lsas.iter().filter(|lsa| !lsa.purged && lsa.id.starts_with(&below)).count();
+                if held > 0 {
+                    return Ok(Err(format!("{node} holds {held}")));
+                }
+            }
+            Ok(Ok(()))
         })
         .await
 }

@@ -75,7 +75,7 @@ fn host() -> Vec<Finding> {
     let limit = read("/proc/sys/user/max_user_namespaces");
     let seen = Host::look();
     let user = if seen.sys_admin { "root, which needs none" } else { "without the permission to do without" };
-    let uml = Installation::find();
+    let uml = Installation::find().and_then(|found| found.starts_here().map(|()| found));
     let mut findings = vec![
         Finding { what: "kernel", good: true, detail: kernel },
         Finding {

@@ -1,5 +1,6 @@
 //! Tests in a User-Mode Linux guest: what its kernel's netem does, and that guests end whatever happens. Where the package
-//! is missing they are skipped and say so, unless `CI=1`, where a skip is a failure.
+//! is missing they are skipped and say so, unless `CI=1`, where a skip is a failure. On a processor that the guest's kernel
+//! cannot work with they are skipped, with the reason, everywhere: nothing that could be installed helps.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,9 +25,11 @@ fn main() -> ExitCode {
     // One guest at a time: some tests look for what guests of this process leave behind, and one compares delays.
     arguments.test_threads = Some(1);
     let missing = Installation::find().err().map(|error| error.one_line());
+    let unfit = Installation::find().ok().and_then(|found| found.starts_here().err()).map(|error| error.one_line());
     let trials = guest::TESTS.iter().map(|&(name, test)| {
-        let missing = missing.clone();
+        let (missing, unfit) = (missing.clone(), unfit.clone());
         Trial::ignorable_test(name, move || match missing {
+            None if unfit.is_some() => Ok(Completion::ignored_with(unfit.unwrap_or_default())),
             None => support::within(Duration::from_secs(400), name, test).map(|()| Completion::Completed),
             Some(reason) if std::env::var_os("CI").is_some() => Err(Failed::from(reason)),
             Some(reason) => Ok(Completion::ignored_with(reason)),

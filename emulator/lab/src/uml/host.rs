@@ -93,11 +93,12 @@ impl Guest {
     /// Starts a guest's kernel.
     ///
     /// # Errors
-    /// When its folder or its first process cannot be made.
+    /// When its folder or its first process cannot be made, or this processor is none for its kernel.
     pub fn boot(options: &GuestOptions) -> Result<Self> {
         if options.memory_mib < LEAST_MEMORY_MIB {
             return Err(LabError::Uml(format!("a guest needs at least {LEAST_MEMORY_MIB} MiB of memory")));
         }
+        options.installation.starts_here()?;
         let base = rundir::base();
         // The command line of a kernel has no quoting.
         if base.to_str().is_none_or(|path| path.contains(char::is_whitespace)) {

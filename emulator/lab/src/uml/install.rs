@@ -24,6 +24,8 @@ pub struct Installation {
     pub version: String,
     /// Its module tree.
     pub modules: PathBuf,
+    /// The user named it, and knows what it can do.
+    pub chosen: bool,
 }
 
 impl Installation {
@@ -33,6 +35,7 @@ impl Installation {
     /// When it is missing; the message says what to install.
     pub fn find() -> Result<Self> {
         let configured = std::env::var_os(KERNEL_VARIABLE).map(PathBuf::from);
+        let chosen = configured.is_some();
         let missing = || {
             LabError::Uml(format!(
                 "User-Mode Linux is not installed; on Debian and Ubuntu: apt-get install {PACKAGE} (or set {KERNEL_VARIABLE})"
@@ -50,7 +53,56 @@ impl Installation {
                 MODULE_TREES.join(", ")
             ))
         })?;
-        Ok(Self { kernel, version, modules })
+        Ok(Self { kernel, version, modules, chosen })
+    }
+
+    /// Whether this processor lets it start programs.
+    ///
+    /// # Errors
+    /// When it does not, and what helps.
+    pub fn starts_here(&self) -> Result<()> {
+        let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        if self.chosen || !has_tiles(&flags) || sizes_registers(&self.version) {
+            return Ok(());
+        }
+        Err(LabError::Uml(format!(
+            "User-Mode Linux {} cannot start programs on this processor: its buffer for registers is too small for AMX (amx_tile \
+             in /proc/cpuinfo), so that the first program ends by SIGSEGV; name a newer kernel in {KERNEL_VARIABLE}, or use a \
+             processor without AMX",
+            self.version
+        )))
+    }
+}
+
+/// Whether the processor has the tile registers of AMX, 8 KiB that every kernel has to save.
+fn has_tiles(cpuinfo: &str) -> bool {
+    cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("flags"))
+        .any(|line| line.split_whitespace().any(|f| f == "amx_tile"))
+}
+
+/// Whether a kernel asks its host how large the registers are. Measured: 6.1 has room for 2696 bytes and does not. Newer ones
+/// do by their source, which is not measured here.
+fn sizes_registers(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 13)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_with_a_small_buffer_needs_a_processor_without_tiles() {
+        let with = "processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n";
+        assert!(has_tiles(with) && !has_tiles("flags\t\t: fpu avx512f\n"));
+        assert!(
+            !sizes_registers("6.1.176")
+                && !sizes_registers("5.10.0-8")
+                && sizes_registers("6.13.1")
+                && sizes_registers("7.0")
+        );
     }
 }
 

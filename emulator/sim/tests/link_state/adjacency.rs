@@ -51,6 +51,8 @@ fn checklist_01_one_direction_lost_later_takes_both_ends_down() {
         let mut sim = pair();
         sim.start();
         sim.run_until(|s| both(s, AdjacencyState::Full), SECOND).unwrap();
+        // Silence is told from a slow link by its round trip, which must have been measured.
+        sim.run_for(SECOND);
         sim.set_silent(from, to, true);
         let cut = sim.now();
         sim.run_until(
