@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from damc_node import announcing, calling, qos, trust, wire
+from damc_node import announcing, calling, link_mac, qos, statements, trust, wire
 from damc_node.adjacency import Hello
 from damc_node.wire import Drop, Reader, Tlvs
 
@@ -32,16 +32,16 @@ def exactly(left: object, right: object) -> None:
         raise AssertionError(f"{left!r} != {right!r}")
 
 
-def read_lsas(tlvs: Tlvs) -> list[wire.Lsa]:
+def read_lsas(tlvs: Tlvs) -> list[statements.Lsa]:
     values = tlvs.many(wire.LSA, 1)
-    lsas = [wire.lsa_of(value) for value in values]
+    lsas = [statements.lsa_of(value) for value in values]
     exactly([lsa.encode(lsa.remaining) for lsa in lsas], values)
     return lsas
 
 
-def read_headers(tlvs: Tlvs, at_least: int = 1) -> list[wire.LsaHeader]:
+def read_headers(tlvs: Tlvs, at_least: int = 1) -> list[statements.LsaHeader]:
     values = tlvs.many(wire.LSA_HEADER, at_least)
-    headers = [wire.header_of(value) for value in values]
+    headers = [statements.header_of(value) for value in values]
     exactly([header.encode() for header in headers], values)
     return headers
 
@@ -56,6 +56,8 @@ def read_local(kind: str, pdu: bytes) -> object:
         value = read_lsas(tlvs)
     elif kind in ("ls-ack", "ls-request", "topology-ack"):
         value = read_headers(tlvs)
+    elif kind == "attach":
+        value = statements.attachment_of(tlvs.require(wire.ATTACHMENT))
     else:
         body = tlvs.require(wire.BODY)
         if kind == "echo":
@@ -68,7 +70,7 @@ def read_local(kind: str, pdu: bytes) -> object:
         elif kind == "auth-request":
             sealed = pdu[-wire.HOP_MAC_LEN :].startswith(bytes([wire.HOP_MAC, 0, 24]))
             return announcing.auth_request_of(Tlvs(pdu[: -wire.HOP_MAC_LEN] if sealed else pdu, wire.HEADER.size))
-        elif kind == "revoke-ack":
+        elif kind in ("revoke-ack", "attach-ack"):
             value = fields(body, 8)
         else:  # Read by SGs only, or by nobody here.
             while tlvs.peek() not in (wire.HOP_MAC, None):
@@ -89,7 +91,7 @@ def read_routed(header: wire.Header, pdu: bytes) -> object:
         sent = wire.Routed("data", destination, source, pdu[at:end], header.flow, header.label, header.hop_limit,
                            header.flags, hops)  # fmt: skip
         if not header.ahead:
-            exactly(sent.encode(), pdu)
+            exactly(sent.encode(), pdu[: wire.HEADER.size] + bytes(16) + pdu[wire.ROUTED_HEADER :])
         return calling.data_of(body, payload, hops)
     value: object = None
     if header.kind == "policy":
@@ -130,6 +132,10 @@ class Vectors(unittest.TestCase):
         self.assertEqual((pool.flags, wire.text_of(pool.instance), pool.grant.exact), (3, "/A/1", True))
         policy = read(vector(VECTORS / "policy-ingress.hex")[1])[1]
         self.assertEqual((policy.label, policy.next_hop), (9, "sr-right"))
+        attachment = read(vector(VECTORS / "attach.hex")[1])[1]
+        self.assertEqual((attachment.router, attachment.issued_at, attachment.expires_at), ("sr-left", 2000, 602000))
+        (attached,) = read(vector(VECTORS / "ls-update-attached.hex")[1])[1]
+        self.assertEqual(attached.attached, attachment)
 
     def test_malformed_frames_have_their_reason(self) -> None:
         paths = sorted((VECTORS / "malformed").glob("*.hex"))
@@ -186,9 +192,33 @@ class Vectors(unittest.TestCase):
         key = trust.hop_key(b"\7" * 32, ("sr-left", 2), ("sg-1", 1))
         self.assertEqual(key.hex(), "53f922c6d29f580bbe76247bca99c8ac7e8ab4c3e8257c801a264b1f125327ef")
         self.assertEqual(trust.hop_mac(key, "sr-left", b"hello").hex(), "81665b90d1f784735b086d4aeaeed0a4")
+        link = link_mac.link_key(key, "sr-left")
+        self.assertEqual(link.hex(), "c2faf56b6b1cd7b70bbb7b731e4b539e689112327ad11044796cf29b77df67ce")
         window = trust.Window()
         taken = [window.accept(counter) for counter in (0, 3, 1, 3, 70, 6, 7, 7)]
         self.assertEqual(taken, [False, True, True, False, True, False, True, False])
+
+    def test_link_mac(self) -> None:
+        _, pdu = vector(VECTORS / "data-on-a-link.hex")
+        key, bare = b"\7" * 32, pdu[:16] + bytes(16) + pdu[32:]
+        link_mac.check(key, pdu)
+        self.assertEqual(link_mac.seal(key, bare), pdu)
+        changed = [pdu[:at] + bytes([pdu[at] ^ 0x10]) + pdu[at + 1 :] for at in range(len(pdu))]
+        for frame, reason in [(bare, "missing-mac"), *((frame, "bad-mac") for frame in changed)]:
+            with self.assertRaises(Drop) as dropped:
+                link_mac.check(key, frame)
+            self.assertEqual(dropped.exception.reason, reason)
+
+    def test_highway_hash(self) -> None:
+        """Published vectors of the 64-bit hash, which ends two rounds earlier: key 0, 1, …, 31; no byte, 0, 0 1, 0 1 2."""
+        seen = []
+        for length in range(4):
+            state = link_mac.Highway(bytes(range(32)))
+            state.append(bytes(range(length)))
+            state.permute(4)
+            seen.append((state.v0[0] + state.v1[0] + state.mul0[0] + state.mul1[0]) & wire.U64)
+        expected = [0x907A56DE22C26E53, 0x7EAB43AAC7CDDD78, 0xB8D0569AB0B53D62, 0x5C6BEFAB8A463D80]
+        self.assertEqual(seen, expected)
 
 
 if __name__ == "__main__":

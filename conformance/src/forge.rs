@@ -94,17 +94,26 @@ impl Forge {
     }
 
     fn hop_key(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<HopKey> {
-        // The session that the other end acknowledges: a hello that a case has forged left the sender's port too.
-        let session = |sender: &NodeId, receiver: &NodeId| {
-            seen.iter().rev().find_map(|s| match &s.frame.message {
-                Message::Hello(h) if s.is_sent_by(receiver.as_str(), sender.as_str()) => {
-                    h.heard.as_ref().filter(|(node, _)| node == sender).map(|(_, session)| *session)
+        let sessions = |sender: &NodeId, receiver: &NodeId| {
+            let sent = seen.iter().rev().filter(|s| s.is_sent_by(sender.as_str(), receiver.as_str()));
+            let mut sessions: Vec<u64> = Vec::new();
+            for session in
+                sent.filter_map(|s| if let Message::Hello(h) = &s.frame.message { Some(h.session) } else { None })
+            {
+                if !sessions.contains(&session) {
+                    sessions.push(session);
                 }
-                _ => None,
-            })
+            }
+            sessions
         };
-        let (ours, theirs) = (session(from.0, to.0)?, session(to.0, from.0)?);
-        self.keys(from.0, from.1).hop_key(ours, self.keys(to.0, to.1).certificate(), theirs).ok()
+        let (ours, theirs) = (sessions(from.0, to.0), sessions(to.0, from.0));
+        let (keys, peer) = (self.keys(from.0, from.1), self.keys(to.0, to.1));
+        let pairs = ours.iter().flat_map(|ours| theirs.iter().map(move |theirs| (*ours, *theirs)));
+        let mut possible =
+            pairs.filter_map(|(ours, theirs)| keys.hop_key(ours, peer.certificate(), theirs).ok()).peekable();
+        let newest = possible.peek().cloned();
+        // A hello that a case has forged left the port too. The true sessions are those that the frames of late verify under.
+        possible.find(|key| verifies_one(seen, (from.0, to.0), key)).or(newest)
     }
 
     fn hop(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<(HopKey, u64)> {
@@ -123,4 +132,10 @@ impl Forge {
         used.insert(mark(counter));
         Some((key, counter))
     }
+}
+
+/// Whether one of the latest frames between two nodes has this key's MAC.
+fn verifies_one(seen: &[Seen], (from, to): (&NodeId, &NodeId), key: &HopKey) -> bool {
+    let sent = seen.iter().rev().filter(|s| s.is_sent_by(from.as_str(), to.as_str()));
+    sent.take(SEEN_BACK).any(|s| open(&s.pdu).is_some_and(|(covered, security)| key.mac(from, covered) == security.mac))
 }

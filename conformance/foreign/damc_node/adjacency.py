@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from . import trust, wire
-from .wire import Certificate, Drop, u
+from . import link_mac, statements, trust, wire
+from .statements import Certificate
+from .wire import Drop, u
 
 if TYPE_CHECKING:
     from .node import Node, Port
@@ -37,9 +38,9 @@ def may_send(sender: str, receiver: str, kind: str) -> bool:
         "auth-reply": ("spa", "sg"),
         "revoke": ("spa", "sg"),
     }
-    if kind == "topology":
+    if kind in ("topology", "attach-ack"):
         return sender in ROUTERS and receiver == "scsc"
-    if kind == "topology-ack":
+    if kind in ("topology-ack", "attach"):
         return sender == "scsc" and receiver in ROUTERS
     return ways.get(kind) == (sender, receiver)
 
@@ -105,6 +106,7 @@ class Peer:
         self.certificate, self.session, self.own_session, self.key = certificate, session, own_session, key
         self.counter, self.window, self.confirmed = 0, trust.Window(), False
         self.dead_at, self.echo = 0.0, None
+        self.link_keys: tuple[bytes, bytes] | None = None  # of what is sent, and of what is received
 
 
 class Hello:
@@ -127,7 +129,7 @@ class Hello:
         else:
             self.heard = (reader.node(), reader.nonzero())
         reader.end()
-        self.certificate = wire.certificate_of(tlvs.require(wire.CERTIFICATE))
+        self.certificate = statements.certificate_of(tlvs.require(wire.CERTIFICATE))
         self.signature = wire.Reader(tlvs.require(wire.SIGNATURE)).take(64)
         tlvs.end()
 
@@ -333,6 +335,7 @@ class Adjacency:
         key = trust.hop_key(shared, (self.node.id, self.session), (sender.node, hello.session))
         peer = self.peer = Peer(sender, hello.session, self.session, key)
         peer.dead_at = now + hello.dead_ms / 1e3
+        peer.link_keys = link_mac.link_key(key, self.node.id), link_mac.link_key(key, sender.node)
         own_ms, multiplier = self.node.pace["echo_interval_ms"], self.node.pace["echo_multiplier"]
         if own_ms and hello.echo_ms:
             silence = max(multiplier, hello.multiplier) * max(own_ms, hello.echo_ms) / 1e3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import wire
-from .wire import Certificate, u
+from . import statements, wire
+from .statements import Certificate
+from .wire import u
 
 CONTEXT = "damc announce v1"
 ROOM = 800
@@ -67,7 +68,7 @@ def auth_request_of(tlvs: wire.Tlvs) -> AuthRequest:
     fields = wire.Reader(tlvs.require(wire.BODY))
     number = fields.u64()
     announce = announce_of(fields, tlvs)
-    certificate = wire.certificate_of(tlvs.require(wire.CERTIFICATE))
+    certificate = statements.certificate_of(tlvs.require(wire.CERTIFICATE))
     signature = wire.Reader(tlvs.require(wire.SIGNATURE)).take(64)
     tlvs.end()
     return AuthRequest(number, announce, certificate, signature)

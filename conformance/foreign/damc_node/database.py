@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import wire
-from .wire import Key, Lsa, LsaHeader, u
+from . import statements, wire
+from .statements import Key, Lsa, LsaHeader
+from .wire import u
 
 if TYPE_CHECKING:
     from .node import Node
@@ -160,7 +161,7 @@ class Originator:
         own.said, own.sent_at = content, now
         signed = key.encode() + u(own.sequence, 8) + u(lifetime, 4) + content + self.node.keys.certificate.raw
         signature = self.node.keys.sign("damc lsa v1", signed)
-        return wire.lsa_of(u(lifetime, 4) + signed + signature)
+        return statements.lsa_of(u(lifetime, 4) + signed + signature)
 
     def purge_all(self, now: float) -> None:
         for own in self.own.values():
@@ -172,5 +173,5 @@ def topology_content(flags: int, links: list[tuple[str, int]]) -> bytes:
     return b"\1" + bytes([flags]) + u(len(links), 2) + entries
 
 
-def attached_content(metric: int, certificate: bytes) -> bytes:
-    return b"\1\0" + u(metric, 4) + u(1, 2) + b"\2" + certificate
+def attached_content(metric: int, attachment: bytes) -> bytes:
+    return b"\1\0" + u(metric, 4) + u(1, 2) + b"\3" + attachment

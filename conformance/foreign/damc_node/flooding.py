@@ -6,7 +6,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from . import wire
-from .wire import Key, LsaHeader, u
+from .statements import Key, LsaHeader
+from .wire import u
 
 if TYPE_CHECKING:
     from .node import Port

@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from . import routes, wire
-from .wire import CODES, HEADER, REFUSALS, TRACE, UPHILL, Drop, Header, u
+from .wire import CODES, REFUSALS, ROUTED_HEADER, TRACE, UPHILL, Drop, Header, u
 
 if TYPE_CHECKING:
     from .node import Port
@@ -76,14 +76,14 @@ class Forwarder:
             if limit <= 1:
                 raise Drop("hop-limit-exceeded")
             limit -= 1
-        rest = pdu[HEADER.size :]
+        rest = pdu[ROUTED_HEADER:]
         if port and flags & TRACE and header.kind == "data":  # 10
             recorded = wire.tlv(wire.HOP, bytes([pdu[at + 3] != 1]) + wire.short(self.node.id))
             if len(pdu) + len(recorded) <= wire.MAX_PDU:
                 rest += recorded
         self.forwarded += 1
         out = Header(header.kind, flags, limit, ahead, header.flow, label)
-        self.node.port_of[hop].send(out.encode(HEADER.size + len(rest)) + rest)
+        self.node.port_of[hop].send_routed(out.encode(len(rest)) + rest)
 
     def usable(self, hop: str, came_by: Port | None) -> bool:
         port = self.node.port_of.get(hop)

@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from pathlib import Path
 
-from . import management, trust, wire
+from . import link_mac, management, trust, wire
 from .adjacency import Adjacency
 from .wire import Drop
 
@@ -22,7 +22,7 @@ OUTGOING = 4  # PACKET_OUTGOING: our own frames
 SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 RTMGRP_LINK, RTM_NEWLINK = 1, 16
 TICK = 0.005
-EVENTS_KEPT = 4096
+EVENTS_KEPT, ROUTED_WAITING = 4096, 1024
 VERSION = "0.1"
 
 
@@ -50,6 +50,21 @@ class Port:
         except OSError:  # No carrier, or the queue is full.
             self.node.count("dropped", "send-failed")
 
+    def send_routed(self, pdu: bytes) -> None:
+        """Sends a routed PDU under the link MAC, the last thing that is done to it."""
+        if (peer := self.adjacency.peer) is None:
+            self.node.count("dropped", "port-down")
+        else:
+            self.send(link_mac.seal(peer.link_keys[0], pdu) if self.node.link_macs else pdu)
+
+    def check_routed(self, pdu: bytes) -> None:
+        """Names and link MAC of a routed PDU that came in here, before anything else is asked of it."""
+        wire.read_names(pdu)
+        if (peer := self.adjacency.peer) is None:
+            raise Drop("no-adjacency", self.name)
+        if self.node.link_macs:
+            link_mac.check(peer.link_keys[1], pdu)
+
     @property
     def peer(self) -> str | None:
         """The neighbour, if the adjacency is full."""
@@ -63,13 +78,14 @@ class Node:
         self.config = config
         self.id, self.role, self.domain = config["node"], config["role"], config["domain"]
         self.name = wire.node_name(self.domain, self.id)
-        self.pace = config["pace"]
+        self.pace, self.link_macs = config["pace"], config.get("link_macs", True)
         self.keys = trust.Keys(config["identity"])
         self.verifier = trust.Verifier(bytes.fromhex(config["identity"]["root_key"]), self.domain)
         self.counters = {"received": Counter(), "sent": Counter(), "dropped": Counter(), "protocol": Counter()}
         self.events: deque[dict] = deque(maxlen=EVENTS_KEPT)
         self.event_count = 0
         self.ending, self.has_management = False, True
+        self.routed: deque[tuple[float, Port, bytes]] = deque()
         self.ports = [Port(self, port) for port in config["ports"]]
         self.port_of = {port.name: port for port in self.ports}
         self.selector = selectors.DefaultSelector()
@@ -122,8 +138,9 @@ class Node:
         print("ready", flush=True)
         self.event("ready")
         while not self.ending:
-            for key, _ in self.selector.select(TICK):
+            for key, _ in self.selector.select(0 if self.routed else TICK):
                 key.data()
+            self.handle_waiting()
             now = time.monotonic()
             for port in self.ports:
                 port.adjacency.tick(now)
@@ -138,20 +155,33 @@ class Node:
         self.ending = True
 
     def receive_all(self, port: Port) -> None:
-        for _ in range(64):
+        """Reads what came in by a port. What keeps the network together goes first, however much is to be carried."""
+        until = time.monotonic() + TICK
+        while (now := time.monotonic()) < until:
             try:
                 frame, address = port.socket.recvfrom(65536)
             except OSError:
                 return
-            if address[2] != OUTGOING:
-                self.receive(port, frame[14:])
+            if address[2] == OUTGOING:
+                continue
+            if frame[15:16] < b"\x80":
+                self.receive(now, port, frame[14:])
+            elif len(self.routed) < ROUTED_WAITING:
+                self.routed.append((now, port, frame[14:]))
+            else:
+                self.count("dropped", "queue-full")
 
-    def receive(self, port: Port, payload: bytes) -> None:
-        now = time.monotonic()
+    def handle_waiting(self) -> None:
+        until = time.monotonic() + TICK
+        while self.routed and time.monotonic() < until:
+            self.receive(*self.routed.popleft())
+
+    def receive(self, now: float, port: Port, payload: bytes) -> None:
         try:
             header, pdu = wire.read_header(payload)
             self.count("received", header.kind)
             if header.routed:
+                port.check_routed(pdu)
                 self.handle_routed(now, port, header, pdu)
             elif (tlvs := port.adjacency.receive(now, header.kind, pdu)) is not None:
                 self.handle_local(now, port, header.kind, tlvs)

@@ -157,7 +157,7 @@ class Pod(Node):
     def send_routed(self, message: wire.Routed) -> None:
         if sg := self.sg:
             self.count("sent", message.kind)
-            sg.send(message.encode())
+            sg.send_routed(message.encode())
 
     def handle_routed(self, now: float, port: Port, header: Header, pdu: bytes) -> None:
         if port is not self.sg:

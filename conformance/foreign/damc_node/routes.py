@@ -10,7 +10,7 @@ from . import wire
 
 if TYPE_CHECKING:
     from .database import Database
-    from .wire import Lsa
+    from .statements import Lsa
 
 OVERLOAD, STUB, EXACT = 0x01, 0x02, 0x01
 UNREACHABLE = 0xFFFFFFFF

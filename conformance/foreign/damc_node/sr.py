@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 
-from . import flooding, forwarding, routes, wire
+from . import flooding, forwarding, routes, statements, wire
 from .adjacency import ROUTERS
 from .database import Database, Originator, attached_content, topology_content
 from .node import Node, Port
 from .qos import Qos
-from .wire import Drop, Key, Lsa
+from .statements import Attachment, Key, Lsa
+from .wire import Drop
 
 LINKS_PER_FRAGMENT = 24
 
@@ -21,6 +22,7 @@ class Sr(Node):
         super().__init__(config)
         self.database, self.originator = Database(), Originator(self)
         self.sessions: dict[str, flooding.Session] = {}
+        self.attached: dict[str, Attachment] = {}  # by port: what its SCSC said last
         self.overload = False
         self.routes: dict[bytes, routes.Route] = {}
         self.fib_version, self.compute_at, self.computed_at = 0, None, 0.0
@@ -33,17 +35,29 @@ class Sr(Node):
         self.sessions[port.name] = flooding.Session(self, port, now)
 
     def neighbour_full(self, now: float, port: Port) -> None:
-        if port.peer_role == "scsc":
-            peer = port.adjacency.peer
-            content = attached_content(port.cost, peer.certificate.raw)
-            self.originator.want(now, 2, (wire.node_name(self.domain, port.name), port.name), content)
         self.links_changed(now, self.forming())
 
     def neighbour_down(self, now: float, port: Port) -> None:
         self.sessions.pop(port.name, None)
-        if port.peer_role == "scsc":
-            self.originator.want(now, 2, (wire.node_name(self.domain, port.name), port.name), None)
+        self.attached.pop(port.name, None)
+        self.state_attached(now, port)
         self.links_changed(now, False)
+
+    def receive_attachment(self, now: float, port: Port, attachment: Attachment) -> None:
+        self.verifier.attachment(attachment, int(now * 1e3))
+        if (attachment.router, attachment.certificate.node) != (self.id, port.name):
+            raise Drop("not-authorised", f"{attachment.certificate.node} is attached to {attachment.router}")
+        port.adjacency.send("attach-ack", wire.tlv(wire.BODY, wire.u(attachment.issued_at, 8)))
+        known = self.attached.get(port.name)
+        if known is None or known.expires_at < attachment.expires_at:  # An earlier one may come late.
+            self.attached[port.name] = attachment
+            self.state_attached(now, port)
+
+    def state_attached(self, now: float, port: Port) -> None:
+        """Advertises the name of the SCSC behind a port for as long as it says that it is there."""
+        attachment = self.attached.get(port.name)
+        content = attached_content(port.cost, attachment.raw) if attachment else None
+        self.originator.want(now, 2, (wire.node_name(self.domain, port.name), port.name), content)
 
     def forming(self) -> bool:
         routers = [port for port in self.ports if port.carrier and port.peer_role in ROUTERS]
@@ -65,15 +79,20 @@ class Sr(Node):
 
     def handle_local(self, now: float, port: Port, kind: str, tlvs: wire.Tlvs) -> None:
         session = self.sessions.get(port.name)
+        if kind == "attach":
+            attachment = statements.attachment_of(tlvs.require(wire.ATTACHMENT))
+            tlvs.end()
+            self.receive_attachment(now, port, attachment)
+            return
         if kind == "ls-update":
-            lsas = [wire.lsa_of(value) for value in tlvs.many(wire.LSA, 1)]
+            lsas = [statements.lsa_of(value) for value in tlvs.many(wire.LSA, 1)]
             tlvs.end()
             for lsa in lsas:
                 self.receive_lsa(now, session, lsa)
             return
         body = tlvs.require(wire.BODY) if kind == "db-summary" else b""
         at_least = 0 if kind == "db-summary" else 1
-        headers = [wire.header_of(value) for value in tlvs.many(wire.LSA_HEADER, at_least)]
+        headers = [statements.header_of(value) for value in tlvs.many(wire.LSA_HEADER, at_least)]
         tlvs.end()
         if kind == "db-summary":
             session.page(body, headers, now)
@@ -112,7 +131,7 @@ class Sr(Node):
             self.event("lsa-refused", **described(key), lsa_sequence=lsa.sequence, reason=drop.reason,
                        port=session.port.name)  # fmt: skip
 
-    def receive_same(self, now: float, session: flooding.Session, header: wire.LsaHeader) -> None:
+    def receive_same(self, now: float, session: flooding.Session, header: statements.LsaHeader) -> None:
         self.count("protocol", "lsa_duplicate")
         session.requests.pop(header.key, None)
         if not session.acknowledged(header):
@@ -176,9 +195,13 @@ class Sr(Node):
 
     def expire(self, now: float) -> None:
         now_ms = int(now * 1e3)
+        for name, attachment in list(self.attached.items()):
+            if self.verifier.left(attachment, now_ms) <= 0:
+                del self.attached[name]
+                self.state_attached(now, self.port_of[name])
         for key, stored in list(self.database.stored.items()):
-            grant = stored.lsa.grant
-            if now >= stored.expires_at or (grant and self.verifier.grant_left(grant, now_ms) <= 0):
+            proof = stored.lsa.proof
+            if now >= stored.expires_at or (proof and self.verifier.left(proof, now_ms) <= 0):
                 self.database.remove(key)
                 self.routes_changed(now)
 
@@ -254,7 +277,9 @@ class Sr(Node):
         if order["order"] == "overload":
             self.overload = bool(order["on"])
         elif order["order"] == "cost":
-            self.port_of[order["port"]].cost = min(max(int(order["cost"]), 1), wire.MAX_COST)
+            port = self.port_of[order["port"]]
+            port.cost = min(max(int(order["cost"]), 1), statements.MAX_COST)
+            self.state_attached(now, port)
         elif order["order"] == "stop":
             self.end()
         else:
@@ -266,7 +291,8 @@ class Sr(Node):
     def fib_view(self) -> dict:
         entries = []
         for route in sorted(self.routes.values(), key=lambda route: wire.text_of(route.prefix)):
-            hops = [{"node": hop, "port": hop, "weight": weight} for hop, weight in route.next_hops.items()]
+            next_hops = route.next_hops or {self.id: 1}  # the own name leads here
+            hops = [{"node": hop, "port": hop, "weight": weight} for hop, weight in next_hops.items()]
             entry = {"prefix": wire.text_of(route.prefix), "source": "local" if route.local else "spf"}
             entry |= {"cost": route.cost, "origin": route.origins, "next_hops": hops}
             entries.append(entry | ({"exact": True} if route.exact else {}))
@@ -283,7 +309,7 @@ class Sr(Node):
 
 
 def content_of(lsa: Lsa) -> tuple:
-    proof = lsa.grant.raw if lsa.grant else lsa.attached and lsa.attached.raw
+    proof = lsa.proof and lsa.proof.raw
     return lsa.purge, lsa.flags, lsa.links, lsa.metric, lsa.weight, lsa.instance, proof
 
 

@@ -1,4 +1,4 @@
-"""Signatures, grants and hop security: WIRE.md sections 4 and 5."""
+"""Signatures, grants, attachments and hop security: WIRE.md sections 4 and 5."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from . import wire
-from .wire import Certificate, Drop, Grant, Lsa, u
+from . import statements, wire
+from .statements import Attachment, Certificate, Grant, Lsa
+from .wire import Drop, u
 
 # The encodings of the points of small order (y = 0, 1, -1 and two of order 8, with and without the sign of x, and those
 # that are not reduced). A key out of these verifies too much.
@@ -31,7 +32,7 @@ class Verifier:
     def __init__(self, root_key: bytes, domain: str) -> None:
         self.root_key, self.domain = root_key, domain
         self._verified: set[tuple[bytes, bytes, bytes]] = set()
-        self._spa_clocks: dict[str, int] = {}  # SPA's clock less ours, ms
+        self._clocks: dict[str, int] = {}  # the clock of an SPA or SCSC less ours, ms
 
     def _check(self, key: bytes, context: str, covered: bytes, signature: bytes, reason: str) -> None:
         signed = context.encode() + b"\0" + covered
@@ -66,14 +67,23 @@ class Verifier:
         self.signed(grant.certificate, "damc grant v1", grant.raw[:-64], grant.signature)
         if not grant.certificate.may_grant(grant.prefix, grant.exact):
             raise Drop("not-authorised", wire.text_of(grant.prefix))
-        spa = grant.certificate.node
-        self._spa_clocks[spa] = max(self._spa_clocks.get(spa, grant.issued_at - now_ms), grant.issued_at - now_ms)
-        if self.grant_left(grant, now_ms) <= 0:
-            raise Drop("grant-expired", wire.text_of(grant.prefix))
+        self.in_force(grant, now_ms)
 
-    def grant_left(self, grant: Grant, now_ms: int) -> int:
-        """What is left of a grant by its SPA's clock, ms."""
-        return grant.expires_at - (now_ms + self._spa_clocks[grant.certificate.node])
+    def attachment(self, attachment: Attachment, now_ms: int) -> None:
+        self.certificate(attachment.certificate, ("scsc",))
+        self.signed(attachment.certificate, "damc attachment v1", attachment.raw[:-64], attachment.signature)
+        self.in_force(attachment, now_ms)
+
+    def in_force(self, proof: Grant | Attachment, now_ms: int) -> None:
+        """Learns from what has verified what time it is at its issuer."""
+        issuer, ahead = proof.certificate.node, proof.issued_at - now_ms
+        self._clocks[issuer] = max(self._clocks.get(issuer, ahead), ahead)
+        if self.left(proof, now_ms) <= 0:
+            raise Drop("grant-expired", f"issued by {issuer}")
+
+    def left(self, proof: Grant | Attachment, now_ms: int) -> int:
+        """What is left of a grant or attachment by its issuer's clock, ms."""
+        return proof.expires_at - (now_ms + self._clocks[proof.certificate.node])
 
     def lsa(self, lsa: Lsa, now_ms: int) -> None:
         self.certificate(lsa.certificate, ("sg", "sr"), lsa.key.origin)
@@ -86,10 +96,10 @@ class Verifier:
             if claimed != granted or wire.components(prefix)[0] == b"\x04damc":
                 raise Drop("not-authorised", f"the grant is for {granted}")
         elif lsa.attached:
-            self.certificate(lsa.attached, ("scsc",))
-            own = wire.node_name(lsa.attached.domain, lsa.attached.node)
-            if lsa.key.id != (own, lsa.attached.node):
-                raise Drop("not-authorised", "the certificate is for another node")
+            self.attachment(lsa.attached, now_ms)
+            scsc = lsa.attached.certificate.node
+            if lsa.key.id != (wire.node_name(self.domain, scsc), scsc) or lsa.attached.router != lsa.key.origin:
+                raise Drop("not-authorised", f"{scsc} is attached to {lsa.attached.router}")
 
     def routed(self, kind: str, destination: bytes, source: bytes, tlvs: bytes, roles: tuple[str, ...]) -> Certificate:
         """Checks a signed routed message whose last two TLVs are certificate and signature."""
@@ -97,7 +107,7 @@ class Verifier:
         reader = wire.Tlvs(tlvs, 0)
         while reader.peek() not in (wire.CERTIFICATE, None):
             reader.require(reader.peek())
-        certificate = wire.certificate_of(reader.require(wire.CERTIFICATE))
+        certificate = statements.certificate_of(reader.require(wire.CERTIFICATE))
         if source != wire.node_name(self.domain, certificate.node):
             raise Drop("not-authorised", f"{certificate.node} speaks for {wire.text_of(source)}")
         self.certificate(certificate, roles)
@@ -110,7 +120,7 @@ class Keys:
     """What a node signs and agrees with."""
 
     def __init__(self, identity: dict) -> None:
-        self.certificate = wire.certificate_of(bytes.fromhex(identity["certificate"]))
+        self.certificate = statements.certificate_of(bytes.fromhex(identity["certificate"]))
         self._signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(identity["signing_secret"]))
         self._agreement = X25519PrivateKey.from_private_bytes(bytes.fromhex(identity["agreement_secret"]))
 
@@ -175,6 +185,7 @@ def open_hop(pdu: bytes) -> Security:
 
 def seal(key: bytes, sender: str, counter: int, kind: str, tlvs: bytes) -> bytes:
     """A hop-local PDU under the hop MAC."""
-    length = wire.HEADER.size + len(tlvs) + wire.HOP_MAC_LEN
-    covered = wire.Header(kind).encode(length) + tlvs + bytes([wire.HOP_MAC, 0, 24]) + u(counter, 8)
+    covered = (
+        wire.Header(kind).encode(len(tlvs) + wire.HOP_MAC_LEN) + tlvs + bytes([wire.HOP_MAC, 0, 24]) + u(counter, 8)
+    )
     return covered + hop_mac(key, sender, covered)

@@ -1,17 +1,17 @@
-"""Bytes to values and back: WIRE.md sections 1 to 6."""
+"""Bytes to values and back: WIRE.md sections 1 to 3. What nodes sign is in `statements`."""
 
 from __future__ import annotations
 
 import re
 import struct
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 MAX_PDU = 1500
 HEADER = struct.Struct("!BBBBHHII")
+LINK_MAC_LEN = 16
+ROUTED_HEADER = HEADER.size + LINK_MAC_LEN
 HOP_MAC_LEN = 27
 HOP_LOCAL_ROOM = MAX_PDU - HEADER.size - HOP_MAC_LEN
-MAX_COST = 16_777_215
 U64 = (1 << 64) - 1
 
 # Message types, section 23.3.
@@ -30,6 +30,8 @@ TYPES = {
     0x33: "revoke-ack",
     0x40: "topology",
     0x41: "topology-ack",
+    0x42: "attach",
+    0x43: "attach-ack",
     0x80: "data",
     0x81: "telemetry",
     0x82: "policy",
@@ -49,8 +51,8 @@ CODES = {label: code for code, label in TYPES.items()}
 DESTINATION, SOURCE, BODY, LSA, LSA_HEADER = 0x81, 0x82, 0x83, 0x84, 0x85
 CERTIFICATE, GRANT, ANNOUNCEMENT, OUTCOME = 0x86, 0x87, 0x88, 0x89
 PATH_REPORT, LINK_REPORT, PAYLOAD, CHECKSUM = 0x8A, 0x8B, 0x8C, 0x8D
-HOP, SIGNATURE, HOP_MAC, PADDING = 0x0E, 0x8F, 0x90, 0x11
-KNOWN_TLVS = {*range(0x81, 0x8E), HOP, SIGNATURE, HOP_MAC, PADDING}
+HOP, SIGNATURE, HOP_MAC, ATTACHMENT, PADDING = 0x0E, 0x8F, 0x90, 0x92, 0x11
+KNOWN_TLVS = {*range(0x81, 0x8E), HOP, SIGNATURE, HOP_MAC, ATTACHMENT, PADDING}
 
 ROLES = {1: "sr", 2: "sg", 3: "spa", 4: "scsc", 5: "pod"}
 
@@ -289,8 +291,12 @@ class Header:
     def routed(self) -> bool:
         return CODES[self.kind] >= 0x80
 
-    def encode(self, length: int) -> bytes:
-        return HEADER.pack(1, CODES[self.kind], self.flags, self.hop_limit, length, self.ahead, self.flow, self.label)
+    def encode(self, rest: int) -> bytes:
+        """The header before `rest` bytes; the link MAC of a routed one is 0 until it goes out on a link."""
+        size = ROUTED_HEADER if self.routed else HEADER.size
+        code, length = CODES[self.kind], size + rest
+        fixed = HEADER.pack(1, code, self.flags, self.hop_limit, length, self.ahead, self.flow, self.label)
+        return fixed.ljust(size, b"\0")
 
 
 def read_header(payload: bytes) -> tuple[Header, bytes]:
@@ -313,11 +319,13 @@ def read_header(payload: bytes) -> tuple[Header, bytes]:
         raise Drop("unknown-type", f"{code:#x}")
     if code < 0x80 and (hop_limit, flow, label) != (1, 0, 0):
         malformed("routing fields of a hop-local message")
+    if code >= 0x80 and length < ROUTED_HEADER:
+        raise Drop("truncated", "link MAC")
     return Header(TYPES[code], flags, hop_limit, ahead, flow, label), pdu
 
 
 def hop_local(kind: str, tlvs: bytes) -> bytes:
-    return Header(kind).encode(HEADER.size + len(tlvs)) + tlvs
+    return Header(kind).encode(len(tlvs)) + tlvs
 
 
 @dataclass
@@ -338,12 +346,12 @@ class Routed:
         covered = tlv(DESTINATION, self.destination) + tlv(SOURCE, self.source) + self.tlvs
         rest = covered + tlv(CHECKSUM, u(crc32c(covered), 4)) + b"".join(tlv(HOP, hop) for hop in self.hops)
         header = Header(self.kind, self.flags, self.hop_limit, 0, self.flow, self.label)
-        return header.encode(HEADER.size + len(rest)) + rest
+        return header.encode(len(rest)) + rest
 
 
 def read_names(pdu: bytes) -> tuple[bytes, bytes, int]:
     """Destination, source, and where the TLVs behind them begin."""
-    tlvs = Tlvs(pdu, HEADER.size)
+    tlvs = Tlvs(pdu, ROUTED_HEADER)
     destination = check_name(tlvs.require(DESTINATION))
     return destination, check_name(tlvs.require(SOURCE)), tlvs.at
 
@@ -353,7 +361,7 @@ def finish_routed(pdu: bytes, tlvs: Tlvs, hops: bool = False) -> list[bytes]:
     tlvs.peek()
     at = tlvs.at
     checksum = Reader(tlvs.require(CHECKSUM))
-    if checksum.u32() != crc32c(pdu[HEADER.size : at]):
+    if checksum.u32() != crc32c(pdu[ROUTED_HEADER:at]):
         raise Drop("bad-checksum")
     checksum.end()
     recorded = tlvs.many(HOP) if hops else []
@@ -362,177 +370,3 @@ def finish_routed(pdu: bytes, tlvs: Tlvs, hops: bool = False) -> list[bytes]:
         reader.flags(0x01), reader.node(), reader.end()
     tlvs.end()
     return recorded
-
-
-# ===== certificates, grants, section 4 =====
-
-
-class Certificate(NamedTuple):
-    domain: str
-    node: str
-    role: str
-    signing_key: bytes
-    agreement_key: bytes
-    names: tuple[tuple[bool, bytes], ...]
-    signature: bytes
-    raw: bytes
-
-    def may_grant(self, prefix: bytes, exact: bool) -> bool:
-        return any(
-            prefix == certified and exact if only else prefix.startswith(certified) for only, certified in self.names
-        )
-
-
-def read_certificate(reader: Reader) -> Certificate:
-    start = reader.at
-    domain, node, code = reader.node(), reader.node(), reader.u8()
-    role = ROLES.get(code) or malformed(f"role {code}")
-    signing_key, agreement_key = reader.take(32), reader.take(32)
-    names = []
-    if role == "spa":
-        count, begin = reader.u8(), reader.at
-        names = [(bool(reader.flags(0x01)), reader.name()) for _ in range(count)]
-        if reader.at - begin > 256:
-            raise Drop("oversized", "names of a certificate")
-    signature = reader.take(64)
-    raw = reader.value[start : reader.at]
-    return Certificate(domain, node, role, signing_key, agreement_key, tuple(names), signature, raw)
-
-
-def certificate_of(value: bytes) -> Certificate:
-    reader = Reader(value)
-    certificate = read_certificate(reader)
-    reader.end()
-    return certificate
-
-
-class Grant(NamedTuple):
-    exact: bool
-    prefix: bytes
-    pod: str
-    pod_key: bytes
-    sg: str
-    issued_at: int
-    expires_at: int
-    serial: int
-    certificate: Certificate
-    signature: bytes
-    raw: bytes
-
-
-def read_grant(reader: Reader) -> Grant:
-    start = reader.at
-    exact = bool(reader.flags(0x01))
-    reader.u8()  # Depth says nothing that prefix and exact do not.
-    prefix, pod, pod_key, sg = reader.name(), reader.node(), reader.take(32), reader.node()
-    issued_at, expires_at, serial = reader.u64(), reader.u64(), reader.u64()
-    certificate = read_certificate(reader)
-    signature = reader.take(64)
-    raw = reader.value[start : reader.at]
-    return Grant(exact, prefix, pod, pod_key, sg, issued_at, expires_at, serial, certificate, signature, raw)
-
-
-# ===== LSAs, section 6 =====
-
-PURGE_BIT = 1 << 63
-
-
-class Key(NamedTuple):
-    origin: str
-    kind: int
-    id: tuple
-
-    def encode(self) -> bytes:
-        id_ = u(self.id[0], 2) if self.kind == 1 else short(self.id[0]) + short(self.id[1])
-        return bytes([self.kind]) + short(self.origin) + id_
-
-
-def read_key(reader: Reader) -> Key:
-    kind, origin = reader.u8(), reader.node()
-    if kind == 1:
-        return Key(origin, kind, (reader.u16(),))
-    if kind == 2:
-        return Key(origin, kind, (reader.name(), reader.node()))
-    return malformed(f"kind of LSA {kind}")
-
-
-class LsaHeader(NamedTuple):
-    key: Key
-    sequence: int
-    digest: int
-    remaining: int
-
-    @property
-    def version(self) -> tuple[int, int]:
-        return self.sequence, self.digest
-
-    def encode(self) -> bytes:
-        return self.key.encode() + u(self.sequence, 8) + u(self.digest, 8) + u(self.remaining, 4)
-
-
-def header_of(value: bytes) -> LsaHeader:
-    reader = Reader(value)
-    header = LsaHeader(read_key(reader), reader.u64(), reader.u64(), reader.u32())
-    reader.end()
-    return header
-
-
-class Lsa(NamedTuple):
-    key: Key
-    sequence: int
-    lifetime: int
-    purge: bool
-    flags: int
-    links: tuple[tuple[str, int], ...]
-    metric: int
-    weight: int
-    instance: bytes | None
-    grant: Grant | None
-    attached: Certificate | None
-    certificate: Certificate
-    signature: bytes
-    signed: bytes
-    remaining: int
-
-    @property
-    def version(self) -> tuple[int, int]:
-        digest = int.from_bytes(self.signature[:8], "big") & ~PURGE_BIT
-        return self.sequence, digest | (PURGE_BIT if self.purge else 0)
-
-    def header(self, remaining: int) -> LsaHeader:
-        return LsaHeader(self.key, *self.version, remaining)
-
-    def encode(self, remaining: int) -> bytes:
-        return u(remaining, 4) + self.signed + self.signature
-
-
-def lsa_of(value: bytes) -> Lsa:
-    reader = Reader(value)
-    remaining = reader.u32()
-    key, sequence, lifetime, content = read_key(reader), reader.nonzero(), reader.u32(), reader.u8()
-    if content > 1 or remaining > lifetime:
-        malformed("content or time left of an LSA")
-    flags, links, metric, weight, instance, grant, attached = 0, (), 0, 0, None, None, None
-    if content and key.kind == 1:
-        flags = reader.flags(0x03)
-        links = tuple((reader.node(), reader.u32()) for _ in range(reader.u16()))
-        if any(not 1 <= cost <= MAX_COST for _, cost in links):
-            malformed("cost of a link")
-    elif content:
-        flags, metric, weight = reader.flags(0x03), reader.u32(), reader.u16()
-        instance = reader.name() if flags & 0x02 else None
-        proof = reader.u8()
-        if proof == 1:
-            grant = read_grant(reader)
-        elif proof == 2:
-            attached = read_certificate(reader)
-        else:
-            malformed(f"proof {proof}")
-    certificate = read_certificate(reader)
-    signed = value[4 : reader.at]
-    signature = reader.take(64)
-    reader.end()
-    return Lsa(
-        key, sequence, lifetime, not content, flags, links, metric, weight, instance, grant, attached,
-        certificate, signature, signed, remaining,
-    )  # fmt: skip

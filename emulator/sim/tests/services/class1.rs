@@ -40,7 +40,10 @@ fn reg_04_announcements_that_nobody_decides_end_and_leave_nothing_behind() {
         for number in 1..=80 {
             announce(&mut sim, "pod-1", round * 80 + number, &format!("/B/1/{round}/{number}"));
         }
-        assert_eq!(told(&sim, round * 80 + 65), Some(Err(Unanswered::TooMany)), "one pod has 64 places");
+        // Later rounds find the SPA's adjacency gone and are refused at once, which takes no place.
+        if round == 0 {
+            assert_eq!(told(&sim, 65), Some(Err(Unanswered::TooMany)), "one pod has 64 places");
+        }
         sim.run_for(11 * SECOND);
         // Refused once the SPA's adjacency is gone, or over by the time-out.
         for number in [1, 64] {
