@@ -89,23 +89,6 @@ fn sizes_registers(version: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 13)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kernel_with_a_small_buffer_needs_a_processor_without_tiles() {
-        let with = "processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n";
-        assert!(has_tiles(with) && !has_tiles("flags\t\t: fpu avx512f\n"));
-        assert!(
-            !sizes_registers("6.1.176")
-                && !sizes_registers("5.10.0-8")
-                && sizes_registers("6.13.1")
-                && sizes_registers("7.0")
-        );
-    }
-}
-
 /// Under Debian's name; a plain `linux` may be anything.
 fn installed() -> Option<PathBuf> {
     program_on_path("linux.uml").or_else(|| Some(PathBuf::from("/usr/bin/linux.uml")))
@@ -121,4 +104,21 @@ fn version(kernel: &Path) -> Result<String> {
         return Ok(version.to_owned());
     }
     Err(LabError::Uml(format!("cannot {}: it printed `{version}` ({})", doing(), output.status)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_with_a_small_buffer_needs_a_processor_without_tiles() {
+        let with = "processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n";
+        assert!(has_tiles(with) && !has_tiles("flags\t\t: fpu avx512f\n"));
+        assert!(
+            !sizes_registers("6.1.176")
+                && !sizes_registers("5.10.0-8")
+                && sizes_registers("6.13.1")
+                && sizes_registers("7.0")
+        );
+    }
 }
