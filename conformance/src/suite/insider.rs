@@ -161,7 +161,7 @@ async fn many_names(testbed: &Testbed, findings: &mut Findings) -> Result<(), St
     let prefix = parse(&below)?;
     let probes = testbed.probes(from).await?.into_iter().filter(|s| {
         let there = s.frame.names.as_ref().is_some_and(|(destination, _)| prefix.is_prefix_of(destination));
-        there && s.sent && s.node == prober && s.message_type() == MessageType::Probe
+        there && s.sent && s.node == prober && matches!(s.message(), Message::Probe(p) if p.train_index == 0)
     });
     let rate = probes.count() as f64 / seconds;
     findings.figure("probes of one SG to these names", rate, "1/s");
