@@ -94,48 +94,54 @@ impl Forge {
     }
 
     fn hop_key(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<HopKey> {
-        let sessions = |sender: &NodeId, receiver: &NodeId| {
-            let sent = seen.iter().rev().filter(|s| s.is_sent_by(sender.as_str(), receiver.as_str()));
-            let mut sessions: Vec<u64> = Vec::new();
-            for session in
-                sent.filter_map(|s| if let Message::Hello(h) = &s.frame.message { Some(h.session) } else { None })
-            {
-                if !sessions.contains(&session) {
-                    sessions.push(session);
-                }
-            }
-            sessions
-        };
-        let (ours, theirs) = (sessions(from.0, to.0), sessions(to.0, from.0));
+        let (ours, theirs) = (sessions(seen, from.0, to.0), sessions(seen, to.0, from.0));
         let (keys, peer) = (self.keys(from.0, from.1), self.keys(to.0, to.1));
         let pairs = ours.iter().flat_map(|ours| theirs.iter().map(move |theirs| (*ours, *theirs)));
         let mut possible =
             pairs.filter_map(|(ours, theirs)| keys.hop_key(ours, peer.certificate(), theirs).ok()).peekable();
         let newest = possible.peek().cloned();
         // A hello that a case has forged left the port too. The true sessions are those that the frames of late verify under.
-        possible.find(|key| verifies_one(seen, (from.0, to.0), key)).or(newest)
+        possible.find(|key| counters_under(seen, (from.0, to.0), key).next().is_some()).or(newest)
     }
 
     fn hop(&self, seen: &[Seen], from: (&NodeId, Role), to: (&NodeId, Role)) -> Option<(HopKey, u64)> {
         let key = self.hop_key(seen, from, to)?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = |counter: u64| (from.0.clone(), to.0.clone(), counter);
-        let of_sender = seen.iter().rev().filter(|s| s.is_sent_by(from.0.as_str(), to.0.as_str()));
         // Frames that cases replayed left this port too. Those of other sessions fail the MAC; those of this session
         // have lower counters than the true sender's newest.
-        let genuine = of_sender.take(SEEN_BACK).filter_map(|s| {
-            let (covered, security) = open(&s.pdu)?;
-            (key.mac(from.0, covered) == security.mac).then_some(security.counter)
-        });
-        let last = genuine.filter(|counter| !used.contains(&mark(*counter))).max().unwrap_or(0);
+        let last = counters_under(seen, (from.0, to.0), &key)
+            .filter(|counter| !used.contains(&mark(*counter)))
+            .max()
+            .unwrap_or(0);
         let counter = (last + COUNTER_LEAD..last + COUNTER_LEAD + COUNTER_RANGE).find(|c| !used.contains(&mark(*c)))?;
         used.insert(mark(counter));
         Some((key, counter))
     }
 }
 
-/// Whether one of the latest frames between two nodes has this key's MAC.
-fn verifies_one(seen: &[Seen], (from, to): (&NodeId, &NodeId), key: &HopKey) -> bool {
-    let sent = seen.iter().rev().filter(|s| s.is_sent_by(from.as_str(), to.as_str()));
-    sent.take(SEEN_BACK).any(|s| open(&s.pdu).is_some_and(|(covered, security)| key.mac(from, covered) == security.mac))
+/// Counters of the latest frames between two nodes that have this key's MAC, newest frame first.
+fn counters_under<'a>(
+    seen: &'a [Seen],
+    (from, to): (&'a NodeId, &'a NodeId),
+    key: &'a HopKey,
+) -> impl Iterator<Item = u64> + 'a {
+    let of_sender = seen.iter().rev().filter(|s| s.is_sent_by(from.as_str(), to.as_str()));
+    of_sender.take(SEEN_BACK).filter_map(|s| {
+        let (covered, security) = open(&s.pdu)?;
+        (key.mac(from, covered) == security.mac).then_some(security.counter)
+    })
+}
+
+/// The sessions in the hellos of one node to another, newest first, each once.
+fn sessions(seen: &[Seen], sender: &NodeId, receiver: &NodeId) -> Vec<u64> {
+    let mut sessions = Vec::new();
+    for s in seen.iter().rev().filter(|s| s.is_sent_by(sender.as_str(), receiver.as_str())) {
+        if let Message::Hello(hello) = &s.frame.message
+            && !sessions.contains(&hello.session)
+        {
+            sessions.push(hello.session);
+        }
+    }
+    sessions
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use damc_mgmt::view::NeighborView;
+use damc_mgmt::words::DownReason;
 use damc_testbed::NodeState;
 use damc_wire::frame::{HOP_MAC_LEN, HeaderView, ROUTED_HEADER_LEN};
 use damc_wire::lsa::{Lsa, LsaContent, LsaId, LsaKey, TopologyLsa};
@@ -65,7 +65,8 @@ pub const CASES: &[Case] = &[
 pub(super) struct Peace {
     lsdbs: BTreeMap<String, BTreeSet<String>>,
     fibs: BTreeMap<String, BTreeSet<String>>,
-    flaps: BTreeMap<String, BTreeSet<String>>,
+    /// By node and neighbour: how often their adjacency went down, and why last.
+    flaps: BTreeMap<(String, String), (u64, Option<DownReason>)>,
     starts: BTreeMap<String, u32>,
 }
 
@@ -85,8 +86,7 @@ impl Peace {
         let mut flaps = BTreeMap::new();
         for node in testbed.topology.nodes().keys().map(ToString::to_string) {
             let neighbors = testbed.lab.neighbors(&node).await?.neighbors;
-            let told = |n: &NeighborView| format!("{} flaps to {}, last by {:?}", n.flaps, n.port, n.last_down);
-            flaps.insert(node, neighbors.iter().map(told).collect());
+            flaps.extend(neighbors.into_iter().map(|n| ((node.clone(), n.port), (n.flaps, n.last_down))));
         }
         let status = testbed.lab.status().await?;
         let alive = status.nodes.iter().filter(|n| n.state == NodeState::Ready);
@@ -128,7 +128,7 @@ impl Peace {
         findings.check_saw(lsdbs.is_empty(), "every LSDB is the same as before", or_same(&lsdbs));
         let fibs = difference(&self.fibs, &now.fibs);
         findings.check_saw(fibs.is_empty(), "every FIB has the same prefixes as before", or_same(&fibs));
-        let flaps = difference(&of_others(&self.flaps, culprits), &of_others(&now.flaps, culprits));
+        let flaps = self.flapped(&now, culprits);
         findings.check_saw(flaps.is_empty(), "no adjacency goes down", or_same(&flaps));
         findings.check_eq(&now.starts, &self.starts, "all nodes are alive and none was restarted");
         let (caller, target, _) = testbed.far_pair().await?;
@@ -136,20 +136,20 @@ impl Peace {
         findings.check_eq(&reply.result.as_deref(), &Some("whole"), format!("{caller} still calls {target}"));
         Ok(())
     }
-}
 
-/// Flaps without those between two nodes.
-fn of_others(
-    flaps: &BTreeMap<String, BTreeSet<String>>,
-    culprits: Option<(&str, &str)>,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let mut flaps = flaps.clone();
-    for (node, port) in culprits.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
-        if let Some(told) = flaps.get_mut(node) {
-            told.retain(|line| !line.contains(&format!(" flaps to {port},")));
-        }
+    /// Adjacencies whose flaps differ from before, but for that of the culprits; empty where none does.
+    fn flapped(&self, now: &Self, culprits: Option<(&str, &str)>) -> String {
+        let spared = |(a, b): &(String, String)| {
+            let ends = (a.as_str(), b.as_str());
+            culprits.is_some_and(|(x, y)| ends == (x, y) || ends == (y, x))
+        };
+        let ends: BTreeSet<_> = self.flaps.keys().chain(now.flaps.keys()).filter(|ends| !spared(ends)).collect();
+        let differ = ends.into_iter().filter(|ends| self.flaps.get(ends) != now.flaps.get(ends));
+        let told = differ.map(|ends| {
+            format!("{}–{}: {:?} before, {:?} now", ends.0, ends.1, self.flaps.get(ends), now.flaps.get(ends))
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
-    flaps
 }
 
 /// What differs, as `node lacks …, node has …`; empty where nothing does.
