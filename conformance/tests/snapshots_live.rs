@@ -75,7 +75,7 @@ async fn fibs_of_a_lab(topology: &Topology) -> Result<BTreeMap<String, FibView>,
     loop {
         let mut fibs = BTreeMap::new();
         for node in shipped::routers(topology) {
-            fibs.insert(node.clone(), lab.fib(&node).await?);
+            fibs.insert(node.clone(), lab.show(&node).await?);
         }
         let unsettled = shipped::unsettled(topology, &fibs);
         if unsettled.is_none() {

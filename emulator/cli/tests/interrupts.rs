@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+mod support;
+
+use support::cannot;
+
 /// `damc doctor --calibrate` holds a lab for some seconds and needs no node programs.
 struct Held {
     run_dir: PathBuf,
@@ -42,17 +46,6 @@ fn until(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
         std::thread::yield_now();
     }
-}
-
-/// Why labs cannot be built here; a failure under CI.
-fn cannot() -> bool {
-    let output = Command::new("unshare").args(["-Urnm", "true"]).output();
-    let allowed = nix::unistd::geteuid().is_root() || output.is_ok_and(|output| output.status.success());
-    assert!(allowed || std::env::var_os("CI").is_none(), "no permission to make namespaces");
-    if !allowed {
-        eprintln!("skipped: no permission to make namespaces");
-    }
-    !allowed
 }
 
 fn ends_in_order(test: &str, moment: impl Fn(&Path) -> bool) {

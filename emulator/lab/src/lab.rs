@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::command::Command;
-use damc_mgmt::view::{CountersView, FibView, LsdbView, NeighborsView, PoliciesView, Shown, ViewKind};
+use damc_mgmt::view::{Shown, ViewKind};
 use damc_topology::plan::KeySeed;
 use damc_wire::{Role, address};
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
 use crate::client::Client;
-use crate::control::{Direction, LinkChange, LinkStatus, NodeAction, Phase, Progress, Reply, Request, Status};
+use crate::control::{LinkChange, LinkStatus, NodeAction, Phase, Progress, Reply, Request, Status};
 use crate::error::{LabError, Result};
 use crate::job::Job;
 use crate::management::{Events, Management};
@@ -198,15 +198,6 @@ impl Lab {
         self.done(&Request::Link { a: a.to_owned(), b: b.to_owned(), change: Box::new(change) }).await
     }
 
-    /// Loses every frame of a link (or stops doing so) without touching its carrier.
-    ///
-    /// # Errors
-    /// As [`Lab::link`].
-    pub async fn silence(&self, a: &str, b: &str, direction: Direction, silent: bool) -> Result<()> {
-        let properties = damc_impair::DirectionChange { silent: Some(silent), ..Default::default() };
-        self.link(a, b, LinkChange::Set { direction, properties }).await
-    }
-
     /// The state of the link between two nodes; forward is what `a` sends.
     ///
     /// # Errors
@@ -301,46 +292,6 @@ impl Lab {
     /// When the node does not answer, or its role has no such view.
     pub async fn show_json(&self, node: &str, kind: ViewKind) -> Result<serde_json::Value> {
         self.management(node)?.get(&format!("/{kind}")).await
-    }
-
-    /// `/fib` of a node.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn fib(&self, node: &str) -> Result<FibView> {
-        self.show(node).await
-    }
-
-    /// `/lsdb` of a node.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn lsdb(&self, node: &str) -> Result<LsdbView> {
-        self.show(node).await
-    }
-
-    /// `/neighbors` of a node.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn neighbors(&self, node: &str) -> Result<NeighborsView> {
-        self.show(node).await
-    }
-
-    /// `/policies` of a node.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn policies(&self, node: &str) -> Result<PoliciesView> {
-        self.show(node).await
-    }
-
-    /// `/counters` of a node.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn counters(&self, node: &str) -> Result<CountersView> {
-        self.show(node).await
     }
 
     /// The stream of a node's events.

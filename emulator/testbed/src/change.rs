@@ -1,4 +1,4 @@
-//! What can be done to links and nodes.
+//! What can be done to links.
 
 use damc_impair::DirectionChange;
 use serde::{Deserialize, Serialize};
@@ -40,37 +40,4 @@ pub enum LinkChange {
     Down,
     /// Give it back.
     Up,
-}
-
-/// What can be done to the process of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeAction {
-    /// SIGKILL, its services too.
-    Kill,
-    /// SIGTERM; answered when it has ended.
-    Stop,
-    /// Start it again; answered when it is ready.
-    Start,
-    /// SIGSTOP.
-    Pause,
-    /// SIGCONT.
-    Resume,
-}
-
-impl NodeAction {
-    /// Every action.
-    pub const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Start, Self::Pause, Self::Resume];
-
-    /// Its name on the command line and in topology files.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-        }
-    }
 }

@@ -13,7 +13,8 @@ pub mod recording;
 mod state;
 mod world;
 
-pub use change::{Direction, LinkChange, NodeAction};
+pub use change::{Direction, LinkChange};
+pub use damc_topology::NodeAction;
 pub use error::WorldError;
 pub use state::{LinkState, NodeState, NodeStatus, Processes, Stall, WorldStatus};
 pub use world::{Answer, Asked, Maker, Observed, World, WorldKind};

@@ -19,6 +19,6 @@ pub use file::{
     set_property,
 };
 pub use topology::{
-    Direction, Foreign, Link, LinkEvent, MAX_COST, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeEvent,
+    Direction, Foreign, Link, LinkEvent, MAX_COST, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeAction,
     Qos, Run, Service, TimelineAction, TimelineEvent, Topology,
 };

@@ -8,6 +8,7 @@ use damc_impair::{DirectionChange, DirectionSpec};
 use damc_mgmt::config::{Ready, Restart, Thresholds};
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
+use serde::{Deserialize, Serialize};
 
 /// Most nodes: what one machine carries as processes is less.
 pub const MAX_NODES: usize = 4096;
@@ -178,7 +179,7 @@ pub enum TimelineAction {
         /// The node.
         node: NodeId,
         /// How.
-        action: NodeEvent,
+        action: NodeAction,
     },
 }
 
@@ -199,14 +200,15 @@ pub enum LinkEvent {
     },
 }
 
-/// How a node's process changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeEvent {
-    /// SIGKILL.
+/// What can be done to the process of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeAction {
+    /// SIGKILL, its services too.
     Kill,
-    /// Orderly end.
+    /// SIGTERM; answered when it has ended.
     Stop,
-    /// Start after kill or stop.
+    /// Start it again; answered when it is ready.
     Start,
     /// SIGSTOP.
     Pause,
@@ -214,11 +216,11 @@ pub enum NodeEvent {
     Resume,
 }
 
-impl NodeEvent {
+impl NodeAction {
     /// All, in the order of their documentation.
     pub const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Start, Self::Pause, Self::Resume];
 
-    /// As it is written.
+    /// Its name on the command line and in topology files.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {

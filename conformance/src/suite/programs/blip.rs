@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use damc_impair::DirectionChange;
 use damc_testbed::Direction;
 
 use super::held::State;
@@ -31,9 +30,9 @@ pub(super) async fn every_link(testbed: &Testbed, findings: &mut Findings) -> Re
     for link in testbed.topology.links() {
         let (a, b) = (link.a.as_str(), link.b.as_str());
         let flaps = testbed.flaps(&[a, b]).await?;
-        silence(testbed, (a, b), true).await?;
+        testbed.lab.silence(a, b, Direction::Both, true).await?;
         testbed.lab.sleep(SILENCE).await;
-        silence(testbed, (a, b), false).await?;
+        testbed.lab.silence(a, b, Direction::Both, false).await?;
         let loud = testbed.now_ns();
         lost += usize::from(testbed.flaps(&[a, b]).await? > flaps);
         testbed.lab.wait_converged(testbed.t_conv() * 2).await?;
@@ -59,11 +58,6 @@ pub(super) async fn every_link(testbed: &Testbed, findings: &mut Findings) -> Re
     #[expect(clippy::cast_precision_loss, reason = "a number of links")]
     findings.figure("links whose adjacency the silence took down", lost as f64, "links");
     Ok(())
-}
-
-async fn silence(testbed: &Testbed, link: (&str, &str), silent: bool) -> Result<(), Stop> {
-    let change = DirectionChange { silent: Some(silent), ..DirectionChange::default() };
-    Ok(testbed.impair(link, Direction::Both, change).await?)
 }
 
 /// How many connections are in which state.

@@ -1,19 +1,7 @@
 //! Commands on a lab that is up, in the order in which a newcomer would try them.
 
-use std::process::Command;
-
+use crate::support::cannot;
 use crate::transcript::Transcript;
-
-/// Why labs cannot be built here; a failure under CI.
-fn cannot() -> bool {
-    let output = Command::new("unshare").args(["-Urnm", "true"]).output();
-    let allowed = nix::unistd::geteuid().is_root() || output.is_ok_and(|output| output.status.success());
-    assert!(allowed || std::env::var_os("CI").is_none(), "no permission to make namespaces");
-    if !allowed {
-        eprintln!("skipped: no permission to make namespaces");
-    }
-    !allowed
-}
 
 #[test]
 fn on_a_line() {

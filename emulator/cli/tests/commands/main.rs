@@ -3,4 +3,6 @@
 mod help;
 mod lab;
 mod offline;
+#[path = "../support/mod.rs"]
+mod support;
 mod transcript;

@@ -9,7 +9,7 @@ use super::decode::Reader;
 use super::document::{Data, Yaml};
 use super::link::PROPERTIES;
 use super::mistake::MistakeKind as Kind;
-use crate::topology::{LinkEvent, MAX_EVENTS, NodeEvent, TimelineAction, TimelineEvent};
+use crate::topology::{LinkEvent, MAX_EVENTS, NodeAction, TimelineAction, TimelineEvent};
 
 impl Reader<'_> {
     pub(super) fn events(&mut self, value: &Yaml, scope: &Scope<'_>) -> Option<Vec<TimelineEvent>> {
@@ -80,10 +80,10 @@ impl Reader<'_> {
         Some(LinkEvent::Set { forward, backward })
     }
 
-    fn node_event(&mut self, value: &Yaml) -> Option<NodeEvent> {
+    fn node_event(&mut self, value: &Yaml) -> Option<NodeAction> {
         let help = "one of kill, stop, start, pause, resume";
         let text = self.scalar_text(value, "do", help)?;
-        let event = NodeEvent::ALL.into_iter().find(|event| event.label() == text);
+        let event = NodeAction::ALL.into_iter().find(|event| event.label() == text);
         if event.is_none() {
             self.mistake(Kind::UnknownValue, value, format!("`{text}` is nothing a node can do"), help);
         }
