@@ -113,22 +113,12 @@ impl Peace {
 
     /// Checks that the state is the same as before, and that calls go through.
     pub(super) async fn still(&self, testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
-        self.still_for_others(testbed, findings, None).await
-    }
-
-    /// The same, but for the adjacency of a node that misbehaves and its SG.
-    pub(super) async fn still_for_others(
-        &self,
-        testbed: &Testbed,
-        findings: &mut Findings,
-        culprits: Option<(&str, &str)>,
-    ) -> Result<(), Stop> {
         let now = Self::of(testbed).await?;
         let lsdbs = difference(&self.lsdbs, &now.lsdbs);
         findings.check_saw(lsdbs.is_empty(), "every LSDB is the same as before", or_same(&lsdbs));
         let fibs = difference(&self.fibs, &now.fibs);
         findings.check_saw(fibs.is_empty(), "every FIB has the same prefixes as before", or_same(&fibs));
-        let flaps = self.flapped(&now, culprits);
+        let flaps = self.flapped(&now);
         findings.check_saw(flaps.is_empty(), "no adjacency goes down", or_same(&flaps));
         findings.check_eq(&now.starts, &self.starts, "all nodes are alive and none was restarted");
         let (caller, target, _) = testbed.far_pair().await?;
@@ -137,13 +127,9 @@ impl Peace {
         Ok(())
     }
 
-    /// Adjacencies whose flaps differ from before, but for that of the culprits; empty where none does.
-    fn flapped(&self, now: &Self, culprits: Option<(&str, &str)>) -> String {
-        let spared = |(a, b): &(String, String)| {
-            let ends = (a.as_str(), b.as_str());
-            culprits.is_some_and(|(x, y)| ends == (x, y) || ends == (y, x))
-        };
-        let ends: BTreeSet<_> = self.flaps.keys().chain(now.flaps.keys()).filter(|ends| !spared(ends)).collect();
+    /// Adjacencies whose flaps differ from before; empty where none does.
+    fn flapped(&self, now: &Self) -> String {
+        let ends: BTreeSet<_> = self.flaps.keys().chain(now.flaps.keys()).collect();
         let differ = ends.into_iter().filter(|ends| self.flaps.get(ends) != now.flaps.get(ends));
         let told = differ.map(|ends| {
             format!("{}–{}: {:?} before, {:?} now", ends.0, ends.1, self.flaps.get(ends), now.flaps.get(ends))

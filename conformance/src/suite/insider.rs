@@ -174,7 +174,7 @@ async fn many_names(testbed: &Testbed, findings: &mut Findings) -> Result<(), St
     announce(testbed, (&pod, &sg), &names, false).await?;
     wait_for_names(testbed, &below, 0).await?;
     wait_for_purges(testbed, &below).await?;
-    before.still_for_others(testbed, findings, Some((&pod, &sg))).await
+    before.still(testbed, findings).await
 }
 
 /// Announces names in the words of a pod, or withdraws them. The numbers are those of announcements beside its agent.
