@@ -114,10 +114,10 @@ impl Forge {
             .filter(|counter| !used.contains(&mark(*counter)))
             .max()
             .unwrap_or(0);
-        // Every other number first: the true sender's frame of a number that was taken counts as a replay, and several in a
+        // One number in four first: the true sender's frame of a number that was taken counts as a replay, and several in a
         // row would be echoes missed in a row.
-        let ahead = (0..COUNTER_RANGE).step_by(2).chain((1..COUNTER_RANGE).step_by(2));
-        let counter = ahead.map(|n| last + COUNTER_LEAD + n).find(|c| !used.contains(&mark(*c)))?;
+        let ahead = [0, 2, 1, 3].into_iter().flat_map(|from| (from..COUNTER_RANGE).step_by(4));
+        let counter = ahead.map(|n: u64| last + COUNTER_LEAD + n).find(|c| !used.contains(&mark(*c)))?;
         used.insert(mark(counter));
         Some((key, counter))
     }

@@ -151,7 +151,7 @@ impl<'a> Judging<'a> {
         let limit = self.testbed.host.stretched(case.limit);
         let outcome = limited(&self.testbed, limit, (case.run)(&self.testbed, &mut findings)).await;
         let disturbed = self.testbed.lab.disturbed().await;
-        Attempt { verdict: verdict(limit, outcome, &findings), disturbed, findings }
+        Attempt { verdict: verdict(limit, outcome, &self.testbed.take_awaited(), &findings), disturbed, findings }
     }
 }
 
@@ -183,7 +183,7 @@ impl Attempt {
     }
 }
 
-fn verdict(limit: Duration, outcome: Option<Result<(), Stop>>, findings: &Findings) -> Verdict {
+fn verdict(limit: Duration, outcome: Option<Result<(), Stop>>, awaited: &str, findings: &Findings) -> Verdict {
     let failed = findings.failures().join("; ");
     match outcome {
         Some(Ok(())) if failed.is_empty() => Verdict::Pass,
@@ -193,7 +193,10 @@ fn verdict(limit: Duration, outcome: Option<Result<(), Stop>>, findings: &Findin
         Some(Err(_)) | None if !failed.is_empty() => Verdict::Fail(failed),
         Some(Err(Stop::Inconclusive(why))) => Verdict::Inconclusive(why),
         Some(Err(Stop::NotApplicable(why))) => Verdict::Exception(format!("not on this topology: {why}")),
-        None => Verdict::Fail(format!("expected: the end of the case within {} s; saw: none", limit.as_secs())),
+        None => {
+            let saw = if awaited.is_empty() { "none".to_owned() } else { format!("it waits for {awaited}") };
+            Verdict::Fail(format!("expected: the end of the case within {} s; saw: {saw}", limit.as_secs()))
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use damc_mgmt::view::FibView;
+use damc_mgmt::view::{AnnouncementsView, FibView};
+use damc_mgmt::words::AnnouncementState;
 use damc_wire::frame::LinkKey;
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey, PrefixLsa, Proof};
 use damc_wire::message::{AnnounceEntry, Data, DataKind, Policy, PolicyAction};
@@ -143,7 +144,7 @@ async fn many_names(testbed: &Testbed, findings: &mut Findings) -> Result<(), St
     let (sg, pod) = testbed.sg_with_pod()?;
     let (caller, target) = other_pair(testbed, &pod)?;
     let below = testbed.fresh_name(&pod);
-    testbed.licence(&pod, &below).await?;
+    testbed.licence_for_now(&pod, &below).await?;
     let names: Vec<String> = (0..NAMES).map(|i| format!("{below}/{i}")).collect();
     announce(testbed, (&pod, &sg), &names, true).await?;
     wait_for_names(testbed, &below, NAMES).await?;
@@ -188,13 +189,40 @@ async fn announce(testbed: &Testbed, (pod, sg): (&str, &str), names: &[String], 
     let ((pod_id, role), (sg_id, _)) = (testbed.role(pod)?, testbed.role(sg)?);
     let keys = testbed.forge.keys(&pod_id, role);
     for names in names.chunks(NAMES_AT_ONCE) {
-        let names = names.iter().map(|name| parse(name)).collect::<Result<Vec<Name>, Stop>>()?;
+        let parsed = names.iter().map(|name| parse(name)).collect::<Result<Vec<Name>, Stop>>()?;
         let entry = |prefix: Name| AnnounceEntry { prefix, pool: None, weight: 1 };
-        let (add, withdraw) = if up { (names.into_iter().map(entry).collect(), vec![]) } else { (vec![], names) };
+        let (add, withdraw) = if up { (parsed.into_iter().map(entry).collect(), vec![]) } else { (vec![], parsed) };
         let words = keys.sign_announce(BESIDE_AGENT + testbed.unique(), (sg_id.clone(), session), add, withdraw);
-        testbed.inject_as(pod, sg, Message::Announce(words)).await?;
+        effective(testbed, (pod, sg), &Message::Announce(words), (names, up)).await?;
     }
     Ok(())
+}
+
+/// Says it as a pod does: again until it has its effect, and nothing else meanwhile. So a lost frame loses no name. What
+/// comes beside the agent is answered to nobody, so that the SG is asked.
+async fn effective(
+    testbed: &Testbed,
+    (pod, sg): (&str, &str),
+    words: &Message,
+    (names, up): (&[String], bool),
+) -> Result<(), Stop> {
+    let deadline = testbed.deadline(LIMIT);
+    let again = Duration::from_millis(testbed.timers.retransmit_max_ms);
+    let what = format!("{sg} has decided on what {pod} says");
+    loop {
+        testbed.inject_as(pod, sg, words.clone()).await?;
+        let decided = testbed.wait(&what, again, || async {
+            let view: AnnouncementsView = testbed.lab.show(sg).await?;
+            let accepted = view.announcements.iter().filter(|a| a.state == AnnouncementState::Accepted);
+            let accepted = accepted.filter(|a| names.contains(&a.prefix)).count();
+            let wanted = if up { names.len() } else { 0 };
+            Ok(if accepted == wanted { Ok(()) } else { Err(format!("{accepted} of {} accepted", names.len())) })
+        });
+        match decided.await {
+            Err(Stop::Failed(_)) if testbed.now_ns() < deadline => {}
+            ended => return ended,
+        }
+    }
 }
 
 /// Waits until every SG and SR has so many names below this one.

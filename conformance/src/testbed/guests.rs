@@ -37,6 +37,18 @@ impl Testbed {
         Ok(())
     }
 
+    /// Lets the SPA of `pod` grant it `prefix` and names below it until the case ends: then all of them are revoked.
+    ///
+    /// # Errors
+    /// The SPA refuses.
+    pub async fn licence_for_now(&self, pod: &str, prefix: &str) -> Result<(), Stop> {
+        self.licence(pod, prefix).await?;
+        let spa = self.spa_of(&self.sg_of(pod)?)?;
+        let (pod, _) = self.role(pod)?;
+        self.undo_later((spa, Command::RevokeLicence { pod, prefix: parse(prefix)? }));
+        Ok(())
+    }
+
     /// Starts a new, licensed service in `pod`, whose registration then follows.
     ///
     /// # Errors

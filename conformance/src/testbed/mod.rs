@@ -57,6 +57,8 @@ pub struct Testbed {
     undo: Mutex<Vec<(String, Command)>>,
     /// What the capture of the current case must show.
     marks: Mutex<Marks>,
+    /// What the case waits for, and the last state it saw; empty where it waits for nothing.
+    awaited: Mutex<String>,
 }
 
 /// What the capture of a case must show.
@@ -98,6 +100,7 @@ impl Testbed {
             undo: Mutex::default(),
             numbers: AtomicU64::new(1),
             marks: Mutex::default(),
+            awaited: Mutex::default(),
         }
     }
 
@@ -170,10 +173,14 @@ impl Testbed {
         F: Future<Output = Result<Result<T, String>, WorldError>>,
     {
         let (began, deadline) = (self.now_ns(), self.deadline(within));
+        self.awaits(what.to_owned());
         loop {
             let looked = self.now_ns();
             let last = match probe().await {
-                Ok(Ok(value)) => return Ok(value),
+                Ok(Ok(value)) => {
+                    self.take_awaited();
+                    return Ok(value);
+                }
                 Ok(Err(state)) => state,
                 // It will not offer that later either.
                 Err(e @ WorldError::NotOffered { .. }) => return Err(e.into()),
@@ -182,8 +189,18 @@ impl Testbed {
             if self.now_ns() >= deadline {
                 return Err(Stop::Failed(format!("expected within {} ms: {what}; saw: {last}", within.as_millis())));
             }
+            self.awaits(format!("{what}; last state: {last}"));
             self.pause(began, looked).await;
         }
+    }
+
+    pub(super) fn awaits(&self, what: String) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// What the case was waiting for when its time ended, which is forgotten; empty where it was waiting for nothing.
+    pub fn take_awaited(&self) -> String {
+        std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     // ===== what captures show =====

@@ -222,6 +222,7 @@ impl Testbed {
     ) -> Result<Seen, Stop> {
         let (began, deadline) = (self.now_ns(), self.deadline(within));
         let (mut looked_at, mut count) = ([Place::default(); 3], 0);
+        self.awaits(what.to_owned());
         loop {
             let looked = self.now_ns();
             {
@@ -232,6 +233,7 @@ impl Testbed {
                 let fresh = fresh.filter_map(|e| Seen::decode(&e, tail.port(&e)?));
                 let found = fresh.inspect(|_| count += 1).filter(|s| pick(s));
                 if let Some(seen) = found.min_by_key(|s| (s.at_ns, !s.sent)) {
+                    self.take_awaited();
                     self.rests_on(&seen, what);
                     return Ok(seen);
                 }
