@@ -53,6 +53,10 @@ damc *arguments: release
 faults *arguments:
     @cargo run --quiet -p damc-faults -- "$@"
 
+# Feed every reader and whole nodes what a coverage-guided fuzzer makes up, for so long each: `just fuzz 600 member`
+fuzz seconds="60" *targets:
+    ./conformance/fuzz/run {{ seconds }} {{ targets }}
+
 # What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
 bench-services: release
     python3 emulator/bench/services.py ./target/release/damc results/bench

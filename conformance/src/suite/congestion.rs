@@ -8,7 +8,7 @@ use damc_testbed::Direction;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::oracle::{Failures, Oracle};
 use crate::testbed::Testbed;
-use crate::testbed::quality::Leg;
+use crate::testbed::quality::{Leg, Steering};
 use crate::testbed::traffic::Thrown;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +27,8 @@ pub const CASES: &[Case] = &[case!(
 const FILLER: usize = 900;
 /// Share of the link's rate that the filling frames ask for, per cent.
 const OFFERED: u64 = 115;
+/// Filling frames of one stream: some seconds of them.
+const FILLERS: u32 = 10_000;
 
 /// A service other than the leg's, on another SG, whose path from the leg's SG begins with the same link.
 fn companion(testbed: &Testbed, leg: &Leg) -> Result<String, Stop> {
@@ -57,15 +59,7 @@ async fn filled_link(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let bits = (FILLER as u64 + 100) * 8 * 100 / OFFERED;
     let spacing = Duration::from_nanos(bits * 1_000_000_000 / rate);
     let span = testbed.t_policy() * 2;
-    let count = u64::try_from(span.as_nanos() / spacing.as_nanos().max(1)).unwrap_or(u64::MAX);
-    let (source, first) = (testbed.service_of(&leg.pod)?, testbed.correlations());
-    let mut filling = Vec::new();
-    for correlation in first..first + count {
-        let echo = Thrown::echo(&other, &source, correlation)?;
-        filling.push(Thrown { deadline_ms: 0, payload: vec![0; FILLER], ..echo });
-    }
-    testbed.stream(&leg.pod, &leg.sg, &filling, spacing).await?;
-    let steering = testbed.wait_steered(&leg.sg, &leg.target, span).await?;
+    let steering = filled_until_steered(testbed, &leg, &other, (spacing, span)).await?;
     let costs = Oracle::new(&testbed.topology, &Failures::default());
     let (plain, taken) = (costs.path_cost(&leg.plain), costs.path_cost(&steering.path));
     findings.check_saw(
@@ -77,4 +71,30 @@ async fn filled_link(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     testbed.wait_unsteered(testbed.t_return() + span).await?;
     findings.check(true, "when the link is free the traffic is back on its plain path");
     Ok(())
+}
+
+/// Fills the leg's first link by requests for `other`, one every `spacing`, until the traffic of the leg is steered: within
+/// `span`.
+async fn filled_until_steered(
+    testbed: &Testbed,
+    leg: &Leg,
+    other: &str,
+    (spacing, span): (Duration, Duration),
+) -> Result<Steering, Stop> {
+    let source = testbed.service_of(&leg.pod)?;
+    let deadline = testbed.deadline(span);
+    let lasts = spacing * FILLERS;
+    loop {
+        let first = testbed.correlations();
+        let mut filling = Vec::new();
+        for correlation in first..first + u64::from(FILLERS) {
+            let echo = Thrown::echo(other, &source, correlation)?;
+            filling.push(Thrown { deadline_ms: 0, payload: vec![0; FILLER], ..echo });
+        }
+        testbed.stream(&leg.pod, &leg.sg, &filling, spacing).await?;
+        match testbed.wait_steered(&leg.sg, &leg.target, lasts).await {
+            Err(Stop::Failed(_)) if testbed.now_ns() < deadline => {}
+            ended => return ended,
+        }
+    }
 }

@@ -198,6 +198,9 @@ pub struct SchedulingStatus {
     /// Nice value of the nodes, where they all have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes_nice: Option<i32>,
+    /// Nice value of the lab's session among all sessions; none where the kernel has no autogroups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_nice: Option<i32>,
 }
 
 /// How the kernel schedules one thread.

@@ -25,6 +25,7 @@ use crate::control::{
 use crate::error::{LabError, Result};
 use crate::exec::netns::{self, Namespace};
 use crate::exec::process;
+use crate::exec::start_priority::session_nice;
 use crate::job::Job;
 use crate::recorder::{Recorder, Tap};
 use crate::rundir::RunDir;
@@ -264,6 +265,7 @@ impl Lab {
             nodes_in_real_time: in_real_time,
             nodes_ordinary: nodes.len() - in_real_time,
             nodes_nice: nice.filter(|nice| nodes.iter().all(|node| node.nice == *nice)),
+            session_nice: session_nice(),
         }
     }
 

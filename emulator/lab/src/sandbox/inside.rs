@@ -16,7 +16,7 @@ use nix::unistd::{Pid, getegid, geteuid, getpid, getppid};
 
 use crate::control::Progress;
 use crate::error::{LabError, Result};
-use crate::exec::start_priority::StartPriority;
+use crate::exec::start_priority::{StartPriority, prefer_session};
 use crate::sandbox::obstacles::Host;
 
 /// Arguments of `lab-sandbox`.
@@ -48,7 +48,7 @@ pub fn run_sandbox(args: &SandboxArgs) -> ExitCode {
 fn start_init(args: &SandboxArgs) -> Result<ExitCode> {
     die_with_parent(args.parent)?;
     // Without the permission the lab takes its turn like everybody else.
-    let _ = StartPriority::First.take();
+    let _ = StartPriority::First.take().map_err(Into::into).and_then(|()| prefer_session());
     enter_new_namespaces()?;
     // Asked again: credentials changed with the user namespace.
     die_with_parent(args.parent)?;

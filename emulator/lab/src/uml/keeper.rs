@@ -17,7 +17,7 @@ use nix::unistd::{Pid, getegid, geteuid};
 
 use super::exchange::Exchange;
 use crate::error::{LabError, Result};
-use crate::exec::start_priority::StartPriority;
+use crate::exec::start_priority::{StartPriority, prefer_session};
 
 /// Arguments of `uml-keeper`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,6 +43,8 @@ pub struct KeeperArgs {
 /// caller holds: then the caller is gone. The process must have a single thread.
 #[must_use]
 pub fn run_keeper(args: &KeeperArgs) -> ExitCode {
+    // Without the permission the guest takes its turn like everybody else.
+    let _ = prefer_session();
     let outcome = if args.inner { keep(args) } else { keep_apart() };
     match outcome {
         Ok(code) => ExitCode::from(code),

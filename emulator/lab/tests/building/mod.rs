@@ -97,7 +97,8 @@ fn the_relay_has_the_best_priority_to_be_had() -> Result<(), Failed> {
     let name = lab_name("priority");
     run(async {
         let lab = support::up(support::job_by_relay(&name, delayed(1))).await?;
-        let relay = lab.status().await?.scheduling.relay.ok_or("the relay is not shown")?;
+        let scheduling = lab.status().await?.scheduling;
+        let relay = scheduling.relay.ok_or("the relay is not shown")?;
         // Newer kernels have none at all for threads in real time.
         assert!(relay.slack_ns.is_some_and(|slack| slack <= 1), "{relay:?}");
         // This thread asks for the same, and is gone.
@@ -106,6 +107,8 @@ fn the_relay_has_the_best_priority_to_be_had() -> Result<(), Failed> {
         assert_eq!(relay.priority, to_be_had, "{relay:?}");
         if to_be_had == Priority::RealTime {
             assert_eq!(relay.level, Level::Wire as u32, "{relay:?}");
+            // Who may have real time may also put the lab's session before others, where the kernel knows sessions.
+            assert!(scheduling.session_nice.is_none_or(|nice| nice == -10), "{:?}", scheduling.session_nice);
         }
         lab.down().await?;
         Ok(())

@@ -78,13 +78,13 @@ struct Target {
     available: bool,
 }
 
-/// When something may be sent to one of an origin's names, one after the other.
+/// When something may be sent on one of an origin's paths, one after the other.
 #[derive(Debug)]
 struct Slots {
     gap: Duration,
     clear_at: Timestamp,
-    /// Names that have a slot.
-    reserved: BTreeSet<Name>,
+    /// Paths that have a slot.
+    reserved: BTreeSet<PathKey>,
 }
 
 impl Slots {
@@ -92,17 +92,24 @@ impl Slots {
         Self { gap, clear_at: Timestamp::ZERO, reserved: BTreeSet::new() }
     }
 
-    /// The slot of a name that is due; none where it is now. So each name is put off once at most.
-    fn take(&mut self, now: Timestamp, name: &Name) -> Option<Timestamp> {
-        if self.reserved.remove(name) {
+    /// The slot of a path that is due; none where it is now. So each path is put off once at most.
+    fn take(&mut self, now: Timestamp, path: &PathKey) -> Option<Timestamp> {
+        if self.reserved.remove(path) {
             return None;
         }
         let slot = self.clear_at.max(now);
         self.clear_at = slot + self.gap;
         (slot > now).then(|| {
-            self.reserved.insert(name.clone());
+            self.reserved.insert(path.clone());
             slot
         })
+    }
+
+    /// Frees what the paths to a name have reserved.
+    fn forget(&mut self, name: &Name) {
+        let paths = (name.clone(), 0)..=(name.clone(), u32::MAX);
+        let gone: Vec<PathKey> = self.reserved.range(paths).cloned().collect();
+        gone.iter().for_each(|path| _ = self.reserved.remove(path));
     }
 }
 
@@ -125,6 +132,8 @@ pub struct Prober {
     targets: BTreeMap<Name, Target>,
     by_task: BTreeMap<u64, Name>,
     origins: BTreeMap<NodeId, Origin>,
+    /// Slots of labels that lead to no target: those of pools.
+    of_pools: Slots,
     /// Number of paths added so far; determines the phases.
     added: u64,
     quiet_until: Timestamp,
@@ -152,6 +161,7 @@ impl Prober {
             targets: BTreeMap::new(),
             by_task: BTreeMap::new(),
             origins: BTreeMap::new(),
+            of_pools: Slots::new(Duration::from_secs(1) / PROBES_PER_ORIGIN),
             added: 0,
             quiet_until: Timestamp::ZERO,
             train: None,
@@ -163,11 +173,10 @@ impl Prober {
         }
     }
 
-    /// Period of the probes of a target or label: the configured one, or what the budgets allow.
+    /// Period of the probes of a target, or of a label to it: the configured one, or what the budgets allow.
     fn interval(&self, key: &PathKey) -> Duration {
         let configured = Duration::from_millis(self.timers.probe_interval_ms.max(1));
-        let (target, label) = key;
-        let Some(target) = self.targets.get(target).filter(|_| *label == 0) else { return configured };
+        let Some(target) = self.targets.get(&key.0) else { return configured };
         let of_origin = self.origins.get(&target.origin).map_or(1, |origin| origin.targets);
         let in_all = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
         let allowed = |names: u32, rate: u32| Duration::from_secs(1) * names / rate;
@@ -217,8 +226,8 @@ impl Prober {
     fn leave_origin(&mut self, origin: &NodeId, name: &Name) {
         let Some(known) = self.origins.get_mut(origin) else { return };
         known.targets -= 1;
-        known.probes.reserved.remove(name);
-        known.tasks.reserved.remove(name);
+        known.probes.forget(name);
+        known.tasks.forget(name);
         if known.targets == 0 {
             self.origins.remove(origin);
         }
@@ -263,6 +272,7 @@ impl Prober {
         if let Some(path) = self.paths.remove(key) {
             self.by_test.remove(&path.test);
         }
+        self.slots_of(&key.0).reserved.remove(key);
         self.probes.set(key, None);
         self.expiries.set(key, None);
         self.news.set(key, None);
@@ -286,7 +296,8 @@ impl Prober {
             self.on_path(&key, out, |path, timers| path.expire(now, timers));
         }
         while let Some((at, target)) = self.tasks.pop_due(now) {
-            if let Some(slot) = self.origin_of(&target).and_then(|origin| origin.tasks.take(now, &target)) {
+            if let Some(slot) = self.origin_of(&target).and_then(|origin| origin.tasks.take(now, &(target.clone(), 0)))
+            {
                 self.tasks.set(&target, Some(slot));
                 continue;
             }
@@ -295,13 +306,18 @@ impl Prober {
         while now >= self.quiet_until
             && let Some((at, key)) = self.probes.pop_due(now)
         {
-            let origin = if key.1 == 0 { self.origin_of(&key.0) } else { None };
-            if let Some(slot) = origin.and_then(|origin| origin.probes.take(now, &key.0)) {
+            if let Some(slot) = self.slots_of(&key.0).take(now, &key) {
                 self.probes.set(&key, Some(slot));
                 continue;
             }
             self.send_probe((at, now), &key, send, out);
         }
+    }
+
+    /// Slots of the probes to a target, plain and by labels, or to a pool.
+    fn slots_of(&mut self, destination: &Name) -> &mut Slots {
+        let origin = self.targets.get(destination).and_then(|target| self.origins.get_mut(&target.origin));
+        origin.map_or(&mut self.of_pools, |origin| &mut origin.probes)
     }
 
     fn origin_of(&mut self, target: &Name) -> Option<&mut Origin> {

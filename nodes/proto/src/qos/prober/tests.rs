@@ -276,6 +276,33 @@ fn names_without_end_are_probed_within_a_budget() {
 }
 
 #[test]
+fn labels_share_the_budget_of_the_names_they_lead_to() {
+    let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
+    let names = many(256);
+    b.target(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let labels = (1..).zip(names.iter().map(|text| name(text))).collect();
+    b.prober.set_labels(b.now, &labels);
+    b.run(10_000, |_, _| Some((MS, MS)));
+    let by_label = |label: bool| {
+        let probes = b.sent.iter().filter(|(_, t)| matches!(t.message, Message::Probe(_)));
+        probes.filter(|(_, t)| (t.label != 0) == label).count()
+    };
+    let (plain, labelled) = (by_label(false), by_label(true));
+    assert!(plain + labelled <= 645, "{plain} plain and {labelled} by labels in ten seconds");
+    assert!(plain > 250 && labelled > 250, "{plain} plain and {labelled} by labels");
+}
+
+#[test]
+fn labels_of_pools_have_a_budget_of_their_own() {
+    let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
+    let labels = (1..=256).map(|label| (label, name(&format!("/P/{label}")))).collect();
+    b.prober.set_labels(b.now, &labels);
+    b.run(10_000, |_, _| Some((MS, MS)));
+    let probes = b.sent.iter().filter(|(_, t)| matches!(t.message, Message::Probe(_))).count();
+    assert!((600..=645).contains(&probes), "{probes} in ten seconds");
+}
+
+#[test]
 fn a_name_that_moves_or_goes_takes_its_share_along() {
     let mut b = Bench::new(&Timers { train_every: 0, ..quiet() });
     let names = many(256);
