@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Outcome {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
-        println!("{}", table(&rows));
+        println!("{}", table(&rows, crate::table::look()));
     }
     if lacking.is_empty() {
         return Ok(Exit::Passed);
