@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     pub backward: bool,
     /// For show: what the link does in the next so many seconds, instead of since the lab is up.
-    #[arg(long = "for", value_name = "SECONDS")]
+    #[arg(long = "for", value_name = "SECONDS", allow_negative_numbers = true)]
     pub span: Option<f64>,
     #[command(flatten)]
     pub wait: WaitOption,
@@ -190,9 +190,9 @@ fn print(status: &LinkStatus) {
 fn did(counters: &DirectionCounters, span: Duration) -> String {
     let seconds = span.as_secs_f64();
     let mut parts = vec![format!("in {seconds:.1} s {} of {} frames delivered", counters.delivered, counters.received)];
-    if counters.delivered > 0 {
+    if let Some(mean) = counters.delay_ns.checked_div(counters.delivered) {
         let ms = |ns: u64| format!("{:.3}", ns as f64 / 1e6);
-        let mean = ms(counters.delay_ns / counters.delivered);
+        let mean = ms(mean);
         let whole = counters.delay_max_ns > 0;
         let extremes = format!(" ({} to {})", ms(counters.delay_min_ns), ms(counters.delay_max_ns));
         parts.push(format!("{:.1} kbit/s", counters.delivered_bytes as f64 * 8.0 / 1e3 / seconds.max(1e-3)));

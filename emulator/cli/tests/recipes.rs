@@ -97,7 +97,7 @@ fn the_action_judges_and_keeps_what_it_found() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("PASSED line"), "{said}");
     assert!(job.read("GITHUB_OUTPUT").starts_with("verdict=passed\nreport=/"), "{}", job.read("GITHUB_OUTPUT"));
-    assert!(job.read("GITHUB_STEP_SUMMARY").starts_with("# line: PASSED"), "{}", job.read("GITHUB_STEP_SUMMARY"));
+    assert!(job.read("GITHUB_STEP_SUMMARY").starts_with("# line: passed"), "{}", job.read("GITHUB_STEP_SUMMARY"));
     assert!(job.read("GITHUB_PATH").lines().any(|path| Path::new(path).join("damc").is_file()));
     assert!(job.read("results/junit.xml").contains("<testsuites name=\"damc line\""));
 }

@@ -1,7 +1,7 @@
 //! A topology as the text of a file.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::Path;
 
 use damc_impair::{DirectionSpec, Loss};
@@ -41,7 +41,7 @@ pub fn written(topology: &Topology, notes: &[String]) -> String {
 const TAKEN: [&str; 7] = ["true", "false", "yes", "no", "on", "off", "null"];
 
 /// A text as YAML reads it back: as it is where nothing else could be meant, else as JSON writes it.
-fn quoted(value: impl ToString) -> String {
+fn quoted(value: &dyn Display) -> String {
     let text = value.to_string();
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-~".contains(c))
@@ -50,12 +50,12 @@ fn quoted(value: impl ToString) -> String {
     if plain { text } else { serde_json::Value::String(text).to_string() }
 }
 
-fn list(parts: impl IntoIterator<Item = impl ToString>) -> String {
-    format!("[{}]", parts.into_iter().map(quoted).collect::<Vec<_>>().join(", "))
+fn list(parts: impl IntoIterator<Item = impl Display>) -> String {
+    format!("[{}]", parts.into_iter().map(|part| quoted(&part)).collect::<Vec<_>>().join(", "))
 }
 
-fn map(parts: impl IntoIterator<Item = (impl ToString, impl std::fmt::Display)>) -> String {
-    let parts: Vec<_> = parts.into_iter().map(|(key, value)| format!("{}: {value}", key.to_string())).collect();
+fn map(parts: impl IntoIterator<Item = (impl Display, impl Display)>) -> String {
+    let parts: Vec<_> = parts.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
     if parts.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", parts.join(", ")) }
 }
 
@@ -120,7 +120,7 @@ fn of_service(topology: &Topology, service: &Service) -> Vec<(&'static str, Stri
 }
 
 fn of_run(run: &Run, folder: &Path) -> Vec<(&'static str, String)> {
-    let mut parts = vec![("run", list(&run.argv)), ("cwd", quoted(folder.display()))];
+    let mut parts = vec![("run", list(&run.argv)), ("cwd", quoted(&folder.display()))];
     if !run.env.is_empty() {
         parts.push(("env", variables(&run.env)));
     }
@@ -128,7 +128,7 @@ fn of_run(run: &Run, folder: &Path) -> Vec<(&'static str, String)> {
         Ready::Http { http, port } => parts.push(("ready", format!("{{ http: {}, port: {port} }}", quoted(http)))),
         Ready::Port { port } => parts.push(("ready", format!("{{ port: {port} }}"))),
         Ready::Line { line } => {
-            parts.push(("ready", format!("{{ line: {} }}", serde_json::Value::from(line.as_str()))))
+            parts.push(("ready", format!("{{ line: {} }}", serde_json::Value::from(line.as_str()))));
         }
         Ready::Started {} => {}
     }
@@ -269,6 +269,7 @@ nodes:
   sr-1: { kind: sr, overload: true, position: [1.5, -2] }
   sg-1: { kind: sg, transit: true, exec: [./their-sg, "{config}", --level=x y, ../lib], env: { A: "yes", "B c": "#1" } }
   spa-1: { kind: spa }
+  scsc: { kind: scsc }
   "null":
     kind: pod
     services:
@@ -279,6 +280,7 @@ nodes:
 links:
   - { between: [sg-1, sr-1], forward: { delay: 2ms, jitter: 1ms, distribution: pareto, cost: 7 }, backward: { rate: 2.5gbit, limit: 9 } }
   - { between: [spa-1, sg-1], loss: { model: gilbert-elliott, p: 1%, r: 10%, h: 5%, k: 99% }, duplicate: 0.01%, corrupt: 2% }
+  - [scsc, sr-1]
   - { between: ["null", sg-1], loss: 0.1%, reorder: { probability: 25%, gap: 5 } }
 licences: { "null": [/A, /A/1, /B, /C, /D] }
 qos:

@@ -27,9 +27,10 @@ fn init() {
     let file = |name: &str| std::fs::read_to_string(folder.join(name)).expect(name);
     said.damc("init FOLDER/mine.yaml").damc("init FOLDER/mine.yaml").damc("init FOLDER/other.yaml");
     said.damc("init FOLDER/Not-A-Name.yaml").damc("init FOLDER/none/mine.yaml");
-    said.damc("check FOLDER/mine.yaml")
-        .damc("run FOLDER/mine.yaml --virtual --case rib-01 --seed 1 --results FOLDER/results");
+    said.damc("check FOLDER/mine.yaml");
     insta::assert_snapshot!(said.text());
+    let judged = said.run("run FOLDER/mine.yaml --virtual --case rib-01 --seed 1 --results FOLDER/results");
+    assert!(judged.status.success(), "{judged:?}");
     let schema: serde_json::Value = serde_json::from_str(&file("topology.schema.json")).expect("JSON");
     assert_eq!(schema["$id"], "urn:damc-testbed:schema:topology:1");
     assert_eq!(file("other.yaml"), file("mine.yaml").replace("mine", "other"));
@@ -47,7 +48,10 @@ fn shipped_topologies_are_inside_the_command() {
     let run = |line: &str, home: Option<&std::path::Path>| {
         let mut command = std::process::Command::new(&alone);
         command.args(line.split(' ')).current_dir(&bin).env_remove("XDG_CACHE_HOME").env_remove("DAMC_TOPOLOGIES");
-        home.map_or_else(|| command.env_remove("HOME"), |home| command.env("HOME", home));
+        match home {
+            Some(home) => command.env("HOME", home),
+            None => command.env_remove("HOME"),
+        };
         command.output().expect("the copy starts")
     };
     let checked = run("check fig2 shop line", Some(&home));
@@ -58,7 +62,7 @@ fn shipped_topologies_are_inside_the_command() {
     assert_eq!(cached.len(), 1, "{cached:?}");
     let cached = cached.into_iter().next().expect("one folder").expect("its entry").path();
     assert!(cached.join("apps/shop.py").is_file() && cached.join("fig2.yaml").is_file(), "{}", cached.display());
-    let homeless = run("check fig2", None);
+    let homeless = run("plan fig2", None);
     assert_eq!(homeless.status.code(), Some(3), "{homeless:?}");
     let text = String::from_utf8_lossy(&homeless.stderr).into_owned();
     assert!(text.contains("set HOME or XDG_CACHE_HOME"), "{text}");
