@@ -43,6 +43,14 @@ ci:
 release:
     @cargo build --release --workspace --bins
 
+# `damc` with its nodes, completions and man pages into a folder: `just install`, `just install /usr/local`
+install prefix="~/.local": release
+    @./.ci/install ./target/release "{{ prefix }}"
+
+# A Debian package of target/release into target/debian (needs cargo-deb); `.ci/package-test` tries it in a clean root
+package: release
+    @./.ci/with cargo-deb "cargo install cargo-deb" ./.ci/package ./target/release
+
 # Any `damc` command, for example `just damc up line --detach`
 [positional-arguments]
 damc *arguments: release

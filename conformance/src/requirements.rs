@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use crate::catalogue::Catalogue;
-use crate::report::Report;
+use crate::report::{Look, Report, colour_of};
 use crate::verdict::Verdict;
 
 /// A row with its judges.
@@ -70,7 +69,7 @@ pub fn judged(report: Option<&Report>) -> Vec<JudgedRow> {
 
 /// The rows as a table: one line for each case of a row.
 #[must_use]
-pub fn table(rows: &[JudgedRow]) -> String {
+pub fn table(rows: &[JudgedRow], look: Look) -> String {
     let mut table = Builder::new();
     table.push_record(["row", "", "roles", "case", "verdict"]);
     for row in rows {
@@ -88,7 +87,7 @@ pub fn table(rows: &[JudgedRow]) -> String {
             table.push_record([&row.id, &row.title, &roles, &case.id, verdict]);
         }
     }
-    table.build().with(Style::sharp()).to_string()
+    look.coloured(table, 4, colour_of)
 }
 
 #[cfg(test)]
@@ -146,7 +145,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_case_of_a_row() {
         let rows = judged(Some(&report()));
-        let text = table(&rows);
+        let text = table(&rows, Look { width: 200, colour: false });
         let line = text.lines().find(|l| l.contains("aut-01-blackhole") && l.contains("AUT-01")).unwrap();
         assert!(line.contains("not run") && line.contains("sg"), "{line}");
         assert_eq!(text.matches("NO JUDGE").count(), rows.iter().filter(|r| r.lacks_judge()).count());

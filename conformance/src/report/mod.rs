@@ -4,6 +4,7 @@
 mod folder;
 mod html;
 mod junit;
+mod look;
 mod markdown;
 mod model;
 mod text;
@@ -11,6 +12,7 @@ mod text;
 pub use folder::RunFolder;
 pub use html::{Annex, html};
 pub use junit::{junit, junit_of_set_up};
+pub use look::{Look, colour_of};
 pub use markdown::markdown;
 pub use model::{Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
 pub use text::{cases_table, coverage_table, figures_table, summary_line, unmet};

@@ -95,7 +95,17 @@ fn json_comes_back_as_it_went() {
 fn junit_counts_failures_and_skips() {
     let xml = junit(&mixed()).unwrap();
     assert!(xml.contains(r#"<testsuites name="damc fig2" tests="4" skipped="2" failures="1" errors="0""#), "{xml}");
-    assert!(xml.contains("inconclusive: host overloaded"), "{xml}");
+    assert!(
+        xml.contains(r#"type="inconclusive" message="inconclusive: host overloaded""#)
+            || xml.contains(r#"message="inconclusive: host overloaded" type="inconclusive""#),
+        "{xml}"
+    );
+    assert_eq!(xml.matches(r#"type="exception""#).count(), 1, "{xml}");
+    assert_eq!(xml.matches(r#"<property name="inconclusive" value="1"/>"#).count(), 1, "{xml}");
+    assert!(xml.contains(r#"<property name="title" value="title of matrix"#), "{xml}");
+    for property in ["seed", "started", "command", "topology_sha256", "kernel"] {
+        assert!(xml.contains(&format!(r#"<property name="{property}" value="#)), "{property}: {xml}");
+    }
     assert!(xml.contains("seen &lt;this&gt; &amp; that"), "{xml}");
     assert!(xml.contains(r#"<testsuite name="qos" tests="1""#), "{xml}");
 }
@@ -118,14 +128,27 @@ fn markdown_keeps_tables_whole_and_says_what_failed() {
     assert_eq!(rows.count(), 9);
 }
 
+/// Narrower than what is in it.
+const LOOK: Look = Look { width: 100, colour: false };
+
 #[test]
 fn tables_show_every_case_and_section() {
     let report = mixed();
-    insta::assert_snapshot!(cases_table(&report.cases));
-    let coverage = coverage_table(&report);
+    insta::assert_snapshot!(cases_table(&report.cases, LOOK));
+    let coverage = coverage_table(&report, LOOK);
     assert!(coverage.contains("D Prefix authentication"), "{coverage}");
     assert!(summary_line(&report).starts_with("FAILED fig2: cases 1 pass, 1 fail, 1 inconclusive, 1 exception;"));
-    assert!(figures_table(&report.cases).contains("12.5"));
+    assert!(figures_table(&report.cases, LOOK).contains("12.5"));
+    for width in [80, 100, 132] {
+        for table in
+            [cases_table(&report.cases, Look { width, ..LOOK }), coverage_table(&report, Look { width, ..LOOK })]
+        {
+            let longest = table.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width), "{longest:?} of {width} columns:\n{table}");
+        }
+    }
+    let coloured = cases_table(&report.cases, Look { width: 80, colour: true });
+    assert!(coloured.contains("\u{1b}[31m") && coloured.contains("fail"), "{coloured:?}");
 }
 
 #[test]

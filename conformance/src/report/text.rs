@@ -1,15 +1,10 @@
 //! Tables for the terminal.
 
 use tabled::builder::Builder;
-use tabled::settings::object::Columns;
-use tabled::settings::{Modify, Style, Width};
 
-use super::{Headline, Report};
+use super::{Headline, Look, Report, colour_of};
 use crate::catalogue::Catalogue;
 use crate::verdict::{CaseResult, Kind};
-
-/// Widest reason in a table; the report has it whole.
-const REASON_WIDTH: usize = 60;
 
 /// The outcome in one line.
 #[must_use]
@@ -37,7 +32,7 @@ pub(super) fn counted(count: impl Fn(Kind) -> usize) -> String {
 
 /// Every case.
 #[must_use]
-pub fn cases_table(cases: &[CaseResult]) -> String {
+pub fn cases_table(cases: &[CaseResult], look: Look) -> String {
     let mut table = Builder::new();
     table.push_record(["case", "verdict", "ms", "requirements", "reason"]);
     for case in cases {
@@ -49,7 +44,7 @@ pub fn cases_table(cases: &[CaseResult]) -> String {
             first_line(case.verdict.reason()),
         ]);
     }
-    finish(table, 4)
+    look.coloured(table, 1, colour_of)
 }
 
 fn first_line(text: &str) -> &str {
@@ -68,9 +63,9 @@ pub fn unmet(cases: &[CaseResult]) -> String {
 
 /// Verdicts by section of the catalogue.
 #[must_use]
-pub fn coverage_table(report: &Report) -> String {
+pub fn coverage_table(report: &Report, look: Look) -> String {
     let mut table = Builder::new();
-    table.push_record(["section", "rows", "pass", "fail", "inconclusive", "exception", "not run", "todo"]);
+    table.push_record(["section", "rows", "pass", "fail", "inconcl.", "exception", "not run", "todo"]);
     let mut sections: Vec<char> = report.coverage.iter().map(|r| r.section).collect();
     sections.dedup();
     for section in sections {
@@ -80,12 +75,12 @@ pub fn coverage_table(report: &Report) -> String {
         record.extend(Kind::ALL.map(|kind| rows.iter().filter(|k| **k == kind).count().to_string()));
         table.push_record(record);
     }
-    finish(table, 0)
+    look.of(table)
 }
 
 /// What was measured.
 #[must_use]
-pub fn figures_table(cases: &[CaseResult]) -> String {
+pub fn figures_table(cases: &[CaseResult], look: Look) -> String {
     let mut table = Builder::new();
     table.push_record(["figure", "value", "unit", "case"]);
     for case in cases {
@@ -93,18 +88,11 @@ pub fn figures_table(cases: &[CaseResult]) -> String {
             table.push_record([figure.name.as_str(), &number(figure.value), &figure.unit, &case.id]);
         }
     }
-    finish(table, 0)
+    look.of(table)
 }
 
 /// A number with at most three decimals and without trailing zeros.
 pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn finish(table: Builder, wrapped: usize) -> String {
-    let mut table = table.build();
-    table.with(Style::sharp());
-    table.with(Modify::new(Columns::one(wrapped)).with(Width::wrap(REASON_WIDTH).keep_words(true)));
-    table.to_string()
 }

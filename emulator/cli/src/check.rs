@@ -7,9 +7,9 @@ use damc_topology::{Mistake, MistakeKind, Mistakes, Topology};
 use damc_wire::registry::Role;
 use serde::Serialize;
 use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::table::with_states;
 use crate::topology_argument::{locate, render};
 
 /// Check topologies: a table of what they hold, or every mistake with its place and remedy. Needs no privilege.
@@ -133,25 +133,18 @@ fn holds(topology: &Topology) -> Holds {
 
 fn table(topologies: &[Holds]) -> String {
     let mut builder = Builder::default();
-    builder.push_record(["topology", "verdict", "domain", "nodes", "links", "services", "thresholds", "events"]);
+    builder.push_record(["topology", "verdict", "domain", "nodes", "links", "services", "presets", "events"]);
     for topology in topologies {
         builder.push_record([
             topology.name.clone(),
             "ok".to_owned(),
             topology.domain.clone(),
-            kinds(topology),
+            topology.nodes.to_string(),
             topology.links.to_string(),
             topology.services.to_string(),
             topology.thresholds.to_string(),
             topology.events.to_string(),
         ]);
     }
-    builder.build().with(Style::sharp()).to_string()
-}
-
-/// How many nodes there are, and of which kinds: `16 (3 sr, 4 sg, …)`.
-fn kinds(topology: &Holds) -> String {
-    let count = |kind: &Role| topology.kinds.get(kind.label()).map(|count| format!("{count} {kind}"));
-    let counts: Vec<_> = Role::ALL.iter().filter_map(count).collect();
-    format!("{} ({})", topology.nodes, counts.join(", "))
+    with_states(builder, 1)
 }

@@ -11,11 +11,11 @@ use damc_lab::up::{UpOptions, find, is_program, node_folders};
 use damc_wire::registry::Role;
 use serde::Serialize;
 use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use crate::exit::{Exit, Outcome};
 use crate::guest::{self, KernelOptions};
 use crate::session::block_on;
+use crate::table::with_states;
 
 /// Say what this host can do, and what labs would use of it.
 ///
@@ -171,10 +171,11 @@ async fn calibration_lab(args: &Args, report: &mut Report) {
 
 fn print(report: &Report) {
     let mut table = Builder::new();
+    table.push_record(["", "what", "found"]);
     for finding in &report.findings {
         table.push_record([if finding.good { "✓" } else { "–" }, finding.what, &finding.detail]);
     }
-    println!("{}", table.build().with(Style::blank()));
+    println!("{}", with_states(table, 0));
     let Some(calibration) = &report.calibration else { return };
     let mut table = Builder::new();
     table.push_record(["property", "asked", "measured", "interval", "p50", "p99", "frames", ""]);
@@ -193,7 +194,7 @@ fn print(report: &Report) {
             if measurement.within { "✓".to_owned() } else { "off".to_owned() },
         ]);
     }
-    println!("{}", table.build().with(Style::sharp()));
+    println!("{}", with_states(table, 7));
     println!("delays in ms, rates in bit/s, the rest as shares; {} ms", calibration.took_ms);
     for reason in &calibration.reasons {
         println!("not faithful: {reason}");

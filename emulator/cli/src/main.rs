@@ -29,37 +29,47 @@ mod exit;
 mod foreign;
 mod guest;
 mod session;
+mod shipped;
+mod table;
 mod terminal;
 mod topology_argument;
+mod wait;
 
 mod call;
 mod capture;
 mod check;
+mod completions;
 mod decode;
 mod doctor;
 mod down;
 mod exec;
 mod generate;
 mod graph;
+mod init;
 mod link;
 mod logs;
+mod man;
 mod node;
 mod plan;
 mod ps;
 mod requirements;
 mod run;
+mod save;
 mod shell;
 mod show;
 mod simulate;
 mod up;
 
+/// The version, with the commit that the command is built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DAMC_BUILT_FROM"), ")");
+
 /// Emulate, inspect and judge networks that speak DAMC (draft-li-icnrg-damc).
 ///
-/// A TOPOLOGY is the path of a YAML file or the bare name of one in `topologies/`, such as `fig2`.
+/// A TOPOLOGY is the path of a YAML file or the bare name of a shipped one, such as `fig2`.
 /// Exit codes: 0 passed, 1 a case failed, 2 the input or the usage is wrong, 3 inconclusive: the environment could not
 /// emulate faithfully.
 #[derive(Debug, Parser)]
-#[command(name = "damc", version, propagate_version = true, max_term_width = 120)]
+#[command(name = "damc", version = VERSION, propagate_version = true, max_term_width = 120)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,6 +90,8 @@ enum Command {
     Link(link::Args),
     Node(node::Args),
     Call(call::Args),
+    Save(save::Args),
+    Init(init::Args),
     Check(check::Args),
     Plan(plan::Args),
     Graph(graph::Args),
@@ -88,6 +100,8 @@ enum Command {
     Simulate(simulate::Args),
     Requirements(requirements::Args),
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -113,6 +127,8 @@ fn main() -> ExitCode {
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Save(args) => save::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Graph(args) => graph::run(&args),
@@ -121,6 +137,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Requirements(args) => requirements::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     exit::report(outcome)
 }

@@ -3,10 +3,10 @@
 use damc_lab::control::{LabState, Status};
 use damc_lab::{Lab, rundir};
 use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use crate::exit::{Exit, Outcome};
 use crate::session::{block_on, of_lab};
+use crate::table::with_states;
 
 /// List the labs that are up and their nodes.
 #[derive(Debug, clap::Args)]
@@ -71,5 +71,5 @@ fn print(status: &Status) {
             ports.join(" "),
         ]);
     }
-    println!("{}", table.build().with(Style::sharp()));
+    println!("{}", with_states(table, 2));
 }

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use damc_conformance::case::Suite;
-use damc_conformance::report::{cases_table, coverage_table, figures_table, summary_line, unmet};
+use damc_conformance::report::{Headline, cases_table, coverage_table, figures_table, summary_line, unmet};
 use damc_conformance::runner::{self, Finished, RunOptions};
 use damc_lab::job::LinksBy;
 use damc_lab::world::LiveMaker;
 use damc_sim::VirtualMaker;
+use tabled::settings::Color;
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::guest::{self, KernelOptions};
 use crate::session::{block_on, of_lab};
+use crate::table;
 use crate::terminal::{Audience, Event};
 use crate::topology_argument::{load_runnable, locate};
 
@@ -134,12 +136,12 @@ fn show(finished: &Finished) {
 }
 
 fn conclude(finished: &Finished) -> Outcome {
-    let report = &finished.report;
-    println!("{}", cases_table(&report.cases));
+    let (report, look) = (&finished.report, table::look());
+    println!("{}", cases_table(&report.cases, look));
     if report.cases.iter().any(|c| !c.figures.is_empty()) {
-        println!("\n{}", figures_table(&report.cases));
+        println!("\n{}", figures_table(&report.cases, look));
     }
-    println!("\n{}", coverage_table(report));
+    println!("\n{}", coverage_table(report, look));
     if let Some(aborted) = &report.run.aborted {
         println!("\nthe run ended early: {aborted}");
     }
@@ -150,7 +152,12 @@ fn conclude(finished: &Finished) -> Outcome {
     for bypassed in &report.lab.bypassed {
         println!("\nnot faithful: {bypassed}");
     }
-    println!("\n{}", summary_line(report));
+    let colour = match report.summary.headline {
+        Headline::Passed => Color::FG_GREEN,
+        Headline::Failed => Color::FG_RED,
+        Headline::Inconclusive => Color::FG_YELLOW,
+    };
+    println!("\n{}", table::painted(&summary_line(report), &colour));
     match &finished.folder {
         Some(folder) => println!("results: {}", folder.display()),
         None => println!("results: not written"),

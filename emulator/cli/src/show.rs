@@ -11,10 +11,10 @@ use damc_wire::lsa::UNREACHABLE;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::session::{block_on, of_lab};
+use crate::table::with_states;
 
 /// Print the state of a node.
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ fn tabled<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [St
     let mut table = Builder::new();
     table.push_record(columns);
     rows.for_each(|row| table.push_record(row));
-    table.build().with(Style::sharp()).to_string()
+    with_states(table, columns.iter().position(|column| *column == "state").unwrap_or(0))
 }
 
 fn hops(hops: &[NextHopView]) -> String {

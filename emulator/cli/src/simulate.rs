@@ -8,15 +8,16 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use damc_conformance::oracle::{Failures, Oracle};
+use damc_conformance::report::Look;
 use damc_sim::{Sim, Summary, quiet};
 use damc_topology::Topology;
 use damc_topology::plan::{PlanOptions, plan};
 use damc_wire::registry::Role;
 use serde::Serialize;
 use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::table;
 use crate::topology_argument::{load, refused};
 
 /// Routers up to which every forwarding table is compared with the oracle's: its work grows with their cube.
@@ -92,7 +93,7 @@ pub fn run(args: &Args) -> Outcome {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        println!("{}", table(&report));
+        println!("{}", table(&report, table::look()));
     }
     let well = report.converged && report.summary.databases_equal && !matches!(report.oracle, Compared::Different(_));
     Ok(if well { Exit::Passed } else { Exit::Failed })
@@ -136,7 +137,7 @@ fn peak_rss_bytes() -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &Report, look: Look) -> String {
     let Report { summary: s, host, .. } = report;
     let mebibytes =
         |bytes: u64| format!("{:.1} MiB", Duration::from_millis(bytes / 1024).as_secs_f64() * 1000.0 / 1024.0);
@@ -178,8 +179,9 @@ fn table(report: &Report) -> String {
     rows.push(("peak memory", host.peak_rss_bytes.map_or_else(|| "?".to_owned(), mebibytes)));
     rows.extend(report.notes.iter().map(|note| ("note", (*note).to_owned())));
     let mut builder = Builder::default();
+    builder.push_record(["what", "value"]);
     rows.into_iter().for_each(|(what, value)| builder.push_record([what.to_owned(), value]));
-    builder.build().with(Style::sharp().remove_horizontals()).to_string()
+    look.of(builder)
 }
 
 fn compared(oracle: &Compared) -> String {
@@ -226,7 +228,7 @@ mod tests {
         let (converged, summary, oracle) = run(1);
         let host = Host { wall_ms: 1234, peak_rss_bytes: Some(3 << 20) };
         let report = Report { topology: "t".into(), seed: 1, converged, summary, oracle, notes: vec![LEFT_OUT], host };
-        let table = table(&report);
+        let table = table(&report, Look { width: 200, colour: false });
         for expected in ["22 nodes, 15 of them routers", "15 tables equal", "1.2 s", "3.0 MiB", "all equal", LEFT_OUT] {
             assert!(table.contains(expected), "{expected} is not in\n{table}");
         }

@@ -1,4 +1,4 @@
-//! TOPOLOGY arguments: a path, or the bare name of a file in `topologies/`.
+//! TOPOLOGY arguments: a path, or the bare name of a file in `topologies/` or inside the command.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -7,54 +7,60 @@ use damc_lab::topology_file;
 use damc_topology::{Mistakes, Topology};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::shipped;
 
 /// Environment variable with a folder of topologies, searched first.
 const FOLDER_VARIABLE: &str = "DAMC_TOPOLOGIES";
 
 /// The file a TOPOLOGY argument means.
 ///
-/// Anything with a `/` or an extension is a path. A bare name is looked up in `$DAMC_TOPOLOGIES`, in `./topologies`, and
-/// in the `topologies` folder of the workspace the executable was built in.
+/// Anything with a `/` or an extension is a path. A bare name is looked up in `$DAMC_TOPOLOGIES`, in `./topologies`, in the
+/// `topologies` folder of the workspace that the executable lies in, where packages put topologies, and inside the command.
 ///
 /// # Errors
-/// No folder has it; the message says which were searched and what they offer.
+/// Nothing of that has it; the message says what was searched and what is offered.
 pub fn locate(argument: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(argument);
     if argument.contains('/') || path.extension().is_some() || path.is_file() {
         return Ok(path.to_owned());
     }
     let folders = folders();
-    let found = folders.iter().map(|folder| folder.join(format!("{argument}.yaml"))).find(|file| file.is_file());
-    found.ok_or_else(|| {
-        let searched: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        let mut offered: Vec<_> = folders.iter().flat_map(|folder| names_in(folder)).collect();
-        offered.sort();
-        offered.dedup();
-        let offer = if offered.is_empty() { "none at all".to_owned() } else { offered.join(", ") };
-        Failure::usage(anyhow::anyhow!(
-            "there is no topology `{argument}` (searched {}; there are: {offer})",
-            searched.join(", ")
-        ))
-    })
+    if let Some(file) = folders.iter().map(|folder| folder.join(format!("{argument}.yaml"))).find(|file| file.is_file())
+    {
+        return Ok(file);
+    }
+    if shipped::names().any(|name| name == argument) {
+        return shipped::file(argument).map_err(|error| Failure { exit: Exit::Inconclusive, error });
+    }
+    let mut searched: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    searched.push("inside the command".to_owned());
+    let mut offered: Vec<_> = folders.iter().flat_map(|folder| names_in(folder)).collect();
+    offered.extend(shipped::names().map(str::to_owned));
+    offered.sort();
+    offered.dedup();
+    Err(Failure::usage(anyhow::anyhow!(
+        "there is no topology `{argument}` (searched {}; there are: {})",
+        searched.join(", "),
+        offered.join(", ")
+    )))
 }
 
 fn folders() -> Vec<PathBuf> {
     let configured = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
     let executable = std::env::current_exe().ok();
-    let beside = executable.iter().flat_map(|file| file.ancestors().skip(1)).map(|folder| folder.join("topologies"));
-    let built = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topologies"));
+    let around = executable.iter().flat_map(|file| file.ancestors().skip(1));
+    let around = around.flat_map(|folder| ["topologies", "share/damc/topologies"].map(|name| folder.join(name)));
     configured
         .into_iter()
         .chain([PathBuf::from("topologies")])
-        .chain(beside)
-        .chain(built.canonicalize())
+        .chain(around)
         .enumerate()
-        // The first two are named in messages even where they are missing.
+        // The first is named in messages even where it is missing.
         .filter(|(index, folder)| *index < 1 || folder.is_dir())
         .map(|(_, folder)| folder)
         .fold(Vec::new(), |mut folders, folder| {
-            // The executable may lie in the workspace that it was built in.
+            // The executable may lie in the workspace that is the current folder.
             let new = folder.canonicalize().unwrap_or_else(|_| folder.clone());
             if !folders.iter().any(|known: &PathBuf| known.canonicalize().is_ok_and(|known| known == new)) {
                 folders.push(folder);
@@ -103,7 +109,7 @@ pub fn refused(mistakes: &Mistakes) -> Failure {
 
 /// All mistakes with the lines they are in: in colour on a terminal, plain elsewhere.
 pub fn render(mistakes: &Mistakes) -> String {
-    let terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let terminal = std::io::stderr().is_terminal() && crate::table::colour_wanted();
     let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let mut text = String::new();
     // Writing into a string does not fail.

@@ -43,6 +43,12 @@ pub struct DirectionCounters {
     pub lost_limit: u64,
     /// Refused by the interface (down, or its queue full).
     pub lost_interface: u64,
+    /// Sum of the delays of delivered frames, from arrival to delivery, in nanoseconds.
+    pub delay_ns: u64,
+    /// Shortest of these delays, in nanoseconds; 0 where nothing was delivered.
+    pub delay_min_ns: u64,
+    /// Longest of them, in nanoseconds.
+    pub delay_max_ns: u64,
     /// Sum of the delivery times' lateness against the model, in nanoseconds.
     pub late_ns: u64,
     /// Largest lateness, in nanoseconds.
@@ -59,6 +65,8 @@ const LATE: Duration = Duration::from_micros(200);
 pub struct Due {
     /// Its buffer, to be given back to the pool.
     pub slot: Slot,
+    /// When it arrived.
+    pub entered: Timestamp,
     /// When it had to be delivered.
     pub at: Timestamp,
 }
@@ -82,6 +90,7 @@ pub struct DirectionModel {
 struct Pending {
     at: Timestamp,
     order: u64,
+    entered: Timestamp,
     serialised: Timestamp,
     bits: u64,
     slot: Slot,
@@ -182,7 +191,8 @@ impl DirectionModel {
         self.busy_until = serialised;
         let hold = if self.overtakes() { Duration::ZERO } else { self.delay() };
         self.next_order += 1;
-        self.queue.push(Reverse(Pending { at: serialised + hold, order: self.next_order, serialised, bits, slot }));
+        let (at, order) = (serialised + hold, self.next_order);
+        self.queue.push(Reverse(Pending { at, order, entered: now, serialised, bits, slot }));
     }
 
     /// Whether the loss model takes this frame.
@@ -241,17 +251,23 @@ impl DirectionModel {
         if self.next_due()? > now {
             return None;
         }
-        self.queue.pop().map(|Reverse(pending)| Due { slot: pending.slot, at: pending.at })
+        self.queue.pop().map(|Reverse(Pending { slot, entered, at, .. })| Due { slot, entered, at })
     }
 
-    /// Counts a delivery of `bytes`, made `late` after it was due.
-    pub fn delivered(&mut self, bytes: usize, late: Duration) {
-        self.counters.delivered += 1;
-        self.counters.delivered_bytes += bytes as u64;
-        let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-        self.counters.late_ns = self.counters.late_ns.saturating_add(late_ns);
-        self.counters.late_max_ns = self.counters.late_max_ns.max(late_ns);
-        self.counters.late_frames += u64::from(late > LATE);
+    /// Counts the delivery of a frame of `bytes` at `now`.
+    pub fn delivered(&mut self, due: Due, bytes: usize, now: Timestamp) {
+        let counters = &mut self.counters;
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let (delay_ns, late) = (nanos(now.since(due.entered)), now.since(due.at));
+        let least = if counters.delivered == 0 { u64::MAX } else { counters.delay_min_ns };
+        counters.delivered += 1;
+        counters.delivered_bytes += bytes as u64;
+        counters.delay_ns = counters.delay_ns.saturating_add(delay_ns);
+        counters.delay_min_ns = least.min(delay_ns);
+        counters.delay_max_ns = counters.delay_max_ns.max(delay_ns);
+        counters.late_ns = counters.late_ns.saturating_add(nanos(late));
+        counters.late_max_ns = counters.late_max_ns.max(nanos(late));
+        counters.late_frames += u64::from(late > LATE);
     }
 
     /// Counts a frame that the far interface refused.

@@ -35,7 +35,7 @@ fn drain(model: &mut DirectionModel, pool: &mut FramePool, now: Timestamp, gap: 
     while let Some(due) = model.pop_due(now) {
         let frame = pool.frame(due.slot);
         let number = u64::from_be_bytes(frame[..8].try_into().expect("eight bytes"));
-        model.delivered(frame.len(), Duration::ZERO);
+        model.delivered(due, frame.len(), due.at);
         out.push((number.saturating_mul(gap), due.at.nanos(), number));
         pool.release(due.slot);
     }
@@ -53,6 +53,20 @@ fn a_perfect_wire_delivers_everything_at_once_and_in_order() {
     assert_eq!(run.out.len(), 1_000);
     assert!(run.out.iter().enumerate().all(|(i, &(sent, got, n))| sent == got && n == i as u64));
     assert_eq!(run.model.counters().delivered_bytes, 100_000);
+}
+
+#[test]
+fn delays_and_lateness_are_counted_at_delivery() {
+    let mut pool = FramePool::default();
+    let mut model = DirectionModel::new(DirectionSpec { delay_ns: 5 * MS, ..DirectionSpec::default() }, 1);
+    for (sent, delivered) in [(0, 5 * MS), (MS, 7 * MS), (9 * MS, 15 * MS)] {
+        model.enqueue(Timestamp(sent), &[0; 60], &mut pool);
+        let due = model.pop_due(Timestamp(delivered)).expect("it is due");
+        model.delivered(due, 60, Timestamp(delivered));
+    }
+    let counters = model.counters();
+    assert_eq!((counters.delay_min_ns, counters.delay_max_ns, counters.delay_ns), (5 * MS, 6 * MS, 17 * MS));
+    assert_eq!((counters.late_ns, counters.late_max_ns, counters.late_frames), (2 * MS, MS, 2));
 }
 
 #[test]
@@ -261,13 +275,13 @@ proptest! {
                 model.enqueue(now, &vec![0; len], &mut pool);
                 while let Some(due) = model.pop_due(now) {
                     deliveries.push(due.at);
-                    model.delivered(len, Duration::ZERO);
+                    model.delivered(due, len, due.at);
                     pool.release(due.slot);
                 }
             }
             while let Some(due) = model.pop_due(Timestamp::FAR_FUTURE) {
                 deliveries.push(due.at);
-                model.delivered(0, Duration::ZERO);
+                model.delivered(due, 0, due.at);
                 pool.release(due.slot);
             }
             (deliveries, *model.counters(), pool.in_use())

@@ -7,7 +7,7 @@ use damc_link::priority::Priority;
 use serde::{Deserialize, Serialize};
 
 use crate::relay::calibrate::{Calibration, Depth};
-use damc_impair::DirectionSpec;
+use damc_impair::{DirectionCounters, DirectionSpec};
 pub use damc_testbed::{Direction, LinkChange, NodeAction, NodeState};
 
 /// A line on the standard output of `lab-sandbox` and `lab-init`.
@@ -324,6 +324,15 @@ pub struct LinkStatus {
     /// What was counted at `b`, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backward_counted: Option<Shaped>,
+    /// What the relay did to frames from `a` to `b`, where it serves; left out likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_relayed: Option<DirectionCounters>,
+    /// What it did to frames from `b` to `a`, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backward_relayed: Option<DirectionCounters>,
+    /// How long the relay has counted so far, ms; left out likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relayed_ms: Option<u64>,
 }
 
 impl LinkStatus {
@@ -337,6 +346,8 @@ impl LinkStatus {
             backward: self.forward,
             forward_counted: self.backward_counted,
             backward_counted: self.forward_counted,
+            forward_relayed: self.backward_relayed,
+            backward_relayed: self.forward_relayed,
             ..self
         }
     }

@@ -6,10 +6,12 @@ use damc_mgmt::view::{
     AnnouncementsView, CountersView, FibView, LsdbView, NeighborsView, PoliciesView, RibView, ServicesView, View,
     ViewKind,
 };
-use damc_testbed::{Answer, Observed, WorldError, converge};
+use damc_testbed::converge::{self, Outages};
+use damc_testbed::{Answer, Observed, WorldError};
 use damc_topology::plan::Plan;
 use futures::future::LocalBoxFuture;
 
+use crate::control::{LinkStatus, NodeState};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 
@@ -80,5 +82,20 @@ impl Lab {
         let ready_at_ns = self.status().await?.ready_at_ns;
         converge::wait(self, within).await?;
         Ok(Duration::from_nanos(damc_link::monotonic_now().saturating_sub(ready_at_ns)))
+    }
+
+    /// Waits until the lab has converged around the nodes that do not run at present and the links that are down or silent;
+    /// returns how long that took.
+    ///
+    /// # Errors
+    /// As [`Lab::wait_converged`].
+    pub async fn wait_around_outages(&self, within: Duration) -> Result<Duration> {
+        let began_at_ns = damc_link::monotonic_now();
+        let status = self.status().await?;
+        let nodes = status.nodes.into_iter().filter(|node| node.state != NodeState::Ready).map(|node| node.name);
+        let cut = |link: &LinkStatus| !link.up || link.forward.silent || link.backward.silent;
+        let links = status.links.into_iter().filter(cut).map(|link| (link.a, link.b));
+        converge::wait_around(self, &Outages::of(nodes, links), within).await?;
+        Ok(Duration::from_nanos(damc_link::monotonic_now().saturating_sub(began_at_ns)))
     }
 }

@@ -99,6 +99,12 @@ impl RunDir {
         self.path.join("lab.json")
     }
 
+    /// The topology that the lab was built from, as a file.
+    #[must_use]
+    pub fn topology(&self) -> PathBuf {
+        self.path.join("topology.yaml")
+    }
+
     /// What the keys of the lab are made of.
     #[must_use]
     pub fn key_seed(&self) -> PathBuf {

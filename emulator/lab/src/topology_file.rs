@@ -36,7 +36,7 @@ fn read(path: &Path) -> Result<String, Mistakes> {
             &name,
             MistakeKind::Unreadable,
             format!("{name}: {error}"),
-            "give the path of a readable YAML file, or the bare name of one in topologies/",
+            "give the path of a readable YAML file, or the bare name of a shipped topology",
         )
     };
     let mut bytes = Vec::new();

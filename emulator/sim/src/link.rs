@@ -94,7 +94,7 @@ impl Direction {
     pub(crate) fn pop_due(&mut self, now: Timestamp, pool: &FramePool) -> Option<Slot> {
         self.armed = self.armed.filter(|armed| *armed > now);
         let due = self.model.pop_due(now)?;
-        self.model.delivered(pool.frame(due.slot).len(), Duration::ZERO);
+        self.model.delivered(due, pool.frame(due.slot).len(), now);
         Some(due.slot)
     }
 

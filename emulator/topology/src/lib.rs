@@ -13,6 +13,7 @@ pub mod plan;
 mod shipped;
 pub mod timers;
 mod topology;
+mod written;
 
 pub use file::{
     MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, describe, parse, parse_runnable, schema,
@@ -22,3 +23,4 @@ pub use topology::{
     Direction, Foreign, Link, LinkEvent, MAX_COST, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeAction,
     Qos, Run, Service, TimelineAction, TimelineEvent, Topology,
 };
+pub use written::written;

@@ -246,6 +246,18 @@ impl Topology {
         node.map(|node| node.exec = Some(foreign)).is_some()
     }
 
+    /// Sets what happens to frames on a link, both ways as seen from `a`; false where there is no such link. Costs stay.
+    pub fn set_link(&mut self, a: &str, b: &str, forward: DirectionSpec, backward: DirectionSpec) -> bool {
+        let found = self.links.iter_mut().find_map(|link| match (link.a.as_str(), link.b.as_str()) {
+            ends if ends == (a, b) => Some((&mut link.forward, &mut link.backward)),
+            ends if ends == (b, a) => Some((&mut link.backward, &mut link.forward)),
+            _ => None,
+        });
+        let Some((there, back)) = found else { return false };
+        (there.spec, back.spec) = (forward, backward);
+        true
+    }
+
     /// Working directory of a foreign implementation.
     #[must_use]
     pub fn directory_of_foreign(&self, foreign: &Foreign) -> PathBuf {

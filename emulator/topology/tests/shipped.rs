@@ -95,6 +95,13 @@ fn the_schema_is_the_shipped_one() {
     assert!(shipped == text, "topology.schema.json is stale: run the test once with DAMC_BLESS=1");
 }
 
+/// Editors and validators that keep schemas know this one, in this version, by its identity.
+#[test]
+fn the_schema_has_an_identity() {
+    assert_eq!(schema()["$id"], "urn:damc-testbed:schema:topology:1");
+    assert_eq!(schema()["$schema"], "https://json-schema.org/draft/2020-12/schema");
+}
+
 #[test]
 fn every_shipped_file_meets_the_schema() {
     let validator = jsonschema::validator_for(&schema()).unwrap();

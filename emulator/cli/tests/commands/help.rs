@@ -3,7 +3,7 @@
 use crate::transcript::Transcript;
 
 /// The subcommands that `damc --help` lists.
-fn subcommands(help: &str) -> Vec<String> {
+pub fn subcommands(help: &str) -> Vec<String> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // A long description goes on in lines that are indented further.
     let starts = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));

@@ -21,6 +21,77 @@ fn check() {
 }
 
 #[test]
+fn init() {
+    let mut said = Transcript::new("init");
+    let folder = said.folder().clone();
+    let file = |name: &str| std::fs::read_to_string(folder.join(name)).expect(name);
+    said.damc("init FOLDER/mine.yaml").damc("init FOLDER/mine.yaml").damc("init FOLDER/other.yaml");
+    said.damc("init FOLDER/Not-A-Name.yaml").damc("init FOLDER/none/mine.yaml");
+    said.damc("check FOLDER/mine.yaml");
+    insta::assert_snapshot!(said.text());
+    let judged = said.run("run FOLDER/mine.yaml --virtual --case rib-01 --seed 1 --results FOLDER/results");
+    assert!(judged.status.success(), "{judged:?}");
+    let schema: serde_json::Value = serde_json::from_str(&file("topology.schema.json")).expect("JSON");
+    assert_eq!(schema["$id"], "urn:damc-testbed:schema:topology:1");
+    assert_eq!(file("other.yaml"), file("mine.yaml").replace("mine", "other"));
+}
+
+/// What an installed command has to work with: nothing beside it, and a home.
+#[test]
+fn shipped_topologies_are_inside_the_command() {
+    let mut said = Transcript::new("alone");
+    let (home, bin) = (said.folder().join("home"), said.folder().join("bin"));
+    std::fs::create_dir_all(&home).expect("our own folder");
+    std::fs::create_dir_all(&bin).expect("our own folder");
+    let alone = bin.join("damc");
+    std::fs::copy(env!("CARGO_BIN_EXE_damc"), &alone).expect("a copy of the command");
+    let run = |line: &str, home: Option<&std::path::Path>| {
+        let mut command = std::process::Command::new(&alone);
+        command.args(line.split(' ')).current_dir(&bin).env_remove("XDG_CACHE_HOME").env_remove("DAMC_TOPOLOGIES");
+        match home {
+            Some(home) => command.env("HOME", home),
+            None => command.env_remove("HOME"),
+        };
+        command.output().expect("the copy starts")
+    };
+    let checked = run("check fig2 shop line", Some(&home));
+    assert!(checked.status.success(), "{checked:?}");
+    let simulated = run("simulate line", Some(&home));
+    assert!(simulated.status.success(), "{simulated:?}");
+    let cached: Vec<_> = std::fs::read_dir(home.join(".cache/damc")).expect("a cache").collect();
+    assert_eq!(cached.len(), 1, "{cached:?}");
+    let cached = cached.into_iter().next().expect("one folder").expect("its entry").path();
+    assert!(cached.join("apps/shop.py").is_file() && cached.join("fig2.yaml").is_file(), "{}", cached.display());
+    let homeless = run("plan fig2", None);
+    assert_eq!(homeless.status.code(), Some(3), "{homeless:?}");
+    let text = String::from_utf8_lossy(&homeless.stderr).into_owned();
+    assert!(text.contains("set HOME or XDG_CACHE_HOME"), "{text}");
+    said.damc("check nowhere");
+    assert!(said.text().contains("inside the command"), "{}", said.text());
+}
+
+#[test]
+fn version_completions_and_man_pages() {
+    let mut said = Transcript::new("man");
+    let version = String::from_utf8(said.run("--version").stdout).expect("text");
+    let form = regex::Regex::new(r"^damc \d+\.\d+\.\d+ \(([0-9a-f]{12}|no commit known)\)\n$").expect("a pattern");
+    assert!(form.is_match(&version), "{version}");
+    for (shell, holds) in [("bash", "damc__subcmd__run"), ("zsh", "#compdef damc"), ("fish", "complete -c damc")] {
+        let script = String::from_utf8(said.run(&format!("completions {shell}")).stdout).expect("text");
+        assert!(script.contains(holds) && script.contains("keep-on-failure"), "{shell}: {script}");
+    }
+    let page = String::from_utf8(said.run("man link").stdout).expect("text");
+    assert!(page.contains(".TH damc-link 1") && page.contains("Show or change a link"), "{page}");
+    said.damc("completions cmd").damc("man dance").damc("man --to FOLDER/man").damc("man run --to FOLDER/man");
+    insta::assert_snapshot!(said.text());
+    let help = String::from_utf8(said.run("--help").stdout).expect("text");
+    for name in crate::help::subcommands(&help) {
+        assert!(said.folder().join(format!("man/damc-{name}.1")).is_file(), "no page of {name}");
+    }
+    assert!(said.folder().join("man/damc.1").is_file());
+}
+
+#[test]
 fn plan_graph_and_generate() {
     let mut said = Transcript::new("plan");
     said.damc("plan line")

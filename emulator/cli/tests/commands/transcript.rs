@@ -69,6 +69,8 @@ impl Transcript {
             .current_dir(ROOT)
             .env("DAMC_RUN_DIR", self.folder.join("run"))
             .env("NO_COLOR", "1")
+            // Where a cell is wrapped depends on what stands in for numbers here.
+            .env("COLUMNS", "1000")
             .env_remove("DAMC_LOG")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

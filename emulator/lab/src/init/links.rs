@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -33,7 +34,8 @@ pub(super) struct Links {
     pub(super) reason: String,
     /// The relay's process, if there is one.
     pub(super) relay_pid: Option<nix::unistd::Pid>,
-    relay: RefCell<Option<RelayClient>>,
+    /// With the time when it began to join links.
+    relay: RefCell<Option<(RelayClient, Instant)>>,
     /// By namespace, in the order of [`super::Lab::namespaces`].
     routes: Vec<(String, Rtnl)>,
     links: Vec<Link>,
@@ -129,7 +131,7 @@ impl Links {
         let client = RelayClient::start(ours, &RelayConfig { seed: job.plan.seed, links })
             .map_err(|error| LabError::Lab(format!("the relay did not start: {error}")))?;
         self.relay_pid = Some(started);
-        *self.relay.borrow_mut() = Some(client);
+        *self.relay.borrow_mut() = Some((client, Instant::now()));
         Ok(())
     }
 
@@ -165,6 +167,12 @@ impl Links {
         let mut status = link.status();
         status.forward_counted = self.counted(link, &link.a, link.unshaped.get().0).await?;
         status.backward_counted = self.counted(link, &link.b, link.unshaped.get().1).await?;
+        if let Some((relay, since)) = self.relay.borrow_mut().as_mut() {
+            let state = relay.show_link(&link.name).map_err(|error| LabError::Refused(error.to_string()))?;
+            status.forward_relayed = state.as_ref().map(|state| state.forward.counters);
+            status.backward_relayed = state.as_ref().map(|state| state.backward.counters);
+            status.relayed_ms = state.map(|_| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+        }
         Ok(if reversed { status.reversed() } else { status })
     }
 
@@ -184,7 +192,7 @@ impl Links {
 
     /// All links and the relay's CPU time, ns.
     pub(super) fn status(&self) -> (Vec<LinkStatus>, u64) {
-        let relay = self.relay.borrow_mut().as_mut().and_then(|relay| relay.show().ok());
+        let relay = self.relay.borrow_mut().as_mut().and_then(|(relay, _)| relay.show().ok());
         let cpu_ns = relay.map_or(0, |relay| relay.cpu_ns);
         (self.links.iter().map(Link::status).collect(), cpu_ns)
     }
@@ -194,7 +202,7 @@ impl Links {
         match link.service {
             LinkService::Relay => {
                 let mut relay = self.relay.borrow_mut();
-                let relay = relay.as_mut().ok_or_else(|| LabError::Refused("the relay is gone".to_owned()))?;
+                let (relay, _) = relay.as_mut().ok_or_else(|| LabError::Refused("the relay is gone".to_owned()))?;
                 relay
                     .change(&link.name, &DirectionChange::from(&specs.0), &DirectionChange::from(&specs.1))
                     .map_err(|error| LabError::Refused(error.to_string()))?;
@@ -372,6 +380,9 @@ impl Link {
             backward,
             forward_counted: None,
             backward_counted: None,
+            forward_relayed: None,
+            backward_relayed: None,
+            relayed_ms: None,
         }
     }
 }

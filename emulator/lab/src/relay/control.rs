@@ -153,7 +153,16 @@ impl RelayClient {
 
     /// All links and the state of the relay itself.
     pub fn show(&mut self) -> Result<RelayState, RelayError> {
-        self.send(&Request::Show { link: None })?;
+        self.state(None)
+    }
+
+    /// One link; none where the relay does not serve it.
+    pub fn show_link(&mut self, link: &str) -> Result<Option<LinkState>, RelayError> {
+        Ok(self.state(Some(link.to_owned()))?.links.pop())
+    }
+
+    fn state(&mut self, link: Option<String>) -> Result<RelayState, RelayError> {
+        self.send(&Request::Show { link })?;
         match self.receive()? {
             Reply::Links { links, cpu_ns, overruns } => Ok(RelayState { links, cpu_ns, overruns }),
             Reply::Refused { reason } => Err(RelayError::Refused(reason)),

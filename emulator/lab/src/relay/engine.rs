@@ -257,7 +257,7 @@ impl Direction {
                 if number < refused {
                     self.model.refused();
                 } else {
-                    self.model.delivered(pool.frame(frame.slot).len(), now.since(frame.at));
+                    self.model.delivered(*frame, pool.frame(frame.slot).len(), now);
                 }
                 pool.release(frame.slot);
             }

@@ -114,6 +114,8 @@ impl Lab {
         let keys = options.keys.clone().map_or_else(keys::drawn, Ok)?;
         let prepare = |directory: &RunDir| {
             keys::write(&directory.key_seed(), &keys)?;
+            let (file, text) = (directory.topology(), damc_topology::written(topology, &[]));
+            std::fs::write(&file, text).map_err(LabError::io(format!("write {}", file.display())))?;
             for config in plan.configs(&keys).map_err(|error| LabError::Lab(error.to_string()))? {
                 write_config(&directory.node_config(&config.node), &config)?;
             }

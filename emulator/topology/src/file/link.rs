@@ -75,7 +75,7 @@ pub fn describe(spec: &DirectionSpec) -> Vec<String> {
     say(
         spec.jitter_ns > 0 && spec.distribution != Distribution::Uniform,
         "distribution",
-        label(spec.distribution).into(),
+        distribution_label(spec.distribution).into(),
     );
     match spec.loss {
         Loss::None => {}
@@ -102,7 +102,7 @@ pub fn describe(spec: &DirectionSpec) -> Vec<String> {
     words
 }
 
-const fn label(distribution: Distribution) -> &'static str {
+pub(crate) const fn distribution_label(distribution: Distribution) -> &'static str {
     match distribution {
         Distribution::Uniform => "uniform",
         Distribution::Normal => "normal",

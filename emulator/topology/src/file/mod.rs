@@ -15,9 +15,11 @@ mod unit;
 mod validate;
 
 pub use document::MAX_VALUES;
+pub(crate) use link::distribution_label;
 pub use link::{PropertyError, describe, set_property};
 pub use mistake::{Mistake, MistakeKind, Mistakes};
 pub use schema::schema;
+pub(crate) use unit::{Rate, Share, Time};
 
 use crate::topology::Topology;
 

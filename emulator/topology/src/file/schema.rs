@@ -8,9 +8,13 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+/// Identifies the schema. The number is its version: it rises when a file that was valid may no longer be, or when a property
+/// changes its meaning.
+const SCHEMA_ID: &str = "urn:damc-testbed:schema:topology:1";
+
 /// A topology of the DAMC testbed.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, title = "DAMC topology")]
+#[schemars(deny_unknown_fields, title = "DAMC topology", extend("$id" = SCHEMA_ID))]
 struct Topology {
     /// Name of the topology and of its lab.
     name: Id,
