@@ -11,16 +11,18 @@ pub mod graph;
 pub mod plan;
 #[cfg(test)]
 mod shipped;
+pub mod timeline;
 pub mod timers;
 mod topology;
 mod written;
 
 pub use file::{
-    MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, describe, parse, parse_runnable, schema,
-    set_property,
+    Files, MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, describe, parse, parse_runnable,
+    parse_with, schema, set_property, unit::Time,
 };
+pub use timeline::NodeAction;
 pub use topology::{
-    Direction, Foreign, Link, LinkEvent, MAX_COST, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeAction,
-    Qos, Run, Service, TimelineAction, TimelineEvent, Topology,
+    Direction, Foreign, Link, MAX_COST, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, Qos, Run, Service,
+    Topology,
 };
 pub use written::written;

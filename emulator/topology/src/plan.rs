@@ -18,6 +18,7 @@ use damc_wire::security::CertifiedName;
 use damc_wire::{Name, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::timeline::Act;
 use crate::timers::{self, Calibration};
 use crate::{Direction, Link, Node, Topology, describe};
 
@@ -119,6 +120,9 @@ pub struct Process {
     /// Starts with the overload bit set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overload: bool,
+    /// SPA: names that the timeline grants while the network runs. Its certificate has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub granted_later: Vec<String>,
 }
 
 impl Process {
@@ -175,6 +179,7 @@ pub fn plan(topology: &Topology, options: &PlanOptions) -> Plan {
         program: Program::of(topology, node),
         config: config(topology, node, options, &timers, &interfaces).into(),
         overload: node.overload,
+        granted_later: if node.kind == Role::Spa { granted_later(topology, node) } else { Vec::new() },
     };
     Plan {
         lab: options.lab.clone().unwrap_or_else(|| topology.name().to_string()),
@@ -337,13 +342,24 @@ pub const GUEST: &str = "guest";
 pub fn names_of_spa(topology: &Topology, spa: &NodeId) -> Vec<CertifiedName> {
     let Some(spa) = topology.nodes().get(spa).filter(|node| node.kind == Role::Spa) else { return Vec::new() };
     let licences = licences(topology, spa);
-    certified_names(&licences, &pools(topology, &licences))
+    certified_names(&licences, &pools(topology, &licences), &granted_later(topology, spa))
+}
+
+/// Names that the timeline grants to pods of an SPA's SG.
+fn granted_later(topology: &Topology, spa: &Node) -> Vec<String> {
+    let pods: BTreeSet<&NodeId> =
+        topology.links_of(&spa.id).flat_map(|(_, sg)| topology.links_of(sg)).map(|(_, pod)| pod).collect();
+    let granted = topology.events().iter().filter_map(|event| match &event.act {
+        Act::Licence { pod, prefix, grant: true } if pods.contains(pod) => Some(prefix.to_string()),
+        _ => None,
+    });
+    granted.collect()
 }
 
 /// The names of an SPA's certificate from its licences and from which of them are pools. Too many names for a certificate
 /// become their common parents; a topology has no more than fit so.
-fn certified_names(licences: &BTreeMap<String, Vec<String>>, pools: &[String]) -> Vec<CertifiedName> {
-    let licensed = licences.values().flatten().filter_map(|text| {
+fn certified_names(licences: &BTreeMap<String, Vec<String>>, pools: &[String], later: &[String]) -> Vec<CertifiedName> {
+    let licensed = licences.values().flatten().chain(later).filter_map(|text| {
         let name = text.parse().ok()?;
         Some(CertifiedName { name, exact: pools.contains(text) })
     });

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use damc_impair::{DirectionChange, DirectionSpec};
+use damc_impair::DirectionSpec;
 use damc_mgmt::config::{Ready, Restart, Thresholds};
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
-use serde::{Deserialize, Serialize};
+
+use crate::timeline::TimelineEvent;
 
 /// Most nodes: what one machine carries as processes is less.
 pub const MAX_NODES: usize = 4096;
@@ -152,87 +153,6 @@ pub struct Qos {
     pub by_prefix: BTreeMap<Name, Thresholds>,
 }
 
-/// Something that happens during a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TimelineEvent {
-    /// Time after convergence, ns.
-    pub at_ns: u64,
-    /// What.
-    pub action: TimelineAction,
-}
-
-/// What can happen during a run.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a timeline is short, and read once")]
-pub enum TimelineAction {
-    /// A link changes.
-    Link {
-        /// One end.
-        a: NodeId,
-        /// The other end.
-        b: NodeId,
-        /// How.
-        change: LinkEvent,
-    },
-    /// A node's process changes.
-    Node {
-        /// The node.
-        node: NodeId,
-        /// How.
-        action: NodeAction,
-    },
-}
-
-/// How a link changes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a timeline is short, and read once")]
-pub enum LinkEvent {
-    /// Carrier goes.
-    Down,
-    /// Carrier comes back.
-    Up,
-    /// Properties change.
-    Set {
-        /// From the first named end to the second.
-        forward: DirectionChange,
-        /// From the second to the first.
-        backward: DirectionChange,
-    },
-}
-
-/// What can be done to the process of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeAction {
-    /// SIGKILL, its services too.
-    Kill,
-    /// SIGTERM; answered when it has ended.
-    Stop,
-    /// Start it again; answered when it is ready.
-    Start,
-    /// SIGSTOP.
-    Pause,
-    /// SIGCONT.
-    Resume,
-}
-
-impl NodeAction {
-    /// All, in the order of their documentation.
-    pub const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Start, Self::Pause, Self::Resume];
-
-    /// Its name on the command line and in topology files.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-        }
-    }
-}
-
 impl Topology {
     /// Working directory of a program, from the folder that [`crate::parse`] was told.
     #[must_use]
@@ -324,7 +244,7 @@ impl Topology {
         Duration::from_nanos(longest.unwrap_or(0))
     }
 
-    /// The timeline, in time order.
+    /// The timeline, in file order.
     #[must_use]
     pub fn events(&self) -> &[TimelineEvent] {
         &self.events

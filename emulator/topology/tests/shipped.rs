@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use damc_topology::{Topology, parse, schema};
+use damc_topology::{Topology, parse, parse_with, schema};
 use damc_wire::registry::Role;
 
 const NAMES: [&str; 8] = ["calculator", "fig2", "fig2-http", "grid", "line", "ring", "shop", "tiered"];
@@ -113,6 +113,27 @@ fn every_shipped_file_meets_the_schema() {
     }
 }
 
+#[test]
+fn every_shipped_experiment_is_valid_and_meets_the_schema() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let folder = folder().join("experiments");
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let mut count = 0;
+    for file in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let Some(name) = file.file_stem().filter(|_| file.extension().is_some_and(|e| e == "yaml")) else { continue };
+        let (name, text) = (name.to_string_lossy(), std::fs::read_to_string(&file).unwrap());
+        let topology = parse_with(&name, &text, &folder, &read)
+            .unwrap_or_else(|mistakes| panic!("{:?}", miette::Report::new(mistakes)));
+        assert!(topology.events().iter().any(|event| event.act.is_expectation()), "{name} expects nothing");
+        assert!(text.starts_with("# yaml-language-server: $schema=../topology.schema.json\n"), "{name}: schema line");
+        let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+        count += 1;
+    }
+    assert!(count >= 10, "{count} experiments");
+}
+
 /// The schema and the reader must agree on what is wrong as well, as far as a schema can tell.
 #[test]
 fn the_schema_refuses_what_the_reader_refuses() {
@@ -133,5 +154,21 @@ fn the_schema_refuses_what_the_reader_refuses() {
         let value: serde_json::Value = serde_yaml::from_str(&source).unwrap();
         assert_eq!(parse("x.yaml", &source, &folder()).is_ok(), right, "reader on {link}");
         assert_eq!(validator.is_valid(&value), right, "schema on {link}");
+    }
+    for (event, right) in [
+        ("{ at: 5s, link: [a, b], set: { delay: 80ms }, for: 2min }", true),
+        ("{ at: 5s, link: [a, b], set: silent, every: 2s, times: 3, as: x }", true),
+        ("{ at: 5s, node: a, do: overload }", true),
+        ("{ at: 5s, partition: [[a], rest] }", true),
+        ("{ at: 5s, expect: { silent: [a, b] }, for: 1s }", true),
+        ("{ at: 5s, link: [a, b], set: { cost: 7 } }", false),
+        ("{ at: 5, node: a, do: kill }", false),
+        ("{ at: 5s, node: a, do: explode }", false),
+        ("{ at: 5s, expect: { quiet: [a, b] } }", false),
+    ] {
+        let source = base.replace("LINK", "[a, b]") + "events: [ " + event + " ]\n";
+        let value: serde_json::Value = serde_yaml::from_str(&source).unwrap();
+        assert_eq!(parse("x.yaml", &source, &folder()).is_ok(), right, "reader on {event}");
+        assert_eq!(validator.is_valid(&value), right, "schema on {event}");
     }
 }

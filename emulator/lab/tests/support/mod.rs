@@ -112,6 +112,7 @@ fn process(name: &str, script: &str) -> Process {
         }),
         config: serde_json::from_value(config).expect("a configuration"),
         overload: false,
+        granted_later: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use damc_wire::node_id::NodeIdError;
 use damc_wire::registry::Role;
 use damc_wire::{Name, NodeId};
 
+use super::Files;
 use super::connect::{Scope, broken_nodes};
 use super::document::{self, Data, Yaml};
 use super::link::{PROPERTIES, Properties};
@@ -22,13 +23,14 @@ const SERVICE_KEYS: [&str; 9] = ["prefix", "pool", "weight", "run", "env", "cwd"
 const ID_RULE: &str = "1 to 32 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
 const NAME_RULE: &str = "a name is written /shop/cart: components of 1 to 64 of A-Z, a-z, 0-9, '.', '_', '~' and '-'";
 
-/// Keys that are understood and not acted upon yet.
-const PENDING: [&str; 1] = ["events"];
-
 /// Reads a whole file: the topology, and the places that ask for what is not available yet.
-pub(super) fn topology(source: &str, folder: &Path) -> Result<(Topology, Vec<Mistake>), Vec<Mistake>> {
+pub(super) fn topology(
+    source: &str,
+    folder: &Path,
+    files: &Files<'_>,
+) -> Result<(Topology, Vec<Mistake>), Vec<Mistake>> {
     let document = document::parse(source).map_err(|mistake| vec![mistake])?;
-    let mut reader = Reader { source, mistakes: Vec::new(), pending: Vec::new() };
+    let mut reader = Reader { source, folder, files, mistakes: Vec::new(), pending: Vec::new() };
     let draft = reader.draft(&document);
     if let Some(draft) = &draft {
         validate::check(draft, &mut reader.mistakes);
@@ -42,6 +44,8 @@ pub(super) fn topology(source: &str, folder: &Path) -> Result<(Topology, Vec<Mis
 /// Reads parts of a document and collects what is wrong with them.
 pub(super) struct Reader<'a> {
     source: &'a str,
+    pub(super) folder: &'a Path,
+    pub(super) files: &'a Files<'a>,
     pub(super) mistakes: Vec<Mistake>,
     pending: Vec<Mistake>,
 }
@@ -60,6 +64,16 @@ impl<'a> Fields<'a> {
 impl Reader<'_> {
     pub(super) fn mistake(&mut self, kind: Kind, at: &Yaml, message: impl Into<String>, help: impl Into<String>) {
         self.mistakes.push(Mistake::new(kind, &at.span, message, help));
+    }
+
+    /// What is right, and what this version cannot do.
+    pub(super) fn pending(&mut self, at: &Yaml, message: &str, help: &str) {
+        self.pending.push(Mistake::new(Kind::NotAvailable, &at.span, message, help));
+    }
+
+    /// The line of a value, from 1.
+    pub(super) fn line_of(&self, value: &Yaml) -> usize {
+        self.source.get(..value.span.start).map_or(1, |before| before.matches('\n').count() + 1)
     }
 
     pub(super) fn missing(&mut self, around: &Yaml, key: &str, help: &str) {
@@ -101,11 +115,6 @@ impl Reader<'_> {
         let mut entries = HashMap::new();
         for (text, key, value) in self.map(value, what)? {
             if known.contains(&text) {
-                if PENDING.contains(&text) {
-                    let message = format!("`{text}` is understood, and not available yet");
-                    let help = "leave it out to bring the topology up with this version";
-                    self.pending.push(Mistake::new(Kind::NotAvailable, &key.span, message, help));
-                }
                 entries.insert(text, value);
                 continue;
             }
@@ -136,7 +145,7 @@ impl Reader<'_> {
         }
     }
 
-    fn truth(&mut self, value: &Yaml, what: &str) -> Option<bool> {
+    pub(super) fn truth(&mut self, value: &Yaml, what: &str) -> Option<bool> {
         if let Data::Bool(truth) = value.data {
             return Some(truth);
         }
@@ -149,7 +158,7 @@ impl Reader<'_> {
         self.id_of(&text, value, what)
     }
 
-    fn id_of(&mut self, text: &str, at: &Yaml, what: &str) -> Option<NodeId> {
+    pub(super) fn id_of(&mut self, text: &str, at: &Yaml, what: &str) -> Option<NodeId> {
         match NodeId::new(text) {
             // `-x` would be an option to every command, `.` and `..` are no name components.
             Ok(_) if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
@@ -267,7 +276,8 @@ impl Reader<'_> {
         if let Some(value) = fields.get("qos") {
             draft.qos = self.qos(value);
         }
-        draft.events = fields.get("events").map_or(Some(Vec::new()), |value| self.events(value, &scope))?;
+        draft.events =
+            fields.get("events").map_or(Some(Vec::new()), |value| self.events(value, &scope, &draft.nodes))?;
         draft.unclear = scope.unclear;
         Some(draft)
     }

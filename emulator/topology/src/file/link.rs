@@ -281,13 +281,20 @@ impl Reader<'_> {
         self.quantity(value, what, unit::rate_bps, remedy("rate"))
     }
 
-    fn quantity(
+    /// A time of the timeline, with its unit.
+    pub(super) fn span(&mut self, value: &Yaml, what: &str) -> Option<u64> {
+        let help = "write a time up to 1 h with its unit, such as `150ms`, `5s` or `2min`";
+        self.quantity(value, what, unit::span_ns, help)
+    }
+
+    /// A quantity with its unit.
+    pub(super) fn quantity<T>(
         &mut self,
         value: &Yaml,
         what: &str,
-        read: fn(&str) -> Result<u64, UnitError>,
+        read: impl Fn(&str) -> Result<T, UnitError>,
         help: &str,
-    ) -> Option<u64> {
+    ) -> Option<T> {
         let text = self.scalar_text(value, what, help)?;
         match read(&text).map_err(of_unit) {
             Ok(quantity) => Some(quantity),

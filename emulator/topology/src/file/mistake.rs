@@ -66,13 +66,19 @@ pub enum MistakeKind {
     UnknownPrefix,
     /// Properties that cannot go together.
     Contradiction,
+    /// A label that no event has.
+    UnknownLabel,
+    /// Two events of one label.
+    DuplicateLabel,
+    /// A trace that cannot be read.
+    BadTrace,
     /// Right, and not available in this version.
     NotAvailable,
 }
 
 impl MistakeKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::Unreadable,
         Self::NotYaml,
         Self::Empty,
@@ -100,6 +106,9 @@ impl MistakeKind {
         Self::BadPool,
         Self::UnknownPrefix,
         Self::Contradiction,
+        Self::UnknownLabel,
+        Self::DuplicateLabel,
+        Self::BadTrace,
         Self::NotAvailable,
     ];
 
@@ -134,6 +143,9 @@ impl MistakeKind {
             Self::BadPool => "bad-pool",
             Self::UnknownPrefix => "unknown-prefix",
             Self::Contradiction => "contradiction",
+            Self::UnknownLabel => "unknown-label",
+            Self::DuplicateLabel => "duplicate-label",
+            Self::BadTrace => "bad-trace",
             Self::NotAvailable => "not-available",
         }
     }

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+mod events;
+
+use events::Event;
+
 /// Identifies the schema. The number is its version: it rises when a file that was valid may no longer be, or when a property
 /// changes its meaning.
 const SCHEMA_ID: &str = "urn:damc-testbed:schema:topology:1";
-
 /// A topology of the DAMC testbed.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, title = "DAMC topology", extend("$id" = SCHEMA_ID))]
@@ -30,7 +33,7 @@ struct Topology {
     licences: Option<BTreeMap<Id, Vec<Name>>>,
     /// Measurement and thresholds.
     qos: Option<Qos>,
-    /// Changes of links and nodes during a run.
+    /// What happens during a run, and what is expected of it.
     events: Option<Vec<Event>>,
 }
 
@@ -316,80 +319,6 @@ struct Thresholds {
     bandwidth: Option<Rate>,
     delay: Option<Time>,
     jitter: Option<Time>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Event {
-    /// A link changes.
-    Link(LinkEvent),
-    /// A node changes.
-    Node(NodeEvent),
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct LinkEvent {
-    /// Time after convergence.
-    at: Time,
-    /// The ends of the link.
-    link: (Id, Id),
-    /// `down`, `up`, or new properties.
-    set: LinkState,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum LinkState {
-    Carrier(Carrier),
-    Properties(Change),
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum Carrier {
-    Down,
-    Up,
-}
-
-/// New properties of a link; the others stay as they are.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Change {
-    /// From the first to the second end only.
-    forward: Option<Direction>,
-    /// From the second to the first end only.
-    backward: Option<Direction>,
-    delay: Option<Time>,
-    jitter: Option<Time>,
-    distribution: Option<Distribution>,
-    loss: Option<Loss>,
-    duplicate: Option<Share>,
-    corrupt: Option<Share>,
-    reorder: Option<Reorder>,
-    rate: Option<Rate>,
-    limit: Option<u32>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct NodeEvent {
-    /// Time after convergence.
-    at: Time,
-    /// The node.
-    node: Id,
-    /// What happens to its process.
-    r#do: NodeAction,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum NodeAction {
-    Kill,
-    Stop,
-    Start,
-    Pause,
-    Resume,
 }
 
 /// The schema, draft 2020-12.

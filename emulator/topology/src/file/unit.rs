@@ -26,6 +26,14 @@ pub const MIN_RATE_BPS: u64 = 1_000;
 /// Highest rate, bit/s.
 pub const MAX_RATE_BPS: u64 = 1_000_000_000_000;
 
+/// Longest time of a timeline: an hour.
+pub const MAX_SPAN_NS: u64 = 3_600_000_000_000;
+/// Lowest and highest rate of requests, each second.
+const REQUESTS: core::ops::RangeInclusive<f64> = 0.1..=10_000.0;
+
+const SPAN_UNITS: &[(&str, u64)] =
+    &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000), ("h", MAX_SPAN_NS)];
+const SIZE_UNITS: &[(&str, u64)] = &[("B", 1), ("kB", 1_000)];
 const TIME_UNITS: &[(&str, u64)] = &[("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
 const RATE_UNITS: &[(&str, u64)] =
     &[("bit", 1), ("kbit", 1_000), ("mbit", 1_000_000), ("gbit", 1_000_000_000), ("tbit", 1_000_000_000_000)];
@@ -40,6 +48,37 @@ pub fn time_ns(text: &str) -> Result<u64, UnitError> {
         return Err(UnitError::OutOfRange(text.to_owned()));
     }
     Ok(ns)
+}
+
+/// Parses a time of the timeline, such as `150ms` or `2min`, into nanoseconds, at most [`MAX_SPAN_NS`].
+///
+/// # Errors
+/// See [`UnitError`].
+pub fn span_ns(text: &str) -> Result<u64, UnitError> {
+    let ns = scaled(text, SPAN_UNITS, "time")?;
+    if ns > MAX_SPAN_NS { Err(UnitError::OutOfRange(text.to_owned())) } else { Ok(ns) }
+}
+
+/// Parses requests each second, such as `200/s`, from 0.1 to 10000.
+///
+/// # Errors
+/// See [`UnitError`].
+pub fn per_second(text: &str) -> Result<f64, UnitError> {
+    let (number, unit) = split(text)?;
+    if unit != "/s" {
+        return Err(UnitError::UnknownUnit(unit.to_owned(), "a rate of requests, which is written in /s"));
+    }
+    let rate: f64 = number.parse().map_err(|_| UnitError::NoNumber(text.to_owned()))?;
+    if REQUESTS.contains(&rate) { Ok(rate) } else { Err(UnitError::OutOfRange(text.to_owned())) }
+}
+
+/// Parses a number of bytes such as `64B` or `1kB` (1000), at most `most`.
+///
+/// # Errors
+/// See [`UnitError`].
+pub fn bytes(text: &str, most: usize) -> Result<usize, UnitError> {
+    let bytes = usize::try_from(scaled(text, SIZE_UNITS, "size")?).unwrap_or(usize::MAX);
+    if bytes > most { Err(UnitError::OutOfRange(text.to_owned())) } else { Ok(bytes) }
 }
 
 /// Parses a rate such as `512kbit` or `1gbit` into bit/s, from [`MIN_RATE_BPS`] to [`MAX_RATE_BPS`].
@@ -162,6 +201,10 @@ mod tests {
         assert_eq!(rate_bps("2.5gbit"), Ok(2_500_000_000));
         assert_eq!(probability("0.1%"), Ok(0.001));
         assert_eq!(probability("100%"), Ok(1.0));
+        assert_eq!(span_ns("2min"), Ok(120_000_000_000));
+        assert_eq!(per_second("200/s"), Ok(200.0));
+        assert_eq!(per_second("0.5 /s"), Ok(0.5));
+        assert_eq!(bytes("1kB", 1000), Ok(1000));
     }
 
     #[test]
@@ -178,6 +221,10 @@ mod tests {
         );
         assert_eq!(rate_bps("0mbit"), Err(UnitError::OutOfRange("0mbit".into())));
         assert_eq!(probability("101%"), Err(UnitError::OutOfRange("101%".into())));
+        assert_eq!(span_ns("61min"), Err(UnitError::OutOfRange("61min".into())));
+        assert!(per_second("200").is_err() && per_second("200/min").is_err());
+        assert_eq!(per_second("20000/s"), Err(UnitError::OutOfRange("20000/s".into())));
+        assert_eq!(bytes("2kB", 1000), Err(UnitError::OutOfRange("2kB".into())));
         assert_eq!(probability("0.5"), Err(UnitError::NoUnit("0.5".into())));
     }
 

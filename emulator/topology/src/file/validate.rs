@@ -11,7 +11,8 @@ use damc_wire::{Name, NodeId};
 
 use super::mistake::{Mistake, MistakeKind as Kind, did_you_mean};
 use crate::plan::GUEST;
-use crate::topology::{Link, Node, Qos, TimelineEvent, Topology};
+use crate::timeline::{Act, TimelineEvent};
+use crate::topology::{Link, Node, Qos, Topology};
 
 /// A value and its place in the file.
 #[derive(Debug)]
@@ -301,7 +302,11 @@ impl<'a> Check<'a> {
             let pods = self.neighbours(&sg.value.id, Role::Pod);
             let services = pods.iter().filter_map(|(pod, ..)| by_id.get(pod)).flat_map(|pod| &pod.services);
             let licences = pods.iter().filter_map(|(pod, ..)| listed?.get(*pod)).flatten();
-            let names = services.map(|s| &s.prefix).chain(licences);
+            let later = self.draft.events.iter().filter_map(|event| match &event.act {
+                Act::Licence { pod, prefix, grant: true } if pods.iter().any(|(id, ..)| *id == pod) => Some(prefix),
+                _ => None,
+            });
+            let names = services.map(|s| &s.prefix).chain(licences).chain(later);
             let first: BTreeSet<&str> = names.filter_map(|name| name.components().next()).chain([GUEST]).collect();
             let certified = first.iter().filter_map(|first| Name::from_components([*first]).ok());
             if narrowest(certified.map(|name| CertifiedName { name, exact: false })).is_none() {

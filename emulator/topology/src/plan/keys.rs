@@ -15,7 +15,7 @@ use damc_wire::security::{Certificate, CertifiedName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Plan, certified_names};
+use super::{Plan, Process, certified_names};
 
 /// What all keys of a domain are made of. It is a secret, and independent of the seed of a run, which is short and
 /// printed.
@@ -98,8 +98,9 @@ impl Authority {
         (secrets, certificate)
     }
 
-    fn identity(&self, node: &NodeId, role: Role, config: &NodeConfig) -> IdentityConfig {
-        let (secrets, certificate) = self.certify(node, role, certified_names(&config.licences, &config.pools));
+    fn identity(&self, node: &NodeId, role: Role, config: &NodeConfig, later: &[String]) -> IdentityConfig {
+        let names = certified_names(&config.licences, &config.pools, later);
+        let (secrets, certificate) = self.certify(node, role, names);
         IdentityConfig {
             root_key: to_hex(&self.root.public().to_bytes()),
             signing_secret: to_hex(&secrets.signing),
@@ -136,15 +137,17 @@ impl Plan {
             })
         };
         let authority = Authority::new(&id("the domain", &self.domain)?, keys);
-        let keyed = |config: &KeylessConfig| {
+        let keyed = |process: &Process| {
+            let config = &process.config;
             let role = Role::from_label(&config.role).ok_or_else(|| NoPlan {
                 node: config.node.clone(),
                 value: config.role.clone(),
                 what: "role",
             })?;
-            Ok(config.with_keys(authority.identity(&id(&config.node, &config.node)?, role, config)))
+            let node = id(&config.node, &config.node)?;
+            Ok(config.with_keys(authority.identity(&node, role, config, &process.granted_later)))
         };
-        self.processes.iter().map(|process| keyed(&process.config)).collect()
+        self.processes.iter().map(keyed).collect()
     }
 }
 

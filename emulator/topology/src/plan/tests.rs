@@ -189,7 +189,7 @@ fn a_program_is_told_its_place() {
 fn a_node_is_replaced_in_the_file_or_later() {
     let source = "name: x\ndomain: d\nnodes: { a: { kind: sr, exec: [./a, \"{node}\"], env: { V: 1 } }, b: { kind: sr } }\n\
                   links: [[a, b]]\n";
-    let mut topology = crate::parse_runnable("x", source, Path::new("/where/it/lies")).unwrap();
+    let mut topology = crate::parse("x", source, Path::new("/where/it/lies")).unwrap();
     let later = crate::Foreign { argv: vec!["./b".into()], env: BTreeMap::new(), folder: Some("/here".into()) };
     assert!(topology.replace("b", later));
     let nobody = crate::Foreign { argv: vec!["./c".into()], env: BTreeMap::new(), folder: None };

@@ -8,6 +8,10 @@ use damc_topology::{MAX_NODES, MistakeKind, Mistakes, Topology};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
 
+mod events;
+
+use events::{EVENTS, other};
+
 /// A valid file. Cases replace or extend parts of it.
 const BASE: &str = "\
 name: small
@@ -28,7 +32,7 @@ links:
 ";
 
 fn parse(file: &str, source: &str) -> Result<Topology, Mistakes> {
-    damc_topology::parse(file, source, Path::new(""))
+    damc_topology::parse_with(file, source, Path::new(""), &other)
 }
 
 fn render(mistakes: &Mistakes) -> String {
@@ -47,7 +51,7 @@ fn cases() -> Vec<(&'static str, Vec<MistakeKind>, String)> {
     };
     let and = |more: &str| format!("{BASE}{more}");
     let link = |properties: &str| with("- [sg-2, sr-1]", &format!("- {{ between: [sg-2, sr-1], {properties} }}"));
-    vec![
+    let mut cases = vec![
         ("empty", vec![K::Empty], String::new()),
         ("only_comments", vec![K::Empty], "# nothing\n".to_owned()),
         ("no_yaml", vec![K::NotYaml], "name: [small\nnodes: }\n".to_owned()),
@@ -170,32 +174,15 @@ fn cases() -> Vec<(&'static str, Vec<MistakeKind>, String)> {
         ),
         ("threshold_key", vec![K::UnknownKey], and("qos: { thresholds: { default: { delay: 5ms, loss: 1% } } }\n")),
         ("probe_too_fast", vec![K::OutOfRange], and("qos: { probe: { interval: 10us } }\n")),
-        (
-            "event_of_an_unknown_link",
-            vec![K::UnknownLink, K::UnknownNode],
-            and(
-                "events:\n  - { at: 5s, link: [sg-1, sg-2], set: down }\n  - { at: 5s, link: [sg-1, sr-2], set: down }\n",
-            ),
-        ),
-        (
-            "event_of_nothing",
-            vec![K::WrongShape, K::MissingKey],
-            and("events:\n  - { at: 5s }\n  - { node: sr-1, do: kill }\n"),
-        ),
-        (
-            "event_without_meaning",
-            vec![K::UnknownValue, K::UnknownValue, K::UnknownKey],
-            and(
-                "events:\n  - { at: 5s, link: [sg-1, sr-1], set: broken }\n  - { at: 6s, node: sr-1, do: explode }\n  - { at: 7s, link: [sg-1, sr-1], set: { cost: 7 } }\n",
-            ),
-        ),
         ("tagged", vec![K::NotYaml], with("name: small", "name: !name small")),
         (
             "non_ascii_before_the_mistake",
             vec![K::UnknownKey],
             format!("# Größe: 三\nname: small # ñ\nfärbe: 1\n{}", BASE.replace("name: small\n", "")),
         ),
-    ]
+    ];
+    cases.extend(events::cases());
+    cases
 }
 
 #[test]
@@ -272,21 +259,6 @@ fn very_many_mistakes_are_counted() {
 }
 
 #[test]
-fn what_is_described_and_not_available_is_refused_where_it_is_to_run() {
-    let later = BASE.replace("pool: /A ", "pool: /A, run: [python3, -m, http.server, 8080] ");
-    let source = format!("{later}events:\n  - {{ at: 5s, node: sr-1, do: kill }}\n");
-    let topology = parse("later.yaml", &source).unwrap();
-    let run = topology.nodes()["pod-1"].services[0].run.as_ref().unwrap();
-    assert_eq!(run.argv.last().map(String::as_str), Some("8080"));
-    assert_eq!(topology.events().len(), 1);
-    if let Err(mistakes) = damc_topology::parse_runnable("later.yaml", &source, Path::new("")) {
-        assert!(
-            mistakes.listed().iter().all(|mistake| mistake.kind == MistakeKind::NotAvailable && mistake.span.is_some())
-        );
-    }
-}
-
-#[test]
 fn a_hundred_thousand_nodes_are_refused_with_the_limit() {
     let nodes: String = (0..100_000).map(|i| format!("  n{i}: {{ kind: sr }}\n")).collect();
     let links: String = (1..100_000).map(|i| format!("  - [n{}, n{i}]\n", i - 1)).collect();
@@ -309,7 +281,7 @@ proptest! {
     /// Whatever becomes of a valid file, the reader ends, and every mistake can be shown.
     #[test]
     fn damaged_files_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), "[ -~\n\u{e9}\u{4e09}]{0,3}"), 1..6)) {
-        let mut source: Vec<char> = BASE.chars().collect();
+        let mut source: Vec<char> = BASE.chars().chain(EVENTS.chars()).collect();
         for (at, replacement) in cuts {
             let at = at.index(source.len());
             source.splice(at..(at + 1), replacement.chars());
