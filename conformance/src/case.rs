@@ -19,6 +19,8 @@ pub enum Suite {
     Qos,
     /// Does the network stand what a member with valid keys can do to it?
     Insider,
+    /// Does the network do what the timeline of its topology file expects?
+    Experiment,
 }
 
 impl Suite {
@@ -29,6 +31,7 @@ impl Suite {
             Self::Conformance => "conformance",
             Self::Qos => "qos",
             Self::Insider => "insider",
+            Self::Experiment => "experiment",
         }
     }
 }
@@ -198,6 +201,14 @@ impl Findings {
         } else {
             self.failed(format!("expected: {line}; saw: {value:.3} {unit} over {samples} samples"));
         }
+    }
+
+    /// Adds what was found later.
+    pub fn append(&mut self, later: Self) {
+        self.evidence.extend(later.evidence);
+        self.figures.extend(later.figures);
+        self.failures.extend(later.failures);
+        self.broken |= later.broken;
     }
 
     /// Whether something was seen that must never be.

@@ -9,7 +9,8 @@ use futures::future::{Either, select};
 
 use crate::artefacts;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
-use crate::report::RunFolder;
+use crate::experiment::{self, Played};
+use crate::report::{Happened, RunFolder};
 use crate::runner::{Builder, Watcher, millis};
 use crate::testbed::Testbed;
 use crate::verdict::{CaseResult, Verdict};
@@ -28,20 +29,72 @@ pub(crate) struct Judging<'a> {
     /// How the links differ from what was asked.
     unfaithful: Option<String>,
     results: Vec<CaseResult>,
+    /// What happened in the experiment.
+    events: Vec<Happened>,
 }
 
 impl<'a> Judging<'a> {
     pub(crate) fn new(testbed: Testbed, builder: Builder<'a>, unfaithful: Option<String>) -> Self {
-        Self { testbed, builder, networks: 1, unfaithful, results: Vec::new() }
+        Self { testbed, builder, networks: 1, unfaithful, results: Vec::new(), events: Vec::new() }
     }
 
     pub(crate) fn testbed(&self) -> &Testbed {
         &self.testbed
     }
 
-    /// What was judged, and the testbed that is left.
-    pub(crate) fn end(self) -> (Testbed, Vec<CaseResult>) {
-        (self.testbed, self.results)
+    /// What was judged, what happened in the experiment, and the testbed that is left.
+    pub(crate) fn end(self) -> (Testbed, Vec<CaseResult>, Vec<Happened>) {
+        (self.testbed, self.results, self.events)
+    }
+
+    /// Plays the timeline of the topology, on a fresh network again where the environment was disturbed and something
+    /// failed. `wanted` chooses among its cases. Returns why it ended early, or `None`.
+    pub(crate) async fn experiment(
+        &mut self,
+        wanted: &dyn Fn(&str) -> bool,
+        folder: &mut RunFolder,
+        watcher: &mut dyn Watcher,
+    ) -> Option<String> {
+        let mut from = self.testbed.now_ns();
+        let (mut played, mut disturbed) = self.played(watcher).await;
+        for number in 1..ATTEMPTS {
+            let failed = played.results.iter().any(|result| matches!(result.verdict, Verdict::Fail(_)));
+            let Some(load) = disturbed.as_ref().filter(|_| failed && !played.broken) else { break };
+            let why = format!("attempt {number} does not count, the host was overloaded ({load})");
+            if let Err(why) = self.afresh(watcher, "the experiment", &why).await {
+                return Some(why);
+            }
+            from = self.testbed.now_ns();
+            (played, disturbed) = self.played(watcher).await;
+        }
+        if let (Some(load), false) = (&disturbed, played.broken) {
+            played.results.iter_mut().for_each(|result| excuse(result, load));
+        }
+        for (name, content) in &played.files {
+            folder.write(name, content);
+        }
+        self.events = played.events;
+        watcher.cases(played.results.iter().filter(|result| wanted(&result.id)).count());
+        for mut result in played.results.into_iter().filter(|result| wanted(&result.id)) {
+            if matches!(result.verdict, Verdict::Fail(_)) {
+                artefacts::capture(&self.testbed, from, folder, &mut result).await;
+            }
+            self.tell(result, watcher);
+        }
+        self.testbed.lab.check().await.err().map(|e| e.to_string())
+    }
+
+    async fn played(&self, watcher: &mut dyn Watcher) -> (Played, Option<String>) {
+        watcher.phase(&format!("playing {} events", self.testbed.topology.events().len()));
+        self.testbed.lab.disturbed().await;
+        let played = experiment::play(&self.testbed).await;
+        (played, self.testbed.lab.disturbed().await)
+    }
+
+    /// Brings the network back to what the topology says.
+    pub(crate) async fn restored(&mut self, watcher: &mut dyn Watcher) -> Option<String> {
+        let why = self.testbed.restore().await.err()?.to_string();
+        self.afresh(watcher, "the experiment", &why).await.err()
     }
 
     /// Judges all cases in turn; returns why it ended early, or `None`.
@@ -80,7 +133,7 @@ impl<'a> Judging<'a> {
                 None => self.testbed.restore().await.map_err(|e| e.to_string()),
             };
             if let Err(why) = restored
-                && let Err(e) = self.afresh(watcher, case, &why).await
+                && let Err(e) = self.afresh(watcher, case.id, &why).await
             {
                 return Some(format!("after {}: {why}; {e}", case.id));
             }
@@ -94,12 +147,12 @@ impl<'a> Judging<'a> {
     }
 
     /// Goes on with a fresh network in place of one that did not return to its topology.
-    async fn afresh(&mut self, watcher: &mut dyn Watcher, case: &Case, why: &str) -> Result<(), String> {
+    async fn afresh(&mut self, watcher: &mut dyn Watcher, after: &str, why: &str) -> Result<(), String> {
         self.networks += 1;
         if self.networks > NETWORKS {
             return Err(format!("{NETWORKS} networks were not enough"));
         }
-        watcher.phase(&format!("building a fresh lab: after {} it did not return to its topology: {why}", case.id));
+        watcher.phase(&format!("building a fresh lab: after {after} it did not return to its topology: {why}"));
         let fresh = self.builder.converged(self.networks).await;
         let fresh = fresh.map_err(|e| format!("no fresh lab: {}", e.one_line()))?;
         let old = std::mem::replace(&mut self.testbed, fresh);
@@ -152,6 +205,14 @@ impl<'a> Judging<'a> {
         let outcome = limited(&self.testbed, limit, (case.run)(&self.testbed, &mut findings)).await;
         let disturbed = self.testbed.lab.disturbed().await;
         Attempt { verdict: verdict(limit, outcome, &self.testbed.take_awaited(), &findings), disturbed, findings }
+    }
+}
+
+/// A failure under disturbance says nothing of the nodes.
+fn excuse(result: &mut CaseResult, load: &str) {
+    result.evidence.push(format!("the environment meanwhile: {load}"));
+    if let Verdict::Fail(why) = &result.verdict {
+        result.verdict = Verdict::Inconclusive(format!("the host was overloaded ({load}): {why}"));
     }
 }
 

@@ -148,10 +148,10 @@ pub async fn run(
     let mut aborted = converged.as_ref().err().map(ToString::to_string);
     if aborted.is_none() {
         artefacts::tables(judging.testbed(), &mut folder).await;
-        aborted = judging.all(&chosen(options), maker.kind(), &mut folder, watcher).await;
+        aborted = judge(&mut judging, options, maker.kind(), &mut folder, watcher).await;
     }
     watcher.phase("writing results and taking the lab down");
-    let (testbed, results) = judging.end();
+    let (testbed, results, events) = judging.end();
     artefacts::environment(&testbed, &status, calibration.as_ref(), options, &mut folder).await;
     artefacts::logs(&testbed, &mut folder);
     let (bypassed, converged_ms) = (bypassed(&testbed).await, converged.ok().map(|d| d.as_secs_f64() * 1e3));
@@ -161,13 +161,43 @@ pub async fn run(
     let kept = testbed.lab.end(keep).await;
     let took = maker.elapsed().saturating_sub(began);
     let run = run_info(options, id, started, took, aborted);
-    let mut report = Report::new(run, lab, calibration, results);
+    let mut report = Report { events, ..Report::new(run, lab, calibration, results) };
     folder.finish(&mut report, &options.results);
     Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
 }
 
+/// Plays the timeline where it was chosen, then judges the chosen cases; returns why it ended early, or `None`.
+async fn judge(
+    judging: &mut Judging<'_>,
+    options: &RunOptions,
+    kind: WorldKind,
+    folder: &mut RunFolder,
+    watcher: &mut dyn Watcher,
+) -> Option<String> {
+    let cases = chosen(options);
+    if plays(options, &judging.testbed().topology) {
+        let wanted = |id: &str| options.case.as_ref().is_none_or(|glob| glob_matches(glob, id));
+        if let Some(why) = judging.experiment(&wanted, folder, watcher).await {
+            return Some(why);
+        }
+        if cases.is_empty() {
+            return None;
+        }
+        if let Some(why) = judging.restored(watcher).await {
+            return Some(why);
+        }
+    }
+    judging.all(&cases, kind, folder, watcher).await
+}
+
+/// Whether a run plays the timeline of this topology.
+#[must_use]
+pub fn plays(options: &RunOptions, topology: &Topology) -> bool {
+    !topology.events().is_empty() && options.suite.is_none_or(|suite| suite == Suite::Experiment)
+}
+
 fn run_info(options: &RunOptions, id: String, started: Timestamp, took: Duration, aborted: Option<String>) -> RunInfo {
-    let every = || vec!["conformance".into(), "qos".into(), "insider".into()];
+    let every = || vec!["conformance".into(), "qos".into(), "insider".into(), "experiment".into()];
     RunInfo {
         id,
         started: started.to_string(),

@@ -107,7 +107,7 @@ pub struct CaseResult {
     pub title: String,
     /// Requirement ids.
     pub requirements: Vec<String>,
-    /// `conformance`, `qos` or `insider`.
+    /// `conformance`, `qos`, `insider` or `experiment`.
     pub suite: String,
     /// The verdict.
     #[serde(flatten)]

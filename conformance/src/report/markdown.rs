@@ -6,7 +6,7 @@ use std::fmt::Write;
 use damc_testbed::calibration::{Calibration, Measurement, Property};
 
 use super::text::{counted, number};
-use super::{Headline, NodeInfo, Report, RowResult};
+use super::{Happened, Headline, NodeInfo, Report, RowResult};
 use crate::catalogue::Catalogue;
 use crate::verdict::{CaseResult, Kind, Verdict};
 
@@ -19,7 +19,10 @@ pub fn markdown(report: &Report) -> String {
     calibration(&mut out, report.calibration.as_ref());
     cases(&mut out, &report.cases);
     figures(&mut out, &report.cases);
-    coverage(&mut out, report);
+    timeline(&mut out, &report.events);
+    if report.judges_requirements() {
+        coverage(&mut out, report);
+    }
     out.push_str(HOW_TO_READ);
     out
 }
@@ -51,7 +54,11 @@ fn headline(out: &mut String, report: &Report) {
     let summary = &report.summary;
     line(out, format_args!("# {}: {word}\n", report.lab.topology));
     line(out, format_args!("Cases: {}.  ", counted(|kind| summary.cases_with(kind))));
-    line(out, format_args!("Requirements (sections A to K): {}.\n", counted(|kind| summary.requirements_with(kind))));
+    if report.judges_requirements() {
+        let requirements = counted(|kind| summary.requirements_with(kind));
+        line(out, format_args!("Requirements (sections A to K): {requirements}."));
+    }
+    out.push('\n');
     if let Some(why) = &report.run.aborted {
         line(out, format_args!("**The run ended early:** {}\n", cell(why)));
     }
@@ -211,6 +218,21 @@ fn figures(out: &mut String, cases: &[CaseResult]) {
         for f in &case.figures {
             line(out, format_args!("| {} | {} {} | {} |", cell(&f.name), number(f.value), f.unit, cell(&case.id)));
         }
+    }
+    out.push('\n');
+}
+
+fn timeline(out: &mut String, events: &[Happened]) {
+    if events.is_empty() {
+        return;
+    }
+    out.push_str("## Timeline\n\nTimes count from convergence.\n\n");
+    out.push_str("| line | asked, ms | late by, ms | took, ms | what |\n|---|---|---|---|---|\n");
+    for event in events {
+        let error = event.error.as_ref().map_or_else(String::new, |error| format!(" **{}**", cell(error)));
+        let (asked, late) = (number(event.asked_ms), number(event.began_ms - event.asked_ms));
+        let (took, what) = (number(event.ended_ms - event.began_ms), cell(&event.what));
+        line(out, format_args!("| {} | {asked} | {late} | {took} | {what}{error} |", event.line));
     }
     out.push('\n');
 }

@@ -14,7 +14,7 @@ pub use html::{Annex, html};
 pub use junit::{junit, junit_of_set_up};
 pub use look::{Look, colour_of};
 pub use markdown::markdown;
-pub use model::{Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
+pub use model::{Happened, Headline, LabInfo, NodeInfo, Report, RowResult, RunInfo, Summary, coverage};
 pub use text::{cases_table, coverage_table, figures_table, summary_line, unmet};
 
 #[cfg(test)]

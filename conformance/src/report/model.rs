@@ -26,10 +26,34 @@ pub struct Report {
     pub summary: Summary,
     /// Case by case, in the order they ran.
     pub cases: Vec<CaseResult>,
+    /// What happened when in the experiment, in the order it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Happened>,
     /// Row by row of the catalogue.
     pub coverage: Vec<RowResult>,
     /// Files of the run that could not be written, and why.
     pub write_errors: Vec<String>,
+}
+
+/// Something that happened on a timeline. Times count from convergence, ms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Line of the topology file.
+    pub line: usize,
+    /// Its label, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What.
+    pub what: String,
+    /// When the file asks for it.
+    pub asked_ms: f64,
+    /// When it was begun.
+    pub began_ms: f64,
+    /// When it was done.
+    pub ended_ms: f64,
+    /// Why it did not happen, where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The run.
@@ -140,7 +164,14 @@ impl Report {
     pub fn new(run: RunInfo, lab: LabInfo, calibration: Option<Calibration>, cases: Vec<CaseResult>) -> Self {
         let coverage = coverage(&cases);
         let summary = Summary::of(&run, &lab, &cases, &coverage);
-        Self { schema: SCHEMA, run, lab, calibration, summary, cases, coverage, write_errors: Vec::new() }
+        let (events, write_errors) = (Vec::new(), Vec::new());
+        Self { schema: SCHEMA, run, lab, calibration, summary, cases, events, coverage, write_errors }
+    }
+
+    /// Whether a case judged any requirement.
+    #[must_use]
+    pub fn judges_requirements(&self) -> bool {
+        self.cases.iter().any(|case| !case.requirements.is_empty())
     }
 
     /// The exit code of the run: 1 a case failed, 2 the results could not all be written, 3 inconclusive, else 0.

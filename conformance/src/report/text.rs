@@ -15,6 +15,9 @@ pub fn summary_line(report: &Report) -> String {
         Headline::Inconclusive => "INCONCLUSIVE",
     };
     let cases = counted(|kind| report.summary.cases_with(kind));
+    if !report.judges_requirements() {
+        return format!("{headline} {}: cases {cases}", report.lab.topology);
+    }
     let rows = counted(|kind| report.summary.requirements_with(kind));
     format!("{headline} {}: cases {cases}; requirements {rows}", report.lab.topology)
 }
@@ -56,7 +59,8 @@ fn first_line(text: &str) -> &str {
 pub fn unmet(cases: &[CaseResult]) -> String {
     let unmet = cases.iter().filter(|c| matches!(c.verdict.kind(), Kind::Fail | Kind::Inconclusive));
     let line = |c: &CaseResult| {
-        format!("{} {} ({}): {}\n", c.verdict.kind().label(), c.id, c.requirements.join(" "), c.verdict.reason())
+        let rows = if c.requirements.is_empty() { String::new() } else { format!(" ({})", c.requirements.join(" ")) };
+        format!("{} {}{rows}: {}\n", c.verdict.kind().label(), c.id, c.verdict.reason())
     };
     unmet.map(line).collect()
 }

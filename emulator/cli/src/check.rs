@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use damc_lab::topology_file;
+use damc_topology::timeline::TimelineEvent;
 use damc_topology::{Mistake, MistakeKind, Mistakes, Topology};
 use damc_wire::registry::Role;
 use serde::Serialize;
@@ -47,6 +48,17 @@ struct Holds {
     services: usize,
     thresholds: usize,
     events: usize,
+    /// Events that only the live world can do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    live_only: Vec<LiveOnly>,
+}
+
+/// An event that only the live world can do.
+#[derive(Debug, Serialize)]
+struct LiveOnly {
+    line: usize,
+    what: String,
+    needs: &'static str,
 }
 
 /// A mistake. Lines and columns count from 1; none where the file as a whole is meant.
@@ -75,6 +87,11 @@ pub fn run(args: &Args) -> Outcome {
         let valid: Vec<Holds> = checked.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().map(holds)).collect();
         if !valid.is_empty() {
             println!("{}", table(&valid));
+        }
+        for topology in &valid {
+            for LiveOnly { line, what, needs } in &topology.live_only {
+                println!("{}: line {line}: only in the live world, for {needs}: {what}", topology.name);
+            }
         }
     }
     Ok(if checked.iter().all(|(_, outcome)| outcome.is_ok()) { Exit::Passed } else { Exit::Usage })
@@ -128,7 +145,13 @@ fn holds(topology: &Topology) -> Holds {
         services: topology.nodes().values().map(|node| node.services.len()).sum(),
         thresholds: usize::from(qos.default.is_some()) + qos.by_prefix.len(),
         events: topology.events().len(),
+        live_only: topology.events().iter().filter_map(live_only).collect(),
     }
+}
+
+fn live_only(event: &TimelineEvent) -> Option<LiveOnly> {
+    let needs = event.act.needs_live()?;
+    Some(LiveOnly { line: event.line, what: event.act.to_string(), needs })
 }
 
 fn table(topologies: &[Holds]) -> String {

@@ -23,9 +23,10 @@ use crate::topology_argument::{load_runnable, locate};
 pub struct Args {
     /// Path or bare name of a topology.
     pub topology: String,
-    /// Which suite.
-    #[arg(long, default_value = "all", value_parser = ["all", "conformance", "qos", "insider"])]
-    pub suite: String,
+    /// Which suite: conformance, qos, insider, experiment, or all. By default all, but only experiment where the topology has
+    /// `events:`.
+    #[arg(long, value_parser = ["all", "conformance", "qos", "insider", "experiment"])]
+    pub suite: Option<String>,
     /// Only cases whose id matches, for example `aut-*`.
     #[arg(long, value_name = "GLOB")]
     pub case: Option<String>,
@@ -72,10 +73,12 @@ pub fn run(args: Args) -> Outcome {
         return Err(Failure::usage(anyhow!("{} is a foreign program: it has no place in virtual time", foreign.id)));
     }
     let options = RunOptions {
-        suite: match args.suite.as_str() {
-            "conformance" => Some(Suite::Conformance),
-            "qos" => Some(Suite::Qos),
-            "insider" => Some(Suite::Insider),
+        suite: match args.suite.as_deref() {
+            Some("conformance") => Some(Suite::Conformance),
+            Some("qos") => Some(Suite::Qos),
+            Some("insider") => Some(Suite::Insider),
+            Some("experiment") => Some(Suite::Experiment),
+            None if !topology.events().is_empty() => Some(Suite::Experiment),
             _ => None,
         },
         case: args.case,
@@ -87,7 +90,10 @@ pub fn run(args: Args) -> Outcome {
         command: std::env::args().collect(),
         source,
     };
-    if runner::chosen(&options).is_empty() {
+    if options.suite == Some(Suite::Experiment) && topology.events().is_empty() {
+        return Err(Failure::usage(anyhow!("{} has no `events:`, which the experiment suite plays", topology.name())));
+    }
+    if runner::chosen(&options).is_empty() && !runner::plays(&options, &topology) {
         let ids: Vec<_> = damc_conformance::suite::all().iter().map(|c| c.id).collect();
         let pattern = options.case.as_deref().unwrap_or("*");
         return Err(Failure::usage(anyhow!(
@@ -141,7 +147,9 @@ fn conclude(finished: &Finished) -> Outcome {
     if report.cases.iter().any(|c| !c.figures.is_empty()) {
         println!("\n{}", figures_table(&report.cases, look));
     }
-    println!("\n{}", coverage_table(report, look));
+    if report.judges_requirements() {
+        println!("\n{}", coverage_table(report, look));
+    }
     if let Some(aborted) = &report.run.aborted {
         println!("\nthe run ended early: {aborted}");
     }

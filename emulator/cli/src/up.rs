@@ -98,6 +98,10 @@ impl KeysOption {
 
 pub fn run(args: &Args) -> Outcome {
     let topology = args.foreign.put_in(load_runnable(&args.topology)?)?;
+    if !topology.events().is_empty() && !args.json {
+        let (name, count) = (topology.name(), topology.events().len());
+        eprintln!("damc: {name} has {count} events, which `damc up` leaves out; `damc run` plays them");
+    }
     let options = UpOptions {
         lab: args.lab.clone(),
         seed: args.seed.unwrap_or_else(drawn_seed),

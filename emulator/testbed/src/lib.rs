@@ -11,6 +11,7 @@ pub mod converge;
 mod error;
 pub mod recording;
 mod state;
+pub mod timeline;
 mod world;
 
 pub use change::{Direction, LinkChange};

@@ -8,7 +8,7 @@ use super::{Annex, badge};
 use crate::catalogue::Catalogue;
 use crate::report::markdown::measured;
 use crate::report::text::number;
-use crate::report::{Report, RowResult};
+use crate::report::{Happened, Report, RowResult};
 use crate::verdict::CaseResult;
 
 /// The coverage matrix, a cell for each row of the catalogue, and the rows.
@@ -76,6 +76,34 @@ pub(super) fn figures(cases: &[CaseResult]) -> Markup {
                             tr {
                                 td { (figure.name) } td .number { (number(figure.value)) } td { (figure.unit) }
                                 td { a href={ "#case-" (case.id) } { (case.id) } }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// What happened when in an experiment.
+pub(super) fn timeline(events: &[Happened]) -> Markup {
+    html! {
+        @if !events.is_empty() {
+            section #timeline {
+                h2 { "Timeline" }
+                p { "Times count from convergence." }
+                div .wide { table {
+                    thead { tr {
+                        th .number { "line" } th .number { "asked, ms" } th .number { "late by, ms" }
+                        th .number { "took, ms" } th { "what" }
+                    } }
+                    tbody {
+                        @for event in events {
+                            tr {
+                                td .number { (event.line) } td .number { (number(event.asked_ms)) }
+                                td .number { (number(event.began_ms - event.asked_ms)) }
+                                td .number { (number(event.ended_ms - event.began_ms)) }
+                                td { (event.what) @if let Some(error) = &event.error { ": " strong { (error) } } }
                             }
                         }
                     }

@@ -30,8 +30,9 @@ pub fn html(report: &Report, annex: &Annex) -> String {
             }
         }
         (cases(&report.cases))
-        (lookup::coverage(report))
+        @if report.judges_requirements() { (lookup::coverage(report)) }
         (lookup::figures(&report.cases))
+        (lookup::timeline(&report.events))
         (lookup::topology(annex))
         (lookup::calibration(report.calibration.as_ref()))
         (lookup::environment(report, annex))
@@ -71,8 +72,9 @@ fn navigation(report: &Report) -> Markup {
         nav aria-label="Parts of the report" {
             @if unmet > 0 { a href="#stories" { (unmet) " not passed" } }
             a href="#cases" { "Cases" }
-            a href="#coverage" { "Coverage" }
+            @if report.judges_requirements() { a href="#coverage" { "Coverage" } }
             @if report.cases.iter().any(|c| !c.figures.is_empty()) { a href="#figures" { "Figures" } }
+            @if !report.events.is_empty() { a href="#timeline" { "Timeline" } }
             a href="#topology" { "Topology" }
             a href="#calibration" { "Calibration" }
             a href="#environment" { "Environment" }
@@ -109,7 +111,9 @@ fn banner(report: &Report) -> Markup {
         header class={ "banner " (class) } {
             h1 { (report.lab.topology) ": " (word(summary.headline)) }
             p { "Cases: " (counted(|kind| summary.cases_with(kind))) "." }
-            p { "Requirements (sections A to K): " (counted(|kind| summary.requirements_with(kind))) "." }
+            @if report.judges_requirements() {
+                p { "Requirements (sections A to K): " (counted(|kind| summary.requirements_with(kind))) "." }
+            }
             p .quiet {
                 (run.started) ", " (number(run.duration_ms as f64 / 1e3)) " s, seed " (run.seed)
                 ", links by " (report.lab.backend) ", damc " (run.version)
