@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use damc_forward::{Admission, Op};
 use damc_mgmt::command::Command;
-use damc_mgmt::event::EventKind;
+use damc_mgmt::event::{EventKind, PREFIXES_TOLD};
 use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::frame::HeaderView;
@@ -462,7 +462,7 @@ impl Router {
     fn publish(&mut self, ops: Vec<Op>, out: &mut Outbox) {
         if !ops.is_empty() {
             self.fib_version += 1;
-            out.event(EventKind::Fib { version: self.fib_version, changed: ops.len() });
+            out.event(told(self.fib_version, &ops));
             out.push(Output::Fib(ops));
         }
     }
@@ -495,4 +495,14 @@ impl Router {
             }
         }
     }
+}
+
+/// The event of a new version of the table.
+fn told(version: u64, ops: &[Op]) -> EventKind {
+    let named = |pick: fn(&Op) -> Option<&Name>| -> Vec<String> {
+        ops.iter().filter_map(pick).take(PREFIXES_TOLD).map(ToString::to_string).collect()
+    };
+    let set = named(|op| if let Op::Set(route) = op { Some(&route.prefix) } else { None });
+    let gone = named(|op| if let Op::Remove { prefix, .. } = op { Some(prefix) } else { None });
+    EventKind::Fib { version, changed: ops.len(), set, gone }
 }
