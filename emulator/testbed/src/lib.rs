@@ -5,6 +5,7 @@
 //! asks (calls, path queries, orders), acts (links, nodes), injects, and waits on the world's own clock.
 #![forbid(unsafe_code)]
 
+mod act;
 pub mod calibration;
 mod change;
 pub mod converge;
@@ -13,6 +14,7 @@ pub mod recording;
 mod state;
 mod world;
 
+pub use act::{Act, Acts, Deed};
 pub use change::{Direction, LinkChange};
 pub use damc_topology::NodeAction;
 pub use error::WorldError;
