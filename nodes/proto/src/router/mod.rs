@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use damc_forward::{Admission, Op};
 use damc_mgmt::command::Command;
-use damc_mgmt::event::{EventKind, PREFIXES_TOLD};
 use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::frame::HeaderView;
@@ -459,14 +458,6 @@ impl Router {
         self.adjacencies.stop(now, out);
     }
 
-    fn publish(&mut self, ops: Vec<Op>, out: &mut Outbox) {
-        if !ops.is_empty() {
-            self.fib_version += 1;
-            out.event(told(self.fib_version, &ops));
-            out.push(Output::Fib(ops));
-        }
-    }
-
     /// Lets routes follow what an LSA says now, in contrast to before.
     fn apply(&mut self, key: &LsaKey, before: Option<&LsaContent>, after: Option<&LsaContent>) {
         if before == after {
@@ -495,14 +486,4 @@ impl Router {
             }
         }
     }
-}
-
-/// The event of a new version of the table.
-fn told(version: u64, ops: &[Op]) -> EventKind {
-    let named = |pick: fn(&Op) -> Option<&Name>| -> Vec<String> {
-        ops.iter().filter_map(pick).take(PREFIXES_TOLD).map(ToString::to_string).collect()
-    };
-    let set = named(|op| if let Op::Set(route) = op { Some(&route.prefix) } else { None });
-    let gone = named(|op| if let Op::Remove { prefix, .. } = op { Some(prefix) } else { None });
-    EventKind::Fib { version, changed: ops.len(), set, gone }
 }
