@@ -9,7 +9,7 @@ use damc_wire::lsa::UNREACHABLE;
 use damc_wire::{Name, RefusalReason, Role};
 
 use crate::asker::Asker;
-use crate::evidence::{covers, event_id};
+use crate::evidence::{Witness, covers, event_id};
 use crate::flooding::refused;
 use crate::frames::is_router;
 use crate::graph::{Graph, Rules};
@@ -24,7 +24,7 @@ impl<'a> Asker<'a> {
         self.left(node, name);
         let witness = self.witness(node);
         let fits = |lsa: &&LsaView| lsa.kind == LsaKind::Prefix && covers(&lsa.id, lsa.exact, name);
-        let mut said: Vec<&LsaView> = witness.into_iter().flat_map(|w| w.lsas()).filter(fits).collect();
+        let mut said: Vec<&LsaView> = witness.into_iter().flat_map(Witness::lsas).filter(fits).collect();
         said.sort_by_key(|lsa| (core::cmp::Reverse(lsa.id.matches('/').count()), lsa.purged));
         let because = match said.first() {
             Some(lsa) => self.said_and_no_route(node, lsa),
@@ -213,7 +213,7 @@ impl<'a> Asker<'a> {
     /// The node's database does not have the name at all.
     fn unheard(&mut self, node: &str, name: &Name) -> String {
         let fits = |lsa: &&LsaView| lsa.kind == LsaKind::Prefix && !lsa.purged && covers(&lsa.id, lsa.exact, name);
-        let known = self.e.nodes.values().flat_map(|w| w.lsas()).filter(fits).max_by_key(|lsa| lsa.sequence);
+        let known = self.e.nodes.values().flat_map(Witness::lsas).filter(fits).max_by_key(|lsa| lsa.sequence);
         if let Some(lsa) = known {
             self.where_stopped(node, lsa);
             return format!("the LSA of {} did not come here", lsa.origin);

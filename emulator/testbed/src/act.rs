@@ -31,7 +31,7 @@ pub enum Deed {
         /// The other end.
         b: String,
         /// How.
-        change: LinkChange,
+        change: Box<LinkChange>,
     },
     /// A node was killed, stopped, started, paused or resumed.
     Node {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn acts_are_read_as_they_are_written() {
-        let link = Deed::Link { a: "sg-1".into(), b: "sr-1".into(), change: LinkChange::Down };
+        let link = Deed::Link { a: "sg-1".into(), b: "sr-1".into(), change: Box::new(LinkChange::Down) };
         let node = Deed::Node { node: "sg-1".into(), action: NodeAction::Kill };
         for deed in [link, node, injected("sr-2")] {
             let act = Act { at_ns: 7, deed };

@@ -101,7 +101,7 @@ async fn acted(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
 
 fn deed_of(request: &Request) -> Option<Deed> {
     Some(match request {
-        Request::Link { a, b, change } => Deed::Link { a: a.clone(), b: b.clone(), change: **change },
+        Request::Link { a, b, change } => Deed::Link { a: a.clone(), b: b.clone(), change: change.clone() },
         Request::Node { node, action } => Deed::Node { node: node.clone(), action: *action },
         Request::Inject { node, port, pdus } | Request::InjectStream { node, port, pdus, .. } => {
             Deed::Injected { node: node.clone(), port: port.clone(), frames: pdus.len() }

@@ -234,7 +234,7 @@ impl World for VirtualWorld {
             let planned = self.planned(a, b)?;
             let at_ns = self.now_ns();
             self.core.sim.borrow_mut().change_link((a, b), change, planned);
-            self.acted(at_ns, Ok(()), Deed::Link { a: a.to_owned(), b: b.to_owned(), change })
+            self.acted(at_ns, Ok(()), Deed::Link { a: a.to_owned(), b: b.to_owned(), change: Box::new(change) })
         })
     }
 
