@@ -7,13 +7,13 @@ use std::time::Duration;
 use damc_testbed::WorldKind;
 use futures::future::{Either, select};
 
-use crate::artefacts;
 use crate::case::{Case, Findings, Impact, Stop, Suite};
 use crate::experiment::{self, Played};
 use crate::report::{Happened, RunFolder};
 use crate::runner::{Builder, Watcher, millis};
 use crate::testbed::Testbed;
 use crate::verdict::{CaseResult, Verdict};
+use crate::{artefacts, explained};
 
 /// Attempts at a case whose failures the environment may have caused.
 const ATTEMPTS: usize = 3;
@@ -125,6 +125,7 @@ impl<'a> Judging<'a> {
             }
             if matches!(result.verdict, Verdict::Fail(_) | Verdict::Inconclusive(_)) {
                 artefacts::capture(&self.testbed, from, folder, &mut result).await;
+                explained::of_case(&self.testbed, from, folder, &mut result).await;
             }
             self.tell(result, watcher);
             let restored = match ended {

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod case;
 pub mod catalogue;
 mod experiment;
+mod explained;
 pub mod forge;
 mod judging;
 pub mod oracle;

@@ -17,7 +17,7 @@ use crate::judging::Judging;
 use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
 use crate::testbed::Testbed;
 use crate::verdict::{CaseResult, Verdict};
-use crate::{artefacts, suite};
+use crate::{artefacts, explained, suite};
 
 /// Choices of a run.
 #[derive(Clone, Debug)]
@@ -153,6 +153,7 @@ pub async fn run(
     watcher.phase("writing results and taking the lab down");
     let (testbed, results, events) = judging.end();
     artefacts::environment(&testbed, &status, calibration.as_ref(), options, &mut folder).await;
+    explained::at_end(&testbed, &mut folder).await;
     artefacts::logs(&testbed, &mut folder);
     let (bypassed, converged_ms) = (bypassed(&testbed).await, converged.ok().map(|d| d.as_secs_f64() * 1e3));
     let lab = lab_info(topology, &options.source, &testbed, &status);

@@ -113,6 +113,9 @@ fn print(args: &Args, name: &str, reply: &CallReply, who: &str) {
     let detail = reply.detail.as_ref().filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
     let who = who.split_once(' ').map(|(from, _)| format!("{from}: ")).unwrap_or_default();
     eprintln!("damc: {who}{name} {}: {reason}{}", args.method, detail.unwrap_or_default());
+    if let Some(call) = &reply.call {
+        eprintln!("damc: damc why {call} tells how");
+    }
 }
 
 #[cfg(test)]

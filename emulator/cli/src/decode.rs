@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// What a capture file holds.
 #[derive(Debug, PartialEq)]
-enum Item {
+pub(crate) enum Item {
     /// A comment on all of it.
     Comment(String),
     /// A frame.
@@ -57,7 +57,10 @@ enum Item {
 const BUFFER: usize = 1 << 20;
 
 /// Tells everything in a capture file.
-fn decode(source: impl Read + Send, mut tell: impl FnMut(Item) -> std::io::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn decode(
+    source: impl Read + Send,
+    mut tell: impl FnMut(Item) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
     let mut reader = create_reader(BUFFER, source).map_err(|error| unreadable(&error))?;
     let mut interfaces = Interfaces::default();
     loop {

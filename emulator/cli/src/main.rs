@@ -59,6 +59,7 @@ mod shell;
 mod show;
 mod simulate;
 mod up;
+mod why;
 
 /// The version, with the commit that the command is built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DAMC_BUILT_FROM"), ")");
@@ -87,6 +88,8 @@ enum Command {
     Capture(capture::Args),
     Decode(decode::Args),
     Show(show::Args),
+    Why(why::Args),
+    WhyNot(why::NotArgs),
     Link(link::Args),
     Node(node::Args),
     Call(call::Args),
@@ -124,6 +127,8 @@ fn main() -> ExitCode {
         Command::Capture(args) => capture::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Why(args) => why::run(&args),
+        Command::WhyNot(args) => why::run_not(&args),
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Call(args) => call::run(&args),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::relay::calibrate::{Calibration, Depth};
 use damc_impair::{DirectionCounters, DirectionSpec};
+use damc_testbed::Act;
 pub use damc_testbed::{Direction, LinkChange, NodeAction, NodeState};
 
 /// A line on the standard output of `lab-sandbox` and `lab-init`.
@@ -112,6 +113,8 @@ pub enum Request {
     },
     /// Answered when everything captured so far is in the recording.
     Flush,
+    /// What was done to links and nodes and through ports: [`Reply::Acts`].
+    Acts,
 }
 
 /// An answer of a lab.
@@ -137,6 +140,11 @@ pub enum Reply {
     },
     /// The descriptors come with this line.
     Namespaces,
+    /// What was done, oldest first.
+    Acts {
+        /// As far as it is remembered.
+        acts: Vec<Act>,
+    },
     /// What was named does not exist.
     Unknown {
         /// For people: what there is instead.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use damc_mgmt::call::{CallReply, CallRequest};
 use damc_mgmt::command::Command;
 use damc_mgmt::view::{Shown, ViewKind};
+use damc_testbed::Act;
 use damc_topology::plan::KeySeed;
 use damc_wire::{Role, address};
 use serde::de::DeserializeOwned;
@@ -246,6 +247,17 @@ impl Lab {
             spacing_us: u64::try_from(spacing.as_micros()).unwrap_or(u64::MAX),
         })
         .await
+    }
+
+    /// What was done to links and nodes and through ports, oldest first, as far as the lab remembers it.
+    ///
+    /// # Errors
+    /// When the lab is gone.
+    pub async fn acts(&self) -> Result<Vec<Act>> {
+        match self.client.ask(&Request::Acts).await? {
+            Reply::Acts { acts } => Ok(acts),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// The recording from its beginning, with everything captured before this call in it.

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use damc_mgmt::event::Event;
 use damc_mgmt::view::{
     AnnouncementsView, CountersView, FibView, LsdbView, NeighborsView, PoliciesView, RibView, ServicesView, View,
     ViewKind,
 };
 use damc_testbed::converge::{self, Outages};
-use damc_testbed::{Answer, Observed, WorldError};
+use damc_testbed::{Act, Answer, LinkState, NodeStatus, Observed, WorldError, WorldStatus};
 use damc_topology::plan::Plan;
 use futures::future::LocalBoxFuture;
 
-use crate::control::{LinkStatus, NodeState};
+use crate::control::{Backend, LinkStatus, NodeState, Status};
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
 
@@ -68,6 +69,32 @@ impl Observed for Lab {
         })
     }
 
+    fn status(&self) -> Answer<'_, WorldStatus> {
+        Box::pin(async { Ok(world_status(Lab::status(self).await?)) })
+    }
+
+    fn events<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Event>> {
+        Box::pin(async move {
+            let text = self.management(node)?.get_text("/events?follow=false").await?;
+            let wrong = |line: &str, e| WorldError::Lab(format!("{node}: {e}: {line}"));
+            let parse = |line: &str| serde_json::from_str(line).map_err(|e| wrong(line, e));
+            text.lines().filter(|l| !l.is_empty()).map(parse).collect()
+        })
+    }
+
+    fn acts(&self) -> Answer<'_, Vec<Act>> {
+        Box::pin(async { Ok(Lab::acts(self).await?) })
+    }
+
+    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState> {
+        Box::pin(async move {
+            let link = Lab::link_status(self, a, b).await?;
+            let bypassed = link.bypassed().into_iter().map(|(from, to, n)| (from.to_owned(), to.to_owned(), n));
+            let bypassed = bypassed.collect();
+            Ok(LinkState { up: link.up, forward: link.forward, backward: link.backward, bypassed })
+        })
+    }
+
     fn failed(&self) -> LocalBoxFuture<'_, WorldError> {
         Box::pin(async { Lab::failed(self).await.into() })
     }
@@ -97,5 +124,25 @@ impl Lab {
         let links = status.links.into_iter().filter(cut).map(|link| (link.a, link.b));
         converge::wait_around(self, &Outages::of(nodes, links), within).await?;
         Ok(Duration::from_nanos(damc_link::monotonic_now().saturating_sub(began_at_ns)))
+    }
+}
+
+fn world_status(status: Status) -> WorldStatus {
+    let nodes = status.nodes.into_iter();
+    let nodes = nodes.map(|n| NodeStatus {
+        name: n.name,
+        kind: n.kind,
+        program: n.program,
+        version: n.version,
+        state: n.state,
+        starts: n.starts,
+    });
+    WorldStatus {
+        backend: status.backend.label().to_owned(),
+        recorded_behind_queue: status.backend == Backend::Netem,
+        ready_ms: status.ready_ms,
+        ready_at_ns: status.ready_at_ns,
+        nodes: nodes.collect(),
+        failure: status.failure,
     }
 }

@@ -11,7 +11,7 @@ use damc_mgmt::view::{View, ViewKind};
 use damc_testbed::calibration::{Calibration, Depth};
 use damc_testbed::recording::{Entry, Header, Wanted};
 use damc_testbed::{
-    Answer, Asked, LinkChange, LinkState, Maker, NodeAction, NodeStatus, Observed, Processes, Stall, World, WorldError,
+    Act, Answer, Asked, LinkChange, LinkState, Maker, NodeAction, Observed, Processes, Stall, World, WorldError,
     WorldKind, WorldStatus,
 };
 use damc_topology::plan::{KeySeed, Plan};
@@ -21,7 +21,6 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::calibration_lab::CalibrationLab;
-use crate::control::{Backend, Status};
 use crate::error::Result;
 use crate::host_speed;
 use crate::job::LinksBy;
@@ -87,6 +86,22 @@ impl Observed for LiveWorld {
         self.lab.view(node, kind)
     }
 
+    fn status(&self) -> Answer<'_, WorldStatus> {
+        Observed::status(&self.lab)
+    }
+
+    fn events<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Event>> {
+        Observed::events(&self.lab, node)
+    }
+
+    fn acts(&self) -> Answer<'_, Vec<Act>> {
+        Observed::acts(&self.lab)
+    }
+
+    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState> {
+        Observed::link_status(&self.lab, a, b)
+    }
+
     fn failed(&self) -> LocalBoxFuture<'_, WorldError> {
         Observed::failed(&self.lab)
     }
@@ -99,19 +114,6 @@ impl World for LiveWorld {
 
     fn keys(&self) -> &KeySeed {
         &self.keys
-    }
-
-    fn status(&self) -> Answer<'_, WorldStatus> {
-        Box::pin(async { Ok(status(self.lab.status().await?)) })
-    }
-
-    fn events<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Event>> {
-        Box::pin(async move {
-            let text = self.lab.management(node)?.get_text("/events?follow=false").await?;
-            let wrong = |line: &str, e| WorldError::Lab(format!("{node}: {e}: {line}"));
-            let parse = |line: &str| serde_json::from_str(line).map_err(|e| wrong(line, e));
-            text.lines().filter(|l| !l.is_empty()).map(parse).collect()
-        })
     }
 
     fn recorded(&self) -> &Header {
@@ -129,15 +131,6 @@ impl World for LiveWorld {
 
     fn recording_is_complete(&self) -> bool {
         !self.recording.lock().unwrap_or_else(PoisonError::into_inner).missed()
-    }
-
-    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState> {
-        Box::pin(async move {
-            let link = self.lab.link_status(a, b).await?;
-            let bypassed = link.bypassed().into_iter().map(|(from, to, n)| (from.to_owned(), to.to_owned(), n));
-            let bypassed = bypassed.collect();
-            Ok(LinkState { up: link.up, forward: link.forward, backward: link.backward, bypassed })
-        })
     }
 
     fn call<'a>(&'a self, pod: &'a str, request: &'a CallRequest) -> Answer<'a, CallReply> {
@@ -226,26 +219,6 @@ impl World for LiveWorld {
             let _ = lab.down().await;
             None
         })
-    }
-}
-
-fn status(status: Status) -> WorldStatus {
-    let nodes = status.nodes.into_iter();
-    let nodes = nodes.map(|n| NodeStatus {
-        name: n.name,
-        kind: n.kind,
-        program: n.program,
-        version: n.version,
-        state: n.state,
-        starts: n.starts,
-    });
-    WorldStatus {
-        backend: status.backend.label().to_owned(),
-        recorded_behind_queue: status.backend == Backend::Netem,
-        ready_ms: status.ready_ms,
-        ready_at_ns: status.ready_at_ns,
-        nodes: nodes.collect(),
-        failure: status.failure,
     }
 }
 

@@ -2,14 +2,11 @@
 
 use std::collections::VecDeque;
 
-use damc_mgmt::event::{Event, EventKind};
+use damc_mgmt::event::{Event, EventKind, Told};
 use damc_wire::Timestamp;
 
 /// Events that a node remembers, as a process does.
 const REMEMBERED: usize = 4096;
-/// Drops that are told in a second; all are counted.
-const DROPS_TOLD: u32 = 20;
-const SECOND_NS: u64 = 1_000_000_000;
 
 /// Frames as they passed ports, in order, until somebody takes them.
 #[derive(Debug, Default)]
@@ -69,18 +66,13 @@ impl Tape {
 pub(crate) struct EventLog {
     next: u64,
     kept: VecDeque<Event>,
-    /// The second in which drops are counted, and how many were in it.
-    drops: (u64, u32),
+    told: Told,
 }
 
 impl EventLog {
     pub(crate) fn push(&mut self, at: Timestamp, kind: EventKind) {
-        if matches!(kind, EventKind::Dropped { .. }) {
-            let second = at.nanos() / SECOND_NS;
-            self.drops = if self.drops.0 == second { (second, self.drops.1 + 1) } else { (second, 1) };
-            if self.drops.1 > DROPS_TOLD {
-                return;
-            }
+        if !self.told.takes(at.nanos(), &kind) {
+            return;
         }
         if self.kept.len() == REMEMBERED {
             self.kept.pop_front();
@@ -96,6 +88,7 @@ impl EventLog {
 
 #[cfg(test)]
 mod tests {
+    use damc_mgmt::event::TOLD_PER_SECOND;
     use damc_wire::DropReason;
 
     use super::*;
@@ -128,11 +121,11 @@ mod tests {
             log.push(Timestamp(1), dropped);
         }
         let events = log.events();
-        assert_eq!((events.len(), &events[0].kind), (1 + DROPS_TOLD as usize, &EventKind::Ready));
+        assert_eq!((events.len(), &events[0].kind), (1 + TOLD_PER_SECOND as usize, &EventKind::Ready));
         for _ in 0..REMEMBERED {
             log.push(Timestamp(2), EventKind::Ready);
         }
         let events = log.events();
-        assert_eq!((events.len(), events[0].sequence), (REMEMBERED, 1 + u64::from(DROPS_TOLD)));
+        assert_eq!((events.len(), events[0].sequence), (REMEMBERED, 1 + u64::from(TOLD_PER_SECOND)));
     }
 }

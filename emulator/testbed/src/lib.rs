@@ -5,6 +5,7 @@
 //! asks (calls, path queries, orders), acts (links, nodes), injects, and waits on the world's own clock.
 #![forbid(unsafe_code)]
 
+mod act;
 pub mod calibration;
 mod change;
 pub mod converge;
@@ -14,6 +15,7 @@ mod state;
 pub mod timeline;
 mod world;
 
+pub use act::{Act, Acts, Deed};
 pub use change::{Direction, LinkChange};
 pub use damc_topology::NodeAction;
 pub use error::WorldError;

@@ -15,7 +15,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::calibration::Calibration;
 use crate::recording::{Entry, Header};
-use crate::{Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, WorldError, WorldStatus};
+use crate::{Act, Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, WorldError, WorldStatus};
 
 /// What a world answers with, sooner or later on its clock.
 pub type Answer<'a, T> = LocalBoxFuture<'a, Result<T>>;
@@ -57,6 +57,30 @@ pub trait Observed {
     /// The node does not answer, or its role has no such view.
     fn view<'a>(&'a self, node: &'a str, kind: ViewKind) -> Answer<'a, View>;
 
+    /// The state of the world and its nodes.
+    ///
+    /// # Errors
+    /// The world is gone.
+    fn status(&self) -> Answer<'_, WorldStatus>;
+
+    /// The events that a node remembers, oldest first.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    fn events<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Event>>;
+
+    /// What was done to links and nodes and through ports, oldest first, as far as it is remembered.
+    ///
+    /// # Errors
+    /// The world is gone.
+    fn acts(&self) -> Answer<'_, Vec<Act>>;
+
+    /// What a link does.
+    ///
+    /// # Errors
+    /// There is no such link.
+    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState>;
+
     /// Comes when the world is no longer in good order: a node ended unasked, or everything is gone. Says why.
     fn failed(&self) -> LocalBoxFuture<'_, WorldError>;
 }
@@ -70,18 +94,6 @@ pub trait World: Observed {
     fn keys(&self) -> &KeySeed;
 
     // ===== observe =====
-
-    /// The state of the world and its nodes.
-    ///
-    /// # Errors
-    /// The world is gone.
-    fn status(&self) -> Answer<'_, WorldStatus>;
-
-    /// The events that a node remembers, oldest first.
-    ///
-    /// # Errors
-    /// The node does not answer.
-    fn events<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Event>>;
 
     /// What is recorded: the ports.
     fn recorded(&self) -> &Header;
@@ -100,12 +112,6 @@ pub trait World: Observed {
 
     /// Whether every recorded frame was drained before the recording dropped it.
     fn recording_is_complete(&self) -> bool;
-
-    /// What a link does.
-    ///
-    /// # Errors
-    /// There is no such link.
-    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState>;
 
     // ===== ask =====
 

@@ -221,6 +221,10 @@ impl<P: Port> Effects<P> {
     }
 
     fn command(&mut self, command: &Command, answer: oneshot::Sender<Result<Done, Refusal>>) {
+        // A question for a path changes nothing.
+        if !matches!(command, Command::QueryPath { .. }) {
+            self.events.push(monotonic_now(), EventKind::Ordered { order: command.clone() });
+        }
         let unknown = |known: bool, prefix: &Name| {
             if known { Ok(Done::Nothing) } else { Err(Refusal::Bad(format!("prefix: no service {prefix} runs here"))) }
         };

@@ -3,16 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use damc_mgmt::event::{Event, EventKind};
+use damc_mgmt::event::{Event, EventKind, Told};
 use tokio::sync::Notify;
 
 /// Events that are remembered.
 const REMEMBERED: usize = 4096;
-
-/// Drops that are told in a second. All are counted; a flood of them must neither push other events out of the log nor cost
-/// a line each.
-const DROPS_TOLD: u32 = 20;
-const SECOND_NS: u64 = 1_000_000_000;
 
 /// The log. Lines are kept as the JSON they are sent as.
 #[derive(Default)]
@@ -25,30 +20,14 @@ pub(crate) struct EventLog {
 struct Lines {
     next: u64,
     kept: VecDeque<(u64, String)>,
-    /// The second in which drops are counted, from `CLOCK_MONOTONIC`, and how many were in it.
-    drops: (u64, u32),
-}
-
-impl Lines {
-    /// Whether an event is to be told.
-    fn takes(&mut self, at_ns: u64, kind: &EventKind) -> bool {
-        if !matches!(kind, EventKind::Dropped { .. }) {
-            return true;
-        }
-        let second = at_ns / SECOND_NS;
-        if self.drops.0 != second {
-            self.drops = (second, 0);
-        }
-        self.drops.1 = self.drops.1.saturating_add(1);
-        self.drops.1 <= DROPS_TOLD
-    }
+    told: Told,
 }
 
 impl EventLog {
-    /// Adds an event and logs it, unless it is one of too many drops.
+    /// Adds an event and logs it, unless it is one of too many of its kind.
     pub(crate) fn push(&self, at_ns: u64, kind: EventKind) {
         let mut lines = self.lock();
-        if !lines.takes(at_ns, &kind) {
+        if !lines.told.takes(at_ns, &kind) {
             return;
         }
         let event = Event { at_ns, sequence: lines.next, kind };
@@ -95,6 +74,7 @@ impl EventLog {
 
 #[cfg(test)]
 mod tests {
+    use damc_mgmt::event::TOLD_PER_SECOND;
     use damc_wire::DropReason;
 
     use super::*;
@@ -121,8 +101,6 @@ mod tests {
             log.push(number, dropped());
         }
         log.push(10_000, EventKind::Ready);
-        assert_eq!(log.since(0).0.lines().count(), DROPS_TOLD as usize + 1);
-        log.push(SECOND_NS, dropped());
-        assert_eq!(log.since(0).0.lines().count(), DROPS_TOLD as usize + 2, "a new second");
+        assert_eq!(log.since(0).0.lines().count(), TOLD_PER_SECOND as usize + 1);
     }
 }

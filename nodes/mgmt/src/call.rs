@@ -45,4 +45,7 @@ pub struct CallReply {
     pub path: Vec<String>,
     /// Nodes on the way back, where traced.
     pub return_path: Vec<String>,
+    /// The call's correlation on the wire, 16 hexadecimal digits; absent where nothing was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
 }

@@ -226,6 +226,8 @@ pub enum Unanswered {
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallOutcome {
+    /// The call's correlation on the wire; none where nothing was sent.
+    pub correlation: Option<u64>,
     /// Result bytes, or why not. `None` as reason is a timeout at the caller.
     pub result: Result<Vec<u8>, (Option<damc_wire::RefusalReason>, String)>,
     /// Nodes passed on the way there.

@@ -421,15 +421,6 @@ fn key_words(id: &LsaId) -> (LsaKind, String, String) {
     }
 }
 
-/// Id of an LSA as events name it.
-#[must_use]
-pub fn id_text(id: &LsaId) -> String {
-    match id {
-        LsaId::Topology(fragment) => format!("topology {fragment}"),
-        LsaId::Prefix(prefix, port) => format!("{prefix} at {port}"),
-    }
-}
-
 fn lsa_view(stored: &Stored, now: Timestamp) -> LsaView {
     let lsa = stored.lsa();
     let (kind, id, port) = key_words(&lsa.key.id);

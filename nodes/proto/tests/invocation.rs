@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use damc_mgmt::event::EventKind;
 use damc_proto::io::CallOutcome;
 use damc_proto::rmi::caller::{self, Call, Caller};
 use damc_proto::rmi::server::{self, CacheLimits, Request, Served, Server};
@@ -44,6 +45,8 @@ struct Bench {
     /// Executions by argument.
     executed: BTreeMap<Vec<u8>, u32>,
     done: BTreeMap<u64, CallOutcome>,
+    /// Events of calls that failed.
+    failed: Vec<EventKind>,
     frames: Vec<Frame>,
     unsolicited: u32,
     queue: BTreeMap<(Timestamp, u64), Event>,
@@ -67,6 +70,7 @@ impl Bench {
             delay: Duration::from_millis(5),
             executed: BTreeMap::new(),
             done: BTreeMap::new(),
+            failed: Vec::new(),
             frames: Vec::new(),
             unsolicited: 0,
             queue: BTreeMap::new(),
@@ -123,6 +127,7 @@ impl Bench {
                 caller::Action::Done { handle, outcome } => {
                     assert!(self.done.insert(handle, outcome).is_none(), "a call ends once");
                 }
+                caller::Action::Event(event) => self.failed.push(event),
             }
         }
         while let Some(action) = self.server.poll_action() {
@@ -299,6 +304,10 @@ fn gap_29_deadlines_free_the_server_and_the_caller() {
     assert!(b.done.is_empty());
     b.run(2);
     assert_eq!(b.result(1).unwrap_err().0, None, "a timeout of the caller");
+    let number = b.done[&1].correlation.map(|correlation| format!("{correlation:016x}"));
+    let told =
+        |e: &EventKind| matches!(e, EventKind::CallFailed { call, reason: None, .. } if Some(call) == number.as_ref());
+    assert_eq!(b.failed.iter().filter(|e| told(e)).count(), 1, "{:?}", b.failed);
     b.run(100);
     assert!(!b.server.handle_result(b.now, 1, Ok(b"too late".to_vec())), "the invocation is over");
     assert_eq!(b.caller.pending(), 0);

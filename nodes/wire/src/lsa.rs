@@ -50,6 +50,16 @@ impl LsaId {
     }
 }
 
+/// As in events: `topology 0`, `/A/1 at pod-1`.
+impl core::fmt::Display for LsaId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Topology(fragment) => write!(f, "topology {fragment}"),
+            Self::Prefix(prefix, port) => write!(f, "{prefix} at {port}"),
+        }
+    }
+}
+
 /// Key of an LSA in the LSDB.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LsaKey {

@@ -17,6 +17,7 @@ fn on_a_line() {
         .vary(r" +in [\d.]+ s \d+ of \d+ frames delivered.*", "    in N s what the relay did")
         .vary(r#","(forward|backward)_relayed":\{[^}]*\}"#, r#","${1}_relayed":{COUNTERS}"#)
         .vary(r#""relayed_ms":\d+"#, r#""relayed_ms":N"#)
+        .vary(r"damc why [0-9a-f]{16} tells", "damc why CALL tells")
         .vary(r"│ ready +│ \d+ +│ (\d+) +│ \d", "│ ready │ PID │ $1 │ 0");
     said.damc("up line --detach --seed 1")
         .damc("up line --detach")
@@ -30,6 +31,8 @@ fn on_a_line() {
         .damc("call pod-1 /B/2 ping")
         .damc("call pod-1 /B/2 echo hello")
         .damc("call pod-1 /Z/9 ping")
+        .damc("why-not sr-1 /Z/9")
+        .damc("why 0123456789abcdef")
         .damc("call sr-1 /B/2 ping")
         .damc("call pod-1 B/2 ping");
     said.damc("link sg-1 sr-1 show")

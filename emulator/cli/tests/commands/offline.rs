@@ -144,6 +144,29 @@ fn without_a_lab() {
 }
 
 #[test]
+fn why_of_a_run() {
+    let mut said = Transcript::new("why");
+    let run = said.run("run line --virtual --seed 7 --case reg-02 --results FOLDER/results");
+    assert!(said.folder().join("results/latest/state/end.json").exists(), "{}", String::from_utf8_lossy(&run.stderr));
+    said.damc("why sg-1 /B/2 --run FOLDER/results/latest")
+        .damc("why-not sr-1 /B/2/and/more --run FOLDER/results/latest")
+        .damc("why-not sr-1 /nowhere --run FOLDER/results/latest")
+        .damc("why sr-9 /B/2 --run FOLDER/results/latest")
+        .damc("why pod-1 /B/2 --run FOLDER/results/latest")
+        .damc("why sr-1 B/2 --run FOLDER/results/latest")
+        .damc("why 0123456789abcdef --run FOLDER/results/latest")
+        .damc("why sr-1 /B/2 --run FOLDER/results/latest --case reg-02")
+        .damc("why sr-1 /B/2 --run FOLDER")
+        .damc("why-not sr-1")
+        .damc("why sr-1 /B/2 --lab x --run FOLDER");
+    insta::assert_snapshot!(said.text());
+    let json = said.run("why sg-1 /B/2 --run FOLDER/results/latest --json").stdout;
+    let chain: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(chain["question"], "why sg-1 /B/2");
+    assert!(chain["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["mark"] == "root")), "{chain}");
+}
+
+#[test]
 fn mistakes_of_usage() {
     let mut said = Transcript::new("usage");
     said.damc("")

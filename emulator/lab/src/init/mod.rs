@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use damc_link::priority::{self, Priority};
+use damc_testbed::Acts;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -82,6 +83,7 @@ struct Lab {
     recorder: Option<Recorder>,
     phases: RefCell<Vec<Phase>>,
     ready_at_ns: Cell<u64>,
+    acts: RefCell<Acts>,
     /// Set once, when a process ends unasked.
     failure: watch::Sender<Option<String>>,
     /// How far an orderly end has come.
@@ -150,6 +152,7 @@ async fn build(job: Job, directory: RunDir, lock: OwnedFd) -> Result<Lab> {
         recorder,
         phases,
         ready_at_ns: Cell::new(0),
+        acts: RefCell::default(),
         failure: watch::Sender::new(None),
         ending: watch::Sender::new(Ending::No),
     })

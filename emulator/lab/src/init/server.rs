@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use damc_link::{Filter, RawSocket, Transmit};
+use damc_testbed::Deed;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
@@ -70,7 +71,7 @@ async fn serve(lab: &Rc<Lab>, stream: UnixStream) -> std::io::Result<()> {
                 lab.ending.send_replace(Ending::Now);
                 return told;
             }
-            Ok(request) => answer(lab, request).await.unwrap_or_else(|error| refusal(&error)),
+            Ok(request) => acted(lab, request).await.unwrap_or_else(|error| refusal(&error)),
             Err(error) => Reply::Refused { reason: format!("not a request: {error}") },
         };
         send(&mut stream, &reply).await?;
@@ -88,8 +89,30 @@ fn line(reply: &Reply) -> Vec<u8> {
     line
 }
 
+/// Answers, and remembers what was done.
+async fn acted(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
+    let (at_ns, deed) = (damc_link::monotonic_now(), deed_of(&request));
+    let reply = answer(lab, request).await?;
+    if let Some(deed) = deed {
+        lab.acts.borrow_mut().push(at_ns, deed);
+    }
+    Ok(reply)
+}
+
+fn deed_of(request: &Request) -> Option<Deed> {
+    Some(match request {
+        Request::Link { a, b, change } => Deed::Link { a: a.clone(), b: b.clone(), change: change.clone() },
+        Request::Node { node, action } => Deed::Node { node: node.clone(), action: *action },
+        Request::Inject { node, port, pdus } | Request::InjectStream { node, port, pdus, .. } => {
+            Deed::Injected { node: node.clone(), port: port.clone(), frames: pdus.len() }
+        }
+        _ => return None,
+    })
+}
+
 async fn answer(lab: &Rc<Lab>, request: Request) -> Result<Reply> {
     match request {
+        Request::Acts => Ok(Reply::Acts { acts: lab.acts.borrow().all() }),
         Request::Status => Ok(Reply::Status { status: Box::new(lab.status()) }),
         Request::AwaitFailure => {
             let (mut failure, mut ending) = (lab.failure.subscribe(), lab.ending.subscribe());

@@ -3,6 +3,7 @@
 mod executor;
 mod state;
 
+use core::cell::RefCell;
 use core::time::Duration;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -15,8 +16,8 @@ use damc_proto::rmi::request;
 use damc_testbed::calibration::Calibration;
 use damc_testbed::recording::{Entry, Header};
 use damc_testbed::{
-    Answer, Asked, LinkChange, LinkState, Maker, NodeAction, Observed, Processes, Result, World, WorldError, WorldKind,
-    WorldStatus,
+    Act, Acts, Answer, Asked, Deed, LinkChange, LinkState, Maker, NodeAction, Observed, Processes, Result, World,
+    WorldError, WorldKind, WorldStatus,
 };
 use damc_topology::plan::{KeySeed, Plan, PlanOptions, plan};
 use damc_topology::timers::Calibration as Reaction;
@@ -45,9 +46,15 @@ struct VirtualWorld {
     /// Place of the port in the header, by node of the simulation and port number.
     places: Vec<Vec<u16>>,
     ready_at_ns: u64,
+    acts: RefCell<Acts>,
 }
 
 impl VirtualWorld {
+    /// Remembers what was done, if it was.
+    fn acted(&self, at_ns: u64, done: Result<()>, deed: Deed) -> Result<()> {
+        done.inspect(|()| self.acts.borrow_mut().push(at_ns, deed))
+    }
+
     /// Lets the time of a question pass; an error where there is no such node, or one that does not answer.
     async fn reach(&self, node: &str) -> Result<usize> {
         self.core.sleep(LOOK).await;
@@ -136,21 +143,6 @@ impl Observed for VirtualWorld {
         })
     }
 
-    fn failed(&self) -> LocalBoxFuture<'_, WorldError> {
-        // A machine that fails takes the whole program with it.
-        Box::pin(core::future::pending())
-    }
-}
-
-impl World for VirtualWorld {
-    fn kind(&self) -> WorldKind {
-        WorldKind::Virtual
-    }
-
-    fn keys(&self) -> &KeySeed {
-        &self.keys
-    }
-
     fn status(&self) -> Answer<'_, WorldStatus> {
         Box::pin(async {
             self.core.sleep(LOOK).await;
@@ -170,6 +162,32 @@ impl World for VirtualWorld {
             let index = self.reach(node).await?;
             Ok(self.core.sim.borrow().nodes[index].log.events())
         })
+    }
+
+    fn acts(&self) -> Answer<'_, Vec<Act>> {
+        Box::pin(core::future::ready(Ok(self.acts.borrow().all())))
+    }
+
+    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState> {
+        Box::pin(async move {
+            self.core.sleep(LOOK).await;
+            self.core.sim.borrow().link_state(a, b)
+        })
+    }
+
+    fn failed(&self) -> LocalBoxFuture<'_, WorldError> {
+        // A machine that fails takes the whole program with it.
+        Box::pin(core::future::pending())
+    }
+}
+
+impl World for VirtualWorld {
+    fn kind(&self) -> WorldKind {
+        WorldKind::Virtual
+    }
+
+    fn keys(&self) -> &KeySeed {
+        &self.keys
     }
 
     fn recorded(&self) -> &Header {
@@ -202,13 +220,6 @@ impl World for VirtualWorld {
         true
     }
 
-    fn link_status<'a>(&'a self, a: &'a str, b: &'a str) -> Answer<'a, LinkState> {
-        Box::pin(async move {
-            self.core.sleep(LOOK).await;
-            self.core.sim.borrow().link_state(a, b)
-        })
-    }
-
     fn call<'a>(&'a self, pod: &'a str, request: &'a CallRequest) -> Answer<'a, CallReply> {
         Box::pin(self.called(pod, request))
     }
@@ -221,22 +232,28 @@ impl World for VirtualWorld {
         Box::pin(async move {
             self.core.sleep(LOOK).await;
             let planned = self.planned(a, b)?;
+            let at_ns = self.now_ns();
             self.core.sim.borrow_mut().change_link((a, b), change, planned);
-            Ok(())
+            self.acted(at_ns, Ok(()), Deed::Link { a: a.to_owned(), b: b.to_owned(), change: Box::new(change) })
         })
     }
 
     fn node<'a>(&'a self, name: &'a str, action: NodeAction) -> Answer<'a, ()> {
         Box::pin(async move {
             self.core.sleep(LOOK).await;
-            self.core.sim.borrow_mut().act_on(name, action)
+            let at_ns = self.now_ns();
+            let done = self.core.sim.borrow_mut().act_on(name, action);
+            self.acted(at_ns, done, Deed::Node { node: name.to_owned(), action })
         })
     }
 
     fn send<'a>(&'a self, node: &'a str, port: &'a str, pdus: &'a [Vec<u8>], spacing: Duration) -> Answer<'a, ()> {
         Box::pin(async move {
             self.core.sleep(LOOK).await;
-            self.core.sim.borrow_mut().inject_stream(node, port, pdus, spacing)
+            let at_ns = self.now_ns();
+            let done = self.core.sim.borrow_mut().inject_stream(node, port, pdus, spacing);
+            let (node, port) = (node.to_owned(), port.to_owned());
+            self.acted(at_ns, done, Deed::Injected { node, port, frames: pdus.len() })
         })
     }
 
@@ -300,7 +317,15 @@ impl VirtualMaker {
         let (header, places) = sim.header(&plan);
         let ready_at_ns = sim.now().nanos();
         self.core.sim.replace(sim);
-        Ok(VirtualWorld { core: Rc::clone(&self.core), plan, keys, header, places, ready_at_ns })
+        Ok(VirtualWorld {
+            core: Rc::clone(&self.core),
+            plan,
+            keys,
+            header,
+            places,
+            ready_at_ns,
+            acts: RefCell::default(),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use damc_impair::{DirectionChange, DirectionSpec};
 use damc_mgmt::command::Command;
+use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{View, ViewKind};
 use damc_proto::io::{Input, Order, PortId};
 use damc_testbed::recording::{Header, RecordedPort};
@@ -58,6 +59,12 @@ impl Sim {
         if !order.roles().contains(&this.role) {
             return refused(format!("a node of role {} does not know this order", this.role));
         }
+        if !matches!(order, Command::QueryPath { .. }) {
+            let local = self.local_time(node);
+            self.nodes[node].log.push(local, EventKind::Ordered { order: order.clone() });
+        }
+        let this = &self.nodes[node];
+        let refused = |why: String| Err(WorldError::Lab(format!("{}: {why}", this.id)));
         let no_service = |prefix| refused(format!("prefix: no service {prefix} runs here"));
         match order {
             Command::Cost { port, .. } if !this.config.ports.iter().any(|p| p.name == port.as_str()) => {

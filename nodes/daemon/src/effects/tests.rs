@@ -338,7 +338,10 @@ fn a_call_is_answered_with_its_outcome_or_refused_before_it_is_made() {
     let mut stage = Stage::new(false, |input| match input {
         Input::Tick => {
             let result = Err((Some(RefusalReason::NoRoute), "sg-1".to_owned()));
-            vec![Output::CallDone { handle: 1, outcome: CallOutcome { result, path: vec![], return_path: vec![] } }]
+            vec![Output::CallDone {
+                handle: 1,
+                outcome: CallOutcome { correlation: None, result, path: vec![], return_path: vec![] },
+            }]
         }
         _ => Vec::new(),
     });

@@ -299,6 +299,7 @@ impl Pod {
             match action {
                 CallerAction::Send(frame) => self.transmit(&frame),
                 CallerAction::Done { handle, outcome } => self.out.push(Output::CallDone { handle, outcome }),
+                CallerAction::Event(event) => self.out.event(event),
             }
         }
         while let Some(action) = self.server.poll_action() {

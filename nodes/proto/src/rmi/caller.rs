@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use damc_mgmt::event::EventKind;
 use damc_wire::error::EncodeError;
 use damc_wire::message::{Data, DataKind, Hop, Nack};
 use damc_wire::{Frame, Message, Millis, Name, NodeId, RefusalReason, Timestamp};
@@ -48,7 +49,12 @@ pub enum Action {
         /// Its outcome.
         outcome: CallOutcome,
     },
+    /// Something worth telling.
+    Event(EventKind),
 }
+
+/// Result bytes, or reason and detail.
+type CallResult = Result<Vec<u8>, (Option<RefusalReason>, String)>;
 
 /// Most calls in progress at one time; further calls are refused.
 const CALL_LIMIT: usize = 65_536;
@@ -134,8 +140,8 @@ impl Caller {
             let hops = data.hops.iter().filter(|h: &&Hop| h.on_return == on_return);
             hops.map(|h| h.node.clone()).collect()
         };
-        let outcome = CallOutcome { result, path: path(false), return_path: path(true) };
-        self.end(data.correlation, outcome)
+        let (path, return_path) = (path(false), path(true));
+        self.end(data.correlation, result, path, return_path)
     }
 
     /// Handles a negative reply. Returns false if it answers no call of ours.
@@ -145,7 +151,7 @@ impl Caller {
             return false;
         }
         let result = Err((Some(nack.reason), nack.node.to_string()));
-        self.end(correlation, CallOutcome { result, path: Vec::new(), return_path: Vec::new() })
+        self.end(correlation, result, Vec::new(), Vec::new())
     }
 
     /// Retransmits requests, and ends calls whose deadline has come.
@@ -156,7 +162,7 @@ impl Caller {
             if now >= pending.ends_at {
                 let detail = format!("no answer within {} ms", pending.call.deadline.as_millis());
                 let result = Err((None, detail));
-                self.end(correlation, CallOutcome { result, path: Vec::new(), return_path: Vec::new() });
+                self.end(correlation, result, Vec::new(), Vec::new());
                 continue;
             }
             pending.interval *= 2;
@@ -189,13 +195,18 @@ impl Caller {
     /// Ends a call at once, before anything is sent.
     pub fn refuse(&mut self, handle: u64, reason: RefusalReason, detail: &str) {
         let result = Err((Some(reason), detail.to_owned()));
-        let outcome = CallOutcome { result, path: Vec::new(), return_path: Vec::new() };
+        let outcome = CallOutcome { correlation: None, result, path: Vec::new(), return_path: Vec::new() };
         self.actions.push_back(Action::Done { handle, outcome });
     }
 
-    fn end(&mut self, correlation: u64, outcome: CallOutcome) -> bool {
+    fn end(&mut self, correlation: u64, result: CallResult, path: Vec<NodeId>, return_path: Vec<NodeId>) -> bool {
         let Some(pending) = self.calls.remove(&correlation) else { return false };
         self.timers.remove(&(pending.next.min(pending.ends_at), correlation));
+        if let Err((reason, detail)) = &result {
+            let failed = failed(&pending.call, correlation, *reason, detail);
+            self.actions.push_back(Action::Event(failed));
+        }
+        let outcome = CallOutcome { correlation: Some(correlation), result, path, return_path };
         self.actions.push_back(Action::Done { handle: pending.call.handle, outcome });
         true
     }
@@ -207,6 +218,16 @@ impl Caller {
                 return correlation;
             }
         }
+    }
+}
+
+fn failed(call: &Call, correlation: u64, reason: Option<RefusalReason>, detail: &str) -> EventKind {
+    EventKind::CallFailed {
+        call: format!("{correlation:016x}"),
+        source: call.source.to_string(),
+        name: call.name.to_string(),
+        reason,
+        detail: detail.to_owned(),
     }
 }
 

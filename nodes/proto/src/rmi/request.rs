@@ -42,7 +42,8 @@ pub fn reply(elapsed_ns: u64, outcome: CallOutcome) -> CallReply {
             (None, Some(error), Some(detail).filter(|d| !d.is_empty()))
         }
     };
-    CallReply { result, error, detail, elapsed_ns, path, return_path }
+    let call = outcome.correlation.map(|correlation| format!("{correlation:016x}"));
+    CallReply { result, error, detail, elapsed_ns, path, return_path, call }
 }
 
 /// Nodes as text.

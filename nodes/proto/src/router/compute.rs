@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use damc_forward::NextHop;
+use damc_forward::{NextHop, Op};
 use damc_mgmt::config::Timers;
-use damc_mgmt::event::EventKind;
+use damc_mgmt::event::{EventKind, PREFIXES_TOLD};
 use damc_mgmt::words::Trigger;
-use damc_wire::{NodeId, Timestamp};
+use damc_wire::{Name, NodeId, Timestamp};
 
 use super::Router;
-use crate::io::{Outbox, PortId};
+use crate::io::{Outbox, Output, PortId};
 use crate::lfa::Alternates;
 use crate::rib::Reach;
 use crate::spf::{LiveGraph, NodeLinks, Tree, Update};
@@ -83,6 +83,14 @@ impl Router {
             out.event(EventKind::Computed { full, duration_ns: 0, prefixes, trigger });
         }
         self.publish(ops, out);
+    }
+
+    pub(super) fn publish(&mut self, ops: Vec<Op>, out: &mut Outbox) {
+        if !ops.is_empty() {
+            self.fib_version += 1;
+            out.event(told(self.fib_version, &ops));
+            out.push(Output::Fib(ops));
+        }
     }
 
     /// Brings the shortest paths up to date where a change asks for it and the delay machine lets it. A change that
@@ -182,4 +190,14 @@ impl Router {
         next_hops.sort();
         Some(Reach { cost, next_hops })
     }
+}
+
+/// The event of a new version of the table.
+fn told(version: u64, ops: &[Op]) -> EventKind {
+    let named = |pick: fn(&Op) -> Option<&Name>| -> Vec<String> {
+        ops.iter().filter_map(pick).take(PREFIXES_TOLD).map(ToString::to_string).collect()
+    };
+    let set = named(|op| if let Op::Set(route) = op { Some(&route.prefix) } else { None });
+    let gone = named(|op| if let Op::Remove { prefix, .. } = op { Some(prefix) } else { None });
+    EventKind::Fib { version, changed: ops.len(), set, gone }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use damc_forward::{Admission, Op};
 use damc_mgmt::command::Command;
-use damc_mgmt::event::EventKind;
 use damc_mgmt::words::{AdjacencyState, DownReason};
 use damc_trust::{SignatureMemory, Verifier};
 use damc_wire::frame::HeaderView;
@@ -457,14 +456,6 @@ impl Router {
         self.flood.rush();
         self.settle(now, out);
         self.adjacencies.stop(now, out);
-    }
-
-    fn publish(&mut self, ops: Vec<Op>, out: &mut Outbox) {
-        if !ops.is_empty() {
-            self.fib_version += 1;
-            out.event(EventKind::Fib { version: self.fib_version, changed: ops.len() });
-            out.push(Output::Fib(ops));
-        }
     }
 
     /// Lets routes follow what an LSA says now, in contrast to before.

@@ -12,7 +12,6 @@ use damc_wire::{Message, Name, NodeId, Role, Timestamp};
 use super::{PrefixClaim, Router};
 use crate::adjacency::roles;
 use crate::io::{Outbox, PortId};
-use crate::lsdb::id_text;
 use crate::origination::Origination;
 
 /// Ports whose links share a fragment: with the longest names they fit one frame. A port keeps its fragment, so that a
@@ -151,7 +150,7 @@ impl Router {
                     self.counters.lsa_originated += 1;
                     self.flood.spread(now, &header, None);
                     self.apply(&key, before.as_ref().map(|l| &l.content), Some(&after));
-                    let (origin, id) = (key.origin.to_string(), id_text(&key.id));
+                    let (origin, id) = (key.origin.to_string(), key.id.to_string());
                     out.event(EventKind::LsaOriginated { origin, id, sequence, purge });
                 }
                 Err(reason) => out.dropped(None, reason),
@@ -173,7 +172,7 @@ impl Router {
             }
             if !lsa.is_purge() {
                 self.counters.lsa_expired += 1;
-                out.event(EventKind::LsaExpired { origin: key.origin.to_string(), id: id_text(&key.id) });
+                out.event(EventKind::LsaExpired { origin: key.origin.to_string(), id: key.id.to_string() });
             }
         }
     }

@@ -13,7 +13,6 @@ use damc_wire::{Message, Millis, Timestamp};
 use super::{Router, RouterEvent};
 use crate::adjacency::Received;
 use crate::io::{Outbox, PortId};
-use crate::lsdb::id_text;
 
 impl Router {
     /// Takes a message of an adjacent neighbour; what is not class 2 is the role's.
@@ -123,7 +122,7 @@ impl Router {
         self.counters.lsa_accepted += 1;
         out.event(EventKind::LsaAccepted {
             origin: header.key.origin.to_string(),
-            id: id_text(&header.key.id),
+            id: header.key.id.to_string(),
             sequence: header.sequence,
             purge,
             port: self.context.port_label(port),
@@ -172,7 +171,7 @@ impl Router {
         out.dropped(Some(port), reason);
         out.event(EventKind::LsaRefused {
             origin: header.key.origin.to_string(),
-            id: id_text(&header.key.id),
+            id: header.key.id.to_string(),
             sequence: header.sequence,
             reason,
             port: self.context.port_label(port),

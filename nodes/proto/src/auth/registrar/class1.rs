@@ -65,9 +65,23 @@ impl Registrar {
             let transaction = Transaction { announce: announce.clone(), names, fixed, replied: false };
             record.transactions.insert(request, transaction);
         }
+        self.tell_refusals(pod, &announce);
         self.open_ask(now, pod, &announce);
         self.reconcile(now, pod);
         self.send_due(now);
+    }
+
+    /// Tells which names of an announcement are refused before an SPA is asked.
+    fn tell_refusals(&mut self, pod: &NodeId, announce: &Announce) {
+        let Some(record) = self.pods.get(pod) else { return };
+        let fixed = record.transactions.get(&announce.request).map(|t| &t.fixed);
+        let reason = |name: &Name| match record.claims.get(name).map(|claim| &claim.state) {
+            Some(ClaimState::Refused(reason)) => Some(*reason),
+            _ => fixed.and_then(|fixed| fixed.get(name).copied().flatten()),
+        };
+        let refused = names_of(announce).into_iter().filter_map(|name| Some((name, reason(name)?)));
+        let events: Vec<EventKind> = refused.map(|(name, reason)| refusal(pod, name, reason)).collect();
+        events.into_iter().for_each(|event| self.event(event));
     }
 
     fn withdraw(&mut self, now: Timestamp, pod: &NodeId, request: u64, name: &Name) {
@@ -202,9 +216,16 @@ impl Registrar {
 
     fn refuse_identity(&mut self, from: &Announcer, announce: &Announce, reason: DropReason) {
         self.dropped(from.port, reason);
+        for name in names_of(announce) {
+            self.event(refusal(&from.pod, name, RefusalReason::BadIdentity));
+        }
         let reply = refuse_all(announce, RefusalReason::BadIdentity);
         self.send(from.port, Message::AnnounceReply(reply));
     }
+}
+
+fn refusal(pod: &NodeId, name: &Name, reason: RefusalReason) -> EventKind {
+    EventKind::AnnouncementRefused { pod: pod.to_string(), prefix: name.to_string(), reason }
 }
 
 /// Every name an announcement speaks of, once: withdrawals, prefixes, pools.

@@ -213,6 +213,9 @@ impl Registrar {
         for id in late {
             let Some(ask) = self.asks.remove(&id) else { continue };
             let pod = ask.pod.clone();
+            for name in &ask.waiting {
+                self.event(EventKind::AuthUnanswered { pod: pod.to_string(), prefix: name.to_string() });
+            }
             if let Some(record) = self.pods.get_mut(&pod) {
                 for name in &ask.waiting {
                     if let Some(claim) = record.claims.get_mut(name).filter(|c| c.state == ClaimState::Pending) {
@@ -264,6 +267,7 @@ impl Registrar {
                 self.ask(now, &pod, &announce, BTreeSet::from([name.clone()]));
             }
             self.count(ProtocolCounter::GrantsExpired);
+            self.event(EventKind::GrantExpired { pod: pod.to_string(), prefix: name.to_string() });
             self.notify(now, &pod, &name);
             self.reconcile(now, &pod);
         }

@@ -1,0 +1,128 @@
+//! `damc why` and `damc why-not`.
+
+mod folder;
+mod live;
+
+use std::path::{Path, PathBuf};
+
+use damc_explain::{Chain, Evidence, Frames, Unanswerable};
+use damc_lab::{Lab, LabError};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::session::{block_on, of_lab};
+
+/// Say why a node forwards a name as it does, or why a call failed: every cause back to the root.
+///
+/// Each line names a node, a time, the rule of nodes/WIRE.md and, where known, the frame. A rule that a node breaks is
+/// marked ✗, other roots •.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node; or, without NAME, the number of a call as `damc call` prints it.
+    pub node: String,
+    /// The name.
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub of: Of,
+}
+
+/// Say why a node has no route to a name: which step is missing between announcement and route, and why.
+#[derive(Debug, clap::Args)]
+pub struct NotArgs {
+    /// The node.
+    pub node: String,
+    /// The name.
+    pub name: String,
+    #[command(flatten)]
+    pub of: Of,
+}
+
+/// Whom to ask.
+#[derive(Debug, clap::Args)]
+pub struct Of {
+    /// The lab to ask, where more than one is up.
+    #[arg(long, value_name = "NAME", conflicts_with = "run")]
+    pub lab: Option<String>,
+    /// The folder of a run to ask, live or virtual; results/latest where no lab is up.
+    #[arg(long, value_name = "FOLDER")]
+    pub run: Option<PathBuf>,
+    /// A case of the run that failed or was inconclusive: ask how things were at its end, not at the run's.
+    #[arg(long, value_name = "ID", conflicts_with = "lab")]
+    pub case: Option<String>,
+    /// Of a lab: write the frames that the answer cites as pcapng, and cite them by their numbers there.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["run", "case"])]
+    pub write: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A question.
+enum Question<'a> {
+    Why(&'a str, &'a str),
+    WhyNot(&'a str, &'a str),
+    Call(&'a str),
+}
+
+impl Question<'_> {
+    /// The call that frames are wanted of.
+    fn call(&self) -> Option<u64> {
+        match self {
+            Self::Call(call) => u64::from_str_radix(call, 16).ok(),
+            Self::Why(..) | Self::WhyNot(..) => None,
+        }
+    }
+
+    fn answer(&self, evidence: &Evidence, frames: &Frames) -> Result<Chain, Unanswerable> {
+        match self {
+            Self::Why(node, name) => damc_explain::why(evidence, frames, node, name),
+            Self::WhyNot(node, name) => damc_explain::why_not(evidence, frames, node, name),
+            Self::Call(call) => damc_explain::why_call(evidence, frames, call),
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Outcome {
+    match &args.name {
+        Some(name) => asked(&Question::Why(&args.node, name), &args.of),
+        None => asked(&Question::Call(&args.node), &args.of),
+    }
+}
+
+pub fn run_not(args: &NotArgs) -> Outcome {
+    asked(&Question::WhyNot(&args.node, &args.name), &args.of)
+}
+
+fn asked(question: &Question<'_>, of: &Of) -> Outcome {
+    let latest = Path::new("results/latest");
+    let folder = match (&of.run, &of.case) {
+        (Some(folder), _) => Some(folder.as_path()),
+        (None, Some(_)) => Some(latest),
+        (None, None) => None,
+    };
+    if let Some(folder) = folder {
+        return print(&folder::answer(question, folder, of.case.as_deref())?, of.json);
+    }
+    block_on(async {
+        match Lab::attach(of.lab.as_deref()) {
+            Ok(lab) => print(&live::answer(question, &lab, of.write.as_deref()).await?, of.json),
+            Err(LabError::NoLab) if latest.exists() && of.write.is_none() => {
+                print(&folder::answer(question, latest, None)?, of.json)
+            }
+            Err(error) => Err(of_lab(error)),
+        }
+    })
+}
+
+fn print(chain: &Chain, json: bool) -> Outcome {
+    if json {
+        println!("{}", serde_json::to_string(chain)?);
+    } else {
+        print!("{chain}");
+    }
+    Ok(Exit::Passed)
+}
+
+/// What a question names wrongly is wrong usage.
+fn unanswerable(error: Unanswerable) -> Failure {
+    Failure::usage(anyhow::anyhow!(error))
+}
