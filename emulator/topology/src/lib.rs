@@ -15,8 +15,8 @@ pub mod timers;
 mod topology;
 
 pub use file::{
-    MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, describe, parse, parse_runnable, schema,
-    set_property,
+    MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, Quantity, Setting, SettingError,
+    SettingPath, describe, parse, parse_runnable, schema, set_property, with_settings,
 };
 pub use topology::{
     Direction, Foreign, Link, LinkEvent, MAX_COST, MAX_EVENTS, MAX_LINKS, MAX_NODES, MAX_SERVICES, Node, NodeAction,

@@ -9,7 +9,9 @@ mod link;
 mod measure;
 mod mistake;
 mod program;
+mod quantity;
 mod schema;
+mod setting;
 mod timeline;
 mod unit;
 mod validate;
@@ -17,7 +19,9 @@ mod validate;
 pub use document::MAX_VALUES;
 pub use link::{PropertyError, describe, set_property};
 pub use mistake::{Mistake, MistakeKind, Mistakes};
+pub use quantity::Quantity;
 pub use schema::schema;
+pub use setting::{Setting, SettingError, SettingPath, with_settings};
 
 use crate::topology::Topology;
 
