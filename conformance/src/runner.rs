@@ -40,6 +40,8 @@ pub struct RunOptions {
     pub command: Vec<String>,
     /// The topology file, for its hash.
     pub source: PathBuf,
+    /// The topology's text, where it is not that of the file: values were put into it.
+    pub text: Option<String>,
 }
 
 /// Receives the progress of a run.
@@ -156,7 +158,7 @@ pub async fn run(
     explained::at_end(&testbed, &mut folder).await;
     artefacts::logs(&testbed, &mut folder);
     let (bypassed, converged_ms) = (bypassed(&testbed).await, converged.ok().map(|d| d.as_secs_f64() * 1e3));
-    let lab = lab_info(topology, &options.source, &testbed, &status);
+    let lab = lab_info(topology, options, &testbed, &status);
     let lab = LabInfo { bypassed, converged_ms, ..lab };
     let keep = options.keep_on_failure && results.iter().any(|r| matches!(r.verdict, Verdict::Fail(_)));
     let kept = testbed.lab.end(keep).await;
@@ -241,8 +243,9 @@ pub fn chosen(options: &RunOptions) -> Vec<Case> {
     cases
 }
 
-fn lab_info(topology: &Topology, source: &Path, testbed: &Testbed, status: &WorldStatus) -> LabInfo {
-    let text = std::fs::read(source).unwrap_or_default();
+fn lab_info(topology: &Topology, options: &RunOptions, testbed: &Testbed, status: &WorldStatus) -> LabInfo {
+    let of_file = || std::fs::read(&options.source).unwrap_or_default();
+    let text = options.text.clone().map_or_else(of_file, String::into_bytes);
     LabInfo {
         topology: topology.name().to_string(),
         topology_sha256: to_hex(&Sha256::digest(&text)),

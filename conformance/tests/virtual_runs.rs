@@ -46,6 +46,7 @@ fn judged(name: &str, case: Option<&str>) -> Report {
         echo_ms: None,
         command: vec!["damc".into(), "run".into(), name.into(), "--virtual".into()],
         source: Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies").join(format!("{name}.yaml")),
+        text: None,
     };
     let maker = VirtualMaker::new(1.0);
     let topology = shipped::load(name);

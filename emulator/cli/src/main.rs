@@ -58,6 +58,7 @@ mod save;
 mod shell;
 mod show;
 mod simulate;
+mod sweep;
 mod up;
 mod why;
 
@@ -79,6 +80,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Sweep(sweep::Args),
     Up(up::Args),
     Down(down::Args),
     Ps(ps::Args),
@@ -113,11 +115,12 @@ fn main() -> ExitCode {
     }
     let command = Cli::parse().command;
     // A lab and its results outlive whoever reads what is printed about them.
-    if !matches!(command, Command::Run(_) | Command::Up(_)) {
+    if !matches!(command, Command::Run(_) | Command::Up(_) | Command::Sweep(_)) {
         damc_lab::exec::process::end_on_broken_pipe();
     }
     let outcome = match command {
         Command::Run(args) => run::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(args),
         Command::Ps(args) => ps::run(&args),

@@ -9,6 +9,7 @@ use damc_conformance::runner::{self, Finished, RunOptions};
 use damc_lab::job::LinksBy;
 use damc_lab::world::LiveMaker;
 use damc_sim::VirtualMaker;
+use damc_topology::Setting;
 use tabled::settings::Color;
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -16,7 +17,7 @@ use crate::guest::{self, KernelOptions};
 use crate::session::{block_on, of_lab};
 use crate::table;
 use crate::terminal::{Audience, Event};
-use crate::topology_argument::{load_runnable, locate};
+use crate::topology_argument::{load_with, locate};
 
 /// Bring a topology up, wait for convergence, run suites, write results, tear down.
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,13 @@ pub struct Args {
     /// the kernel are left out.
     #[arg(long = "virtual", conflicts_with_all = ["keep_on_failure", "kernel"])]
     pub in_virtual_time: bool,
+    /// Put a value into the topology before it is checked, for example `links.wan.delay=20ms`; may be repeated. A link is
+    /// addressed by its `name`.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub settings: Vec<Setting>,
+    /// End when this process does: it started this one.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub ends_with: Option<i32>,
     /// Show report.html in the browser at the end.
     #[arg(long)]
     pub open: bool,
@@ -66,9 +74,13 @@ pub fn run(args: Args) -> Outcome {
     if args.kernel.wants_guest() && args.keep_on_failure {
         return Err(Failure::usage(anyhow!("--keep-on-failure needs --kernel host: a guest ends with its run")));
     }
+    if let Some(pid) = args.ends_with {
+        crate::sweep::end_with(pid)?;
+    }
     let (links, pace) = (args.links, args.pace);
     let source = locate(&args.topology)?;
-    let topology = args.foreign.put_in(load_runnable(&args.topology)?)?;
+    let (topology, text) = load_with(&args.topology, &args.settings)?;
+    let topology = args.foreign.put_in(topology)?;
     if let Some(foreign) = topology.nodes().values().find(|node| node.exec.is_some() && args.in_virtual_time) {
         return Err(Failure::usage(anyhow!("{} is a foreign program: it has no place in virtual time", foreign.id)));
     }
@@ -89,6 +101,7 @@ pub fn run(args: Args) -> Outcome {
         echo_ms: args.echo.echo,
         command: std::env::args().collect(),
         source,
+        text: Some(text),
     };
     if options.suite == Some(Suite::Experiment) && topology.events().is_empty() {
         return Err(Failure::usage(anyhow!("{} has no `events:`, which the experiment suite plays", topology.name())));

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use damc_lab::topology_file;
-use damc_topology::{Mistakes, Topology};
+use damc_topology::{Mistakes, Setting, Topology, with_settings};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::exit::{Exit, Failure};
@@ -92,6 +92,35 @@ pub fn load(argument: &str) -> Result<Topology, Failure> {
 /// As [`load`]; what this version cannot do yet counts as a mistake.
 pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
     let topology = topology_file::load_runnable(&locate(argument)?).map_err(|mistakes| refused(&mistakes))?;
+    warn_of_programs(&topology);
+    Ok(topology)
+}
+
+/// Reads the topology an argument means, to be brought up, with values put into it; and its text.
+///
+/// # Errors
+/// As [`load_runnable`], of the text with the values in it.
+pub fn load_with(argument: &str, settings: &[Setting]) -> Result<(Topology, String), Failure> {
+    let path = locate(argument)?;
+    let text = topology_file::read(&path).map_err(|mistakes| refused(&mistakes))?;
+    let text = with_settings(&text, settings).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(|error| format!("--set {error}")).collect();
+        Failure::usage(anyhow::anyhow!("{}", errors.join("\n")))
+    })?;
+    let topology = topology_file::runnable(&name_with(&path, settings), &text, &path);
+    let topology = topology.map_err(|mistakes| refused(&mistakes))?;
+    warn_of_programs(&topology);
+    Ok((topology, text))
+}
+
+/// What a file with values put into it is called in messages.
+pub fn name_with(path: &Path, settings: &[Setting]) -> String {
+    let said: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    let with = if said.is_empty() { "" } else { " with " };
+    format!("{}{with}{}", path.display(), said.join(" and "))
+}
+
+fn warn_of_programs(topology: &Topology) {
     let runs_programs = topology.nodes().values().flat_map(|node| &node.services).any(|service| service.run.is_some());
     if runs_programs && nix::unistd::geteuid().is_root() {
         eprintln!(
@@ -99,7 +128,6 @@ pub fn load_runnable(argument: &str) -> Result<Topology, Failure> {
              folder of their own, but they read what root may read: bring up what you trust, or do it as another user"
         );
     }
-    Ok(topology)
 }
 
 /// All mistakes, as wrong usage.

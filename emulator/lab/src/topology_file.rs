@@ -20,7 +20,15 @@ pub fn load(path: &Path) -> Result<Topology, Mistakes> {
 /// # Errors
 /// All mistakes of the file; of a file without mistakes, all places that ask for what is not available.
 pub fn load_runnable(path: &Path) -> Result<Topology, Mistakes> {
-    parse_runnable(&path.display().to_string(), &read(path)?, &folder_of(path), &other)
+    runnable(&path.display().to_string(), &read(path)?, path)
+}
+
+/// Checks a text in the place of that of the file at `path`, as [`load_runnable`] does; `name` is what messages call it.
+///
+/// # Errors
+/// As [`load_runnable`].
+pub fn runnable(name: &str, text: &str, path: &Path) -> Result<Topology, Mistakes> {
+    parse_runnable(name, text, &folder_of(path), &other)
 }
 
 /// The folder a file lies in, the current one where that cannot be told.
@@ -46,7 +54,11 @@ fn within_limit(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read(path: &Path) -> Result<String, Mistakes> {
+/// The text of a topology file.
+///
+/// # Errors
+/// It cannot be read, is too long or no text.
+pub fn read(path: &Path) -> Result<String, Mistakes> {
     let name = path.display().to_string();
     let unreadable = |error: io::Error| {
         Mistakes::of_file(

@@ -17,8 +17,8 @@ mod topology;
 mod written;
 
 pub use file::{
-    Files, MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, describe, parse, parse_runnable,
-    parse_with, schema, set_property, unit::Time,
+    Files, MAX_FILE_LEN, MAX_VALUES, Mistake, MistakeKind, Mistakes, PropertyError, Quantity, Setting, SettingError,
+    SettingPath, describe, parse, parse_runnable, parse_with, schema, set_property, unit::Time, with_settings,
 };
 pub use timeline::NodeAction;
 pub use topology::{

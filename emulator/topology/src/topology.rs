@@ -100,6 +100,8 @@ pub struct Run {
 /// A link. It is written once; each direction has its own properties.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
+    /// What it is called, where it has a name: of all links only this one.
+    pub name: Option<NodeId>,
     /// First end.
     pub a: NodeId,
     /// Second end.

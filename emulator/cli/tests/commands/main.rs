@@ -5,4 +5,5 @@ mod lab;
 mod offline;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweep;
 mod transcript;

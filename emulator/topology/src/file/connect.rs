@@ -22,6 +22,8 @@ pub(super) struct Scope<'a> {
     pub broken: HashSet<&'a str>,
     /// Links by their ends in order, with the place of the first.
     pub links: BTreeMap<(NodeId, NodeId), Range<usize>>,
+    /// Names of links, with the place of the first.
+    pub link_names: BTreeMap<NodeId, Range<usize>>,
     /// Nodes named by links that are wrong: not to be called disconnected on top of it.
     pub unclear: BTreeSet<NodeId>,
 }
@@ -87,9 +89,12 @@ impl Reader<'_> {
     }
 
     fn link<'y>(&mut self, value: &'y Yaml, defaults: Properties, scope: &mut Scope<'_>) -> Option<Located<'y, Link>> {
+        let mut name = None;
         let (between, forward, backward) = if matches!(value.data, Data::Map(_)) {
-            let keys: Vec<_> = ["between", "forward", "backward", "cost"].into_iter().chain(PROPERTIES).collect();
+            let keys: Vec<_> =
+                ["name", "between", "forward", "backward", "cost"].into_iter().chain(PROPERTIES).collect();
             let fields = self.fields(value, "a link", &keys)?;
+            name = fields.get("name").and_then(|value| self.link_name(value, scope));
             let both = self.properties(&fields).over(defaults);
             let [forward, backward] = ["forward", "backward"].map(|key| self.one_way(&fields, key, true).over(both));
             let Some(between) = fields.get("between") else {
@@ -117,12 +122,25 @@ impl Reader<'_> {
             return None;
         }
         scope.links.insert(key, between.span.clone());
-        let link = Link { forward: direction(forward), backward: direction(backward), a, b };
+        let link = Link { name, forward: direction(forward), backward: direction(backward), a, b };
         if [&link.forward, &link.backward].iter().any(|way| way.spec.reorder.is_some() && way.spec.delay_ns == 0) {
             let help = "frames overtake others that are held up: give the link a delay";
             self.mistake(Kind::Contradiction, between, "reorder without delay has no effect", help);
         }
         Some(Located { at: &between.span, value: link, parts: Vec::new() })
+    }
+
+    /// The name of a link: no other has it.
+    fn link_name(&mut self, value: &Yaml, scope: &mut Scope<'_>) -> Option<NodeId> {
+        let name = self.id(value, "link name")?;
+        if let Some(first) = scope.link_names.get(&name) {
+            let help = "give each link its own name, or none";
+            let mistake = Mistake::new(Kind::DuplicateLink, &value.span, format!("two links are named `{name}`"), help);
+            self.mistakes.push(mistake.with_other(first, "first here"));
+            return None;
+        }
+        scope.link_names.insert(name.clone(), value.span.clone());
+        Some(name)
     }
 
     /// Properties under `forward` or `backward`.

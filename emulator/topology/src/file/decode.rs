@@ -153,7 +153,7 @@ impl Reader<'_> {
         None
     }
 
-    fn id(&mut self, value: &Yaml, what: &str) -> Option<NodeId> {
+    pub(super) fn id(&mut self, value: &Yaml, what: &str) -> Option<NodeId> {
         let text = self.scalar_text(value, what, ID_RULE)?;
         self.id_of(&text, value, what)
     }
@@ -268,7 +268,13 @@ impl Reader<'_> {
             unclear: BTreeSet::new(),
         };
         let broken = fields.get("nodes").map(|value| broken_nodes(value, &known)).unwrap_or_default();
-        let mut scope = Scope { known: &known, broken, links: BTreeMap::new(), unclear: BTreeSet::new() };
+        let mut scope = Scope {
+            known: &known,
+            broken,
+            links: BTreeMap::new(),
+            link_names: BTreeMap::new(),
+            unclear: BTreeSet::new(),
+        };
         if let Some(value) = fields.get("links") {
             draft.links = self.links(value, defaults, &mut scope)?;
         }

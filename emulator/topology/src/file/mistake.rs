@@ -42,7 +42,7 @@ pub enum MistakeKind {
     UnknownNode,
     /// A link that is not declared.
     UnknownLink,
-    /// The same pair linked twice.
+    /// The same pair linked twice, or two links of one name.
     DuplicateLink,
     /// A node linked with itself.
     SelfLink,

@@ -186,6 +186,8 @@ enum Link {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct DetailedLink {
+    /// What it is called: no other link has this name.
+    name: Option<Id>,
     /// The two ends.
     between: (Id, Id),
     /// From the first to the second end only.

@@ -88,6 +88,11 @@ fn cases() -> Vec<(&'static str, Vec<MistakeKind>, String)> {
         ("unknown_node_without_a_near_one", vec![K::UnknownNode], with("[sg-2, sr-1]", "[sg-2, backbone]")),
         ("three_ends", vec![K::WrongShape], with("[sg-2, sr-1]", "[sg-2, sr-1, sg-1]")),
         ("duplicate_link", vec![K::DuplicateLink], and("  - { between: [sr-1, sg-2], delay: 5ms }\n")),
+        ("two_links_of_one_name", vec![K::DuplicateLink], {
+            let named = link("name: wan");
+            named.replace("- [spa-1, sg-1]", "- { name: wan, between: [spa-1, sg-1] }")
+        }),
+        ("bad_link_name", vec![K::BadName], link("name: to the north")),
         ("self_link", vec![K::SelfLink], and("  - [sr-1, sr-1]\n")),
         ("pod_on_an_sr", vec![K::ForbiddenLink], with("[pod-1, sg-1]", "[pod-1, sr-1]")),
         ("spa_on_an_sr", vec![K::ForbiddenLink, K::MissingAttachment], with("[spa-1, sg-1]", "[spa-1, sr-1]")),
