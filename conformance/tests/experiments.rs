@@ -48,6 +48,7 @@ fn played(topology: &Topology, results: &Results, also: impl FnOnce(&Path)) -> R
         echo_ms: None,
         command: vec!["damc".into(), "run".into(), topology.name().to_string(), "--virtual".into()],
         source: PathBuf::from("topology.yaml"),
+        text: None,
     };
     let maker = VirtualMaker::new(1.0);
     let finished = damc_sim::block_on(&maker, runner::run(&maker, topology, &options, &mut Nobody));

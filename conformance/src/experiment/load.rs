@@ -198,6 +198,7 @@ mod tests {
 
     fn ended(due_ms: u64, took_ms: u64, answered: bool) -> Ended {
         let reply = CallReply {
+            call: None,
             result: answered.then(|| "x".to_owned()),
             error: (!answered).then(|| "timeout".to_owned()),
             detail: None,

@@ -145,6 +145,7 @@ fn write_link(text: &mut String, link: &Link) {
     let ends = format!("[{}, {}]", quoted(&link.a), quoted(&link.b));
     let (forward, backward) = (of_direction(&link.forward), of_direction(&link.backward));
     let mut parts = vec![("between", ends.clone())];
+    parts.extend(link.name.as_ref().map(|name| ("name", quoted(name))));
     if forward == backward {
         parts.extend(forward);
     } else {
@@ -279,7 +280,7 @@ nodes:
       - { prefix: /D/1, run: [x], ready: { port: 81 }, restart: never }
 links:
   - { between: [sg-1, sr-1], forward: { delay: 2ms, jitter: 1ms, distribution: pareto, cost: 7 }, backward: { rate: 2.5gbit, limit: 9 } }
-  - { between: [spa-1, sg-1], loss: { model: gilbert-elliott, p: 1%, r: 10%, h: 5%, k: 99% }, duplicate: 0.01%, corrupt: 2% }
+  - { between: [spa-1, sg-1], name: "yes", loss: { model: gilbert-elliott, p: 1%, r: 10%, h: 5%, k: 99% }, duplicate: 0.01%, corrupt: 2% }
   - [scsc, sr-1]
   - { between: ["null", sg-1], loss: 0.1%, reorder: { probability: 25%, gap: 5 } }
 licences: { "null": [/A, /A/1, /B, /C, /D] }
