@@ -16,6 +16,17 @@ files!(
     "apps/shop.py",
     "apps/who.py",
     "calculator.yaml",
+    "experiments/flap-storm.yaml",
+    "experiments/instance-degrades.yaml",
+    "experiments/mobile-link.yaml",
+    "experiments/partition.yaml",
+    "experiments/registration-storm.yaml",
+    "experiments/rolling-restart.yaml",
+    "experiments/scsc-lost.yaml",
+    "experiments/service-moves.yaml",
+    "experiments/sg-dies.yaml",
+    "experiments/wan-brownout.yaml",
+    "experiments/traces/mobile.csv",
     "fig2-http.yaml",
     "fig2.yaml",
     "grid.yaml",
@@ -26,9 +37,12 @@ files!(
     "topology.schema.json",
 );
 
-/// The bare names of the topologies.
+/// Where experiments lie; they have bare names as topologies have.
+pub const EXPERIMENTS: &str = "experiments";
+
+/// The bare names of the topologies, experiments included.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    FILES.iter().filter_map(|(path, _)| path.strip_suffix(".yaml"))
+    FILES.iter().filter_map(|(path, _)| path.strip_suffix(".yaml").and_then(|path| path.rsplit('/').next()))
 }
 
 /// The text of a file.
@@ -48,7 +62,8 @@ pub fn file(name: &str) -> anyhow::Result<PathBuf> {
             format!("write {} (DAMC_TOPOLOGIES names a folder with topologies instead)", folder.join(path).display())
         })?;
     }
-    Ok(folder.join(format!("{name}.yaml")))
+    let (plain, experiment) = (format!("{name}.yaml"), format!("{EXPERIMENTS}/{name}.yaml"));
+    Ok(folder.join(if text(&experiment).is_some() { experiment } else { plain }))
 }
 
 fn cache() -> anyhow::Result<PathBuf> {
@@ -103,6 +118,8 @@ mod tests {
         let mut there = BTreeSet::new();
         below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../topologies"), "", &mut there);
         there.remove("README.md");
+        // It reads the tables of a sweep, and no command needs it.
+        there.remove("experiments/sweep.ipynb");
         assert_eq!(FILES.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), there);
     }
 

@@ -16,7 +16,8 @@ const FOLDER_VARIABLE: &str = "DAMC_TOPOLOGIES";
 /// The file a TOPOLOGY argument means.
 ///
 /// Anything with a `/` or an extension is a path. A bare name is looked up in `$DAMC_TOPOLOGIES`, in `./topologies`, in the
-/// `topologies` folder of the workspace that the executable lies in, where packages put topologies, and inside the command.
+/// `topologies` folder of the workspace that the executable lies in, where packages put topologies, and inside the command; in
+/// each of them below `experiments` too.
 ///
 /// # Errors
 /// Nothing of that has it; the message says what was searched and what is offered.
@@ -26,8 +27,11 @@ pub fn locate(argument: &str) -> Result<PathBuf, Failure> {
         return Ok(path.to_owned());
     }
     let folders = folders();
-    if let Some(file) = folders.iter().map(|folder| folder.join(format!("{argument}.yaml"))).find(|file| file.is_file())
-    {
+    let places = |folder: &PathBuf| {
+        let file = format!("{argument}.yaml");
+        [folder.join(shipped::EXPERIMENTS).join(&file), folder.join(file)]
+    };
+    if let Some(file) = folders.iter().flat_map(places).find(|file| file.is_file()) {
         return Ok(file);
     }
     if shipped::names().any(|name| name == argument) {
@@ -35,7 +39,9 @@ pub fn locate(argument: &str) -> Result<PathBuf, Failure> {
     }
     let mut searched: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
     searched.push("inside the command".to_owned());
-    let mut offered: Vec<_> = folders.iter().flat_map(|folder| names_in(folder)).collect();
+    let experiments = |folder: &PathBuf| names_in(&folder.join(shipped::EXPERIMENTS));
+    let mut offered: Vec<_> =
+        folders.iter().flat_map(|folder| [names_in(folder), experiments(folder)].concat()).collect();
     offered.extend(shipped::names().map(str::to_owned));
     offered.sort();
     offered.dedup();

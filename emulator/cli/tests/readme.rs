@@ -25,13 +25,15 @@ fn left_out(line: &str) -> Option<&'static str> {
         "sudo" => Some("it changes the host"),
         "export" | "wireshark" => Some("it concerns the user's shell or desktop"),
         _ if line.contains("wireshark ") => Some("it needs a desktop"),
+        _ if line.contains("--on slurm") => Some("it needs a cluster, which .ci/slurm makes"),
         _ => None,
     }
 }
 
 /// Whether a line takes minutes: it judges in real time, or boots a kernel.
 fn is_long(line: &str) -> bool {
-    line.contains("--kernel uml") || (line.starts_with("damc run") && !line.contains("--virtual"))
+    let judges = line.starts_with("damc run") || line.starts_with("damc sweep");
+    line.contains("--kernel uml") || (judges && !line.contains("--virtual"))
 }
 
 /// What a line may end with: 0, but for what the README shows as a failure, and for judgements that this host did not allow.
