@@ -5,6 +5,7 @@
 //! link goes down and up. Every frame of the member is sealed anew, so that what is fed has passed the MAC.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use damc_mgmt::config::NodeConfig;
@@ -55,7 +56,7 @@ pub fn run(data: &[u8]) {
         table.operate(&mut input);
         table.exchange();
     }
-    table.pass(Duration::from_secs(5));
+    table.pass(Duration::from_secs(1));
     for kind in [ViewKind::Fib, ViewKind::Rib, ViewKind::Lsdb, ViewKind::Neighbors] {
         let _ = table.victim.machine.view(table.now, kind);
     }
@@ -99,29 +100,37 @@ struct Table {
     /// The member's newest frame, before it was sealed anew.
     newest: Vec<u8>,
     up: bool,
+    known: Option<((u64, u64), HopKey)>,
+}
+
+/// Keys cost more than most inputs.
+static CONFIGS: OnceLock<Vec<NodeConfig>> = OnceLock::new();
+
+fn configs() -> Vec<NodeConfig> {
+    let network = Network::new()
+        .sr("sr-a")
+        .sr("sr-b")
+        .sg("sg-a")
+        .node("spa-a", Role::Spa)
+        .node("scsc", Role::Scsc)
+        .pod("pod-a", &[("/A/1", Some("/A"))])
+        .link("sr-a", "sr-b", 1)
+        .link("sr-a", "sg-a", 1)
+        .link("sr-a", "scsc", 1)
+        .link("sg-a", "spa-a", 1)
+        .link("sg-a", "pod-a", 1);
+    network.configs(1)
 }
 
 impl Table {
     fn new(victim: &str, member: &str) -> Self {
-        let network = Network::new()
-            .sr("sr-a")
-            .sr("sr-b")
-            .sg("sg-a")
-            .node("spa-a", Role::Spa)
-            .node("scsc", Role::Scsc)
-            .pod("pod-a", &[("/A/1", Some("/A"))])
-            .link("sr-a", "sr-b", 1)
-            .link("sr-a", "sg-a", 1)
-            .link("sr-a", "scsc", 1)
-            .link("sg-a", "spa-a", 1)
-            .link("sg-a", "pod-a", 1);
-        let configs = network.configs(1);
+        let configs = CONFIGS.get_or_init(configs);
         let config = |name: &str| configs.iter().find(|c| c.node == name).expect("a node of the network");
         let now = Timestamp(1_000_000_000);
         let keys = keys_of(config(member));
         let side = |own: &str, other: &str, seed| Side::new(config(own), other, seed, now);
         let (victim, member) = (side(victim, member, 1), side(member, victim, 2));
-        Self { victim, member, keys, now, counter: 0, newest: Vec::new(), up: false }
+        Self { victim, member, keys, now, counter: 0, newest: Vec::new(), up: false, known: None }
     }
 
     fn carrier(&mut self, up: bool) {
@@ -227,9 +236,18 @@ impl Table {
         self.victim.machine.handle(self.now, input);
     }
 
-    fn key(&self) -> HopKey {
+    /// The key of the sessions that hellos told of last; derived once for each pair of them.
+    fn key(&mut self) -> HopKey {
+        let sessions = (self.member.session, self.victim.session);
+        if let Some((known, key)) = &self.known
+            && *known == sessions
+        {
+            return key.clone();
+        }
         let theirs = &self.victim.certificate;
-        self.keys.hop_key(self.member.session, theirs, self.victim.session).expect("keys of the network are sound")
+        let key = self.keys.hop_key(sessions.0, theirs, sessions.1).expect("keys of the network are sound");
+        self.known = Some((sessions, key.clone()));
+        key
     }
 
     /// Carries frames until nobody has anything to say.

@@ -25,6 +25,7 @@ fn left_out(line: &str) -> Option<&'static str> {
         "sudo" => Some("it changes the host"),
         "export" | "wireshark" => Some("it concerns the user's shell or desktop"),
         _ if line.contains("wireshark ") => Some("it needs a desktop"),
+        _ if line.contains("--foreign") => Some("conformance/foreign/take_places does it in every role's place"),
         _ if line.contains("--on slurm") => Some("it needs a cluster, which .ci/slurm makes"),
         _ => None,
     }
