@@ -1,7 +1,7 @@
 //! The commands of the README, in their order and as they are written: a reader who types them meets no error.
 //!
 //! They run in a folder that looks like the repository's, with our binaries as `target/release`. Lines that judge whole
-//! topologies in real time take minutes: they run where `DAMC_README` is `all`, as `.ci/run` sets it.
+//! topologies in real time take minutes: they run where `DAMC_README` is `all`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
