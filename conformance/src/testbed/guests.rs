@@ -97,13 +97,21 @@ impl Testbed {
     /// # Errors
     /// An order is refused, or a FIB still has one of them at the deadline.
     pub async fn unregister(&self, names: &[String]) -> Result<(), Stop> {
+        self.unregister_within(names, self.t_conv()).await
+    }
+
+    /// As [`Testbed::unregister`], with a limit of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unregister_within(&self, names: &[String], within: Duration) -> Result<(), Stop> {
         for name in names {
             let pod = name.split('/').nth(2).unwrap_or_default();
             let stop = (pod.to_owned(), Command::StopService { prefix: parse(name)? });
             self.order(pod, &stop.1).await?;
             self.undone(&stop);
         }
-        self.wait_nowhere(names, self.t_conv()).await
+        self.wait_nowhere(names, within).await
     }
 
     /// Waits until every SG and SR has all of `names` in its FIB.
