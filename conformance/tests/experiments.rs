@@ -4,56 +4,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use damc_conformance::case::{Case, Suite};
+use damc_conformance::case::Suite;
 use damc_conformance::report::Report;
-use damc_conformance::runner::{self, RunOptions, Watcher};
-use damc_conformance::verdict::{CaseResult, Kind};
+use damc_conformance::verdict::Kind;
 use damc_lab::topology_file;
-use damc_sim::VirtualMaker;
 use damc_topology::Topology;
 
-struct Nobody;
+mod virtually;
 
-impl Watcher for Nobody {
-    fn phase(&mut self, _: &str) {}
-    fn cases(&mut self, _: usize) {}
-    fn begin(&mut self, _: &Case) {}
-    fn end(&mut self, _: &CaseResult) {}
-}
-
-/// A folder of its own, which goes with the value.
-struct Results(PathBuf);
-
-impl Results {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("damc-experiment-{name}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Results {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use virtually::Results;
 
 /// Plays the events of a topology; `also` looks at the folder of the run.
 fn played(topology: &Topology, results: &Results, also: impl FnOnce(&Path)) -> Report {
-    let options = RunOptions {
-        suite: Some(Suite::Experiment),
-        case: None,
-        seed: 7,
-        keys: None,
-        results: results.0.clone(),
-        keep_on_failure: false,
-        echo_ms: None,
-        command: vec!["damc".into(), "run".into(), topology.name().to_string(), "--virtual".into()],
-        source: PathBuf::from("topology.yaml"),
-        text: None,
-    };
-    let maker = VirtualMaker::new(1.0);
-    let finished = damc_sim::block_on(&maker, runner::run(&maker, topology, &options, &mut Nobody));
-    let finished = finished.unwrap_or_else(|e| panic!("{}: {}", topology.name(), e.one_line()));
-    assert_eq!(finished.report.write_errors, Vec::<String>::new());
+    let chosen = (Some(Suite::Experiment), None);
+    let finished = virtually::run(topology, PathBuf::from("topology.yaml"), chosen, results);
     also(&finished.folder.expect("a folder"));
     finished.report
 }

@@ -1,59 +1,18 @@
 //! The suites in virtual time: what a run of shipped topologies finds, without privilege, and that it is the same each time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use damc_conformance::case::Case;
 use damc_conformance::report::Report;
-use damc_conformance::runner::{self, RunOptions, Watcher};
-use damc_conformance::verdict::{CaseResult, Verdict};
-use damc_sim::VirtualMaker;
+use damc_conformance::verdict::Verdict;
 
 mod shipped;
+mod virtually;
 
-struct Nobody;
-
-impl Watcher for Nobody {
-    fn phase(&mut self, _: &str) {}
-    fn cases(&mut self, _: usize) {}
-    fn begin(&mut self, _: &Case) {}
-    fn end(&mut self, _: &CaseResult) {}
-}
-
-/// A folder of its own, which goes with the value.
-struct Results(PathBuf);
-
-impl Results {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("damc-virtual-{name}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Results {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use virtually::Results;
 
 fn judged(name: &str, case: Option<&str>) -> Report {
-    let results = Results::new(name);
-    let options = RunOptions {
-        suite: None,
-        case: case.map(str::to_owned),
-        seed: 7,
-        keys: None,
-        results: results.0.clone(),
-        keep_on_failure: false,
-        echo_ms: None,
-        command: vec!["damc".into(), "run".into(), name.into(), "--virtual".into()],
-        source: Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies").join(format!("{name}.yaml")),
-        text: None,
-    };
-    let maker = VirtualMaker::new(1.0);
-    let topology = shipped::load(name);
-    let finished = damc_sim::block_on(&maker, runner::run(&maker, &topology, &options, &mut Nobody));
-    let report = finished.unwrap_or_else(|e| panic!("{name}: {}", e.one_line())).report;
-    assert_eq!(report.write_errors, Vec::<String>::new());
-    report
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies").join(format!("{name}.yaml"));
+    virtually::run(&shipped::load(name), source, (None, case), &Results::new(name)).report
 }
 
 /// Every case that applies passes, and enough of them apply.

@@ -4,7 +4,6 @@
 //! put together of any bytes, an LSA or an announcement is signed, one of the member's own frames is changed on its way, the
 //! link goes down and up. Every frame of the member is sealed anew, so that what is fed has passed the MAC.
 
-use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -221,8 +220,7 @@ impl Table {
     }
 
     /// Gives the victim a frame of the member, under the MAC that it has to have.
-    fn feed(&mut self, pdu: Vec<u8>) {
-        let mut pdu = pdu;
+    fn feed(&mut self, mut pdu: Vec<u8>) {
         if pdu.len() >= HEADER_LEN && HeaderView::of(&mut pdu).is_routed() {
             self.key().link_key(&self.member.id).seal(&mut pdu);
         } else if pdu.len() >= HEADER_LEN && !is_hello(&pdu) {
@@ -232,7 +230,12 @@ impl Table {
             let key = self.key();
             pdu = seal(pdu, self.counter, |covered| key.mac(&self.member.id, covered));
         }
-        let input = Input::Frame { port: Some(self.victim.port), received_at: self.now, pdu: &pdu };
+        self.deliver(&pdu);
+    }
+
+    /// Gives the victim a frame as it is.
+    fn deliver(&mut self, pdu: &[u8]) {
+        let input = Input::Frame { port: Some(self.victim.port), received_at: self.now, pdu };
         self.victim.machine.handle(self.now, input);
     }
 
@@ -298,7 +301,7 @@ impl Table {
 
 /// What a machine wanted.
 struct Polled {
-    sent: VecDeque<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
     count: usize,
 }
 
@@ -317,7 +320,7 @@ impl Side {
 
     /// Frames that leave on the link, and how many outputs there were.
     fn poll_all(&mut self) -> Polled {
-        let mut polled = Polled { sent: VecDeque::new(), count: 0 };
+        let mut polled = Polled { sent: Vec::new(), count: 0 };
         while let Some(output) = self.machine.poll() {
             polled.count += 1;
             assert!(polled.count <= OUTPUTS, "{} ({}) has no end of outputs", self.id, self.role);
@@ -328,7 +331,7 @@ impl Side {
             if let Ok(Message::Hello(hello)) = Frame::decode(&pdu).map(|frame| frame.message) {
                 self.session = hello.session;
             }
-            polled.sent.push_back(pdu);
+            polled.sent.push(pdu);
         }
         polled
     }
