@@ -114,13 +114,17 @@ impl Forge {
             .filter(|counter| !used.contains(&mark(*counter)))
             .max()
             .unwrap_or(0);
-        // One number in four first: the true sender's frame of a number that was taken counts as a replay, and several in a
-        // row would be echoes missed in a row.
-        let ahead = [0, 2, 1, 3].into_iter().flat_map(|from| (from..COUNTER_RANGE).step_by(4));
-        let counter = ahead.map(|n: u64| last + COUNTER_LEAD + n).find(|c| !used.contains(&mark(*c)))?;
+        let counter = spread(last + COUNTER_LEAD).find(|counter| !used.contains(&mark(*counter)))?;
         used.insert(mark(counter));
         Some((key, counter))
     }
+}
+
+/// Counters from the first on, in the order in which to take them. The true sender's frame of a number that was taken
+/// counts as a replay, and several in a row would be echoes missed in a row. So multiples of four come first, whatever the
+/// first is: the true sender moves on while a case injects.
+fn spread(first: u64) -> impl Iterator<Item = u64> {
+    [0, 2, 1, 3].into_iter().flat_map(move |class| (first..first + COUNTER_RANGE).filter(move |c| c % 4 == class))
 }
 
 /// Counters of the latest frames between two nodes that have this key's MAC, newest frame first.
@@ -146,4 +150,23 @@ fn sessions(seen: &[Seen], sender: &NodeId, receiver: &NodeId) -> Vec<u64> {
         }
     }
     sessions
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_numbers_in_a_row_are_taken_while_the_true_sender_moves_on() {
+        let mut taken = BTreeSet::new();
+        // Three injected frames for each of its own.
+        for n in 0..15 {
+            let next = spread(87 + n / 3 + COUNTER_LEAD).find(|counter| !taken.contains(counter));
+            taken.extend(next);
+        }
+        assert_eq!(taken.len(), 15);
+        assert!(taken.iter().all(|counter| !taken.contains(&(counter + 1))), "{taken:?}");
+    }
 }

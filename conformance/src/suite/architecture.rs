@@ -141,8 +141,8 @@ async fn one_gateway(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
         format!("{other} refuses and counts a hello of {pod}, which belongs to {sg}, on another pod's port"),
     );
     let rows = testbed.lab.neighbors(&other).await?.neighbors;
-    let full = rows.iter().any(|n| n.port == second && n.state == AdjacencyState::Full);
-    findings.check(full, format!("{other} and {second} stay adjacent"));
+    let state = rows.iter().find(|n| n.port == second).map(|n| n.state);
+    findings.check_eq(&state, &Some(AdjacencyState::Full), format!("{other} and {second} stay adjacent"));
     // In the whole recording, the names behind one pod have one origin.
     let mut origins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for lsa in all.iter().flat_map(lsas_in).filter(|l| !l.is_purge()) {

@@ -110,7 +110,8 @@ pub const CASES: &[Case] = &[
 async fn link_is_alive(testbed: &Testbed, findings: &mut Findings, a: &str, b: &str) -> Result<(), Stop> {
     let (a_id, _) = testbed.role(a)?;
     let (b_id, _) = testbed.role(b)?;
-    findings.check(testbed.topology.link(&a_id, &b_id).is_some(), format!("the topology joins {a} and {b}"));
+    let joined = testbed.topology.link(&a_id, &b_id).is_some();
+    findings.check_saw(joined, format!("the topology joins {a} and {b}"), if joined { "a link" } else { "no link" });
     for (near, far) in [(a, b), (b, a)] {
         let sent = testbed.sent(0, near, far, MessageType::Hello).await?;
         let fresh = sent.iter().any(|s| match s.message() {
@@ -162,7 +163,8 @@ async fn nothing_else_is_joined(testbed: &Testbed, findings: &mut Findings) -> R
             (ra, rb),
             (Role::Sg, Role::Sg) | (Role::Spa, Role::Spa | Role::Sr | Role::Scsc) | (Role::Pod, Role::Sr)
         );
-        findings.check(!forbidden, format!("{a} – {b} is a kind of link that the figure has"));
+        let what = format!("{a} – {b} is a kind of link that the figure has");
+        findings.check_saw(!forbidden, what, format!("{ra} – {rb}"));
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ async fn call_by_name(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
     let method = asked.first().and_then(Seen::data).map(|d| (d.kind.clone(), d.payload.clone()));
     let named =
         matches!(&method, Some((DataKind::Request { method, .. }, payload)) if method == "add" && payload == b"2 3");
-    findings.check(named, "the request carries method and arguments");
+    findings.check_saw(named, "the request carries method add and arguments 2 3", format!("{method:?}"));
     for (method, args, reason) in
         [("fly", "", "no-such-method"), ("add", "two", "bad-arguments"), ("fail", "on purpose", "failed")]
     {

@@ -222,9 +222,11 @@ async fn tasks(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
         })
         .await?;
     let names = report.frame.names.clone();
-    findings.check(
-        names.is_some_and(|(to, by)| to.to_string() == own && by.to_string() == target),
+    let (to, by) = names.map_or_else(Default::default, |(to, by)| (to.to_string(), by.to_string()));
+    findings.check_saw(
+        to == own && by == target,
         format!("{sg} gives {target} task {:x}, and {target} reports to {sg} under that number", task.task),
+        format!("a report to {to} by {by}"),
     );
     signal(pid, "-STOP").await?;
     let stopped = testbed.now_ns();
@@ -389,7 +391,8 @@ async fn step(testbed: &Testbed, findings: &mut Findings, leg: &Leg) -> Result<(
     let path = (leg.sg.as_str(), leg.target.as_str());
     let known = testbed.wait_quality(path, "a delay", testbed.t_policy(), |v| v.delay_ns.is_some()).await?;
     let high = leg.limits.delay_ns / 100 * 90;
-    let by = high.saturating_sub(known.delay_ns.unwrap_or(0));
+    let first = testbed.lab.link_status(&leg.sg, &leg.far).await?.forward.delay_ns;
+    let by = high.saturating_sub(known.delay_ns.unwrap_or(0).saturating_sub(first));
     let change = DirectionChange { delay_ns: Some(by), ..DirectionChange::default() };
     let from = testbed.now_ns();
     testbed.impair((&leg.sg, &leg.far), Direction::Both, change).await?;

@@ -210,10 +210,8 @@ async fn versions(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop
     findings.check_eq(&after.path, &leg.plain, "after the withdrawal calls take the plain path again");
     let fib = testbed.lab.fib(sg).await?;
     let entry = fib.entries.iter().find(|e| e.prefix == target);
-    findings.check(
-        entry.is_some_and(|e| e.source == RouteSource::Spf),
-        format!("{sg}'s FIB names SPF as the reason again"),
-    );
+    let source = entry.map(|e| e.source);
+    findings.check_eq(&source, &Some(RouteSource::Spf), format!("{sg}'s FIB names SPF as the reason again"));
     Ok(())
 }
 
@@ -243,7 +241,12 @@ async fn wrong_way(testbed: &Testbed, findings: &mut Findings) -> Result<(), Sto
     refused(testbed, sg, before).await?;
     findings.check(true, format!("{sg} refuses a policy that {other} sent and signed correctly"));
     let held = testbed.lab.policies(sg).await?.policies;
-    findings.check(held.iter().all(|p| p.label != LABEL + 1), format!("{sg} does not hold that policy"));
+    let labels: Vec<u32> = held.iter().map(|p| p.label).collect();
+    findings.never(
+        !labels.contains(&(LABEL + 1)),
+        format!("{sg} does not hold that policy, with label {}", LABEL + 1),
+        format!("labels {labels:?}"),
+    );
     Ok(())
 }
 
@@ -585,9 +588,11 @@ async fn spa_dies(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop
     #[expect(clippy::cast_precision_loss, reason = "counts of a case are far below 2^52")]
     findings.figure("calls around the death of an SPA", made as f64, "");
     let announced = testbed.lab.show::<AnnouncementsView>(&sg).await?.announcements;
-    findings.check(
-        !announced.is_empty() && announced.iter().all(|a| a.state == AnnouncementState::Accepted),
+    let states: Vec<_> = announced.iter().map(|a| (&a.prefix, a.state)).collect();
+    findings.check_saw(
+        !states.is_empty() && states.iter().all(|(_, state)| *state == AnnouncementState::Accepted),
         format!("announcements that {spa} granted stay accepted at {sg}"),
+        format!("{states:?}"),
     );
     testbed.lab.node(&spa, NodeAction::Start).await?;
     Ok(())

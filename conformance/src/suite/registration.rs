@@ -87,7 +87,8 @@ async fn class_1(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop>
         for service in &pod.services {
             let name = service.prefix.to_string();
             let both = said.contains(&name) && answered.contains(&(pod.id.to_string(), name.clone()));
-            findings.check(both, format!("{} announces {name} and its SG accepts it", pod.id));
+            let what = format!("{} announces {name} and its SG accepts it", pod.id);
+            findings.check_saw(both, what, format!("announced {said:?}, accepted of all pods {answered:?}"));
             count += 1;
         }
     }
@@ -184,7 +185,9 @@ async fn proxy_registration(testbed: &Testbed, findings: &mut Findings) -> Resul
                 let port = Some(pod.id.to_string());
                 let held = lsdb.lsas.iter().any(|l| l.id == name.to_string() && l.port == port && !l.purged);
                 if !held {
-                    findings.check(false, format!("{node} knows {name} behind {}", pod.id));
+                    let ids: Vec<_> = lsdb.lsas.iter().filter(|l| l.port == port).map(|l| &l.id).collect();
+                    let what = format!("{node} knows {name} behind {}", pod.id);
+                    findings.check_saw(false, what, format!("behind it {ids:?}"));
                 }
             }
         }

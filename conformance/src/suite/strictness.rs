@@ -123,6 +123,14 @@ async fn older_instance(testbed: &Testbed, findings: &mut Findings) -> Result<()
             Ok(if held > old.sequence { Ok(held) } else { Err(format!("sequence {held}")) })
         })
         .await?;
+    // A copy that is still on its way to the neighbour would be the answer, and nothing more would follow.
+    testbed
+        .wait(&format!("{sg} has acknowledged all LSAs of {sr}"), testbed.t_conv(), || async {
+            let rows = testbed.lab.neighbors(&sr).await?.neighbors;
+            let waiting = rows.iter().find(|row| row.port == sg).map(|row| row.unacknowledged);
+            Ok(if waiting == Some(0) { Ok(()) } else { Err(format!("{waiting:?} unacknowledged")) })
+        })
+        .await?;
     let from = testbed.now_ns();
     testbed.inject_as(&sg, &sr, Message::LsUpdate(vec![old.clone()])).await?;
     let what = format!("{sr} answers instance {} of {victim} by a newer one", old.sequence);

@@ -1,5 +1,6 @@
 //! The testbed of every case: a converged lab, its recording, and means to act on it and to wait for conditions.
 
+mod detour;
 mod guests;
 mod log;
 pub mod quality;

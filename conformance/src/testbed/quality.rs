@@ -14,7 +14,7 @@ use damc_testbed::{Direction, LinkChange};
 use damc_wire::message::{Policy, PolicyAction};
 use damc_wire::{Message, Name, Role};
 
-use super::Testbed;
+use super::{Testbed, detour};
 use crate::case::Stop;
 use crate::oracle::{Failures, Oracle};
 use crate::trace::Seen;
@@ -96,7 +96,7 @@ impl Testbed {
             for (_, target, plain, limits) in targets {
                 let far = plain[1].clone();
                 legs.push(Leg { sg: sg.clone(), pod: pod.clone(), target, far, plain, limits });
-                if self.are_apart(&legs) {
+                if self.are_apart(&legs) && self.are_avoidable(&legs)? {
                     break;
                 }
                 legs.pop();
@@ -106,7 +106,8 @@ impl Testbed {
             }
         }
         if legs.is_empty() {
-            Err(Stop::NotApplicable("no path whose first link can be avoided".into()))
+            let why = "no path whose first link can be avoided by one that is well within the thresholds of its target";
+            Err(Stop::NotApplicable(why.into()))
         } else {
             Ok(legs)
         }
@@ -124,6 +125,22 @@ impl Testbed {
             oracle.expected(&leg.sg).contains_key(&leg.target)
                 && legs.iter().all(|other| other.sg == leg.sg || !uses(leg, other))
         })
+    }
+
+    /// Whether each of these paths is within the thresholds of its target, and another one that avoids all first links too.
+    fn are_avoidable(&self, legs: &[Leg]) -> Result<bool, Stop> {
+        let avoided: Vec<(&str, &str)> = legs.iter().map(|leg| (leg.sg.as_str(), leg.far.as_str())).collect();
+        for leg in legs {
+            let (home, pod) = (leg.plain.last().map_or("", String::as_str), self.owner_of(&leg.target)?);
+            let chain = leg.plain.iter().map(String::as_str).chain([pod.as_str()]);
+            let ends = detour::Ends { sg: &leg.sg, home, pod: &pod };
+            if !detour::is_good(&self.topology, chain, &leg.limits)
+                || !detour::exists(&self.topology, &ends, &avoided, &leg.limits)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sets properties of a link; forward is the direction from `a` to `b`.

@@ -116,7 +116,7 @@ pub(super) async fn within_one_pod(testbed: &Testbed, findings: &mut Findings) -
     let after = count().await?;
     for (label, (before, after)) in both.iter().zip(before.iter().zip(&after)) {
         // The body alone is some seventy packets.
-        findings.check(after - before > 70, format!("{sg}: {} more {label}", after - before));
+        findings.check_saw(after - before > 70, format!("{sg}: more than 70 more {label}"), after - before);
     }
     Ok(())
 }
@@ -142,12 +142,18 @@ pub(super) async fn anywhere(testbed: &Testbed, findings: &mut Findings) -> Resu
         outcomes.push(seen);
     }
     for ((place, target), seen) in places.iter().zip(&outcomes) {
-        findings.check(
-            seen.iter().all(|(code, _)| *code == Some(0)),
+        let codes: Vec<_> = seen.iter().map(|(code, _)| *code).collect();
+        findings.check_saw(
+            codes.iter().all(|code| *code == Some(0)),
             format!("{target}, {place}: every request is answered"),
+            format!("exit codes of curl {codes:?}"),
         );
-        findings
-            .check(*seen == outcomes[0], format!("{target}, {place}: the answers are the same as in the first place"));
+        let other: Vec<_> = seen.iter().zip(&outcomes[0]).filter(|(here, first)| here != first).collect();
+        findings.check_saw(
+            other.is_empty(),
+            format!("{target}, {place}: the answers are the same as in the first place"),
+            if other.is_empty() { "the same".to_owned() } else { format!("others, here and there: {other:?}") },
+        );
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use damc_wire::message::AttachAck;
 use damc_wire::security::Attachment;
 use damc_wire::{DropReason, Message, Millis, Role, Timestamp};
 
-use crate::flooding::{grant, prefix_lsa};
+use crate::belief::{grant, prefix_lsa};
 use crate::puppet::{SEED, Stage, id, keys, root_key, topology_of};
 
 const LONGEST: Millis = Millis(u32::MAX as u64);

@@ -3,6 +3,7 @@
 
 mod adjacency;
 mod basics;
+mod belief;
 mod flooding;
 mod insider;
 mod oracle;
