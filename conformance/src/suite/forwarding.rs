@@ -204,14 +204,15 @@ async fn longer_prefix(testbed: &Testbed, findings: &mut Findings) -> Result<(),
     testbed.unregister(&[target]).await
 }
 
-/// Node and hop limit of every sender of a request, from the pod on.
+/// Node and hop limit of every sender of a request, from the pod on. A retransmitted one takes the same steps again.
 fn senders(frames: &[Seen], correlation: u64) -> Vec<(String, u8)> {
     let mut chain: Vec<_> = frames
         .iter()
         .filter(|s| s.sent && s.request() == Some(correlation))
         .map(|s| (s.node.clone(), s.frame.header.hop_limit))
         .collect();
-    chain.sort_by_key(|(_, left)| u8::MAX - left);
+    chain.sort_by(|(a, left), (b, right)| (right, a).cmp(&(left, b)));
+    chain.dedup();
     chain
 }
 

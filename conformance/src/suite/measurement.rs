@@ -420,7 +420,8 @@ async fn step(testbed: &Testbed, findings: &mut Findings, leg: &Leg) -> Result<(
 // ===== links =====
 
 async fn bad_hop(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
-    const DELAY_NS: u64 = 30_000_000;
+    const MORE_NS: u64 = 30_000_000;
+    let worst = testbed.slowest_link_ns();
     let is_sr = |n: &damc_wire::NodeId| testbed.topology.nodes()[n].kind == Role::Sr;
     let link = testbed.topology.links().iter().rfind(|l| is_sr(&l.a) && is_sr(&l.b));
     let link = link.ok_or_else(|| Stop::NotApplicable("no link between SRs".into()))?;
@@ -430,7 +431,7 @@ async fn bad_hop(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop>
         .wait("every link measured as good", testbed.t_return(), || async {
             for node in testbed.routers() {
                 let rows = testbed.lab.neighbors(&node).await?.neighbors;
-                if let Some(slow) = rows.into_iter().find(|n| n.delay_ns.is_some_and(|d| d > DELAY_NS / 4)) {
+                if let Some(slow) = rows.into_iter().find(|n| n.delay_ns.is_some_and(|d| d > worst + MORE_NS / 4)) {
                     return Ok(Err(format!("{node} measures {:?} ns to {}", slow.delay_ns, slow.port)));
                 }
             }
@@ -438,11 +439,11 @@ async fn bad_hop(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop>
         })
         .await?;
     let from = testbed.now_ns();
-    let change = DirectionChange { delay_ns: Some(DELAY_NS), ..DirectionChange::default() };
+    let change = DirectionChange { delay_ns: Some(worst + MORE_NS), ..DirectionChange::default() };
     testbed.impair((&a, &b), Direction::Both, change).await?;
     let telling = |s: &Seen| -> BTreeSet<(String, String)> {
         let Message::Telemetry(t) = s.message() else { return BTreeSet::new() };
-        let slow = t.body.links.iter().filter(|l| l.delay_ns.is_some_and(|d| d > DELAY_NS / 2));
+        let slow = t.body.links.iter().filter(|l| l.delay_ns.is_some_and(|d| d > worst + MORE_NS / 2));
         slow.map(|l| (t.certificate.node.to_string(), l.neighbour.to_string())).collect()
     };
     let at_scsc = |s: &Seen| !s.sent && s.node == scsc;

@@ -377,14 +377,22 @@ async fn late_reports(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
         let what = format!("reports of {sg} up to the present arrive at {scsc}");
         let arrived = testbed
             .wait(&what, testbed.t_conv() * 2, || async {
-                let arrived = arrivals(testbed, mended, &scsc, sg).await.map_err(|e| WorldError::Lab(e.to_string()))?;
+                let arrived = reports(testbed, mended, (&scsc, false), sg).await;
+                let arrived = arrived.map_err(|e| WorldError::Lab(e.to_string()))?;
                 let fresh = arrived.iter().any(|(_, age)| *age < testbed.timers.telemetry_interval_ms);
                 Ok(if fresh && arrived.len() > 8 { Ok(arrived) } else { Err(format!("{} reports", arrived.len())) })
             })
             .await?;
-        let numbers: Vec<u64> = arrived.iter().map(|(number, _)| *number).collect();
-        let gaps: Vec<_> = numbers.windows(2).filter(|w| w[1] != w[0] + 1).collect();
-        findings.check_eq(&gaps, &Vec::new(), format!("reports of {sg} out of order or missing"));
+        let all: BTreeSet<u64> = arrived.iter().map(|(number, _)| *number).collect();
+        let missing: Vec<u64> = all
+            .first()
+            .zip(all.last())
+            .map_or_else(Vec::new, |(first, last)| (*first..=*last).filter(|number| !all.contains(number)).collect());
+        findings.check_eq(&missing, &Vec::new(), format!("reports of {sg} that are missing at {scsc}"));
+        // Judged where they leave: while routes settle, those of the new path overtake those of the old one.
+        let sent = reports(testbed, mended, (sg, true), sg).await?;
+        let disordered: Vec<_> = sent.windows(2).filter(|w| w[1].0 < w[0].0).map(|w| (w[0].0, w[1].0)).collect();
+        findings.check_eq(&disordered, &Vec::new(), format!("reports that {sg} sends out of order"));
         let oldest = arrived.iter().map(|(_, age)| *age).max().unwrap_or(0);
         let half = u64::try_from(outage.as_millis() / 2).unwrap_or(u64::MAX);
         findings.check_saw(
@@ -396,17 +404,18 @@ async fn late_reports(testbed: &Testbed, findings: &mut Findings) -> Result<(), 
     Ok(())
 }
 
-/// Reports of an SG that reached the SCSC since `from`, each when it came first: number, and age of its oldest path, ms.
-async fn arrivals(testbed: &Testbed, from: u64, scsc: &str, sg: &str) -> Result<Vec<(u64, u64)>, Stop> {
+/// Reports of an SG that a node sent or got since `from`, each when it was the first of its number: number, and age of its
+/// oldest path, ms.
+async fn reports(testbed: &Testbed, from: u64, (node, sent): (&str, bool), sg: &str) -> Result<Vec<(u64, u64)>, Stop> {
     let frames = testbed.frames(from).await?;
     let mut known = BTreeSet::new();
-    let mut arrivals = Vec::new();
-    for seen in frames.iter().filter(|s| !s.sent && s.node == scsc) {
+    let mut reports = Vec::new();
+    for seen in frames.iter().filter(|s| s.sent == sent && s.node == node) {
         if let (Some(number), Message::Telemetry(report)) = (number_of(seen, sg), seen.message())
             && known.insert(number)
         {
-            arrivals.push((number, report.body.paths.iter().map(|p| p.age.0).max().unwrap_or(0)));
+            reports.push((number, report.body.paths.iter().map(|p| p.age.0).max().unwrap_or(0)));
         }
     }
-    Ok(arrivals)
+    Ok(reports)
 }

@@ -198,11 +198,16 @@ async fn churn(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
         testbed.set_cost(near, far, testbed.configured_cost(near, far)).await?;
     }
     testbed.settled(&Failures::default(), "FIBs with the costs of the topology").await?;
+    let owner = testbed.owner_of(&target)?;
+    // One of the last: a lossy link may take a few.
+    let late = |s: &Seen| {
+        s.node == owner && !s.sent && s.request().is_some_and(|c| (first + thrown - 50..first + thrown).contains(&c))
+    };
+    testbed.wait_frame("the end of the stream arrives", from, testbed.t_conv(), late).await?;
     // A node that drops a looping frame (WIRE.md 14) has not let it pass.
     let mut passes: BTreeMap<(u64, String), u32> = BTreeMap::new();
     let mut arrivals: BTreeMap<(u64, String), u32> = BTreeMap::new();
     let mut arrived = BTreeSet::new();
-    let owner = testbed.owner_of(&target)?;
     for s in &testbed.frames(from).await? {
         let Some(correlation) = s.request().filter(|c| (first..first + thrown).contains(c)) else { continue };
         let counted = if s.sent { &mut passes } else { &mut arrivals };

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use damc_impair::{DirectionChange, Loss};
 use damc_mgmt::command::Command;
 use damc_mgmt::config::Thresholds;
 use damc_mgmt::words::Metric;
+use damc_testbed::Direction;
 use damc_wire::lsa::{LsaContent, LsaId, LsaKey};
 use damc_wire::message::{PathReport, Telemetry};
 use damc_wire::{Message, MessageType, Millis, Role};
@@ -16,6 +18,7 @@ use crate::oracle::{Failures, Oracle};
 use crate::testbed::Testbed;
 use crate::testbed::quality::Leg;
 use crate::testbed::witness::{lsas_in, parse};
+use crate::trace::Seen;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -276,9 +279,30 @@ async fn send_reports(testbed: &Testbed, leg: &Leg, reports: impl IntoIterator<I
     });
     let newest = newest.max().ok_or_else(|| Stop::Inconclusive(format!("no telemetry of {sg} was recorded")))?;
     let mut pdus = Vec::new();
+    let mut last = newest;
     for (sequence, path) in (newest + LEAD..).zip(reports) {
+        last = sequence;
         let body = Telemetry { sequence, paths: vec![path], links: Vec::new() };
         pdus.push(routed(testbed, (&leg.sg, &scsc), body, Message::Telemetry)?);
     }
-    testbed.inject_routed(&at, &scsc, pdus).await
+    // In one go and in order: a link that loses or reorders would do so to these as well.
+    let even = DirectionChange {
+        jitter_ns: Some(0),
+        loss: Some(Loss::None),
+        duplicate: Some(0.0),
+        corrupt: Some(0.0),
+        ..DirectionChange::default()
+    };
+    testbed.impair((&at, &scsc), Direction::Both, even).await?;
+    let from = testbed.now_ns();
+    testbed.inject_routed(&at, &scsc, pdus).await?;
+    let arrives = |s: &Seen| {
+        let Message::Telemetry(t) = s.message() else { return false };
+        !s.sent && s.node == scsc && t.certificate.node == sg && t.body.sequence == last
+    };
+    testbed
+        .wait_frame(&format!("report {last} in the name of {sg} at {scsc}"), from, testbed.t_conv(), arrives)
+        .await?;
+    testbed.mend(&at, &scsc).await?;
+    Ok(())
 }

@@ -80,11 +80,13 @@ mod tests {
     fn topology(longer: &str) -> Topology {
         let text = format!(
             "name: t
+domain: example
 nodes:
   sg-1: {{ kind: sg }}
   sg-2: {{ kind: sg }}
   sr-1: {{ kind: sr }}
   sr-2: {{ kind: sr }}
+  spa-2: {{ kind: spa }}
   pod-2: {{ kind: pod, services: [{{ prefix: /A }}] }}
 defaults: {{ link: {{ delay: 5ms, rate: 1gbit }} }}
 links:
@@ -93,6 +95,7 @@ links:
   - {{ between: [sg-1, sr-2], {longer} }}
   - [sr-2, sg-2]
   - [sg-2, pod-2]
+  - [sg-2, spa-2]
 "
         );
         parse("t.yaml", &text, Path::new(".")).expect("a sound topology")

@@ -16,7 +16,7 @@ use damc_wire::{Message, Name, Role};
 
 use super::{Testbed, detour};
 use crate::case::Stop;
-use crate::oracle::{Failures, Oracle};
+use crate::oracle::{Expected, Failures, Oracle};
 use crate::trace::Seen;
 
 /// The only shortest path from an SG to a service of another SG, with its first link. Impairing that link impairs the
@@ -143,6 +143,38 @@ impl Testbed {
         Ok(true)
     }
 
+    /// Whether the links as configured leave all paths well within the thresholds of their targets. Elsewhere a sound SCSC
+    /// steers from the start on.
+    ///
+    /// # Errors
+    /// [`Stop::NotApplicable`] with a path that has no such room.
+    fn leaves_room(&self) -> Result<(), Stop> {
+        let oracle = Oracle::new(&self.topology, &Failures::default());
+        for sg in self.of_kind(&[Role::Sg]) {
+            for (pod, service) in self.topology.of_kind(Role::Pod).flat_map(|p| p.services.iter().map(move |s| (p, s)))
+            {
+                let target = service.prefix.to_string();
+                let (Ok(limits), Some(chain)) = (self.limits(&target), first_chain(&oracle, &sg, &target)) else {
+                    continue;
+                };
+                let chain = chain.iter().map(String::as_str).chain([pod.id.as_str()]);
+                if !detour::is_good(&self.topology, chain, &limits) {
+                    let why =
+                        format!("the links as configured leave {sg} → {target} too little room below its thresholds");
+                    return Err(Stop::NotApplicable(why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The largest delay of a link as configured, half of its round trip, ns.
+    #[must_use]
+    pub fn slowest_link_ns(&self) -> u64 {
+        let links = self.topology.links().iter();
+        links.map(|l| l.forward.spec.delay_ns.midpoint(l.backward.spec.delay_ns)).max().unwrap_or(0)
+    }
+
     /// Sets properties of a link; forward is the direction from `a` to `b`.
     ///
     /// # Errors
@@ -244,6 +276,7 @@ impl Testbed {
     /// [`Stop::Failed`] at the deadline.
     pub async fn wait_unsteered(&self, within: Duration) -> Result<(), Stop> {
         let scsc = self.scsc()?;
+        self.leaves_room()?;
         self.wait("all traffic on its plain paths", within, || async {
             let view = self.lab.policies(&scsc).await?;
             if let Some(p) = view.policies.first() {
@@ -316,14 +349,26 @@ pub fn nodes_of<'a>(paths: impl IntoIterator<Item = &'a [String]>) -> BTreeSet<S
 
 /// The only shortest path from an SG to a service; `None` where there are several. To its own service it is one node.
 fn only_chain(oracle: &Oracle, sg: &str, target: &str) -> Option<Vec<String>> {
+    chain(oracle, sg, target, |entry| entry.next_hops.len() == 1 && entry.origins.len() == 1)
+}
+
+/// One of the shortest paths from an SG to a service.
+fn first_chain(oracle: &Oracle, sg: &str, target: &str) -> Option<Vec<String>> {
+    chain(oracle, sg, target, |_| true)
+}
+
+fn chain(oracle: &Oracle, sg: &str, target: &str, follows: impl Fn(&Expected) -> bool) -> Option<Vec<String>> {
     let mut chain = vec![sg.to_owned()];
     loop {
         let at = chain.last()?;
         let entry = oracle.expected(at).remove(target)?;
-        if entry.origins.iter().eq([at]) {
+        if !follows(&entry) {
+            return None;
+        }
+        if entry.origins.contains(at) {
             return Some(chain);
         }
-        let next = entry.next_hops.first().filter(|_| entry.next_hops.len() == 1)?.clone();
+        let next = entry.next_hops.first()?.clone();
         chain.push(next);
     }
 }
