@@ -134,7 +134,7 @@ async fn one_gateway(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let hello = all.iter().rev().find(|s| s.is_sent_by(&pod, &sg) && s.message_type() == MessageType::Hello);
     let hello = hello.ok_or_else(|| Stop::Inconclusive("no hello of the pod was recorded".into()))?;
     let before = testbed.dropped(&other, DropReason::ParameterMismatch).await?;
-    testbed.lab.inject(&second, &other, &hello.pdu).await?;
+    testbed.inject(&second, &other, &hello.pdu).await?;
     testbed.wait_dropped(&other, DropReason::ParameterMismatch, before, 1).await?;
     findings.check(
         true,
@@ -255,7 +255,7 @@ async fn pod_at_a_router(testbed: &Testbed, findings: &mut Findings) -> Result<(
     let announce = announce.map_err(|e| Stop::Inconclusive(e.to_string()))?;
     let before = testbed.dropped(&sr, DropReason::WrongRole).await?;
     let from = testbed.now_ns();
-    testbed.lab.inject_all(&sg, &sr, &[hello.pdu.clone(), announce]).await?;
+    testbed.inject_all(&sg, &sr, &[hello.pdu.clone(), announce]).await?;
     testbed.wait_dropped(&sr, DropReason::WrongRole, before, 2).await?;
     findings.check(true, format!("{sr} drops and counts {pod}'s hello and announcement at its port"));
     findings.none(&testbed.advertised(&name, from).await?, format!("no LSA advertises {name}"));

@@ -49,7 +49,7 @@ async fn another_domain(testbed: &Testbed, findings: &mut Findings) -> Result<()
     });
     let pdu = Frame::hop_local(Message::Hello(hello)).encode().map_err(|e| Stop::Inconclusive(e.to_string()))?;
     let (known, from) = (testbed.dropped(&sg, DropReason::DomainMismatch).await?, testbed.now_ns());
-    testbed.lab.inject(&sr, &sg, &pdu).await?;
+    testbed.inject(&sr, &sg, &pdu).await?;
     testbed.wait_dropped(&sg, DropReason::DomainMismatch, known, 1).await?;
     findings.check(true, format!("{sg} reports the mismatch of a hello of {sr} from another domain"));
     let answers = |s: &&Seen| match s.message() {

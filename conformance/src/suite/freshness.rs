@@ -74,7 +74,7 @@ async fn hellos_without_our_session(testbed: &Testbed, findings: &mut Findings) 
     ];
     for (what, session, heard) in tries {
         let from = testbed.now_ns();
-        testbed.lab.inject(&sr, &sg, &hello(testbed, &sr, session, heard)?).await?;
+        testbed.inject(&sr, &sg, &hello(testbed, &sr, session, heard)?).await?;
         // The answer shows that the hello was read.
         let names = |s: &Seen| match s.message() {
             Message::Hello(h) => s.is_sent_by(&sg, &sr) && h.heard.as_ref() == Some(&(sr_id.clone(), session)),
@@ -106,7 +106,7 @@ async fn replayed_requests(testbed: &Testbed, findings: &mut Findings) -> Result
         (newest_topology(testbed, &sr).await?.header(), newest_topology(testbed, &sg).await?.header());
     let request = sealed(testbed, &sr, &sg, asks_for(&first)).await?;
     let from = testbed.now_ns();
-    testbed.lab.inject(&sr, &sg, &request).await?;
+    testbed.inject(&sr, &sg, &request).await?;
     let is_answer = |s: &Seen| updates(s, (&sg, &sr), &first.key);
     let what = format!("{sg} answers a request in the name of {sr}");
     let answer = testbed.wait_frame(&what, from, testbed.t_conv(), is_answer).await?;
@@ -119,7 +119,7 @@ async fn replayed_requests(testbed: &Testbed, findings: &mut Findings) -> Result
     // The copy, and behind it another request whose answer shows that the copy was read.
     let fresh = sealed(testbed, &sr, &sg, asks_for(&second)).await?;
     let again = testbed.now_ns();
-    testbed.lab.inject_all(&sr, &sg, &[request, fresh]).await?;
+    testbed.inject_all(&sr, &sg, &[request, fresh]).await?;
     let what = format!("{sg} answers the next request");
     testbed.wait_frame(&what, again, testbed.t_conv(), |s| updates(s, (&sg, &sr), &second.key)).await?;
     let answers = testbed.sent(again, &sg, &sr, MessageType::LsUpdate).await?.iter().filter(|s| is_answer(s)).count();
@@ -144,11 +144,11 @@ async fn replayed_question(testbed: &Testbed, findings: &mut Findings, sg: &str)
     };
     let from = testbed.now_ns();
     let asked = sealed(testbed, sg, &spa, question(first)?).await?;
-    testbed.lab.inject(sg, &spa, &asked).await?;
+    testbed.inject(sg, &spa, &asked).await?;
     let what = format!("{spa} answers a request in the name of {sg}");
     testbed.wait_frame(&what, from, testbed.t_conv(), |s| answers(s, first)).await?;
     let fresh = sealed(testbed, sg, &spa, question(second)?).await?;
-    testbed.lab.inject_all(sg, &spa, &[asked, fresh]).await?;
+    testbed.inject_all(sg, &spa, &[asked, fresh]).await?;
     let what = format!("{spa} answers the next request");
     testbed.wait_frame(&what, from, testbed.t_conv(), |s| answers(s, second)).await?;
     let frames = testbed.sent(from, &spa, sg, MessageType::AuthReply).await?;
@@ -171,7 +171,7 @@ async fn earlier_session(testbed: &Testbed, findings: &mut Findings) -> Result<(
     let flaps = testbed.flaps(&[&sg, &sr]).await?;
     let fresh = sealed(testbed, &sr, &sg, asks_for(&second)).await?;
     let from = testbed.now_ns();
-    testbed.lab.inject_all(&sr, &sg, &[stale, fresh]).await?;
+    testbed.inject_all(&sr, &sg, &[stale, fresh]).await?;
     let what = format!("{sg} answers a request in the present session of {sr}");
     testbed.wait_frame(&what, from, testbed.t_conv(), |s| updates(s, (&sg, &sr), &second.key)).await?;
     findings.check(true, what);

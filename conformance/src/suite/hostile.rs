@@ -177,7 +177,7 @@ async fn every_port_kind(testbed: &Testbed, findings: &mut Findings) -> Result<(
             *expected.entry(*reason).or_default() += 1;
         }
         let pdus: Vec<Vec<u8>> = frames.into_iter().map(|(_, pdu)| pdu).collect();
-        testbed.lab.inject_all(&from, &to, &pdus).await?;
+        testbed.inject_all(&from, &to, &pdus).await?;
         for (reason, count) in &expected {
             let known = counters.get(*reason);
             testbed.wait_dropped(&to, *reason, known, *count).await?;
@@ -405,13 +405,13 @@ async fn hellos(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> 
     // A pod's hello on the port of an SR comes from the wrong role.
     let pods = hello_of(&pod, &sg).ok_or_else(missing)?;
     let known = testbed.dropped(&sg, DropReason::WrongRole).await?;
-    testbed.lab.inject(&sr, &sg, &pods).await?;
+    testbed.inject(&sr, &sg, &pods).await?;
     testbed.wait_dropped(&sg, DropReason::WrongRole, known, 1).await?;
     findings.check(true, format!("{sg} refuses {pod}'s hello on the port of {sr}"));
     let own = hello_of(&sg, &sr).ok_or_else(missing)?;
     let known = testbed.dropped(&sg, DropReason::Looped).await?;
     let twins = testbed.dropped(&sg, DropReason::DuplicateIdentity).await?;
-    testbed.lab.inject(&sr, &sg, &own).await?;
+    testbed.inject(&sr, &sg, &own).await?;
     testbed
         .wait(&format!("{sg} refuses its own hello"), testbed.t_conv(), || async {
             let now = testbed.dropped(&sg, DropReason::Looped).await?
@@ -425,14 +425,14 @@ async fn hellos(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> 
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
     let known = testbed.dropped(&sg, DropReason::BadSignature).await?;
-    testbed.lab.inject(&sr, &sg, &damaged).await?;
+    testbed.inject(&sr, &sg, &damaged).await?;
     testbed.wait_dropped(&sg, DropReason::BadSignature, known, 1).await?;
     findings.check(true, format!("{sg} refuses a hello of {sr} with a damaged signature"));
     // The first hello of the run is not fresh any more: even many copies must change nothing.
     let first = all.iter().find(|s| s.is_sent_by(&sr, &sg) && s.message_type() == MessageType::Hello);
     let first = first.ok_or_else(missing)?.pdu.clone();
     let received = testbed.lab.counters(&sg).await?.received.get(MessageType::Hello);
-    testbed.lab.inject_all(&sr, &sg, &vec![first; 20]).await?;
+    testbed.inject_all(&sr, &sg, &vec![first; 20]).await?;
     testbed
         .wait(&format!("{sg} has received the replayed hellos"), testbed.t_conv(), || async {
             let now = testbed.lab.counters(&sg).await?.received.get(MessageType::Hello);

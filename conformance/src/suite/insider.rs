@@ -84,7 +84,7 @@ async fn forged_policies(testbed: &Testbed, findings: &mut Findings) -> Result<(
     // Its own link MAC is valid: the pod is a member.
     let pdu = testbed.on_link(&pod, &sg, vec![pdu]).await?.remove(0);
     let pdus: Vec<Vec<u8>> = std::iter::repeat_n(pdu, FORGED as usize).collect();
-    testbed.lab.inject_stream(&pod, &sg, &pdus, SPACING).await?;
+    testbed.inject_stream(&pod, &sg, &pdus, SPACING).await?;
     let mut lost = Vec::new();
     for number in 0..CALLS {
         let reply = testbed.call(&caller, &target, "echo", &["meanwhile"]).await?;
@@ -289,7 +289,7 @@ async fn outsider(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop
         ("under the MAC of another frame", spliced, DropReason::BadMac),
     ] {
         let known = testbed.dropped(&router, reason).await?;
-        testbed.lab.inject_all(&sg, &router, &vec![pdu; THROWN as usize]).await?;
+        testbed.inject_all(&sg, &router, &vec![pdu; THROWN as usize]).await?;
         testbed.wait_dropped(&router, reason, known, THROWN).await?;
         findings.check(true, format!("{router} drops {THROWN} requests from {sg}'s side {what}: {reason}"));
     }

@@ -10,6 +10,7 @@ use damc_wire::message::{Data, DataKind};
 use damc_wire::{Message, Millis, Name, Role};
 
 use super::Testbed;
+use super::inject::bytes;
 use super::witness::parse;
 use crate::case::Stop;
 
@@ -166,6 +167,7 @@ impl Testbed {
             pdus.push(frame.encode().map_err(|e| Stop::Inconclusive(e.to_string()))?);
         }
         let pdus = self.on_link(pod, sg, pdus).await?;
+        self.carries(pod, sg, bytes(&pdus), Duration::ZERO)?;
         for burst in pdus.chunks(FLOOD_BURST) {
             self.lab.inject_all(pod, sg, burst).await?;
         }

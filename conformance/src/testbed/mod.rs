@@ -2,6 +2,7 @@
 
 mod detour;
 mod guests;
+mod inject;
 mod log;
 pub mod quality;
 mod shape;
@@ -363,7 +364,7 @@ impl Testbed {
         let sealed = self.forge.sealed(&frames, (&from, from_role), (&to, to_role), pdu);
         let sealed = sealed.ok_or_else(|| no_adjacency(from.as_str(), to.as_str()))?;
         self.injects([&sealed]);
-        Ok(self.lab.inject(from.as_str(), to.as_str(), &sealed).await?)
+        self.inject(from.as_str(), to.as_str(), &sealed).await
     }
 
     /// Injects routed PDUs out of `from`'s port to `to`, under the link MAC of their adjacency.
@@ -373,7 +374,7 @@ impl Testbed {
     pub async fn inject_routed(&self, from: &str, to: &str, pdus: Vec<Vec<u8>>) -> Result<(), Stop> {
         let pdus = self.on_link(from, to, pdus).await?;
         self.injects(&pdus);
-        Ok(self.lab.inject_all(from, to, &pdus).await?)
+        self.inject_all(from, to, &pdus).await
     }
 
     /// Routed PDUs as they leave `from` for `to`, under the link MAC of their adjacency.

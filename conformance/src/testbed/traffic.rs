@@ -123,7 +123,7 @@ impl Testbed {
     pub async fn stream(&self, pod: &str, sg: &str, thrown: &[Thrown], spacing: Duration) -> Result<(), Stop> {
         let pdus: Vec<Vec<u8>> = thrown.iter().map(Thrown::pdu).collect::<Result<_, _>>()?;
         let pdus = self.on_link(pod, sg, pdus).await?;
-        Ok(self.lab.inject_stream(pod, sg, &pdus, spacing).await?)
+        self.inject_stream(pod, sg, &pdus, spacing).await
     }
 
     /// Times at which requests left `pod` since `from_ns`, ns, by correlation number.

@@ -26,7 +26,7 @@ pub(super) async fn stolen_announcement(testbed: &Testbed, findings: &mut Findin
     let recorded = testbed.wait_frame("the announcement", from, testbed.t_conv(), own_words).await?;
 
     let before = testbed.dropped(&other, DropReason::BadMac).await?;
-    testbed.lab.inject(&thief, &other, &recorded.pdu).await?;
+    testbed.inject(&thief, &other, &recorded.pdu).await?;
     testbed.wait_dropped(&other, DropReason::BadMac, before, 1).await?;
     findings.check(true, format!("{thief} replays {pod}'s frame byte for byte: {other} drops it for its MAC"));
 
@@ -41,7 +41,7 @@ pub(super) async fn stolen_announcement(testbed: &Testbed, findings: &mut Findin
     );
 
     let before = testbed.dropped(&sg, DropReason::Replayed).await?;
-    testbed.lab.inject(&pod, &sg, &recorded.pdu).await?;
+    testbed.inject(&pod, &sg, &recorded.pdu).await?;
     testbed.wait_dropped(&sg, DropReason::Replayed, before, 1).await?;
     findings.check(true, format!("replayed on {pod}'s own link: {sg} drops it as already seen"));
 
@@ -84,7 +84,7 @@ pub(super) async fn false_answers(testbed: &Testbed, findings: &mut Findings) ->
     ];
     for (what, pdu, reasons) in throws {
         let before = sum(testbed, &sg, reasons).await?;
-        testbed.lab.inject(&spa, &sg, &pdu).await?;
+        testbed.inject(&spa, &sg, &pdu).await?;
         let reasons_text = reasons.iter().map(|r| r.label()).collect::<Vec<_>>().join(" or ");
         testbed
             .wait(&format!("{sg} drops {what}"), testbed.t_conv(), || async {

@@ -80,7 +80,7 @@ pub(super) async fn spoofed(testbed: &Testbed, findings: &mut Findings) -> Resul
         if !write_packet(&mut pdu, (&parse(&target)?, &parse(name)?), 7, 64, &inner) {
             return Err(Stop::Inconclusive("a packet does not fit".into()));
         }
-        testbed.lab.inject(&liar, &sg, &pdu).await?;
+        testbed.inject(&liar, &sg, &pdu).await?;
     }
     testbed.wait_dropped(&sg, DropReason::WrongRole, before, 2).await?;
     findings.check(true, format!("{sg} drops a Packet from {liar}, because only SGs make packets"));
