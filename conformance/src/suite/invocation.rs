@@ -118,8 +118,13 @@ async fn no_set_up(testbed: &Testbed, findings: &mut Findings) -> Result<(), Sto
     let owner = testbed.owner_of(&far)?;
     let about =
         |s: &&Seen| matches!(s.data(), Some(d) if mine.first().and_then(|m| m.request()) == Some(d.correlation));
-    let at_owner = testbed.frames_at(&owner, 0).await?.iter().filter(about).count();
-    findings.check_eq(&at_owner, &2, "the target's pod receives the request and sends the response, nothing else");
+    let frames = testbed.frames_at(&owner, 0).await?;
+    let at_owner: BTreeSet<_> = frames.iter().filter(about).map(|s| (s.sent, s.request(), s.answer())).collect();
+    findings.check_saw(
+        at_owner.len() == 2,
+        "the target's pod receives the request and sends the response, nothing else",
+        format!("sent, request, response: {at_owner:?}"),
+    );
     testbed.unregister(&names).await
 }
 

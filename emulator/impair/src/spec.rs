@@ -76,9 +76,9 @@ impl Loss {
 /// Frames that skip the delay and so overtake the ones before them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reorder {
-    /// Probability that a frame whose turn it is overtakes.
+    /// Probability that a frame which may overtake does so.
     pub probability: f64,
-    /// Only every so-manieth frame has its turn; 1 is every frame.
+    /// One frame in `gap` may overtake; 1 is every frame.
     pub gap: u32,
 }
 

@@ -176,7 +176,7 @@ impl Control {
                 let received = self.routed.get(usize::from(number)).map(|port| receive(port, arena));
                 self.receive(PortId(number), received, arena);
             }
-            // Reading only quiets the descriptors; what is due is found by the clock, and who sent the signal is all one.
+            // Reading only quiets the descriptors; the clock tells what is due, and the sender of the signal does not matter.
             Wake::Timer => _ = self.waiter.timer.wait(),
             Wake::Signal => {
                 let _ = self.waiter.signals.read_signal();

@@ -153,7 +153,7 @@ impl<P: Port> Effects<P> {
         now.since(since) >= TOGETHER
     }
 
-    /// Gives the machine its time if it wants it. Gives the keys of the service processes that were started.
+    /// Gives the machine its time if it wants it. Returns the keys of the service processes that were started.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Vec<u64> {
         if self.machine.next_timeout().is_some_and(|at| at <= now) {
             self.feed(Input::Tick);

@@ -84,7 +84,7 @@ impl Plane {
         Self { builder, current, published, names: None }
     }
 
-    /// Keeps the names of the table for a gateway of this domain. Gives where the gateway reads them, and what is rung
+    /// Keeps the names of the table for a gateway of this domain. Returns where the gateway reads them, and what is rung
     /// when some have gone or are back.
     pub(crate) fn keep_names(&mut self, domain: &str) -> Result<(Arc<ArcSwap<Book>>, Arc<EventFd>), NodeError> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;

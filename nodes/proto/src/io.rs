@@ -106,8 +106,8 @@ pub enum Order {
         /// The service.
         prefix: Name,
     },
-    /// SG: execute an announcement that a pod made on another way than by its adjacency, which it has all the same. The
-    /// outcome comes as [`Output::Announced`].
+    /// SG: execute an announcement that a pod with an adjacency made by other means, such as HTTP. The outcome comes as
+    /// [`Output::Announced`].
     Announce {
         /// The caller's own handle.
         handle: u64,

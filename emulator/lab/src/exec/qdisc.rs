@@ -48,7 +48,7 @@ pub struct Netem {
     pub corrupt: f64,
     /// Share sent at once, before the delayed ones. Needs a delay.
     pub reorder: f64,
-    /// Only every so-manieth packet may be reordered; 0 counts as 1.
+    /// One packet in `gap` may be reordered; 0 counts as 1.
     pub gap: u32,
     /// bit/s.
     pub rate_bps: Option<u64>,

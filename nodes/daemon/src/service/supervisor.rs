@@ -218,7 +218,7 @@ impl Supervisor {
         let _ = self.send(prefix, &Task::SelfTest { task }, &[]);
     }
 
-    /// Starts what is due. Gives the keys of the processes started.
+    /// Starts what is due. Returns the keys of the processes started.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) -> Vec<u64> {
         let is_due = |service: &Service| matches!(service.state, State::Waiting(at) if at <= now);
         let due: Vec<u64> = self.services.iter().filter(|(_, s)| is_due(s)).map(|(key, _)| *key).collect();

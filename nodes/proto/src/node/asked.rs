@@ -33,7 +33,7 @@ impl Asked {
         self.waiting.len() < IN_ALL && self.of(port).count() < PER_POD
     }
 
-    /// Waits for the outcome of a request. Gives the handle of an equal request that waits already: there is one outcome
+    /// Waits for the outcome of a request. Returns the handle of an equal request that waits already: there is one outcome
     /// only.
     pub(super) fn insert(&mut self, now: Timestamp, port: PortId, request: u64, handle: u64) -> Option<u64> {
         let waiting = Waiting { handle, until: now + PATIENCE };

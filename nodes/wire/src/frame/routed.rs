@@ -203,7 +203,7 @@ fn short(offset: usize) -> u16 {
 pub const PACKET_OVERHEAD: usize = ROUTED_HEADER_LEN + 3 * TLV_HEADER_LEN + TLV_HEADER_LEN + 4;
 
 /// Writes a packet message into `out`, which is emptied first and keeps its memory: the forwarding plane's way to
-/// [`Frame::encode`]. Gives false, and leaves `out` empty, where the PDU would be over [`MAX_PDU`].
+/// [`Frame::encode`]. Returns false, and leaves `out` empty, where the PDU would be over [`MAX_PDU`].
 pub fn write_packet(
     out: &mut Vec<u8>,
     (destination, source): (&Name, &Name),
