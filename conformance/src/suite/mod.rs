@@ -44,6 +44,7 @@ mod outage;
 mod policy;
 mod programs;
 mod registration;
+mod presets;
 mod retries;
 mod scheduling;
 mod splitting;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Case> {
         scheduling::CASES,
         congestion::CASES,
         claims::CASES,
+        presets::CASES,
         domain::CASES,
     ]
     .concat()
