@@ -23,6 +23,7 @@ macro_rules! case {
     };
 }
 
+mod anycast;
 mod architecture;
 mod authentication;
 mod claims;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Case> {
         forwarding::CASES,
         splitting::CASES,
         outage::CASES,
+        anycast::CASES,
         invocation::CASES,
         measurement::CASES,
         thresholds::CASES,
