@@ -26,6 +26,7 @@ macro_rules! case {
 mod anycast;
 mod architecture;
 mod authentication;
+mod bulk;
 mod claims;
 mod congestion;
 mod domain;
@@ -43,9 +44,9 @@ mod link_state;
 mod measurement;
 mod outage;
 mod policy;
+mod presets;
 mod programs;
 mod registration;
-mod presets;
 mod retries;
 mod scheduling;
 mod splitting;
@@ -74,17 +75,18 @@ pub fn all() -> Vec<Case> {
         insider::CASES,
         forwarding::CASES,
         splitting::CASES,
-        outage::CASES,
         anycast::CASES,
+        outage::CASES,
         invocation::CASES,
+        bulk::CASES,
         measurement::CASES,
         thresholds::CASES,
         policy::CASES,
+        presets::CASES,
         programs::CASES,
         scheduling::CASES,
         congestion::CASES,
         claims::CASES,
-        presets::CASES,
         domain::CASES,
     ]
     .concat()
