@@ -32,7 +32,7 @@ pub fn forward(data: &[u8]) {
 
 fn table() -> Arc<Fib> {
     let name = |text: &str| text.parse::<Name>().expect("a name");
-    let hop = |port| NextHop { port: PortId(port), weight: 1 };
+    let hop = |port| NextHop::new(PortId(port), 1);
     let route = |text, hops: &[u16]| Op::Set(Route::plain(name(text), hops.iter().copied().map(hop).collect()));
     let mut builder = FibBuilder::new(HashKey(1, 2));
     builder.apply([route("/A", &[0]), route("/A/1", &[1, 2]), route("/B", &[3]), route("/C", &[0, 1])])

@@ -31,7 +31,7 @@ const OFFERED: u64 = 115;
 const FILLERS: u32 = 10_000;
 
 /// A service other than the leg's, on another SG, whose path from the leg's SG begins with the same link.
-fn companion(testbed: &Testbed, leg: &Leg) -> Result<String, Stop> {
+pub(super) fn companion(testbed: &Testbed, leg: &Leg) -> Result<String, Stop> {
     let expected = Oracle::new(&testbed.topology, &Failures::default()).expected(&leg.sg);
     let shares =
         |name: &String| expected.get(name).is_some_and(|e| e.next_hops.len() == 1 && e.next_hops.contains(&leg.far));

@@ -23,8 +23,10 @@ macro_rules! case {
     };
 }
 
+mod anycast;
 mod architecture;
 mod authentication;
+mod bulk;
 mod claims;
 mod congestion;
 mod domain;
@@ -42,6 +44,7 @@ mod link_state;
 mod measurement;
 mod outage;
 mod policy;
+mod presets;
 mod programs;
 mod registration;
 mod retries;
@@ -72,11 +75,14 @@ pub fn all() -> Vec<Case> {
         insider::CASES,
         forwarding::CASES,
         splitting::CASES,
+        anycast::CASES,
         outage::CASES,
         invocation::CASES,
+        bulk::CASES,
         measurement::CASES,
         thresholds::CASES,
         policy::CASES,
+        presets::CASES,
         programs::CASES,
         scheduling::CASES,
         congestion::CASES,

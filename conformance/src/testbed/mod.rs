@@ -449,7 +449,7 @@ impl Testbed {
         self.lab.processes().expect("invariant: cases with programs run in worlds of processes")
     }
 
-    fn undo_later(&self, order: (String, Command)) {
+    pub(crate) fn undo_later(&self, order: (String, Command)) {
         self.undo.lock().unwrap_or_else(PoisonError::into_inner).push(order);
     }
 

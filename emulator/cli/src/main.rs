@@ -32,6 +32,7 @@ mod session;
 mod shipped;
 mod table;
 mod terminal;
+mod threshold;
 mod topology_argument;
 mod wait;
 
@@ -94,6 +95,7 @@ enum Command {
     WhyNot(why::NotArgs),
     Link(link::Args),
     Node(node::Args),
+    Threshold(threshold::Args),
     Call(call::Args),
     Save(save::Args),
     Init(init::Args),
@@ -134,6 +136,7 @@ fn main() -> ExitCode {
         Command::WhyNot(args) => why::run_not(&args),
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),
+        Command::Threshold(args) => threshold::run(&args),
         Command::Call(args) => call::run(&args),
         Command::Save(args) => save::run(&args),
         Command::Init(args) => init::run(&args),

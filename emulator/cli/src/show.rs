@@ -197,7 +197,7 @@ fn policies(view: &PoliciesView) -> String {
                 path.label.to_string(),
                 ms(path.delay_ns),
                 ms(path.jitter_ns),
-                path.bandwidth_bps.map_or_else(|| "-".to_owned(), |bps| format!("{:.1} Mbit/s", bps as f64 / 1e6)),
+                path.bandwidth_bps.map_or_else(|| "-".to_owned(), mbit),
                 format!("{:.2} %", f64::from(path.loss_ppm) / 1e4),
                 if path.available { words(&path.violated) } else { "unavailable".to_owned() },
             ]
@@ -205,7 +205,23 @@ fn policies(view: &PoliciesView) -> String {
         let columns = ["source", "target", "label", "delay", "jitter", "bandwidth", "loss", "violated"];
         text = format!("{text}\n{}", tabled(columns, rows));
     }
+    if !view.ordered.is_empty() {
+        let rows = view.ordered.iter().map(|ordered| {
+            [
+                ordered.source.clone().unwrap_or_else(|| "all".to_owned()),
+                ordered.prefix.clone().unwrap_or_else(|| "default".to_owned()),
+                ms(ordered.preset.delay_ns),
+                ms(ordered.preset.jitter_ns),
+                ordered.preset.bandwidth_bps.map_or_else(|| "-".to_owned(), mbit),
+            ]
+        });
+        text = format!("{text}\n{}", tabled(["source", "threshold of", "delay", "jitter", "bandwidth"], rows));
+    }
     text
+}
+
+fn mbit(bps: u64) -> String {
+    format!("{:.1} Mbit/s", bps as f64 / 1e6)
 }
 
 fn counters(view: &CountersView) -> String {

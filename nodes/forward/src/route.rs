@@ -104,6 +104,17 @@ pub struct NextHop {
     pub port: PortId,
     /// Share; 0 counts as 1.
     pub weight: u16,
+    /// What flows know it by, among the next hops of all routes of this node. Two next hops of one route with one key count
+    /// as one.
+    pub key: u16,
+}
+
+impl NextHop {
+    /// A next hop that flows know by the number of its port.
+    #[must_use]
+    pub const fn new(port: PortId, weight: u16) -> Self {
+        Self { port, weight, key: port.0 }
+    }
 }
 
 /// Label and first hop of a policy path.

@@ -206,33 +206,34 @@ fn may_leave(fib: &Fib, ingress: Ingress, sender: Sender, port: PortId) -> bool 
     fib.is_usable(port) && (ingress.port() != Some(port) || sender == Sender::Pod)
 }
 
-/// Chooses by weight among all next hops, so that a flow keeps its way while others lose theirs; where that one cannot
-/// be used, among those that can.
+/// Chooses among the usable next hops by weight, so that each flow has its own order of preference: one that goes moves only
+/// the flows that used it, in proportion to the others, and one that comes takes its share from all (rendezvous hashing,
+/// Thaler and Ravishankar).
 fn choose(hops: &[NextHop], hash: u64, usable: impl Fn(PortId) -> bool) -> Option<PortId> {
-    let first = pick(hops.iter().copied(), hash)?;
-    if usable(first) {
-        return Some(first);
+    let mut usable = hops.iter().filter(|hop| usable(hop.port));
+    let first = usable.next()?;
+    let Some(second) = usable.next() else { return Some(first.port) };
+    let all = [first, second].into_iter().chain(usable);
+    if hops.iter().all(|hop| hop.weight.max(1) == first.weight.max(1)) {
+        return all.max_by_key(|hop| draw(hash, hop.key)).map(|hop| hop.port);
     }
-    pick(hops.iter().copied().filter(|hop| usable(hop.port)), hash.rotate_left(32))
+    let cost = |hop: &NextHop| -unit(draw(hash, hop.key)).ln() / f64::from(hop.weight.max(1));
+    all.min_by(|a, b| cost(a).total_cmp(&cost(b))).map(|hop| hop.port)
 }
 
-/// The next hop in whose share of the range of hashes this hash lies.
-fn pick(hops: impl Iterator<Item = NextHop> + Clone, hash: u64) -> Option<PortId> {
-    let share = |hop: NextHop| u64::from(hop.weight.max(1));
-    let total: u64 = hops.clone().map(share).sum();
-    let mut place = scale(hash, total);
-    for hop in hops {
-        match place.checked_sub(share(hop)) {
-            Some(rest) => place = rest,
-            None => return Some(hop.port),
-        }
-    }
-    None
+/// What a next hop draws for a flow: evenly spread, and independent of what others draw (the finaliser of SplitMix64). The
+/// hash is keyed, so nobody outside of this node knows what comes.
+const fn draw(hash: u64, key: u16) -> u64 {
+    let mut x = hash ^ (key as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
 }
 
-/// Maps a hash evenly to 0..`total`: the product shifted by 64 bits is below `total`.
-const fn scale(hash: u64, total: u64) -> u64 {
-    ((hash as u128 * total as u128) >> 64) as u64
+/// The upper 53 bits of a draw as a number above 0 and at most 1.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+const fn unit(draw: u64) -> f64 {
+    ((draw >> 11) + 1) as f64 / (1_u64 << 53) as f64
 }
 
 /// A drop. Negative replies and acknowledgements are never answered with a negative reply: that could go on for ever.

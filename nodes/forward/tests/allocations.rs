@@ -30,7 +30,7 @@ fn keys() -> LinkKeys {
 #[test]
 fn no_verdict_allocates() {
     let route = |prefix: &str, ports: &[PortId]| {
-        Route::plain(name(prefix), ports.iter().map(|port| NextHop { port: *port, weight: 1 }).collect())
+        Route::plain(name(prefix), ports.iter().map(|port| NextHop::new(*port, 1)).collect())
     };
     let mut builder = FibBuilder::new(HashKey(7, 11));
     let fib = builder.apply([
@@ -43,7 +43,7 @@ fn no_verdict_allocates() {
         Op::Set(Route { exact: true, ..route("/B/4/deep", &[RIGHT]) }),
         Op::Set(Route { stamp: Some(Stamp { label: 9, port: RIGHT }), ..route("/C", &[LEFT]) }),
         Op::Set(Route { deliver: true, local: true, ..route("/damc/example/sg-1", &[]) }),
-        Op::Set(Route { backups: vec![NextHop { port: RIGHT, weight: 1 }], ..route("/D", &[PortId(3)]) }),
+        Op::Set(Route { backups: vec![NextHop::new(RIGHT, 1)], ..route("/D", &[PortId(3)]) }),
         Op::SetLabel(LabelRoute { label: 5, prefix: name("/B"), exact: false, port: RIGHT }),
         Op::PortState { port: PortId(3), up: false },
     ]);

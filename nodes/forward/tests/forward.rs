@@ -21,7 +21,7 @@ fn name(text: &str) -> Name {
 }
 
 fn route(prefix: &str, ports: &[PortId]) -> Route {
-    let next_hops = ports.iter().map(|port| NextHop { port: *port, weight: 1 }).collect();
+    let next_hops = ports.iter().map(|port| NextHop::new(*port, 1)).collect();
     Route::plain(name(prefix), next_hops)
 }
 
@@ -302,7 +302,7 @@ fn labels_hold_for_their_prefix_and_are_cleared_elsewhere() {
 
 #[test]
 fn checklist_14_flows_spread_by_weight_and_keep_their_way() {
-    let next_hops = vec![NextHop { port: LEFT, weight: 3 }, NextHop { port: RIGHT, weight: 1 }];
+    let next_hops = vec![NextHop::new(LEFT, 3), NextHop::new(RIGHT, 1)];
     let mut builder = builder();
     let both = builder.apply([Op::Set(Route { next_hops, ..route("/E", &[]) })]);
     let ways = |fib: &Fib| -> Vec<Verdict> {
@@ -366,7 +366,7 @@ fn snapshots_do_not_change() {
 
 #[test]
 fn backups_are_used_while_no_next_hop_is_up_and_never_before() {
-    let backups = vec![NextHop { port: RIGHT, weight: 1 }];
+    let backups = vec![NextHop::new(RIGHT, 1)];
     let mut builder = builder();
     let up = builder.apply([Op::Set(Route { backups, ..route("/E", &[LEFT]) })]);
     let send = |fib: &Fib, ingress| run(fib, ingress, &data("/E/1", "/A/1")).0;

@@ -15,7 +15,7 @@ fn names() -> impl Strategy<Value = Name> {
 }
 
 fn set(prefix: &Name, exact: bool) -> Op {
-    let next_hops = vec![NextHop { port: PortId(1), weight: 1 }];
+    let next_hops = vec![NextHop::new(PortId(1), 1)];
     Op::Set(Route { exact, ..Route::plain(prefix.clone(), next_hops) })
 }
 

@@ -52,6 +52,20 @@ pub enum Command {
         #[serde(with = "text::plain")]
         target: Name,
     },
+    /// SCSC: preset other conditions from now on, without a restart; they are judged at once. What is not named is judged
+    /// as it was configured; with no metric named the conditions are those of the configuration again.
+    Thresholds {
+        /// The services concerned: this name and all below it, unless a longer prefix has conditions of its own. Absent: all
+        /// that have none.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "text::optional")]
+        prefix: Option<Name>,
+        /// The SG whose traffic is concerned; absent: all SGs. At one prefix, what is said of one SG goes first.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "text::optional")]
+        source: Option<NodeId>,
+        /// The conditions.
+        #[serde(default)]
+        preset: Preset,
+    },
     /// Pod: start the process of a service, configured or new.
     StartService {
         /// Its prefix.
@@ -84,7 +98,44 @@ impl Command {
             Self::Stop => Role::ALL,
             Self::RevokeLicence { .. } | Self::AddLicence { .. } => &[Role::Spa],
             Self::Probe | Self::QueryPath { .. } => &[Role::Sg],
+            Self::Thresholds { .. } => &[Role::Scsc],
             Self::StartService { .. } | Self::StopService { .. } | Self::KillService { .. } => &[Role::Pod],
+        }
+    }
+}
+
+/// Conditions of paths, as far as they are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Violated at this bandwidth and below, bit/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_bps: Option<u64>,
+    /// Violated at this delay and above, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ns: Option<u64>,
+    /// Violated at this jitter and above, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_ns: Option<u64>,
+}
+
+impl Preset {
+    /// Whether no condition is named.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bandwidth_bps.is_none() && self.delay_ns.is_none() && self.jitter_ns.is_none()
+    }
+
+    /// Takes from `other` what is not named here.
+    pub const fn fill(&mut self, other: &Self) {
+        if self.bandwidth_bps.is_none() {
+            self.bandwidth_bps = other.bandwidth_bps;
+        }
+        if self.delay_ns.is_none() {
+            self.delay_ns = other.delay_ns;
+        }
+        if self.jitter_ns.is_none() {
+            self.jitter_ns = other.jitter_ns;
         }
     }
 }

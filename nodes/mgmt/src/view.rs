@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use damc_wire::{DropReason, MessageType, RefusalReason, Role};
 use serde::{Deserialize, Serialize};
 
+use crate::command::Preset;
 use crate::counts::Counts;
 use crate::label;
 use crate::words::{
@@ -296,6 +297,20 @@ pub struct PoliciesView {
     /// SCSC: newest measurement of each path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathView>,
+    /// SCSC: preset conditions that were ordered at run time, by prefix and source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ordered: Vec<OrderedPreset>,
+}
+
+/// Preset conditions that an order put beside the configured ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderedPreset {
+    /// Prefix; none: all services without conditions of their own.
+    pub prefix: Option<String>,
+    /// SG; none: all.
+    pub source: Option<String>,
+    /// The conditions.
+    pub preset: Preset,
 }
 
 /// One policy at one node.

@@ -101,7 +101,7 @@ impl Alternates {
             Some((!avoids, u64::from(candidate.cost) + rest, candidate))
         });
         let (.., best) = qualified.min_by(|a, b| (a.0, a.1, &a.2.node).cmp(&(b.0, b.1, &b.2.node)))?;
-        Some(NextHop { port: best.port, weight: 1 })
+        Some(NextHop::new(best.port, 1))
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Rib {
     reach: BTreeMap<NodeId, Reach>,
     local_ports: BTreeMap<NodeId, PortId>,
     /// By port: the place of its neighbour among all neighbours by name.
-    ranks: Vec<usize>,
+    ranks: Vec<u16>,
     full: BTreeMap<NodeId, PortId>,
     policies: BTreeMap<u32, Policy>,
     order: u64,
@@ -303,7 +303,7 @@ impl Rib {
             let cost = reach.cost + u64::from(advert.metric);
             let next_hops = match self.local_ports.get(port) {
                 _ if *origin != self.node => reach.next_hops.clone(),
-                Some(local) => vec![NextHop { port: *local, weight: advert.weight.max(1) }],
+                Some(local) => vec![NextHop::new(*local, advert.weight.max(1))],
                 None if *prefix == self.name => Vec::new(),
                 None => continue,
             };
@@ -347,7 +347,10 @@ impl Rib {
             }
         }
         // By neighbour: which of them a flow takes does not depend on the numbers of ports.
-        route.next_hops.sort_by_key(|hop| self.ranks.get(usize::from(hop.port.0)));
+        for hop in &mut route.next_hops {
+            hop.key = self.ranks.get(usize::from(hop.port.0)).copied().unwrap_or(hop.port.0);
+        }
+        route.next_hops.sort_by_key(|hop| hop.key);
         if let ([only], RouteSource::Spf) = (route.next_hops.as_slice(), source) {
             let adverts = self.adverts.get(prefix).into_iter().flatten().filter(|(_, a)| a.metric != UNREACHABLE);
             let advertisers: Vec<_> = adverts.map(|((origin, _), advert)| (origin, advert.metric)).collect();
@@ -362,9 +365,9 @@ impl Rib {
 }
 
 /// By port number, the place of its neighbour among all neighbours by name.
-fn ranks(ports: &BTreeMap<NodeId, PortId>) -> Vec<usize> {
+fn ranks(ports: &BTreeMap<NodeId, PortId>) -> Vec<u16> {
     let mut ranks = vec![0; ports.values().map(|port| usize::from(port.0) + 1).max().unwrap_or(0)];
-    for (rank, port) in ports.values().enumerate() {
+    for (rank, port) in (0..).zip(ports.values()) {
         ranks[usize::from(port.0)] = rank;
     }
     ranks

@@ -6,7 +6,8 @@ use std::time::Duration;
 use damc_mgmt::event::EventKind;
 use damc_proto::io::CallOutcome;
 use damc_proto::rmi::caller::{self, Call, Caller};
-use damc_proto::rmi::server::{self, CacheLimits, Request, Served, Server};
+use damc_proto::rmi::fetch::Owner;
+use damc_proto::rmi::server::{self, CacheLimits, LONGEST_ARGUMENTS, Request, Served, Server};
 use damc_wire::message::{Data, DataKind, Hop, Nack};
 use damc_wire::registry::MAX_PDU;
 use damc_wire::{Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Timestamp};
@@ -113,7 +114,7 @@ impl Bench {
         if matches!(data.kind, DataKind::Request { .. }) {
             let served = Served::By(name("/B/4"));
             assert!(self.server.handle_request(self.now, Request { header, destination, source, data }, served));
-        } else if !self.caller.handle_answer(data) {
+        } else if !self.caller.handle_answer(&source, data) {
             self.unsolicited += 1;
         }
         self.drain();
@@ -128,6 +129,12 @@ impl Bench {
                     assert!(self.done.insert(handle, outcome).is_none(), "a call ends once");
                 }
                 caller::Action::Event(event) => self.failed.push(event),
+                // A server that holds no results, as they all once were.
+                caller::Action::Fetch(order) => {
+                    let Owner::Call(correlation) = order.owner else { panic!("{order:?}") };
+                    let nothing = Err((Some(RefusalReason::NoSuchMethod), "no method get".to_owned()));
+                    self.caller.handle_fetched(correlation, nothing);
+                }
             }
         }
         while let Some(action) = self.server.poll_action() {
@@ -136,6 +143,7 @@ impl Bench {
                 server::Action::Invoke { invocation, method, payload, .. } => {
                     self.execute(invocation, &method, payload);
                 }
+                server::Action::Fetch(order) => panic!("{order:?}"),
             }
         }
         for frame in sends {
@@ -208,7 +216,7 @@ fn rmi_01_bad_methods_and_too_large_requests_fail_at_the_caller() {
     let mut b = Bench::new(1);
     b.call(call(1, "", b""));
     b.call(call(2, &"m".repeat(65), b""));
-    b.call(call(3, "add", &[b'1'; MAX_PDU]));
+    b.call(call(3, "add", &vec![b'1'; LONGEST_ARGUMENTS + 1]));
     assert_eq!(b.result(1).unwrap_err().0, Some(RefusalReason::BadArguments));
     assert_eq!(b.result(2).unwrap_err().0, Some(RefusalReason::BadArguments));
     assert_eq!(b.result(3).unwrap_err().0, Some(RefusalReason::TooLarge));

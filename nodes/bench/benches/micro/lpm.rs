@@ -72,6 +72,6 @@ fn fresh(name: &Name) -> Name {
 }
 
 fn set(prefix: Name) -> Op {
-    let next_hops = vec![NextHop { port: PortId(1), weight: 1 }, NextHop { port: PortId(2), weight: 1 }];
+    let next_hops = vec![NextHop::new(PortId(1), 1), NextHop::new(PortId(2), 1)];
     Op::Set(Route::plain(prefix, next_hops))
 }

@@ -82,7 +82,7 @@ impl Node {
     fn with_keys(keys: impl Fn(u16) -> Option<LinkKeys>) -> Self {
         let mut builder = FibBuilder::new(HashKey(7, 11));
         let to = |prefix: &str, ports: &[u16]| {
-            let next_hops = ports.iter().map(|port| NextHop { port: PortId(*port), weight: 1 }).collect();
+            let next_hops = ports.iter().map(|port| NextHop::new(PortId(*port), 1)).collect();
             Route::plain(name(prefix), next_hops)
         };
         let sources = |names: &[&str]| Admission::Sources(names.iter().map(|n| name(n)).collect());

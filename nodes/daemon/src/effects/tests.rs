@@ -130,7 +130,7 @@ fn routed(to: &str) -> Output {
 
 /// A route by way of a port; of no port: to this node itself.
 fn route(prefix: &str, port: Option<u16>) -> Output {
-    let next_hops = port.map(|port| NextHop { port: PortId(port), weight: 1 });
+    let next_hops = port.map(|port| NextHop::new(PortId(port), 1));
     let plain = Route::plain(name(prefix), next_hops.into_iter().collect());
     Output::Fib(vec![Op::Set(Route { cost: 1, local: port.is_none(), deliver: port.is_none(), ..plain })])
 }

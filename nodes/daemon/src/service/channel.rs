@@ -3,6 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use std::cell::RefCell;
+
+use damc_proto::rmi::holding;
 use damc_wire::RefusalReason;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -42,14 +45,20 @@ impl Answer {
     }
 }
 
-/// Longest message: arguments and results fit a frame, so this is never reached.
+/// Longest packet. A longer payload goes ahead in parts.
 const LONGEST: usize = 16 << 10;
+/// Bytes of a part.
+const PART: usize = 12 << 10;
+/// Begins a part; a head begins with a brace.
+const IS_PART: u8 = b'+';
 /// Ends the head.
 const END_OF_HEAD: u8 = b'\n';
 
 /// One end of the pair.
 pub(crate) struct Channel {
     fd: OwnedFd,
+    /// The parts of a payload whose head has not come.
+    parts: RefCell<Vec<u8>>,
 }
 
 /// What waits at a channel.
@@ -66,12 +75,12 @@ impl Channel {
     /// A pair; the first end does not block.
     pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Self { fd: ours }, theirs))
+        Ok((Self::new(ours), theirs))
     }
 
     /// The end that was inherited.
     pub(crate) const fn new(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self { fd, parts: RefCell::new(Vec::new()) }
     }
 
     /// Sends a head and a payload. Never blocks; a full buffer is an error. For the agent, which serves others too.
@@ -85,11 +94,19 @@ impl Channel {
     }
 
     fn put(&self, head: &impl Serialize, payload: &[u8], flags: MsgFlags) -> io::Result<()> {
+        let ahead = payload.len().saturating_sub(1) / PART * PART;
+        for part in payload[..ahead].chunks(PART) {
+            self.put_packet(&[&[IS_PART], part].concat(), flags)?;
+        }
         let mut message = serde_json::to_vec(head)?;
         message.push(END_OF_HEAD);
-        message.extend_from_slice(payload);
+        message.extend_from_slice(&payload[ahead..]);
+        self.put_packet(&message, flags)
+    }
+
+    fn put_packet(&self, packet: &[u8], flags: MsgFlags) -> io::Result<()> {
         loop {
-            match send(self.fd.as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL | flags) {
+            match send(self.fd.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL | flags) {
                 Ok(_) => return Ok(()),
                 Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(e.into()),
@@ -97,14 +114,28 @@ impl Channel {
         }
     }
 
-    /// Takes the next message. Never blocks.
+    /// Takes the next message. Never blocks. Whoever sends more than a payload may have counts as gone.
     pub(crate) fn receive<T: DeserializeOwned>(&self) -> Incoming<T> {
         let mut buffer = [0; LONGEST];
-        match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => Incoming::Gone,
-            Ok(length) => parse(&buffer[..length]).map_or(Incoming::Gone, |(head, rest)| Incoming::Message(head, rest)),
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => Incoming::Nothing,
-            Err(_) => Incoming::Gone,
+        let mut parts = self.parts.borrow_mut();
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => return Incoming::Gone,
+                Ok(length) if buffer[0] == IS_PART => {
+                    if parts.len() + length > holding::LONGEST {
+                        return Incoming::Gone;
+                    }
+                    parts.extend_from_slice(&buffer[1..length]);
+                }
+                Ok(length) => {
+                    let Some((head, rest)) = parse(&buffer[..length]) else { return Incoming::Gone };
+                    let mut payload = std::mem::take(&mut *parts);
+                    payload.extend_from_slice(rest);
+                    return Incoming::Message(head, payload);
+                }
+                Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Incoming::Nothing,
+                Err(_) => return Incoming::Gone,
+            }
         }
     }
 }
@@ -116,8 +147,31 @@ impl AsFd for Channel {
 }
 
 /// Splits a message. A side that sends what we do not understand counts as gone.
-fn parse<T: DeserializeOwned>(message: &[u8]) -> Option<(T, Vec<u8>)> {
+fn parse<T: DeserializeOwned>(message: &[u8]) -> Option<(T, &[u8])> {
     let end = message.iter().position(|b| *b == END_OF_HEAD)?;
     let head = serde_json::from_slice(&message[..end]).ok()?;
-    Some((head, message[end + 1..].to_vec()))
+    Some((head, &message[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_payload_comes_whole_and_its_bounds_are_kept() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::new(theirs);
+        for length in [0, 1, PART, PART + 1, 5 * PART + 7] {
+            let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            theirs.send(&Answer::Done { invocation: 7 }, &payload).unwrap();
+            match ours.receive::<Answer>() {
+                Incoming::Message(Answer::Done { invocation: 7 }, came) => assert!(came == payload, "{length}"),
+                Incoming::Message(other, _) => panic!("{other:?}"),
+                Incoming::Nothing | Incoming::Gone => panic!("nothing came of {length} bytes"),
+            }
+        }
+        *ours.parts.borrow_mut() = vec![0; holding::LONGEST];
+        theirs.put_packet(&[IS_PART, 1], MsgFlags::empty()).unwrap();
+        assert!(matches!(ours.receive::<Answer>(), Incoming::Gone), "more than a result may have");
+    }
 }

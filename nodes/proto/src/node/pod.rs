@@ -21,6 +21,8 @@ use crate::context::{ConfigError, Context};
 use crate::io::{Input, Machine, Order, Outbox, Output, PortId};
 use crate::nack::Nacks;
 use crate::rmi::caller::{Action as CallerAction, Call, Caller};
+use crate::rmi::fetch::{Action as FetchAction, Fetcher, Owner};
+use crate::rmi::holding::Held;
 use crate::rmi::server::{Action as ServerAction, CacheLimits, Request, Served, Server};
 
 /// The machine of a pod.
@@ -31,6 +33,7 @@ pub struct Pod {
     announcer: Announcer,
     caller: Caller,
     server: Server,
+    fetcher: Fetcher,
     nacks: Nacks,
     /// Port of the SG, while the adjacency is up.
     sg: Option<PortId>,
@@ -77,6 +80,7 @@ impl Pod {
             announcer: Announcer::new(context.keys.clone(), &context.timers),
             caller: Caller::new(seed.rotate_left(32), first_interval),
             server: Server::new(CacheLimits::default()),
+            fetcher: Fetcher::new(seed.rotate_left(48), first_interval),
             nacks: Nacks::new(context.node.clone()),
             sg: None,
             known,
@@ -136,9 +140,9 @@ impl Pod {
             Message::Data(data) if matches!(data.kind, DataKind::Request { .. }) => {
                 self.handle_request(now, port, Request { header, destination, source, data });
             }
-            Message::Data(data) => self.handle_answer(port, data),
+            Message::Data(data) => self.handle_answer(now, port, &source, data),
             Message::Nack(nack) => {
-                if !self.caller.handle_nack(&nack) {
+                if !self.fetcher.handle_nack(now, &nack) && !self.caller.handle_nack(&nack) {
                     self.out.dropped(port, DropReason::Unsolicited);
                 }
             }
@@ -155,6 +159,9 @@ impl Pod {
     }
 
     fn handle_request(&mut self, now: Timestamp, port: Option<PortId>, request: Request) {
+        if let Some((holder, held)) = Held::of(&request.destination) {
+            return self.give(&request, &holder, held);
+        }
         let served = match self.serving(&request.destination, request.data.correlation) {
             Some(prefix) => Served::By(prefix),
             None => {
@@ -168,8 +175,17 @@ impl Pod {
         }
     }
 
-    fn handle_answer(&mut self, port: Option<PortId>, data: Data) {
-        if !self.caller.handle_answer(data) {
+    /// Answers a request for a result, or for arguments, that are held here.
+    fn give(&mut self, request: &Request, holder: &Name, held: Held) {
+        let arguments = self.caller.holdings().has(holder, (&request.source, held.handle));
+        let holdings = if arguments { self.caller.holdings() } else { self.server.holdings() };
+        if let Some(answer) = holdings.handle_request(request, (holder, held)) {
+            self.transmit(&answer);
+        }
+    }
+
+    fn handle_answer(&mut self, now: Timestamp, port: Option<PortId>, from: &Name, data: Data) {
+        if !self.fetcher.handle_answer(now, &data) && !self.caller.handle_answer(from, data) {
             self.out.dropped(port, DropReason::Unsolicited);
         }
     }
@@ -295,11 +311,29 @@ impl Pod {
                 self.adjacencies.send(now, port, Message::Announce(announce), &mut self.out);
             }
         }
+        loop {
+            self.settle_calls(now);
+            // What was fetched goes on as a result or as arguments, and may lead to more.
+            let Some(action) = self.fetcher.poll_action() else { return };
+            match action {
+                FetchAction::Send(frame) => self.transmit(&frame),
+                FetchAction::Done(Owner::Call(correlation), fetched) => {
+                    self.caller.handle_fetched(correlation, fetched);
+                }
+                FetchAction::Done(Owner::Arguments(source, correlation), fetched) => {
+                    self.server.handle_arguments(now, &source, correlation, fetched);
+                }
+            }
+        }
+    }
+
+    fn settle_calls(&mut self, now: Timestamp) {
         while let Some(action) = self.caller.poll_action() {
             match action {
                 CallerAction::Send(frame) => self.transmit(&frame),
                 CallerAction::Done { handle, outcome } => self.out.push(Output::CallDone { handle, outcome }),
                 CallerAction::Event(event) => self.out.event(event),
+                CallerAction::Fetch(order) => self.fetcher.fetch(now, order),
             }
         }
         while let Some(action) = self.server.poll_action() {
@@ -308,6 +342,7 @@ impl Pod {
                 ServerAction::Invoke { invocation, prefix, source, method, payload, deadline } => {
                     self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline });
                 }
+                ServerAction::Fetch(order) => self.fetcher.fetch(now, order),
             }
         }
     }
@@ -367,6 +402,7 @@ impl Machine for Pod {
                 self.announcer.handle_timeout(now);
                 self.caller.handle_timeout(now);
                 self.server.handle_timeout(now);
+                self.fetcher.handle_timeout(now);
             }
             Input::Order(order) => self.handle_order(now, order),
             Input::Command { command: Command::Stop, .. } => self.stop(now),
@@ -386,6 +422,7 @@ impl Machine for Pod {
             self.announcer.next_timeout(),
             self.caller.next_timeout(),
             self.server.next_timeout(),
+            self.fetcher.next_timeout(),
         ];
         parts.into_iter().flatten().min()
     }

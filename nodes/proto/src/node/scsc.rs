@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use damc_mgmt::command::Command;
 use damc_mgmt::config::NodeConfig;
 use damc_mgmt::event::EventKind;
 use damc_mgmt::view::{PoliciesView, ProtocolCounters, View, ViewKind};
@@ -320,6 +321,11 @@ impl Machine for Scsc {
                 self.adjacencies.handle_timeout(now, &mut self.out);
                 self.outdated |= !self.replica.expire(now, self.verifier.clock()).is_empty();
             }
+            Input::Command { command: Command::Thresholds { prefix, source, preset }, .. } => {
+                let concerned = (prefix.as_ref(), source.as_ref());
+                self.ted.incomplete = now < self.decide_from;
+                self.path_computation.on_thresholds(now, concerned, *preset, &self.ted, &mut self.out);
+            }
             Input::Undeliverable { .. } | Input::PortCounts(_) | Input::Command { .. } | Input::Order(_) => {}
         }
         self.handle_changes(now);
@@ -352,7 +358,8 @@ impl Machine for Scsc {
             ViewKind::Policies => {
                 let policies = self.path_computation.policies_view(now);
                 let paths = self.path_computation.paths_view(now, &self.ted);
-                PoliciesView { node: self.context.node.to_string(), policies, paths }.into()
+                let ordered = self.path_computation.ordered_thresholds();
+                PoliciesView { node: self.context.node.to_string(), policies, paths, ordered }.into()
             }
             ViewKind::Lsdb => self.replica.view(now, &self.context.node).into(),
             ViewKind::Neighbors => self.adjacencies.view(now).into(),

@@ -464,6 +464,7 @@ impl QosAgent {
             node: self.context.node.to_string(),
             policies: self.policies.iter().map(policy).collect(),
             paths: measured.into_iter().map(path).collect(),
+            ordered: Vec::new(),
         }
     }
 

@@ -7,9 +7,10 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use damc_mgmt::command::Preset;
 use damc_mgmt::config::Timers;
 use damc_mgmt::event::EventKind;
-use damc_mgmt::view::{PathView, PolicyView, ProtocolCounters};
+use damc_mgmt::view::{OrderedPreset, PathView, PolicyView, ProtocolCounters};
 use damc_mgmt::words::{PolicyActionKind, ProtocolCounter};
 use damc_wire::message::{Policy, QosAck, Telemetry};
 use damc_wire::{DropReason, Name, NodeId, Role, Timestamp};
@@ -130,6 +131,36 @@ impl PathComputation {
         }
     }
 
+    /// Presets other conditions for the traffic of one SG, or of all, to a prefix, or to all. What is measured already is judged
+    /// by them at once.
+    pub fn on_thresholds(
+        &mut self,
+        now: Timestamp,
+        (prefix, source): (Option<&Name>, Option<&NodeId>),
+        preset: Preset,
+        ted: &Ted,
+        out: &mut Outbox,
+    ) {
+        self.thresholds.order(prefix.cloned(), source.cloned(), preset);
+        let plain = self.table.all().map(|(key, _)| key).filter(|(_, _, label)| *label == 0);
+        let measured: Vec<(NodeId, Name)> = plain.map(|(source, target, _)| (source.clone(), target.clone())).collect();
+        let mut concerned = BTreeSet::new();
+        for (source, target) in measured {
+            self.watch_violations(now, &source, &target, out);
+            let names = ted.catalogue.names_of(&target);
+            concerned.extend(names.map(|prefix| Steered { source: source.clone(), prefix: prefix.clone() }));
+        }
+        for steered in concerned.into_iter().filter(|_| !ted.incomplete) {
+            self.consider(now, &steered, ted, out);
+        }
+    }
+
+    /// What was ordered at run time.
+    #[must_use]
+    pub fn ordered_thresholds(&self) -> Vec<OrderedPreset> {
+        self.thresholds.ordered()
+    }
+
     /// Handles a change of the replica or of the reachable nodes: candidates may be broken.
     pub fn on_topology(&mut self, now: Timestamp, ted: &Ted, out: &mut Outbox) {
         self.table.prune(now);
@@ -158,9 +189,9 @@ impl PathComputation {
     // ===== decisions =====
 
     fn watch_violations(&mut self, now: Timestamp, source: &NodeId, target: &Name, out: &mut Outbox) {
-        let preset = self.thresholds.of(target);
+        let preset = self.thresholds.of(source, target);
         let Some(state) = self.table.fresh(now, source, target, 0) else { return };
-        let violated = state.metrics().violations(preset);
+        let violated = state.metrics().violations(&preset);
         let key = (source.clone(), target.clone());
         let before = self.violated.get(&key).map_or(&[][..], Vec::as_slice);
         if before != violated {
@@ -186,9 +217,9 @@ impl PathComputation {
                 table: &self.table,
                 candidates: &self.candidates,
             };
-            let preset = self.thresholds.of(&steered.prefix);
+            let preset = self.thresholds.of(&steered.source, &steered.prefix);
             let current = steering.current.as_ref().map(|a| (&a.candidate, a.rollout.label));
-            match decide(&world, &self.timers, preset, steered, current, &mut steering.memory) {
+            match decide(&world, &self.timers, &preset, steered, current, &mut steering.memory) {
                 Verdict::Stay => {}
                 Verdict::Steer(candidate) => {
                     let mut left = plain_nodes(&world, steered);
@@ -415,7 +446,7 @@ impl PathComputation {
             let metrics = self.active_candidate(source, *label).map_or(raw, |candidate| {
                 candidate.path.last().map_or(raw, |origin| world.along_label(raw, source, origin, &candidate.instance))
             });
-            let violated = metrics.violations(self.thresholds.of(target));
+            let violated = metrics.violations(&self.thresholds.of(source, target));
             PathView {
                 source: source.to_string(),
                 target: target.to_string(),

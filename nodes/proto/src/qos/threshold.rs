@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use damc_mgmt::command::Preset;
 use damc_mgmt::config::Thresholds;
+use damc_mgmt::view::OrderedPreset;
 pub use damc_mgmt::words::Metric;
-use damc_wire::Name;
+use damc_wire::{Name, NodeId};
 
 use crate::context::ConfigError;
 
@@ -61,12 +63,17 @@ impl PathMetrics {
 /// Thresholds that no metric violates.
 const UNLIMITED: Thresholds = Thresholds { bandwidth_bps: 0, delay_ns: u64::MAX, jitter_ns: u64::MAX };
 
-/// Thresholds by prefix, longest match by component.
+/// Thresholds by prefix, longest match by component; of one SG before those of all. What was ordered at run time goes before
+/// what is configured for the same prefix, metric by metric.
 #[derive(Clone, Debug)]
 pub struct ThresholdTable {
     default: Thresholds,
     by_prefix: BTreeMap<Name, Thresholds>,
+    ordered: BTreeMap<Concerned, Preset>,
 }
+
+/// Prefix and source SG that an order names; none: all.
+type Concerned = (Option<Name>, Option<NodeId>);
 
 impl ThresholdTable {
     /// Thresholds of a configuration: by prefix, and `default` for all other names. Without `default`, only
@@ -75,7 +82,7 @@ impl ThresholdTable {
     /// # Errors
     /// A key that is neither a name nor `default`.
     pub fn new(config: &BTreeMap<String, Thresholds>) -> Result<Self, ConfigError> {
-        let mut table = Self { default: UNLIMITED, by_prefix: BTreeMap::new() };
+        let mut table = Self { default: UNLIMITED, by_prefix: BTreeMap::new(), ordered: BTreeMap::new() };
         for (key, thresholds) in config {
             if key == "default" {
                 table.default = *thresholds;
@@ -89,17 +96,63 @@ impl ThresholdTable {
         Ok(table)
     }
 
-    /// The thresholds of a service or pool.
+    /// Puts conditions beside the configured ones; empty ones take them away.
+    pub fn order(&mut self, prefix: Option<Name>, source: Option<NodeId>, preset: Preset) {
+        if preset.is_empty() {
+            self.ordered.remove(&(prefix, source));
+        } else {
+            self.ordered.insert((prefix, source), preset);
+        }
+    }
+
+    /// What was ordered.
     #[must_use]
-    pub fn of(&self, name: &Name) -> &Thresholds {
+    pub fn ordered(&self) -> Vec<OrderedPreset> {
+        let text = |((prefix, source), preset): (&Concerned, &Preset)| OrderedPreset {
+            prefix: prefix.as_ref().map(ToString::to_string),
+            source: source.as_ref().map(ToString::to_string),
+            preset: *preset,
+        };
+        self.ordered.iter().map(text).collect()
+    }
+
+    /// The thresholds of the traffic of an SG to a service or pool.
+    #[must_use]
+    pub fn of(&self, source: &NodeId, name: &Name) -> Thresholds {
+        let mut found = Preset::default();
         let mut at = Some(name.clone());
         while let Some(prefix) = at {
-            if let Some(found) = self.by_prefix.get(&prefix) {
-                return found;
-            }
+            let configured = self.by_prefix.get(&prefix);
             at = prefix.parent();
+            self.fill_ordered(&mut found, Some(prefix), source);
+            if let Some(configured) = configured {
+                return completed(found, configured);
+            }
         }
-        &self.default
+        self.fill_ordered(&mut found, None, source);
+        completed(found, &self.default)
+    }
+
+    fn fill_ordered(&self, found: &mut Preset, prefix: Option<Name>, source: &NodeId) {
+        if self.ordered.is_empty() {
+            return;
+        }
+        let mut concerned = (prefix, Some(source.clone()));
+        for _ in 0..2 {
+            if let Some(preset) = self.ordered.get(&concerned) {
+                found.fill(preset);
+            }
+            concerned.1 = None;
+        }
+    }
+}
+
+/// Named conditions, and the configured ones for what is not named.
+fn completed(named: Preset, configured: &Thresholds) -> Thresholds {
+    Thresholds {
+        bandwidth_bps: named.bandwidth_bps.unwrap_or(configured.bandwidth_bps),
+        delay_ns: named.delay_ns.unwrap_or(configured.delay_ns),
+        jitter_ns: named.jitter_ns.unwrap_or(configured.jitter_ns),
     }
 }
 
@@ -184,9 +237,33 @@ mod tests {
         let b4 = Thresholds { delay_ns: 4, ..PRESET };
         let config = [("default", PRESET), ("/B", b), ("/B/4", b4)].map(|(k, v)| (k.to_owned(), v)).into();
         let table = ThresholdTable::new(&config).unwrap();
-        let of = |n: &str| *table.of(&n.parse().unwrap());
+        let of = |n: &str| table.of(&NodeId::new("sg-1").unwrap(), &n.parse().unwrap());
         assert_eq!((of("/A/1"), of("/B"), of("/B/1"), of("/B/4"), of("/B/4/x")), (PRESET, b, b, b4, b4));
         assert_eq!(of("/Bx/1"), PRESET, "component-wise");
         assert!(ThresholdTable::new(&[("B".to_owned(), b)].into()).is_err());
+    }
+
+    #[test]
+    fn gap_15_ordered_thresholds_go_before_the_configured_ones_of_their_prefix_alone() {
+        let b4 = Thresholds { delay_ns: 4, ..PRESET };
+        let config = [("default", PRESET), ("/B/4", b4)].map(|(k, v)| (k.to_owned(), v)).into();
+        let mut table = ThresholdTable::new(&config).unwrap();
+        let (near, far) = (NodeId::new("sg-1").unwrap(), NodeId::new("sg-2").unwrap());
+        let name = |n: &str| n.parse::<Name>().unwrap();
+        let delay = |delay_ns: u64| Preset { delay_ns: Some(delay_ns), ..Preset::default() };
+        table.order(Some(name("/B")), None, delay(7));
+        table.order(Some(name("/B")), Some(near.clone()), delay(6));
+        table.order(None, None, Preset { jitter_ns: Some(1), ..delay(9) });
+        let of = |table: &ThresholdTable, source: &NodeId, n: &str| table.of(source, &name(n));
+        assert_eq!(of(&table, &near, "/B/1"), Thresholds { delay_ns: 6, jitter_ns: 1, ..PRESET });
+        assert_eq!(of(&table, &far, "/B/1"), Thresholds { delay_ns: 7, jitter_ns: 1, ..PRESET });
+        assert_eq!(of(&table, &near, "/B/4"), b4, "configured for a longer prefix");
+        assert_eq!(of(&table, &near, "/A"), Thresholds { delay_ns: 9, jitter_ns: 1, ..PRESET });
+        assert_eq!(table.ordered().len(), 3);
+        table.order(Some(name("/B")), Some(near.clone()), Preset::default());
+        assert_eq!(of(&table, &near, "/B/1").delay_ns, 7, "taken back");
+        table.order(Some(name("/B")), None, Preset::default());
+        table.order(None, None, Preset::default());
+        assert_eq!((of(&table, &near, "/B/1"), table.ordered()), (PRESET, Vec::new()));
     }
 }

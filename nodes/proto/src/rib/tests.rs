@@ -24,7 +24,7 @@ fn rib() -> Rib {
 }
 
 fn way() -> Reach {
-    Reach { cost: 1, next_hops: vec![NextHop { port: PortId(0), weight: 1 }] }
+    Reach { cost: 1, next_hops: vec![NextHop::new(PortId(0), 1)] }
 }
 
 /// What the table is told of /B/4.

@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use damc_wire::RefusalReason;
 
+use super::holding::LONGEST;
+
 /// What a method leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -21,6 +23,7 @@ pub fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
     match method {
         "echo" => Outcome::Done(payload.to_vec()),
         "add" => add(payload).map_or_else(bad_arguments, |sum| Outcome::Done(sum.to_string().into_bytes())),
+        "bulk" => bulk(payload).map_or_else(bad_arguments, Outcome::Done),
         "whoami" => Outcome::Done(prefix.as_bytes().to_vec()),
         "sleep" => numbers(payload)
             .and_then(|n| match n[..] {
@@ -35,7 +38,7 @@ pub fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
         }
         other => Outcome::Failed(
             RefusalReason::NoSuchMethod,
-            format!("no method {other:?}; there are echo, add, whoami, sleep and fail"),
+            format!("no method {other:?}; there are echo, add, bulk, whoami, sleep and fail"),
         ),
     }
 }
@@ -54,6 +57,18 @@ fn add(payload: &[u8]) -> Result<i64, String> {
         return Err("takes numbers to add".to_owned());
     }
     numbers.iter().try_fold(0_i64, |sum, n| sum.checked_add(*n)).ok_or_else(|| "the sum is too large".to_owned())
+}
+
+/// So many bytes of text, in which each line says where it stands.
+fn bulk(payload: &[u8]) -> Result<Vec<u8>, String> {
+    let length = match numbers(payload)?[..] {
+        [length] => usize::try_from(length).ok().filter(|length| *length <= LONGEST),
+        _ => None,
+    };
+    let length = length.ok_or_else(|| format!("takes one number: bytes, 0 to {LONGEST}"))?;
+    let mut bytes: Vec<u8> = (0..length.div_ceil(16)).flat_map(|line| format!("{line:015x}\n").into_bytes()).collect();
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 fn numbers(payload: &[u8]) -> Result<Vec<i64>, String> {
@@ -83,9 +98,12 @@ mod tests {
         assert_eq!(run("/A/1", "add", b"2 3"), done("5"));
         assert_eq!(run("/A/1", "add", b"-2 3 40"), done("41"));
         assert_eq!(run("/A/1", "whoami", b""), done("/A/1"));
+        assert_eq!(run("/A/1", "bulk", b"20"), done("000000000000000\n0000"));
         assert_eq!(run("/A/1", "sleep", b"20"), Outcome::Later(Duration::from_millis(20)));
         assert_eq!(run("/A/1", "fail", b""), Outcome::Failed(RefusalReason::Failed, "as asked".into()));
-        for (method, argument) in [("add", "2 x"), ("add", ""), ("add", "9223372036854775807 1"), ("sleep", "-1")] {
+        for (method, argument) in
+            [("add", "2 x"), ("add", ""), ("add", "9223372036854775807 1"), ("sleep", "-1"), ("bulk", "-1")]
+        {
             let outcome = run("/A/1", method, argument.as_bytes());
             assert_eq!(reason(&outcome), Some(RefusalReason::BadArguments), "{method} {argument}");
         }

@@ -14,6 +14,9 @@ use damc_wire::{Frame, Message, Millis, Name, NodeId, RefusalReason, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::fetch::{Fetched, Order, Owner};
+use super::holding::{GET, Held, Holdings, LINGER, LONGEST};
+use super::server::{LONGEST_ARGUMENTS, PULL};
 use crate::io::CallOutcome;
 
 /// A call to make.
@@ -51,6 +54,8 @@ pub enum Action {
     },
     /// Something worth telling.
     Event(EventKind),
+    /// Fetch the result of a call; answer with [`Caller::handle_fetched`].
+    Fetch(Order),
 }
 
 /// Result bytes, or reason and detail.
@@ -62,10 +67,24 @@ const CALL_LIMIT: usize = 65_536;
 #[derive(Debug)]
 struct Pending {
     call: Call,
+    /// Whom the request goes to: the name called, or one below it.
+    to: Name,
+    /// The arguments are held here for whom it goes to.
+    held: bool,
+    /// The result is being fetched: what was answered until then.
+    fetching: Option<Answered>,
     flow: u32,
     ends_at: Timestamp,
     next: Timestamp,
     interval: Duration,
+}
+
+/// An answer that says that the result is to be fetched.
+#[derive(Debug, Default)]
+struct Answered {
+    error: Option<(RefusalReason, String)>,
+    path: Vec<NodeId>,
+    return_path: Vec<NodeId>,
 }
 
 /// The calls of a pod.
@@ -76,6 +95,7 @@ pub struct Caller {
     calls: BTreeMap<u64, Pending>,
     timers: BTreeSet<(Timestamp, u64)>,
     retransmitted: u64,
+    holdings: Holdings,
     actions: VecDeque<Action>,
 }
 
@@ -89,6 +109,7 @@ impl Caller {
             calls: BTreeMap::new(),
             timers: BTreeSet::new(),
             retransmitted: 0,
+            holdings: Holdings::default(),
             actions: VecDeque::new(),
         }
     }
@@ -108,16 +129,25 @@ impl Caller {
         }
         let flow = call.flow.unwrap_or_else(|| self.random.random());
         let correlation = self.fresh_correlation();
-        let pending = Pending {
+        let mut pending = Pending {
             ends_at: now + call.deadline,
             next: now + self.first_interval,
             interval: self.first_interval,
+            to: call.name.clone(),
+            held: false,
+            fetching: None,
             flow,
             call,
         };
-        let frame = request(&pending, now, correlation);
+        if let Some((holder, held)) = Held::of(&pending.to).filter(|_| pending.call.method == GET) {
+            return self.fetch_held(correlation, pending, holder, held);
+        }
+        let mut frame = request(&pending, now, correlation);
         match frame.encode() {
             Ok(_) => {}
+            Err(EncodeError::TooLarge { .. }) if self.hold(&mut pending, correlation) => {
+                frame = request(&pending, now, correlation);
+            }
             Err(EncodeError::TooLarge { len }) => {
                 let detail = format!("the request is {len} bytes long and does not fit one message");
                 return self.refuse(pending.call.handle, RefusalReason::TooLarge, &detail);
@@ -129,8 +159,65 @@ impl Caller {
         self.actions.push_back(Action::Send(Box::new(frame)));
     }
 
-    /// Handles a response or error. Returns false if no call waits for it: a duplicate, or too late.
-    pub fn handle_answer(&mut self, data: Data) -> bool {
+    /// Holds the arguments of a call for whom it goes to, who fetches them from here; false where that cannot be.
+    fn hold(&mut self, pending: &mut Pending, correlation: u64) -> bool {
+        let call = &mut pending.call;
+        let below = Name::from_components(call.name.components().chain([PULL]));
+        let Ok(to) = below else { return false };
+        if call.payload.len() > LONGEST_ARGUMENTS {
+            return false;
+        }
+        let whom = (&call.name, correlation);
+        let forget_at = pending.ends_at + LINGER;
+        pending.held = self.holdings.hold(&call.source, whom, std::mem::take(&mut call.payload), forget_at);
+        pending.to = to;
+        pending.held
+    }
+
+    /// Fetches what a name names that an earlier call was answered with.
+    fn fetch_held(&mut self, correlation: u64, mut pending: Pending, holder: Name, held: Held) {
+        pending.fetching = Some(Answered::default());
+        self.fetch(correlation, &mut pending, holder, held.handle);
+        self.timers.insert((pending.ends_at, correlation));
+        self.calls.insert(correlation, pending);
+    }
+
+    fn fetch(&mut self, correlation: u64, pending: &mut Pending, holder: Name, handle: u64) {
+        pending.next = pending.ends_at;
+        self.actions.push_back(Action::Fetch(Order {
+            owner: Owner::Call(correlation),
+            holder,
+            handle,
+            source: pending.call.source.clone(),
+            flow: pending.flow,
+            ends_at: pending.ends_at,
+            most: LONGEST,
+        }));
+    }
+
+    /// What was fetched for a call, or why nothing was.
+    pub fn handle_fetched(&mut self, correlation: u64, fetched: Fetched) {
+        let Some(answered) = self.calls.get_mut(&correlation).and_then(|pending| pending.fetching.take()) else {
+            return;
+        };
+        let result = match (fetched, answered.error) {
+            // Nothing is held there: the answer was meant as it stands.
+            (Err((Some(_), _)), Some((reason, detail))) => Err((Some(reason), detail)),
+            (fetched, _) => fetched,
+        };
+        self.end(correlation, result, answered.path, answered.return_path);
+    }
+
+    /// What this pod holds for those whom it called.
+    pub const fn holdings(&mut self) -> &mut Holdings {
+        &mut self.holdings
+    }
+
+    /// Handles a response or error from a name. Returns false if no call waits for it: a duplicate, or too late.
+    pub fn handle_answer(&mut self, from: &Name, data: Data) -> bool {
+        if self.calls.get(&data.correlation).is_some_and(|pending| pending.fetching.is_some()) {
+            return false;
+        }
         let result = match data.kind {
             DataKind::Request { .. } => return false,
             DataKind::Response => Ok(data.payload),
@@ -141,13 +228,24 @@ impl Caller {
             hops.map(|h| h.node.clone()).collect()
         };
         let (path, return_path) = (path(false), path(true));
+        if let Err((Some(reason @ RefusalReason::TooLarge), detail)) = &result
+            && let Some(mut pending) = self.calls.remove(&data.correlation)
+        {
+            self.timers.remove(&(pending.next.min(pending.ends_at), data.correlation));
+            let error = Some((*reason, detail.clone()));
+            pending.fetching = Some(Answered { error, path, return_path });
+            self.fetch(data.correlation, &mut pending, from.clone(), data.correlation);
+            self.timers.insert((pending.ends_at, data.correlation));
+            self.calls.insert(data.correlation, pending);
+            return true;
+        }
         self.end(data.correlation, result, path, return_path)
     }
 
     /// Handles a negative reply. Returns false if it answers no call of ours.
     pub fn handle_nack(&mut self, nack: &Nack) -> bool {
         let Some(correlation) = nack.call() else { return false };
-        if self.calls.get(&correlation).is_none_or(|p| p.call.name != nack.destination) {
+        if self.calls.get(&correlation).is_none_or(|p| p.to != nack.destination) {
             return false;
         }
         let result = Err((Some(nack.reason), nack.node.to_string()));
@@ -156,6 +254,7 @@ impl Caller {
 
     /// Retransmits requests, and ends calls whose deadline has come.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.holdings.handle_timeout(now);
         while let Some((at, correlation)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, correlation));
             let Some(pending) = self.calls.get_mut(&correlation) else { continue };
@@ -177,7 +276,8 @@ impl Caller {
     /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
+        let first = self.timers.first().map(|(at, _)| *at);
+        [first, self.holdings.next_timeout()].into_iter().flatten().min()
     }
 
     /// Calls in progress.
@@ -202,6 +302,9 @@ impl Caller {
     fn end(&mut self, correlation: u64, result: CallResult, path: Vec<NodeId>, return_path: Vec<NodeId>) -> bool {
         let Some(pending) = self.calls.remove(&correlation) else { return false };
         self.timers.remove(&(pending.next.min(pending.ends_at), correlation));
+        if pending.held {
+            self.holdings.release(&pending.call.name, correlation);
+        }
         if let Err((reason, detail)) = &result {
             let failed = failed(&pending.call, correlation, *reason, detail);
             self.actions.push_back(Action::Event(failed));
@@ -242,6 +345,6 @@ fn request(pending: &Pending, now: Timestamp, correlation: u64) -> Frame {
         payload: call.payload.clone(),
         hops: Vec::new(),
     };
-    let frame = Frame::plain(call.name.clone(), call.source.clone(), pending.flow, Message::Data(data));
+    let frame = Frame::plain(pending.to.clone(), call.source.clone(), pending.flow, Message::Data(data));
     if call.trace { frame.traced() } else { frame }
 }

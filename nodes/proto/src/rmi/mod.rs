@@ -2,8 +2,11 @@
 
 pub mod builtin;
 pub mod caller;
+pub mod fetch;
+pub mod holding;
 pub mod request;
 pub mod server;
+pub mod window;
 
 pub use caller::{Call, Caller};
 pub use server::Server;

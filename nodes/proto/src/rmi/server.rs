@@ -8,6 +8,18 @@ use damc_wire::message::{Data, DataKind, Hop};
 use damc_wire::registry::MAX_PDU;
 use damc_wire::{Frame, Header, Message, Name, RefusalReason, Timestamp};
 
+use super::fetch::{Fetched, Order, Owner};
+use super::holding::{Held, Holdings};
+
+/// Last component of a call whose result is fetched later.
+pub const LATER: &str = "~later";
+/// Last component of a call whose arguments its caller holds.
+pub const PULL: &str = "~pull";
+/// Most bytes of arguments that are fetched.
+pub const LONGEST_ARGUMENTS: usize = 64 << 10;
+/// How long the result of a call that is fetched later is held, once the method has ended.
+const RESULT_LIFE: Duration = Duration::from_secs(60);
+
 /// An action that the machine asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -28,6 +40,8 @@ pub enum Action {
         /// Time left.
         deadline: Duration,
     },
+    /// Fetch the arguments of an invocation; answer with [`Server::handle_arguments`].
+    Fetch(Order),
 }
 
 /// Bounds of the at-most-once memory. An entry is kept until no copy of its request can still be in transit. While the
@@ -90,8 +104,18 @@ struct Entry {
 
 #[derive(Debug)]
 enum State {
-    Running { invocation: u64, request: Box<Reply> },
-    Done { kind: DataKind, payload: Vec<u8> },
+    Running {
+        invocation: u64,
+        request: Box<Reply>,
+        /// The caller has an answer already: it fetches the result when it is there.
+        later: bool,
+        /// Waits for its arguments.
+        method: Option<String>,
+    },
+    Done {
+        kind: DataKind,
+        payload: Vec<u8>,
+    },
 }
 
 /// The part of a request that its answer needs.
@@ -127,6 +151,7 @@ pub struct Server {
     next_invocation: u64,
     executed: u64,
     repeated: u64,
+    holdings: Holdings,
     actions: VecDeque<Action>,
 }
 
@@ -143,6 +168,7 @@ impl Server {
             next_invocation: 1,
             executed: 0,
             repeated: 0,
+            holdings: Holdings::default(),
             actions: VecDeque::new(),
         }
     }
@@ -158,10 +184,14 @@ impl Server {
         let key = (request.source.clone(), request.data.correlation);
         if let Some(entry) = self.entries.get(&key) {
             self.repeated += 1;
-            if let State::Done { kind, payload } = &entry.state {
-                let (kind, payload) = (kind.clone(), payload.clone());
-                let prefix = entry.prefix.clone();
-                self.answer(&Reply::of(&request), &prefix, kind, payload);
+            let (prefix, reply) = (entry.prefix.clone(), Reply::of(&request));
+            match &entry.state {
+                State::Done { kind, payload } => {
+                    let (kind, payload) = (kind.clone(), payload.clone());
+                    self.answer(&reply, &prefix, kind, payload);
+                }
+                State::Running { later: true, .. } => self.answer_later(&reply, &prefix),
+                State::Running { .. } => {}
             }
             return true;
         }
@@ -183,8 +213,39 @@ impl Server {
             return true;
         }
         let (method, deadline) = (method.clone(), deadline.duration());
-        self.invoke(now, key, request, prefix, method, deadline);
+        let later = last_is(&request.destination, LATER);
+        let forget_at = now + deadline + RESULT_LIFE;
+        if later && !self.holdings.reserve(&prefix, (&key.0, key.1), forget_at) {
+            self.refuse(&request, &prefix, RefusalReason::Overloaded, "too many results are held");
+            return true;
+        }
+        self.begin(now, key, request, prefix, (method, deadline, later));
         true
+    }
+
+    /// The arguments of an invocation came, or will not.
+    pub fn handle_arguments(&mut self, now: Timestamp, source: &Name, correlation: u64, arguments: Fetched) {
+        let key = (source.clone(), correlation);
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Running { invocation, method, .. } = &mut entry.state else { return };
+        let (invocation, prefix, ends_at) = (*invocation, entry.prefix.clone(), entry.ends_at);
+        let Some(method) = method.take() else { return };
+        match arguments {
+            Ok(payload) => {
+                self.executed += 1;
+                let (source, deadline) = (source.clone(), ends_at.since(now));
+                self.actions.push_back(Action::Invoke { invocation, prefix, source, method, payload, deadline });
+            }
+            Err((reason, detail)) => {
+                let reason = reason.unwrap_or(RefusalReason::DeadlineExceeded);
+                self.finish(&key, DataKind::Error { reason }, short(&detail), true);
+            }
+        }
+    }
+
+    /// What this pod holds for those who called it.
+    pub const fn holdings(&mut self) -> &mut Holdings {
+        &mut self.holdings
     }
 
     /// Handles the answer of a service. Returns false if the invocation is over or was never made.
@@ -220,6 +281,7 @@ impl Server {
 
     /// Ends invocations whose deadline has come, and forgets old entries.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.holdings.handle_timeout(now);
         while let Some((at, key)) = self.by_age.first().filter(|(at, _)| *at <= now).cloned() {
             self.by_age.remove(&(at, key.clone()));
             let Some(entry) = self.entries.get(&key) else { continue };
@@ -238,7 +300,8 @@ impl Server {
     /// Time at which [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.by_age.first().map(|(at, _)| *at)
+        let oldest = self.by_age.first().map(|(at, _)| *at);
+        [oldest, self.holdings.next_timeout()].into_iter().flatten().min()
     }
 
     /// Entries remembered.
@@ -254,13 +317,23 @@ impl Server {
         (self.executed, self.repeated)
     }
 
-    fn invoke(&mut self, now: Timestamp, key: Key, request: Request, prefix: Name, method: String, deadline: Duration) {
+    /// Begins an invocation: runs the method, or fetches its arguments first.
+    fn begin(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        request: Request,
+        prefix: Name,
+        (method, deadline, later): (String, Duration, bool),
+    ) {
         let invocation = self.next_invocation;
         self.next_invocation += 1;
-        self.executed += 1;
         let ends_at = now + deadline;
+        let pulled = last_is(&request.destination, PULL);
+        let reply = Reply::of(&request);
+        let waiting = pulled.then(|| method.clone());
         let entry = Entry {
-            state: State::Running { invocation, request: Box::new(Reply::of(&request)) },
+            state: State::Running { invocation, request: Box::new(reply.clone()), later, method: waiting },
             prefix: prefix.clone(),
             ends_at,
             forget_at: ends_at + self.limits.linger,
@@ -269,32 +342,64 @@ impl Server {
         self.bytes += entry.bytes;
         self.by_age.insert((ends_at, key.clone()));
         self.running.insert(invocation, key.clone());
-        self.entries.insert(key, entry);
-        self.actions.push_back(Action::Invoke {
-            invocation,
-            prefix,
-            source: request.source,
-            method,
-            payload: request.data.payload,
-            deadline,
-        });
+        self.entries.insert(key.clone(), entry);
+        if later {
+            self.answer_later(&reply, &prefix);
+        }
+        let (source, payload) = (request.source, request.data.payload);
+        if !pulled {
+            self.executed += 1;
+            return self.actions.push_back(Action::Invoke { invocation, prefix, source, method, payload, deadline });
+        }
+        // The caller holds them for the name that it called.
+        let called = request.destination.parent().unwrap_or(prefix);
+        self.actions.push_back(Action::Fetch(Order {
+            owner: Owner::Arguments(key.0, key.1),
+            holder: source,
+            handle: key.1,
+            source: called,
+            flow: request.header.flow,
+            ends_at,
+            most: LONGEST_ARGUMENTS,
+        }));
+    }
+
+    /// Says under which name the result will be.
+    fn answer_later(&mut self, reply: &Reply, prefix: &Name) {
+        let held = Held { handle: reply.correlation, segment: None };
+        let name = held.behind(prefix).map(|name| name.to_string()).unwrap_or_default();
+        self.answer(reply, prefix, DataKind::Response, name.into_bytes());
     }
 
     /// Ends a running invocation and remembers the result; with `tell` also answers.
     fn finish(&mut self, key: &Key, mut kind: DataKind, mut payload: Vec<u8>, tell: bool) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
-        let State::Running { invocation, request } = &entry.state else { return false };
+        let State::Running { invocation, request, later, .. } = &entry.state else { return false };
         self.running.remove(invocation);
-        let (reply, prefix) = (request.clone(), entry.prefix.clone());
-        if frame(&reply, &prefix, kind.clone(), payload.clone()).encode().is_err() {
-            kind = DataKind::Error { reason: RefusalReason::TooLarge };
-            payload = format!("the result of {} bytes does not fit one message", payload.len()).into_bytes();
+        let (reply, prefix, later, forget_at) = (request.clone(), entry.prefix.clone(), *later, entry.forget_at);
+        let whom = (&key.0, key.1);
+        if later {
+            let result = match kind {
+                DataKind::Error { reason } => Err((reason, String::from_utf8_lossy(&payload).into_owned())),
+                DataKind::Response | DataKind::Request { .. } => Ok(payload),
+            };
+            self.holdings.fill(whom, result);
+            let held = Held { handle: reply.correlation, segment: None };
+            let name = held.behind(&prefix).map(|name| name.to_string()).unwrap_or_default();
+            (kind, payload) = (DataKind::Response, name.into_bytes());
+        } else if frame(&reply, &prefix, kind.clone(), payload.clone()).encode().is_err() {
+            let length = payload.len();
+            let held = self.holdings.hold(&prefix, whom, payload, forget_at);
+            let reason = if held { RefusalReason::TooLarge } else { RefusalReason::Overloaded };
+            kind = DataKind::Error { reason };
+            payload = format!("the result of {length} bytes does not fit one message").into_bytes();
         }
+        let Some(entry) = self.entries.get_mut(key) else { return false };
         self.bytes -= entry.bytes;
         entry.bytes = payload.len() + size_of::<Entry>();
         self.bytes += entry.bytes;
         entry.state = State::Done { kind: kind.clone(), payload: payload.clone() };
-        if tell {
+        if tell && !later {
             self.answer(&reply, &prefix, kind, payload);
         }
         true
@@ -307,6 +412,11 @@ impl Server {
     fn answer(&mut self, reply: &Reply, source: &Name, kind: DataKind, payload: Vec<u8>) {
         self.actions.push_back(Action::Send(Box::new(frame(reply, source, kind, payload))));
     }
+}
+
+/// Whether a name ends in this component.
+fn last_is(name: &Name, component: &str) -> bool {
+    name.components().last() == Some(component)
 }
 
 fn frame(reply: &Reply, source: &Name, kind: DataKind, payload: Vec<u8>) -> Frame {

@@ -184,7 +184,7 @@ impl Router {
         let cost = tree.distance(node)?;
         let hop = |first: u32| {
             let (port, _) = self.full.get(graph.name(first))?;
-            Some(NextHop { port: *port, weight: 1 })
+            Some(NextHop::new(*port, 1))
         };
         let mut next_hops: Vec<NextHop> = tree.first_hops(node).filter_map(hop).collect();
         next_hops.sort();
