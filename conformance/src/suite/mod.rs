@@ -25,6 +25,7 @@ macro_rules! case {
 
 mod architecture;
 mod authentication;
+mod captured;
 mod claims;
 mod congestion;
 mod domain;
@@ -41,6 +42,7 @@ mod lifetime;
 mod link_state;
 mod measurement;
 mod outage;
+mod partition;
 mod policy;
 mod programs;
 mod registration;
@@ -70,9 +72,11 @@ pub fn all() -> Vec<Case> {
         retries::CASES,
         strictness::CASES,
         insider::CASES,
+        captured::CASES,
         forwarding::CASES,
         splitting::CASES,
         outage::CASES,
+        partition::CASES,
         invocation::CASES,
         measurement::CASES,
         thresholds::CASES,
