@@ -65,6 +65,10 @@ faults *arguments:
 fuzz seconds="60" *targets:
     ./conformance/fuzz/run {{ seconds }} {{ targets }}
 
+# Explore flooding, database exchange and purge of 3 and 4 routers: all schedules with so many frames gone wrong
+model depth="2":
+    DAMC_MODEL_DEPTH={{ depth }} cargo test --release --package damc-sim --test model -- --nocapture --test-threads=2
+
 # What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
 bench-services: release
     python3 emulator/bench/services.py ./target/release/damc results/bench

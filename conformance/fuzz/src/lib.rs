@@ -29,5 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "topology", run: readers::topology },
     Target { name: "import", run: readers::import },
     Target { name: "order", run: readers::order },
+    Target { name: "capture", run: readers::capture },
+    Target { name: "management", run: readers::management },
     Target { name: "member", run: member::run },
 ];

@@ -63,7 +63,7 @@ const THROWN: u64 = 20;
 /// Announcements beside the agent of a pod have numbers from here on.
 const BESIDE_AGENT: u64 = 1 << 63;
 /// Names that one pod announces, and how many in one message.
-const NAMES: usize = 300;
+const NAMES: usize = 500;
 const NAMES_AT_ONCE: usize = 20;
 /// Probes that an SG sends to the names of one origin in a second, with a margin for what was due before.
 const PROBES: f64 = 64.0 * 1.2;

@@ -27,6 +27,7 @@ mod anycast;
 mod architecture;
 mod authentication;
 mod bulk;
+mod captured;
 mod claims;
 mod congestion;
 mod domain;
@@ -43,6 +44,7 @@ mod lifetime;
 mod link_state;
 mod measurement;
 mod outage;
+mod partition;
 mod policy;
 mod presets;
 mod programs;
@@ -73,10 +75,12 @@ pub fn all() -> Vec<Case> {
         retries::CASES,
         strictness::CASES,
         insider::CASES,
+        captured::CASES,
         forwarding::CASES,
         splitting::CASES,
         anycast::CASES,
         outage::CASES,
+        partition::CASES,
         invocation::CASES,
         bulk::CASES,
         measurement::CASES,

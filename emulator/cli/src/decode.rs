@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
-use pcap_parser::traits::PcapNGPacketBlock as _;
-use pcap_parser::{Block, EnhancedPacketBlock, PcapBlockOwned, PcapError, PcapNGOption, create_reader};
+use anyhow::Context as _;
+pub(crate) use damc_lab::recording::{CaptureItem as Item, read_capture as decode};
 
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -33,121 +32,6 @@ pub fn run(args: &Args) -> Outcome {
         .with_context(|| args.file.display().to_string())
         .map_err(Failure::usage)?;
     Ok(Exit::Passed)
-}
-
-/// What a capture file holds.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Item {
-    /// A comment on all of it.
-    Comment(String),
-    /// A frame.
-    Frame {
-        /// Realtime, ns.
-        at_ns: u128,
-        /// Name of the interface, as far as it has one.
-        interface: String,
-        /// Sent, or received, or unknown.
-        sent: Option<bool>,
-        frame: Vec<u8>,
-        comments: Vec<String>,
-    },
-}
-
-/// Bytes read at once: more than the longest block of a frame.
-const BUFFER: usize = 1 << 20;
-
-/// Tells everything in a capture file.
-pub(crate) fn decode(
-    source: impl Read + Send,
-    mut tell: impl FnMut(Item) -> std::io::Result<()>,
-) -> anyhow::Result<()> {
-    let mut reader = create_reader(BUFFER, source).map_err(|error| unreadable(&error))?;
-    let mut interfaces = Interfaces::default();
-    loop {
-        match reader.next() {
-            Ok((length, block)) => {
-                interfaces.items(&block).into_iter().try_for_each(&mut tell)?;
-                reader.consume(length);
-            }
-            Err(PcapError::Eof) => return Ok(()),
-            Err(PcapError::Incomplete(_)) => reader.refill().map_err(|error| unreadable(&error))?,
-            Err(error) => return Err(unreadable(&error)),
-        }
-    }
-}
-
-fn unreadable<I>(error: &PcapError<I>) -> anyhow::Error {
-    match error {
-        PcapError::Eof => anyhow!("empty"),
-        PcapError::UnexpectedEof => anyhow!("it ends within a frame"),
-        PcapError::ReadError => anyhow!("cannot be read"),
-        PcapError::HeaderNotRecognized => anyhow!("neither pcapng nor pcap"),
-        _ => anyhow!("broken, or a block is longer than {BUFFER} bytes"),
-    }
-}
-
-/// Interfaces seen so far, with what their stamps count.
-#[derive(Default)]
-struct Interfaces {
-    /// Name, parts of a second, offset in seconds.
-    all: Vec<(String, u64, i64)>,
-    /// Nanoseconds that a fraction counts in a classic pcap.
-    fraction_ns: u32,
-}
-
-impl Interfaces {
-    fn items(&mut self, block: &PcapBlockOwned<'_>) -> Vec<Item> {
-        match block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                self.fraction_ns = if header.is_nanosecond_precision() { 1 } else { 1000 };
-                Vec::new()
-            }
-            PcapBlockOwned::Legacy(packet) => {
-                let fraction_ns = u128::from(packet.ts_usec) * u128::from(self.fraction_ns);
-                let at_ns = u128::from(packet.ts_sec) * 1_000_000_000 + fraction_ns;
-                let frame = packet.data.to_vec();
-                vec![Item::Frame { at_ns, interface: String::new(), sent: None, frame, comments: Vec::new() }]
-            }
-            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
-                // Interfaces are counted anew in each section.
-                self.all.clear();
-                comments(&section.options).into_iter().map(Item::Comment).collect()
-            }
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                let name = interface.if_name().and_then(Result::ok).unwrap_or_default().to_owned();
-                self.all.push((name, interface.ts_resolution().unwrap_or(1_000_000), interface.ts_offset()));
-                Vec::new()
-            }
-            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => vec![self.frame(packet)],
-            PcapBlockOwned::NG(_) => Vec::new(),
-        }
-    }
-
-    fn frame(&self, packet: &EnhancedPacketBlock<'_>) -> Item {
-        let found = usize::try_from(packet.if_id).ok().and_then(|id| self.all.get(id));
-        let (interface, units, offset_s) = found.cloned().unwrap_or_else(|| (String::new(), 1_000_000, 0));
-        let count = u128::from(packet.ts_high) << 32 | u128::from(packet.ts_low);
-        let offset_ns = i128::from(offset_s) * 1_000_000_000;
-        let at_ns = (count * 1_000_000_000 / u128::from(units.max(1))).saturating_add_signed(offset_ns);
-        // The direction is in the two lowest bits of a 32-bit word of either byte order.
-        let flags = packet.options.iter().find(|option| option.code.0 == EPB_FLAGS).map(PcapNGOption::value);
-        let sent = flags.and_then(|word| match (word.first()? | word.last()?) & 3 {
-            1 => Some(false),
-            2 => Some(true),
-            _ => None,
-        });
-        let frame = packet.packet_data().to_vec();
-        Item::Frame { at_ns, interface, sent, frame, comments: comments(&packet.options) }
-    }
-}
-
-/// Code of the flags of a frame (draft-ietf-opsawg-pcapng, section 4.3).
-const EPB_FLAGS: u16 = 2;
-const OPT_COMMENT: u16 = 1;
-
-fn comments(options: &[PcapNGOption<'_>]) -> Vec<String> {
-    let all = options.iter().filter(|option| option.code.0 == OPT_COMMENT);
-    all.filter_map(|option| Some(String::from_utf8_lossy(option.as_bytes().ok()?).into_owned())).collect()
 }
 
 /// Prints items.

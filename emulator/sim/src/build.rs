@@ -101,6 +101,7 @@ impl Sim {
             paused: false,
             waiting: Vec::new(),
             clock_skew: Duration::ZERO,
+            clock_drift_ppm: 0,
             seen: Seen::default(),
             counters: CountersView::default(),
             services: Vec::new(),

@@ -100,6 +100,17 @@ impl Sim {
         self.nodes[node].clock_skew = skew;
     }
 
+    /// Lets a node's clock run faster by so many millionths, slower where negative; 1000 are 86 s a day. Call it while the node
+    /// is dead.
+    ///
+    /// # Panics
+    /// At less than -900 000: a clock that hardly runs is none.
+    pub fn drift_clock(&mut self, node: &str, ppm: i32) {
+        assert!(ppm >= -900_000, "{ppm} ppm");
+        let node = self.index(node);
+        self.nodes[node].clock_drift_ppm = ppm;
+    }
+
     /// Cuts a link or heals it, with carrier events at both ends.
     pub fn set_link(&mut self, a: &str, b: &str, up: bool) {
         let link = self.link_index(a, b);

@@ -71,6 +71,8 @@ impl Call {
     }
 }
 
+const MILLION: i128 = 1_000_000;
+
 pub(crate) struct SimNode {
     pub(crate) id: NodeId,
     pub(crate) role: Role,
@@ -93,6 +95,8 @@ pub(crate) struct SimNode {
     pub(crate) waiting: Vec<(PortId, Timestamp, Vec<u8>)>,
     /// Clock of the node: virtual time plus this.
     pub(crate) clock_skew: Duration,
+    /// How much faster it runs than virtual time, in millionths.
+    pub(crate) clock_drift_ppm: i32,
     pub(crate) seen: Seen,
     /// Its counters since it was started last.
     pub(crate) counters: CountersView,
@@ -108,6 +112,24 @@ impl SimNode {
     /// Whether there is a service of this prefix, and, where `running`, one that serves.
     pub(crate) fn serves(&self, prefix: &Name, running: bool) -> bool {
         self.services.iter().any(|service| service.is(prefix, running))
+    }
+
+    /// Time by the clock of the node.
+    pub(crate) fn clock(&self, at: Timestamp) -> Timestamp {
+        let drifted = i128::from(at.nanos()) * i128::from(self.clock_drift_ppm) / MILLION;
+        Timestamp(at.nanos().saturating_add_signed(i64::try_from(drifted).unwrap_or(0))) + self.clock_skew
+    }
+
+    /// The first moment at which the clock of the node says this, or more.
+    pub(crate) fn when(&self, local: Timestamp) -> Timestamp {
+        let since = local.since(Timestamp::ZERO + self.clock_skew).as_nanos();
+        if self.clock_drift_ppm == 0 {
+            return Timestamp(u64::try_from(since).unwrap_or(u64::MAX));
+        }
+        let rate = (MILLION + i128::from(self.clock_drift_ppm)).max(1).unsigned_abs();
+        // Rounded up, and what the clock itself rounds off.
+        let at = (since * MILLION.unsigned_abs()).div_ceil(rate) + 1;
+        Timestamp(u64::try_from(at).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn has_forwarding_plane(&self) -> bool {

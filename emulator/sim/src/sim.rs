@@ -243,7 +243,7 @@ impl Sim {
         if let Some(message_type) = HeaderView::of(&pdu).message_type() {
             this.counters.received.count(message_type);
         }
-        let received_at = at + this.clock_skew;
+        let received_at = this.clock(at);
         let routed = HeaderView::of(&pdu).is_routed();
         if routed && this.has_forwarding_plane() {
             let verdict = this.plane.forward(Ingress::Port(port), &mut pdu);
@@ -367,8 +367,7 @@ impl Sim {
     fn arm(&mut self, node: usize) {
         let this = &mut self.nodes[node];
         let Some(at) = this.machine.as_ref().and_then(|m| m.next_timeout()) else { return };
-        let at = Timestamp(at.nanos().saturating_sub(u64::try_from(this.clock_skew.as_nanos()).unwrap_or(0)));
-        let at = at.max(self.now);
+        let at = this.when(at).max(self.now);
         if this.wake_at.is_none_or(|wake| at < wake) {
             this.wake_at = Some(at);
             self.schedule(at, What::Wake { node });
@@ -435,7 +434,7 @@ impl Sim {
     // ===== looking things up =====
 
     pub(crate) fn local_time(&self, node: usize) -> Timestamp {
-        self.now + self.nodes[node].clock_skew
+        self.nodes[node].clock(self.now)
     }
 
     pub(crate) fn index(&self, node: &str) -> usize {

@@ -1,5 +1,7 @@
 //! The management interface: HTTP on a Unix socket, in a thread of its own.
 
+mod hollow;
+
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
 
+pub use self::hollow::management_answers;
 use crate::counters::Counters;
 use crate::error::NodeError;
 use crate::event_log::EventLog;

@@ -41,4 +41,5 @@ mod service;
 mod startup;
 mod traffic;
 
+pub use admin::management_answers;
 pub use startup::main;

@@ -1,6 +1,6 @@
 //! The control thread's side of the forwarding plane: it publishes the table and sends the node's own routed frames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -70,7 +70,8 @@ impl Names {
     /// A pod speaks for a pool only as an instance that is admitted.
     fn set_port(&mut self, port: PortId) {
         let Some(PortNames { names, pools }) = self.ports.get(&port) else { return };
-        let pools: Vec<_> = pools.iter().filter(|(_, instance)| names.contains(instance)).cloned().collect();
+        let admitted: BTreeSet<&Name> = names.iter().collect();
+        let pools: Vec<_> = pools.iter().filter(|(_, instance)| admitted.contains(instance)).cloned().collect();
         self.builder.set_port(port.0, names, &pools);
     }
 }

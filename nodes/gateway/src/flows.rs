@@ -1,5 +1,6 @@
 //! Running flows: the instance each goes to, and the numbers for a reset. The table is bounded, whatever pods send.
 
+use core::cmp::Reverse;
 use core::hash::Hasher as _;
 
 use damc_wire::Name;
@@ -11,8 +12,9 @@ use crate::packet::FlowKey;
 /// Most flows remembered at one time.
 pub const FLOW_LIMIT: usize = SETS * WAYS;
 const SETS: usize = 4096;
-/// Most flows in a set. In a full set a new flow replaces one that has ended, or else the one silent longest. Sets are
-/// so large that at a sixth of the table's capacity no set is ever full of running flows.
+/// Most flows in a set. In a full set a new flow replaces one that has ended, or else, of the pod that has most of the set,
+/// the one silent longest: whoever begins flows without end pushes out its own. Sets are so large that at a sixth of the
+/// table's capacity no set is ever full of running flows.
 const WAYS: usize = 16;
 /// In a set with this many flows, a new one first removes those that are over.
 const TIDY: usize = WAYS / 4;
@@ -169,7 +171,7 @@ impl Flows {
                     tidy(set, now_ns, &mut self.counts);
                 }
                 if set.len() >= WAYS {
-                    evict(set, &mut self.counts);
+                    evict(set, port, &mut self.counts);
                 }
                 self.counts.begun += 1;
                 self.counts.flows += 1;
@@ -259,9 +261,12 @@ fn tidy(set: &mut Vec<Flow>, now_ns: u64, counts: &mut FlowCounts) {
     counts.flows -= (before - set.len()) as u64;
 }
 
-/// Makes room in a full set: flows that have ended go first, then the one silent longest.
-fn evict(set: &mut Vec<Flow>, counts: &mut FlowCounts) {
-    let oldest = set.iter().enumerate().min_by_key(|(_, flow)| (flow.finished != [true; 2], flow.last_ns));
+/// Makes room in a full set for a flow of the pod behind `port`: flows that have ended go first, then, of the pod that would
+/// have most of them, the one silent longest.
+fn evict(set: &mut Vec<Flow>, port: u16, counts: &mut FlowCounts) {
+    let held = |of: u16| set.iter().filter(|flow| flow.port == of).count() + usize::from(of == port);
+    let rank = |flow: &Flow| (flow.finished != [true; 2], Reverse(held(flow.port)), flow.last_ns);
+    let oldest = set.iter().enumerate().min_by_key(|(_, flow)| rank(flow));
     if let Some(at) = oldest.map(|(at, _)| at) {
         counts.evicted += u64::from(set.swap_remove(at).finished != [true; 2]);
         counts.flows -= 1;

@@ -10,7 +10,8 @@ mod reader;
 mod writer;
 
 pub use damc_testbed::recording::{
-    Entry, Header, Record, RecordedPort, Wanted, is_ipv6, pcapng_length, pcapng_record, pcapng_start,
+    CaptureError, CaptureItem, Entry, Header, Record, RecordedPort, Wanted, is_ipv6, pcapng_length, pcapng_record,
+    pcapng_start, read_capture,
 };
 pub use reader::Recording;
 pub(crate) use writer::Writer;

@@ -289,32 +289,51 @@ fn a_change_of_one_fragment_costs_the_same_however_many_there_are() {
     assert_eq!([1, 10, 64].map(work), [10 * 24; 3]);
 }
 
+fn name_number(i: usize) -> Lsa {
+    let prefix = format!("/A/{i}");
+    prefix_lsa("p0", &prefix, grant(("spa", Role::Spa), &prefix, "p0", (1000, 600_000)), 1)
+}
+
 /// Allocations of router and neighbours for each new name, with so many known.
 fn allocations_of_a_name(known: usize) -> f64 {
     const NEW: usize = 64;
     let mut stage = Stage::sr(2);
-    let named = |i: usize| {
-        let prefix = format!("/A/{i}");
-        prefix_lsa("p0", &prefix, grant(("spa", Role::Spa), &prefix, "p0", (1000, 600_000)), 1)
-    };
     for i in 0..known {
-        stage.flood(0, &named(i));
+        stage.flood(0, &name_number(i));
     }
     stage.advance(200);
     stage.clear();
-    let new: Vec<Lsa> = (known..known + NEW).map(named).collect();
+    let new: Vec<Lsa> = (known..known + NEW).map(name_number).collect();
     let counted = allocation_counter::measure(|| new.iter().for_each(|lsa| stage.flood(0, lsa)));
     assert_eq!(stage.puppets[1].updates().len(), NEW, "each was taken and flooded");
     counted.count_total as f64 / NEW as f64
 }
 
-/// Counts, not time: with some names, ten and a hundred times as many.
+/// Counts, not time: with some names, ten times as many, and as many as one origin may have.
 #[test]
 fn a_new_name_costs_the_same_however_many_there_are() {
-    let [some, ten_times, hundred_times] = [16, 160, 1600].map(allocations_of_a_name);
-    for more in [ten_times, hundred_times] {
-        assert!((more / some - 1.0).abs() < 0.2, "{some} {ten_times} {hundred_times}");
+    let [some, ten_times, most] = [40, 400, damc_proto::lsdb::NAMES_PER_ORIGIN - 64].map(allocations_of_a_name);
+    for more in [ten_times, most] {
+        assert!((more / some - 1.0).abs() < 0.2, "{some} {ten_times} {most}");
     }
+}
+
+/// Bytes that a name takes at a router, with its routes, indexes and timers (`nodes/WIRE.md`, section 21).
+const BYTES_OF_A_NAME: f64 = 5120.0;
+
+#[test]
+fn a_name_takes_no_more_memory_than_is_written() {
+    const NAMES: usize = 1000;
+    let mut stage = Stage::sr(2);
+    let names: Vec<Lsa> = (0..NAMES).map(name_number).collect();
+    let counted = allocation_counter::measure(|| {
+        names.iter().for_each(|lsa| stage.flood(0, lsa));
+        stage.advance(200);
+        stage.clear();
+        stage.puppets.iter_mut().for_each(|puppet| puppet.recorded = Vec::new());
+    });
+    let each = counted.bytes_current as f64 / NAMES as f64;
+    assert!((1024.0..=BYTES_OF_A_NAME).contains(&each), "{each:.0} bytes of a name");
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod oracle;
 mod puppet;
 mod repair;
 mod routes;
+mod star;

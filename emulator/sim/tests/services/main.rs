@@ -5,6 +5,8 @@ mod authentication;
 mod blip;
 mod calls;
 mod class1;
+mod clocks;
+mod partition;
 mod registration;
 
 use core::time::Duration;

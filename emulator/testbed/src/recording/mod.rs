@@ -1,7 +1,9 @@
 //! Recordings: every DAMC frame and every IPv6 packet at every port of every node, both ways, with the world's stamps.
 
+mod capture_file;
 mod pcapng;
 
+pub use capture_file::{CaptureError, CaptureItem, read_capture};
 pub use pcapng::{pcapng_length, pcapng_record, pcapng_start};
 
 use serde::{Deserialize, Serialize};

@@ -237,3 +237,44 @@ fn the_flow_table_is_bounded() {
     assert!(counts.flows <= FLOW_LIMIT as u64 && counts.flows > FLOW_LIMIT as u64 * 8 / 10, "{counts:?}");
     assert_eq!(counts.flows + counts.evicted, counts.begun);
 }
+
+/// An answer to the pod behind `port`, which makes a flow of it.
+fn answered(sg: &mut Sg, now: u64, (port, service): (u16, &str), ports: (u16, u16)) {
+    let mut pdu = Vec::new();
+    let answer = tcp(at("/B/4"), at(service), ports, (1, 1), "SA", b"");
+    assert!(write_packet(&mut pdu, (&name(service), &name("/B/4")), 1, 60, &answer));
+    let mut frame = RoutedView::parse(&mut pdu[..]).unwrap();
+    assert!(matches!(sg.gateway.to_pod(now, &sg.book, port, &mut frame, &mut sg.out), Delivery::Packet(_)));
+}
+
+#[test]
+fn a_pod_that_begins_flows_without_end_pushes_out_its_own() {
+    const OTHER: u16 = PORT + 1;
+    const QUIET: u16 = 500;
+    let mut client = Sg::client();
+    client.builder.set_port(OTHER, &[name("/B/1")], &[]);
+    client.book = client.builder.snapshot();
+    for port in 1..=QUIET {
+        begin_pool_flow_of(&mut client, (OTHER, "/B/1"), port);
+    }
+    // More than the table holds, all of them newer than the quiet ones.
+    for flow in 0..FLOW_LIMIT * 3 / 2 {
+        let ports = (u16::try_from(flow % 60000).unwrap() + 1, u16::try_from(flow / 60000).unwrap() + 1);
+        answered(&mut client, SECOND + flow as u64, (PORT, "/A/1"), ports);
+    }
+    for port in 1..=QUIET {
+        let packet = tcp(at("/B/1"), at("/B"), (port, 80), (101, 501), "A", b"GET");
+        let step = client.gateway.from_pod(2 * SECOND, &client.book, (OTHER, MAC), &packet, &mut client.out);
+        assert_eq!(step, Step::Forward);
+        assert_eq!(names_of(&client.out).0, name("/B/4"), "flow {port} keeps its instance");
+    }
+}
+
+/// An answer of the instance /B/4 for the pool: what the pod sends from then on goes there.
+fn begin_pool_flow_of(sg: &mut Sg, (port, service): (u16, &str), source_port: u16) {
+    let mut pdu = Vec::new();
+    let answer = tcp(at("/B"), at(service), (80, source_port), (500, 101), "SA", b"");
+    assert!(write_packet(&mut pdu, (&name(service), &name("/B/4")), 1, 60, &answer));
+    let mut frame = RoutedView::parse(&mut pdu[..]).unwrap();
+    assert!(matches!(sg.gateway.to_pod(0, &sg.book, port, &mut frame, &mut sg.out), Delivery::Packet(_)));
+}

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod bounds;
+mod cost;
 mod grants;
 mod parts;
 mod services;

@@ -210,6 +210,14 @@ impl Bench {
         self.drain();
     }
 
+    /// Forgets what it has noted so far, but for what is advertised and admitted.
+    pub fn forget(&mut self) {
+        self.steps = Vec::new();
+        self.events = Vec::new();
+        self.sent = Vec::new();
+        self.pods.values_mut().for_each(|pod| pod.replies = Vec::new());
+    }
+
     /// The names advertised for a pod.
     pub fn advertised_by(&self, pod: &str) -> Vec<String> {
         self.advertised.keys().filter(|(_, p)| p.as_str() == pod).map(|(n, _)| n.to_string()).collect()

@@ -186,34 +186,64 @@ impl PodRecord {
         self.claims.retain(|name, claim| !claim.is_pool() || joined.contains(name));
     }
 
-    /// What is to be advertised for this pod now: granted instances, and granted pools with at least one of them.
-    pub fn desired(&self, pod: &NodeId) -> BTreeMap<Name, PrefixClaim> {
-        let mut desired = BTreeMap::new();
+    /// The granted instances in each pool, with their weights. One look at each claim: a pod may have as many pools as names.
+    fn granted_members(&self) -> BTreeMap<&Name, Vec<(&Name, u16)>> {
+        let mut members: BTreeMap<&Name, Vec<(&Name, u16)>> = BTreeMap::new();
+        for (name, claim) in self.claims.iter().filter(|(_, claim)| claim.held().is_some()) {
+            if let ClaimKind::Instance { pool: Some(pool), weight } = &claim.kind {
+                members.entry(pool).or_default().push((name, *weight));
+            }
+        }
+        members
+    }
+
+    /// What is to be advertised under a claimed name: weight, instance and grant. Granted instances, and granted pools with at
+    /// least one of them.
+    fn wanted<'a>(
+        &'a self,
+        name: &Name,
+        members: &BTreeMap<&Name, Vec<(&'a Name, u16)>>,
+    ) -> Option<(u16, Option<&'a Name>, &'a Grant)> {
+        let claim = self.claims.get(name)?;
+        let grant = &claim.held()?.grant;
+        let ClaimKind::Instance { weight, .. } = &claim.kind else {
+            let of = members.get(name)?;
+            let weight = of.iter().fold(0_u16, |sum, (_, weight)| sum.saturating_add(*weight));
+            return Some((weight, of.first().map(|(instance, _)| *instance), grant));
+        };
+        Some((*weight, None, grant))
+    }
+
+    /// Lets what is advertised for this pod be what is to be. Returns the names that are advertised no more, and the claims that
+    /// are new or say something else.
+    pub fn readvertise(&mut self, pod: &NodeId) -> (Vec<Name>, Vec<PrefixClaim>) {
+        let members = self.granted_members();
+        let advertised = self.advertised.keys();
+        let gone: Vec<Name> = advertised.filter(|name| self.wanted(name, &members).is_none()).cloned().collect();
+        let mut changed = Vec::new();
         for (name, claim) in &self.claims {
-            let Some(held) = claim.held() else { continue };
-            let (weight, instance) = match &claim.kind {
-                ClaimKind::Instance { weight, .. } => (*weight, None),
-                ClaimKind::Pool => {
-                    let mut granted =
-                        self.members(name).filter(|(m, _)| self.claims.get(*m).is_some_and(|c| c.held().is_some()));
-                    let Some((first, weight)) = granted.next() else { continue };
-                    (granted.fold(weight, |sum, (_, w)| sum.saturating_add(w)), Some(first.clone()))
-                }
-            };
-            desired.insert(
-                name.clone(),
-                PrefixClaim {
+            let Some((weight, instance, grant)) = self.wanted(name, &members) else { continue };
+            let said = self.advertised.get(name).is_some_and(|said| {
+                let same = (said.weight, said.exact, said.instance.as_ref()) == (weight, claim.is_pool(), instance);
+                same && matches!(&said.proof, Proof::Grant(said) if said == grant)
+            });
+            if !said {
+                changed.push(PrefixClaim {
                     prefix: name.clone(),
                     port: pod.clone(),
                     metric: 0,
                     weight,
                     exact: claim.is_pool(),
-                    instance,
-                    proof: Proof::Grant(held.grant.clone()),
-                },
-            );
+                    instance: instance.cloned(),
+                    proof: Proof::Grant(grant.clone()),
+                });
+            }
         }
-        desired
+        for name in &gone {
+            self.advertised.remove(name);
+        }
+        self.advertised.extend(changed.iter().map(|claim| (claim.prefix.clone(), claim.clone())));
+        (gone, changed)
     }
 
     /// Source names the pod may use: its granted instances. Never a pool, below which other pods' instances lie.
@@ -224,10 +254,9 @@ impl PodRecord {
 
     /// Granted pools, each with its granted instances.
     pub fn memberships(&self) -> Vec<(Name, Name)> {
-        let pools = self.claims.iter().filter(|(_, c)| c.is_pool() && c.held().is_some());
-        let granted = |name: &Name| self.claims.get(name).is_some_and(|c| c.held().is_some());
-        let members = |pool: &Name| self.members(pool).map(|(m, _)| m.clone()).filter(granted).collect::<Vec<_>>();
-        pools.flat_map(|(pool, _)| members(pool).into_iter().map(|m| (pool.clone(), m))).collect()
+        let granted = |pool: &Name| self.claims.get(pool).is_some_and(|c| c.is_pool() && c.held().is_some());
+        let pools = self.granted_members().into_iter().filter(|(pool, _)| granted(pool));
+        pools.flat_map(|(pool, of)| of.into_iter().map(|(m, _)| (pool.clone(), m.clone()))).collect()
     }
 
     /// The floor that holds for a request.

@@ -1,5 +1,7 @@
 //! What follows from a change of claims: advertisements, admission, replies, notices.
 
+use std::collections::BTreeSet;
+
 use damc_mgmt::event::EventKind;
 use damc_mgmt::words::ProtocolCounter;
 use damc_wire::message::{AnnounceReply, Outcome};
@@ -21,19 +23,15 @@ impl Registrar {
     /// positive answer leads directly to the LSA (AUT-05).
     pub(super) fn reconcile(&mut self, now: Timestamp, pod: &NodeId) {
         let Some(record) = self.pods.get_mut(pod) else { return };
-        let desired = record.desired(pod);
-        let mut gone = Vec::new();
-        for name in record.advertised.keys().filter(|name| !desired.contains_key(*name)) {
-            gone.push(name.clone());
-            self.actions.push_back(Action::Withdraw { prefix: name.clone(), pod: pod.clone() });
+        let (gone, changed) = record.readvertise(pod);
+        let withdrawn = gone.iter().map(|name| Action::Withdraw { prefix: name.clone(), pod: pod.clone() });
+        self.actions.extend(withdrawn);
+        let mut returned = BTreeSet::new();
+        for claim in changed {
+            self.suspended.remove(&(pod.clone(), claim.prefix.clone()));
+            returned.insert(claim.prefix.clone());
+            self.actions.push_back(Action::Originate(claim));
         }
-        for (name, claim) in &desired {
-            if record.advertised.get(name) != Some(claim) {
-                self.suspended.remove(&(pod.clone(), name.clone()));
-                self.actions.push_back(Action::Originate(claim.clone()));
-            }
-        }
-        record.advertised = desired;
         let sources = record.sources();
         let pools = record.memberships();
         if (&record.admitted, &record.memberships) != (&sources, &pools) {
@@ -54,8 +52,8 @@ impl Registrar {
         for name in gone {
             self.depart(now, name);
         }
-        for name in self.pods.get(pod).into_iter().flat_map(|r| r.advertised.keys()) {
-            self.departed.retain(|(_, gone)| gone != name);
+        if !returned.is_empty() {
+            self.departed.retain(|(_, gone)| !returned.contains(gone));
         }
     }
 
