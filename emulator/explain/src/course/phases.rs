@@ -137,7 +137,7 @@ impl<'e> Finder<'e> {
         let computed =
             events[..fib].iter().rposition(|e| matches!(e.kind, EventKind::Computed { .. } | EventKind::Fib { .. }))?;
         let EventKind::Computed { duration_ns, .. } = events[computed].kind else { return None };
-        let trigger = trigger(events, computed, prefix).unwrap_or(computed);
+        let trigger = trigger(events, (computed, fib), prefix).unwrap_or(computed);
         let (origin, originated) = self.origin(node, events, trigger);
         let detected = match originated {
             Some(at) => self.roots.detection(origin, at).unwrap_or(at),
@@ -150,9 +150,10 @@ impl<'e> Finder<'e> {
         };
         let root = self.roots.root(near, detected)?;
         // Clocks of the nodes are that of the host; a root may be told a little late.
-        let began = root.at_ns.min(told.events[detected].at_ns);
-        let at = |index: usize| told.events[index].at_ns.max(began);
-        let (seen, computed_ns, installed_ns) = (at(detected), events[computed].at_ns, events[fib].at_ns);
+        let published = events[fib].at_ns;
+        let began = root.at_ns.min(told.events[detected].at_ns).min(published);
+        let at = |index: usize| told.events[index].at_ns.clamp(began, published);
+        let (seen, computed_ns, installed_ns) = (at(detected), events[computed].at_ns, published);
         let said = originated.map_or(seen, at);
         // A machine tells what it heard when it is done; the work on it is not flooding.
         let heard = events[trigger].at_ns.min(computed_ns.saturating_sub(duration_ns)).max(said);
@@ -179,8 +180,9 @@ impl<'e> Finder<'e> {
 }
 
 /// The event that made a router compute an entry: the newest word about the prefix itself since it computed last, else the
-/// newest about the topology.
-fn trigger(events: &[Event], computed: usize, prefix: &str) -> Option<usize> {
+/// newest about the topology, unless it tells of a policy for the prefix at the same time.
+fn trigger(events: &[Event], (computed, fib): (usize, usize), prefix: &str) -> Option<usize> {
+    let policy = of_policy(events, fib, prefix);
     let mut topological = None;
     let mut earlier = false;
     for (at, event) in events[..computed].iter().enumerate().rev() {
@@ -197,10 +199,9 @@ fn trigger(events: &[Event], computed: usize, prefix: &str) -> Option<usize> {
                     _ => {}
                 }
             }
-            EventKind::Policy { prefix: of, .. } if of == prefix && !earlier => return Some(at),
             EventKind::Computed { full, .. } => {
                 if topological.is_some() || (earlier && *full) {
-                    return topological;
+                    return policy.or(topological);
                 }
                 earlier = true;
             }
@@ -210,5 +211,18 @@ fn trigger(events: &[Event], computed: usize, prefix: &str) -> Option<usize> {
             _ => {}
         }
     }
-    topological
+    policy.or(topological)
+}
+
+/// The event of a policy for the prefix that a router tells with a table, be it just before or just after it.
+fn of_policy(events: &[Event], fib: usize, prefix: &str) -> Option<usize> {
+    const NEAR: usize = 16;
+    const NEAR_NS: u64 = 1_000_000;
+    let around = fib.saturating_sub(NEAR)..(fib + NEAR).min(events.len());
+    let is_it = |at: &usize| {
+        let event = &events[*at];
+        let near = event.at_ns.abs_diff(events[fib].at_ns) <= NEAR_NS;
+        near && matches!(&event.kind, EventKind::Policy { prefix: of, .. } if of == prefix)
+    };
+    around.filter(is_it).min_by_key(|at| at.abs_diff(fib))
 }
