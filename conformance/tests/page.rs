@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use damc_conformance::report::{Annex, LabInfo, NodeInfo, Report, RunInfo, html};
 use damc_conformance::verdict::{CaseResult, Verdict};
@@ -65,7 +66,9 @@ fn page() -> String {
 
 /// What the browser makes of the page after `script` ran at its end. Fails where the page's own script did.
 fn after(browser: &str, script: &str) -> Result<String, Failed> {
-    let folder = std::env::temp_dir().join(format!("damc-page-{}-{}", std::process::id(), script.len()));
+    static PAGES: AtomicUsize = AtomicUsize::new(0);
+    let number = PAGES.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("damc-page-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let file = folder.join("report.html");
     let hook = "<body><script>onerror=(m)=>document.documentElement.dataset.failed=m</script>";
