@@ -123,7 +123,7 @@ pub fn kernel() -> String {
 /// Copies the logs that a world leaves.
 pub fn logs(testbed: &Testbed, folder: &mut RunFolder) {
     for (name, path) in testbed.lab.logs() {
-        folder.copy(&path, &format!("logs/{name}"));
+        folder.copy_text(&path, &format!("logs/{name}"));
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use damc_explain::{Evidence, Frames, Mark, Passing};
+use damc_explain::{Evidence, Frames, Mark, Passing, course};
 use damc_wire::Name;
 
-use crate::report::RunFolder;
+use crate::chronicle::{Chronicle, telemetry};
+use crate::report::{RunFolder, Timelines};
 use crate::testbed::Testbed;
 use crate::verdict::CaseResult;
 
 /// Events of a node in the evidence of one case.
 const EVENTS_OF_CASE: usize = 500;
-/// Events of a node that a run's folder keeps.
-const EVENTS_KEPT: usize = 1500;
 /// Nodes and names of a reason that are asked about.
 const ASKED: usize = 2;
 
@@ -37,14 +36,21 @@ pub async fn of_case(testbed: &Testbed, from_ns: u64, folder: &mut RunFolder, re
     }
 }
 
-/// Writes tables at the end of a run, and the newest events of each node.
-pub async fn at_end(testbed: &Testbed, folder: &mut RunFolder) {
+/// Writes tables at the end of a run, the events that each node remembers, and the course of the run.
+pub async fn at_end(testbed: &Testbed, chronicle: &Chronicle, folder: &mut RunFolder) {
     let Some(mut evidence) = gathered(testbed).await else { return };
+    let began_ns = evidence.began_ns;
+    let timelines = Timelines {
+        course: course(&evidence, chronicle.converged_ns.saturating_sub(began_ns), chronicle.crossings()),
+        cases: chronicle.cases(began_ns),
+        calls: chronicle.calls(began_ns),
+        paths: telemetry(testbed, began_ns).await,
+    };
+    folder.write_text("course.json", serde_json::to_string(&timelines).unwrap_or_default());
     for (node, witness) in &mut evidence.nodes {
-        witness.keep_newest(EVENTS_KEPT);
         let events = std::mem::take(&mut witness.events).into_iter();
         let lines: String = events.filter_map(|event| Some(serde_json::to_string(&event).ok()? + "\n")).collect();
-        folder.write(&format!("events/{node}.jsonl"), lines);
+        folder.write_text(&format!("events/{node}.jsonl"), lines);
     }
     folder.write("state/end.json", serde_json::to_string(&evidence).unwrap_or_default());
 }

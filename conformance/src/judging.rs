@@ -8,6 +8,7 @@ use damc_testbed::WorldKind;
 use futures::future::{Either, select};
 
 use crate::case::{Case, Findings, Impact, Stop, Suite};
+use crate::chronicle::Chronicle;
 use crate::experiment::{self, Played};
 use crate::report::{Happened, RunFolder};
 use crate::runner::{Builder, Watcher, millis};
@@ -31,20 +32,23 @@ pub(crate) struct Judging<'a> {
     results: Vec<CaseResult>,
     /// What happened in the experiment.
     events: Vec<Happened>,
+    chronicle: Chronicle,
 }
 
 impl<'a> Judging<'a> {
     pub(crate) fn new(testbed: Testbed, builder: Builder<'a>, unfaithful: Option<String>) -> Self {
-        Self { testbed, builder, networks: 1, unfaithful, results: Vec::new(), events: Vec::new() }
+        let chronicle = Chronicle::of(&testbed);
+        Self { testbed, builder, networks: 1, unfaithful, results: Vec::new(), events: Vec::new(), chronicle }
     }
 
     pub(crate) fn testbed(&self) -> &Testbed {
         &self.testbed
     }
 
-    /// What was judged, what happened in the experiment, and the testbed that is left.
-    pub(crate) fn end(self) -> (Testbed, Vec<CaseResult>, Vec<Happened>) {
-        (self.testbed, self.results, self.events)
+    /// What was judged, what happened in the experiment, the testbed that is left, and what was noted on it.
+    pub(crate) async fn end(mut self) -> (Testbed, Vec<CaseResult>, Vec<Happened>, Chronicle) {
+        self.chronicle.note(&self.testbed).await;
+        (self.testbed, self.results, self.events, self.chronicle)
     }
 
     /// Plays the timeline of the topology, on a fresh network again where the environment was disturbed and something
@@ -112,6 +116,7 @@ impl<'a> Judging<'a> {
                 self.tell(result(case, Verdict::Exception(why)), watcher);
                 continue;
             }
+            self.chronicle.note(&self.testbed).await;
             if let Err(e) = self.testbed.forget_passing_frames().await {
                 return Some(format!("before {}: {e}", case.id));
             }
@@ -127,6 +132,7 @@ impl<'a> Judging<'a> {
                 artefacts::capture(&self.testbed, from, folder, &mut result).await;
                 explained::of_case(&self.testbed, from, folder, &mut result).await;
             }
+            self.chronicle.case(case.id, result.verdict.kind(), from, self.testbed.now_ns());
             self.tell(result, watcher);
             let restored = match ended {
                 Some(why) => Err(why),
@@ -157,6 +163,7 @@ impl<'a> Judging<'a> {
         let fresh = self.builder.converged(self.networks).await;
         let fresh = fresh.map_err(|e| format!("no fresh lab: {}", e.one_line()))?;
         let old = std::mem::replace(&mut self.testbed, fresh);
+        self.chronicle = Chronicle::of(&self.testbed);
         old.lab.end(false).await;
         if let Some(last) = self.results.last_mut() {
             last.evidence.push(format!("the lab did not return to its topology ({why}); the run went on with another"));

@@ -8,6 +8,7 @@ pub mod artefacts;
 pub mod capture;
 pub mod case;
 pub mod catalogue;
+mod chronicle;
 mod experiment;
 mod explained;
 pub mod forge;

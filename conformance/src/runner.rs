@@ -153,9 +153,9 @@ pub async fn run(
         aborted = judge(&mut judging, options, maker.kind(), &mut folder, watcher).await;
     }
     watcher.phase("writing results and taking the lab down");
-    let (testbed, results, events) = judging.end();
+    let (testbed, results, events, chronicle) = judging.end().await;
     artefacts::environment(&testbed, &status, calibration.as_ref(), options, &mut folder).await;
-    explained::at_end(&testbed, &mut folder).await;
+    explained::at_end(&testbed, &chronicle, &mut folder).await;
     artefacts::logs(&testbed, &mut folder);
     let (bypassed, converged_ms) = (bypassed(&testbed).await, converged.ok().map(|d| d.as_secs_f64() * 1e3));
     let lab = lab_info(topology, options, &testbed, &status);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::packed::packed;
 use super::{Annex, Report, html, junit, junit_of_set_up, markdown};
 
 /// `results/<topology>/<UTC time>-<id>/`.
@@ -76,12 +77,20 @@ impl RunFolder {
         self.point_latest(results);
     }
 
-    /// Copies a file into the folder.
-    pub fn copy(&mut self, from: &Path, name: &str) {
-        let Some(path) = self.path.as_ref().map(|p| p.join(name)) else { return };
-        let parent = path.parent().map_or(Ok(()), fs::create_dir_all);
-        if let Err(e) = parent.and_then(|()| fs::copy(from, &path)) {
-            self.failed(&path, &e);
+    /// Writes a text; a long one is compressed, and its name ends with `.gz` then. [`super::read_text`] reads both.
+    pub fn write_text(&mut self, name: &str, text: impl AsRef<[u8]>) {
+        let (bytes, end) = packed(text.as_ref());
+        match bytes {
+            Some(bytes) => self.write(&format!("{name}{end}"), bytes),
+            None => self.write(name, text),
+        }
+    }
+
+    /// Copies a text into the folder, as [`RunFolder::write_text`] writes it.
+    pub fn copy_text(&mut self, from: &Path, name: &str) {
+        match fs::read(from) {
+            Ok(text) => self.write_text(name, text),
+            Err(e) => self.failed(from, &e),
         }
     }
 
@@ -93,8 +102,8 @@ impl RunFolder {
             Ok(xml) => self.write("junit.xml", xml),
             Err(e) => self.errors.push(format!("junit.xml: {e}")),
         }
-        self.write("report.md", markdown(report));
         let annex = self.path().map(Annex::of).unwrap_or_default();
+        self.write("report.md", markdown(report, annex.timelines.as_ref()));
         self.write("report.html", html(report, &annex));
         match report.to_json() {
             Ok(json) => self.write("report.json", json),

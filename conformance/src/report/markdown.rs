@@ -6,13 +6,14 @@ use std::fmt::Write;
 use damc_testbed::calibration::{Calibration, Measurement, Property};
 
 use super::text::{counted, number};
-use super::{Happened, Headline, NodeInfo, Report, RowResult};
+use super::timelines::some;
+use super::{Happened, Headline, NodeInfo, Report, RowResult, Timelines};
 use crate::catalogue::Catalogue;
 use crate::verdict::{CaseResult, Kind, Verdict};
 
-/// The whole report.
+/// The whole report; of the course of the run what it says about convergence.
 #[must_use]
-pub fn markdown(report: &Report) -> String {
+pub fn markdown(report: &Report, timelines: Option<&Timelines>) -> String {
     let mut out = String::new();
     headline(&mut out, report);
     what_ran(&mut out, report);
@@ -20,6 +21,9 @@ pub fn markdown(report: &Report) -> String {
     cases(&mut out, &report.cases);
     figures(&mut out, &report.cases);
     timeline(&mut out, &report.events);
+    if let Some(timelines) = timelines {
+        convergence(&mut out, timelines);
+    }
     if report.judges_requirements() {
         coverage(&mut out, report);
     }
@@ -68,6 +72,11 @@ fn headline(out: &mut String, report: &Report) {
     let failed = report.cases.iter().filter(|c| c.verdict.kind() == Kind::Fail);
     for case in failed {
         line(out, format_args!("* **{}** {}: {}", cell(&case.id), cell(&case.title), cell(case.verdict.reason())));
+    }
+    let unclear = report.cases.iter().filter(|c| c.verdict.kind() == Kind::Inconclusive);
+    for case in unclear {
+        let (id, title, reason) = (cell(&case.id), cell(&case.title), cell(case.verdict.reason()));
+        line(out, format_args!("* **{id}** {title}: inconclusive: {reason}"));
     }
     for error in &report.write_errors {
         line(out, format_args!("* not written: {}", cell(error)));
@@ -197,6 +206,9 @@ fn cases(out: &mut String, cases: &[CaseResult]) {
         );
     }
     out.push_str("\n## Evidence\n\n");
+    // What did not pass is what a reader looks for.
+    let mut cases: Vec<&CaseResult> = cases.iter().collect();
+    cases.sort_by_key(|case| !matches!(case.verdict.kind(), Kind::Fail | Kind::Inconclusive));
     for case in cases {
         line(out, format_args!("### {} — {}\n", cell(&case.id), case.verdict.kind().label()));
         for evidence in &case.evidence {
@@ -235,6 +247,66 @@ fn timeline(out: &mut String, events: &[Happened]) {
         line(out, format_args!("| {} | {asked} | {late} | {took} | {what}{error} |", event.line));
     }
     out.push('\n');
+}
+
+/// The slowest changes and the troubles of a run.
+fn convergence(out: &mut String, timelines: &Timelines) {
+    const SHOWN: usize = 10;
+    let (told, course) = (timelines.convergence(), &timelines.course);
+    let ms = |ns: u64| format!("{:.3}", ns as f64 / 1e6);
+    out.push_str("## Convergence\n\n");
+    if told.pairs == 0 {
+        out.push_str("No table changed after the network had converged.\n\n");
+    } else {
+        let (changes, pairs) = (course.changes.len(), told.pairs);
+        line(
+            out,
+            format_args!(
+                "{changes} changes reached tables, {pairs} times a prefix. From a change to the last table, ms:\n"
+            ),
+        );
+        out.push_str("| part | median | most |\n|---|---|---|\n");
+        for (name, median, most) in &told.parts {
+            line(out, format_args!("| {name} | {} | {} |", ms(*median), ms(*most)));
+        }
+        out.push_str("\nSlowest changes, split for the prefix that took longest, ms:\n\n");
+        out.push_str(
+            "| at, s | change | prefix | last router | detect | originate | flood | compute | install | all |\n",
+        );
+        out.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+        for change in told.slowest.iter().take(SHOWN) {
+            let Some(one) = change.prefixes.first() else { continue };
+            let parts = one.split.parts().map(|(_, ns)| ms(ns)).join(" | ");
+            let (at, what, all) = (change.at_ns as f64 / 1e9, cell(&change.what), ms(one.split.total_ns()));
+            line(out, format_args!("| {at:.3} | {what} | {} | {} | {parts} | {all} |", one.prefix, one.last));
+        }
+        out.push('\n');
+    }
+    troubles(out, timelines);
+}
+
+fn troubles(out: &mut String, timelines: &Timelines) {
+    const SHOWN: usize = 20;
+    let (told, course) = (timelines.convergence(), &timelines.course);
+    if told.troubles.is_empty() {
+        out.push_str("No loop and no black hole: at every moment the tables together led frames to where their name was served.\n\n");
+    } else {
+        out.push_str("Loops and black holes:\n\n| at, s | what | for | lasted, ms | frames that met it |\n|---|---|---|---|---|\n");
+        for trouble in told.troubles.iter().take(SHOWN) {
+            let (at, lasted) = (trouble.at_ns as f64 / 1e9, trouble.lasted_ns as f64 / 1e6);
+            let (kind, what) = (trouble.kind.label(), cell(&trouble.what));
+            let names = some(&trouble.prefixes);
+            line(out, format_args!("| {at:.3} | {kind}: {what} | {names} | {lasted:.3} | {} |", trouble.met.frames));
+        }
+        let more = course.troubles.len().saturating_sub(SHOWN);
+        if more > 0 {
+            line(out, format_args!("\n… and {more} more, in course.json."));
+        }
+        out.push('\n');
+    }
+    if !course.untold.is_empty() {
+        line(out, format_args!("These routers do not tell where their entries lead: {}.\n", some(&course.untold)));
+    }
 }
 
 fn coverage(out: &mut String, report: &Report) {

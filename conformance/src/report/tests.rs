@@ -119,11 +119,23 @@ fn a_set_up_that_cannot_be_made_is_an_error_for_build_servers() {
 
 #[test]
 fn markdown_keeps_tables_whole_and_says_what_failed() {
-    let text = markdown(&mixed());
+    let timelines = serde_json::from_str(include_str!("../../tests/course.json")).unwrap();
+    let text = markdown(&mixed(), Some(&timelines));
     assert!(text.starts_with("# fig2: FAILED"), "{text}");
     assert!(text.contains("* **matrix** title of matrix \\| with a bar: pod-2 got /A/1 and more"), "{text}");
+    let evidence = text.split_once("## Evidence").unwrap().1;
+    let first = evidence.lines().find(|line| line.starts_with("### ")).unwrap();
+    assert!(first.contains("fail") || first.contains("inconclusive"), "what did not pass comes first: {first}");
+    assert!(text.lines().any(|line| line.starts_with("* **") && line.contains(": inconclusive: ")), "{text}");
     assert!(text.contains("| AUT-03 | Refusals are explicit | not run |  |"), "{text}");
     assert!(text.contains("| registration p99 | 12.5 ms | order |"), "{text}");
+    let slow =
+        "| 3.000 | the link sg-2 – sr-1 came back | /B/2 | sg-1 | 90.000 | 1.000 | 4.000 | 3.000 | 0.500 | 98.500 |";
+    assert!(text.contains(slow), "{text}");
+    assert!(
+        text.contains("| 2.000 | black hole: sr-1 sends into the broken link to sg-2 | /B/2 | 60.000 | 3 |"),
+        "{text}"
+    );
     let rows = text.lines().filter(|l| l.starts_with("| LSA-"));
     assert_eq!(rows.count(), 9);
 }

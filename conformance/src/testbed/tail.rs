@@ -153,6 +153,16 @@ impl Testbed {
         Ok(tail.decoded(tail.frames.since(0).filter(wanted)))
     }
 
+    /// Calls and packets between names since `from_ns`, the first `most` of them.
+    ///
+    /// # Errors
+    /// The recording cannot be read.
+    pub async fn calls(&self, from_ns: u64, most: usize) -> Result<Vec<Seen>, Stop> {
+        let tail = self.tail().await?;
+        let calls = |e: &Entry<'_>| is_of(e, MessageType::Data) || is_of(e, MessageType::Packet);
+        Ok(tail.decoded(tail.frames.since(from_ns).filter(calls).take(most)))
+    }
+
     /// Frames of every type at the ports of `node` since `from_ns` that are not forgotten yet.
     ///
     /// # Errors

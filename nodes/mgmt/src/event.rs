@@ -63,12 +63,14 @@ pub enum EventKind {
     /// made it compute, up to this event; 0 in a simulation, whose time does not pass meanwhile.
     Computed { full: bool, duration_ns: u64, prefixes: usize, trigger: Trigger },
     /// FIB published: `changed` operations. `set` and `gone` name prefixes that have a new entry, or none any more; of
-    /// many only the first [`PREFIXES_TOLD`].
+    /// many only the first [`PREFIXES_TOLD`]. `via` says of each in `set` where its frames go now.
     Fib {
         version: u64,
         changed: usize,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         set: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        via: Vec<Via>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<String>,
     },
@@ -122,6 +124,20 @@ pub enum EventKind {
         reason: Option<RefusalReason>,
         detail: String,
     },
+}
+
+/// Where a new FIB entry sends frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Via {
+    /// Ports of its equal next hops, named after the neighbours; none where the node itself is meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+    /// Ports that stand in while none of those is up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backup: Vec<String>,
+    /// Matches the name itself only (pools).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
 }
 
 /// Most prefixes that [`EventKind::Fib`] names in each of its lists.

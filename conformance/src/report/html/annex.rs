@@ -6,6 +6,9 @@ use std::path::Path;
 
 use damc_mgmt::view::LsdbView;
 
+use crate::report::Timelines;
+use crate::report::packed::{END, read_text};
+
 /// Rows of a table, the first of them its head.
 pub type Table = Vec<Vec<String>>;
 
@@ -22,6 +25,8 @@ pub struct Annex {
     pub logs: BTreeMap<String, Vec<String>>,
     /// The environment: name and value.
     pub environment: Vec<(String, String)>,
+    /// What the run did on one axis of time; none where its nodes told nothing.
+    pub timelines: Option<Timelines>,
 }
 
 impl Annex {
@@ -35,16 +40,18 @@ impl Annex {
             lsdbs: texts(&folder.join("lsdb"), ".json").filter_map(|(node, text)| Some((node, lsas(&text)?))).collect(),
             logs: texts(&folder.join("logs"), ".log").map(|(node, text)| (node, warnings(&text))).collect(),
             environment: environment.as_deref().map(entries).unwrap_or_default(),
+            timelines: read_text(&folder.join("course.json")).ok().and_then(|text| serde_json::from_str(&text).ok()),
         }
     }
 }
 
 /// The files of a folder that end so: name without the end, and text.
-fn texts<'a>(folder: &Path, end: &'a str) -> impl Iterator<Item = (String, String)> + use<'a> {
+fn texts(folder: &Path, end: &str) -> impl Iterator<Item = (String, String)> {
     let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     files.filter_map(move |file| {
-        let name = file.file_name().into_string().ok()?.strip_suffix(end)?.to_owned();
-        Some((name, fs::read_to_string(file.path()).ok()?))
+        let file = file.file_name().into_string().ok()?;
+        let file = file.strip_suffix(END).unwrap_or(&file);
+        Some((file.strip_suffix(end)?.to_owned(), read_text(&folder.join(file)).ok()?))
     })
 }
 
@@ -124,19 +131,28 @@ mod tests {
                 r#"{"cpus":2,"pace":{"hello_ms":10},"calibration":{"took_ms":1},"host":null,"kernel":"Linux"}"#,
             ),
             ("topology.svg", "<svg></svg>"),
+            (
+                "course.json",
+                r#"{"ended_ns":7,"converged_ns":1,"changes":[],"troubles":[],"untold":[],"marks":[],"links":[],"nodes":[],"routes":[],"fibs":[]}"#,
+            ),
         ] {
             let path = folder.join(name);
             fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
             fs::write(path, text).expect("a temporary folder");
         }
+        let long = "INFO up\n".repeat(20_000) + "ERROR down\n";
+        let (bytes, end) = crate::report::packed::packed(long.as_bytes());
+        fs::write(folder.join(format!("logs/sr-1.log{end}")), bytes.expect("long enough")).expect("a temporary folder");
         let annex = Annex::of(&folder);
         fs::remove_dir_all(&folder).expect("a temporary folder");
         let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(annex.fibs["sg-1"], [row(&["prefix", "cost"]), row(&["/A", "0"])]);
         assert_eq!(annex.lsdbs["sg-1"][1], row(&["sg-1", "topology", "0", "3", "5", "sr-1=2"]));
         assert_eq!(annex.logs["sg-1"], ["WARN late by 20 ms"]);
+        assert_eq!(annex.logs["sr-1"], ["ERROR down"], "compressed ones are read too");
         let entry = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(annex.environment, [entry("cpus", "2"), entry("kernel", "Linux"), entry("pace.hello_ms", "10")]);
+        assert_eq!(annex.timelines.map(|timelines| timelines.course.ended_ns), Some(7));
         assert_eq!(annex.drawing.as_deref(), Some("<svg></svg>"));
         assert_eq!(Annex::of(&folder), Annex::default(), "an empty folder");
     }

@@ -118,6 +118,7 @@ pub(super) fn topology(annex: &Annex) -> Markup {
     html! {
         section #topology {
             h2 { "Topology" }
+            @if let (Some(timelines), Some(_)) = (&annex.timelines, &annex.drawing) { (super::moment::controls(timelines)) }
             @match &annex.drawing {
                 // Our own drawing, in which all text of the topology is escaped.
                 Some(svg) => figure .drawing { (PreEscaped(svg)) },

@@ -3,7 +3,10 @@
 //! Verdicts come first, then the story of every case that did not pass. Everything below is there to look things up.
 
 mod annex;
+mod convergence;
+mod lanes;
 mod lookup;
+mod moment;
 mod story;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -33,19 +36,28 @@ pub fn html(report: &Report, annex: &Annex) -> String {
         @if report.judges_requirements() { (lookup::coverage(report)) }
         (lookup::figures(&report.cases))
         (lookup::timeline(&report.events))
+        @if let Some(timelines) = &annex.timelines {
+            (convergence::convergence(timelines))
+            (lanes::lanes(timelines))
+        }
         (lookup::topology(annex))
         (lookup::calibration(report.calibration.as_ref()))
         (lookup::environment(report, annex))
     };
-    let room = BOUND.saturating_sub(head.0.len() + STYLE.len() + SCRIPT.len() + 4096);
-    let tables = lookup::tables(annex, room);
-    page(report, &html! { (head) (tables) }).into_string()
+    let room = BOUND.saturating_sub(head.0.len() + STYLE.len() + SCRIPT.len() + MOMENT.len() + 4096);
+    let data = annex.timelines.as_ref().filter(|_| annex.drawing.is_some());
+    let data = data.map(|timelines| moment::data(timelines, &report.lab.nodes));
+    // The slider takes half of what is left at most; the tables have the rest.
+    let data = data.map(|data| if data.0.len() <= room / 2 { data } else { moment::too_long() });
+    let tables = lookup::tables(annex, room.saturating_sub(data.as_ref().map_or(0, |data| data.0.len())));
+    page(report, annex, &html! { (head) (tables) @if let Some(data) = data { (data) } }).into_string()
 }
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const MOMENT: &str = include_str!("moment.js");
 
-fn page(report: &Report, body: &Markup) -> Markup {
+fn page(report: &Report, annex: &Annex, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -58,15 +70,16 @@ fn page(report: &Report, body: &Markup) -> Markup {
             }
             body {
                 a .skip href="#main" { "Skip to the verdicts" }
-                (navigation(report))
+                (navigation(report, annex))
                 main #main { (body) }
                 script { (PreEscaped(SCRIPT)) }
+                script { (PreEscaped(MOMENT)) }
             }
         }
     }
 }
 
-fn navigation(report: &Report) -> Markup {
+fn navigation(report: &Report, annex: &Annex) -> Markup {
     let unmet = report.cases.iter().filter(|c| is_unmet(c)).count();
     html! {
         nav aria-label="Parts of the report" {
@@ -75,6 +88,10 @@ fn navigation(report: &Report) -> Markup {
             @if report.judges_requirements() { a href="#coverage" { "Coverage" } }
             @if report.cases.iter().any(|c| !c.figures.is_empty()) { a href="#figures" { "Figures" } }
             @if !report.events.is_empty() { a href="#timeline" { "Timeline" } }
+            @if annex.timelines.is_some() {
+                a href="#convergence" { "Convergence" }
+                a href="#timelines" { "Timelines" }
+            }
             a href="#topology" { "Topology" }
             a href="#calibration" { "Calibration" }
             a href="#environment" { "Environment" }
@@ -115,7 +132,7 @@ fn banner(report: &Report) -> Markup {
                 p { "Requirements (sections A to K): " (counted(|kind| summary.requirements_with(kind))) "." }
             }
             p .quiet {
-                (run.started) ", " (number(run.duration_ms as f64 / 1e3)) " s, seed " (run.seed)
+                (run.started.split(['.', 'Z']).next().unwrap_or_default()) " UTC, " (number(run.duration_ms as f64 / 1e3)) " s, seed " (run.seed)
                 ", links by " (report.lab.backend) ", damc " (run.version)
             }
         }

@@ -3,6 +3,10 @@
 use super::*;
 use crate::report::tests::mixed;
 
+fn timelines() -> crate::report::Timelines {
+    serde_json::from_str(include_str!("../../../tests/course.json")).expect("a course")
+}
+
 fn annex() -> Annex {
     let row = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
     Annex {
@@ -11,6 +15,7 @@ fn annex() -> Annex {
         lsdbs: [("sg-1".to_owned(), vec![row(&["origin", "id"]), row(&["sg-4", "/B/4"])])].into(),
         logs: [("pod-2".to_owned(), vec!["WARN refused by <spa-1>".to_owned()])].into(),
         environment: vec![("cpus".to_owned(), "2".to_owned())],
+        timelines: Some(timelines()),
     }
 }
 
@@ -107,4 +112,24 @@ fn tables_that_do_not_fit_stay_in_the_folder() {
     assert!(page.len() <= BOUND, "{} bytes", page.len());
     assert!(page.contains("FIB of sg-2, 19999<") && page.contains("FIB of sg-5, 19999: in fib/"), "the first fits");
     parse(&page);
+}
+
+#[test]
+fn what_slowed_convergence_and_what_led_astray_is_told() {
+    let page = html(&mixed(), &annex());
+    let section =
+        page.split_once("id=\"convergence\"").expect("a section").1.split_once("</section>").expect("it ends").0;
+    assert!(section.contains("the link sg-2 – sr-1 came back"), "{section}");
+    assert!(
+        section.contains(
+            "aria-label=\"detect 60.0 ms, originate 1.0 ms, flood 2.0 ms, compute 3.0 ms, install 0.500 ms\""
+        )
+    );
+    assert!(section.contains("<strong>black hole</strong>: sr-1 sends into the broken link to sg-2"), "{section}");
+    let lanes = page.split_once("id=\"lanes\"").expect("lanes").1;
+    for lane in ["cases", "done and ordered", "links without adjacency", "FIB of sr-1", "delay to /B/2", "calls"] {
+        assert!(lanes.contains(&format!("class=\"lane-name\">{lane} ")), "{lane}");
+    }
+    let without = html(&mixed(), &Annex { timelines: None, ..annex() });
+    assert!(!without.contains("id=\"convergence\"") && !without.contains("id=\"course\""), "none is made up");
 }

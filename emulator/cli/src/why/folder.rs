@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use damc_conformance::report::read_text;
 use damc_explain::{Chain, Evidence, Frames, Passing};
 
 use super::{Question, unanswerable};
@@ -31,7 +32,7 @@ fn evidence(folder: &Path, case: Option<&str>) -> anyhow::Result<Evidence> {
     for (node, witness) in evidence.nodes.iter_mut().filter(|(_, witness)| witness.events.is_empty()) {
         let path = folder.join("events").join(format!("{node}.jsonl"));
         // A node that said nothing has no file.
-        for line in fs::read_to_string(&path).unwrap_or_default().lines() {
+        for line in read_text(&path).unwrap_or_default().lines() {
             witness.events.push(serde_json::from_str(line).with_context(|| path.display().to_string())?);
         }
     }

@@ -3,5 +3,6 @@
 
 mod calls;
 mod causes;
+mod course;
 mod faulty;
 mod stage;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use damc_forward::{NextHop, Op};
+use damc_forward::{NextHop, Op, Route};
 use damc_mgmt::config::Timers;
-use damc_mgmt::event::{EventKind, PREFIXES_TOLD};
+use damc_mgmt::event::{EventKind, PREFIXES_TOLD, Via};
 use damc_mgmt::words::Trigger;
-use damc_wire::{Name, NodeId, Timestamp};
+use damc_wire::{NodeId, Timestamp};
 
 use super::Router;
 use crate::io::{Outbox, Output, PortId};
@@ -88,7 +88,7 @@ impl Router {
     pub(super) fn publish(&mut self, ops: Vec<Op>, out: &mut Outbox) {
         if !ops.is_empty() {
             self.fib_version += 1;
-            out.event(told(self.fib_version, &ops));
+            out.event(self.told(&ops));
             out.push(Output::Fib(ops));
         }
     }
@@ -190,14 +190,28 @@ impl Router {
         next_hops.sort();
         Some(Reach { cost, next_hops })
     }
-}
 
-/// The event of a new version of the table.
-fn told(version: u64, ops: &[Op]) -> EventKind {
-    let named = |pick: fn(&Op) -> Option<&Name>| -> Vec<String> {
-        ops.iter().filter_map(pick).take(PREFIXES_TOLD).map(ToString::to_string).collect()
-    };
-    let set = named(|op| if let Op::Set(route) = op { Some(&route.prefix) } else { None });
-    let gone = named(|op| if let Op::Remove { prefix, .. } = op { Some(prefix) } else { None });
-    EventKind::Fib { version, changed: ops.len(), set, gone }
+    /// The event of a new version of the table.
+    fn told(&self, ops: &[Op]) -> EventKind {
+        let (mut set, mut via, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for op in ops {
+            match op {
+                Op::Set(route) if set.len() < PREFIXES_TOLD => {
+                    set.push(route.prefix.to_string());
+                    via.push(self.via(route));
+                }
+                Op::Remove { prefix, .. } if gone.len() < PREFIXES_TOLD => gone.push(prefix.to_string()),
+                _ => {}
+            }
+        }
+        EventKind::Fib { version: self.fib_version, changed: ops.len(), set, via, gone }
+    }
+
+    /// Where a route sends frames, by the names of ports.
+    fn via(&self, route: &Route) -> Via {
+        let named = |hops: &[NextHop]| {
+            hops.iter().filter_map(|hop| Some(self.context.port(hop.port)?.name.to_string())).collect()
+        };
+        Via { to: named(&route.next_hops), backup: named(&route.backups), exact: route.exact }
+    }
 }
