@@ -38,6 +38,7 @@ mod wait;
 mod call;
 mod capture;
 mod check;
+mod compare;
 mod completions;
 mod decode;
 mod doctor;
@@ -59,6 +60,7 @@ mod shell;
 mod show;
 mod simulate;
 mod sweep;
+mod top;
 mod up;
 mod why;
 
@@ -84,6 +86,7 @@ enum Command {
     Up(up::Args),
     Down(down::Args),
     Ps(ps::Args),
+    Top(top::Args),
     Exec(exec::Args),
     Shell(shell::Args),
     Logs(logs::Args),
@@ -92,6 +95,7 @@ enum Command {
     Show(show::Args),
     Why(why::Args),
     WhyNot(why::NotArgs),
+    Compare(compare::Args),
     Link(link::Args),
     Node(node::Args),
     Call(call::Args),
@@ -124,6 +128,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(args),
         Command::Ps(args) => ps::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Logs(args) => logs::run(&args),
@@ -132,6 +137,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::Why(args) => why::run(&args),
         Command::WhyNot(args) => why::run_not(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Call(args) => call::run(&args),

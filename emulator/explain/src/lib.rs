@@ -20,7 +20,7 @@ mod origin;
 mod present;
 mod rule;
 
-pub use asker::{Unanswerable, why, why_call, why_not};
+pub use asker::{Unanswerable, change_text, why, why_call, why_not};
 pub use chain::{Chain, Mark, Step};
 pub use evidence::{Evidence, LinkEvidence, Witness};
 pub use frames::{FrameRef, Frames, Passing};
