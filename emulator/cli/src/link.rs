@@ -93,7 +93,11 @@ fn change(args: &Args) -> Result<Option<LinkChange>, Failure> {
     }
 }
 
-fn properties(words: &[String]) -> Result<DirectionChange, Failure> {
+/// The change that some properties mean, as `set` takes them.
+///
+/// # Errors
+/// A word is no property, or has no such value.
+pub fn properties(words: &[String]) -> Result<DirectionChange, Failure> {
     let mut change = DirectionChange::default();
     for word in words {
         let (property, text) = word

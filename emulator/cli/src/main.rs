@@ -39,6 +39,7 @@ mod wait;
 mod call;
 mod capture;
 mod check;
+mod compare;
 mod completions;
 mod decode;
 mod doctor;
@@ -60,6 +61,7 @@ mod shell;
 mod show;
 mod simulate;
 mod sweep;
+mod top;
 mod up;
 mod why;
 
@@ -85,6 +87,7 @@ enum Command {
     Up(up::Args),
     Down(down::Args),
     Ps(ps::Args),
+    Top(top::Args),
     Exec(exec::Args),
     Shell(shell::Args),
     Logs(logs::Args),
@@ -93,6 +96,7 @@ enum Command {
     Show(show::Args),
     Why(why::Args),
     WhyNot(why::NotArgs),
+    Compare(compare::Args),
     Link(link::Args),
     Node(node::Args),
     Threshold(threshold::Args),
@@ -126,6 +130,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(args),
         Command::Ps(args) => ps::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Logs(args) => logs::run(&args),
@@ -134,6 +139,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::Why(args) => why::run(&args),
         Command::WhyNot(args) => why::run_not(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Threshold(args) => threshold::run(&args),

@@ -9,7 +9,7 @@ use damc_explain::{Chain, Evidence, Frames, Unanswerable};
 use damc_lab::{Lab, LabError};
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::session::{block_on, of_lab};
+use crate::session::{self, block_on};
 
 /// Say why a node forwards a name as it does, or why a call failed: every cause back to the root.
 ///
@@ -108,9 +108,17 @@ fn asked(question: &Question<'_>, of: &Of) -> Outcome {
             Err(LabError::NoLab) if latest.exists() && of.write.is_none() => {
                 print(&folder::answer(question, latest, None)?, of.json)
             }
-            Err(error) => Err(of_lab(error)),
+            Err(error) => Err(session::of_lab(error)),
         }
     })
+}
+
+/// The answer of a lab to `why NODE NAME`.
+///
+/// # Errors
+/// The lab does not answer, or the question names nothing it knows.
+pub async fn of_lab(lab: &Lab, node: &str, name: &str) -> Result<Chain, Failure> {
+    live::answer(&Question::Why(node, name), lab, None).await
 }
 
 fn print(chain: &Chain, json: bool) -> Outcome {

@@ -24,6 +24,7 @@ fn left_out(line: &str) -> Option<&'static str> {
         "alias" => Some("the test has the command on its path"),
         "sudo" => Some("it changes the host"),
         "export" | "wireshark" => Some("it concerns the user's shell or desktop"),
+        _ if line == "damc top" => Some("it needs a terminal, which tests/top.rs makes"),
         _ if line.contains("wireshark ") => Some("it needs a desktop"),
         _ if line.contains("--foreign") => Some("conformance/foreign/take_places does it in every role's place"),
         _ if line.contains("--on slurm") => Some("it needs a cluster, which .ci/slurm makes"),

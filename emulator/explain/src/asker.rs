@@ -204,7 +204,8 @@ fn takes_away(change: &LinkChange) -> bool {
 }
 
 /// A change of a link as people write it.
-pub(crate) fn change_text(change: &LinkChange) -> String {
+#[must_use]
+pub fn change_text(change: &LinkChange) -> String {
     let properties = |change: &damc_impair::DirectionChange| -> String {
         let json = serde_json::to_value(change).unwrap_or_default();
         let members = json.as_object().cloned().unwrap_or_default();

@@ -24,7 +24,7 @@ mod origin;
 mod present;
 mod rule;
 
-pub use asker::{Unanswerable, why, why_call, why_not};
+pub use asker::{Unanswerable, change_text, why, why_call, why_not};
 pub use chain::{Chain, Mark, Step};
 pub use course::{
     Change, Course, Crossing, FibChanges, LinkMark, LinkState, Mark as CourseMark, Met, NodeMark,

@@ -4,9 +4,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 /// Samples drawn anew for an interval.
-const RESAMPLES: usize = 2000;
+pub(crate) const RESAMPLES: usize = 2000;
 /// Runs below which not even the span from the least to the most covers the median in 95 of 100 sweeps: 1 - 2^(1 - n).
-const FEWEST: usize = 6;
+pub(crate) const FEWEST: usize = 6;
 
 /// Where the median of all runs that could be made lies, as far as those that were made tell.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,17 +65,21 @@ pub fn bootstrap(sorted: &[f64], seed: u64) -> MedianInterval {
         return MedianInterval { low: sorted[0], high: sorted[0] };
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    percentile_interval((0..RESAMPLES).map(|_| resampled_median(sorted, &mut random)).collect())
+}
+
+/// The median of as many values drawn anew, with replacement, from `sorted` values (one at least).
+pub(crate) fn resampled_median(sorted: &[f64], random: &mut ChaCha8Rng) -> f64 {
     let mut counts = vec![0_usize; sorted.len()];
-    let mut medians: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            counts.fill(0);
-            (0..sorted.len()).for_each(|_| counts[random.random_range(0..sorted.len())] += 1);
-            middle_drawn(sorted, &counts)
-        })
-        .collect();
-    medians.sort_by(f64::total_cmp);
+    (0..sorted.len()).for_each(|_| counts[random.random_range(0..sorted.len())] += 1);
+    middle_drawn(sorted, &counts)
+}
+
+/// What lies between the 2.5 % and the 97.5 % percentile of [`RESAMPLES`] statistics.
+pub(crate) fn percentile_interval(mut resampled: Vec<f64>) -> MedianInterval {
+    resampled.sort_by(f64::total_cmp);
     let cut = RESAMPLES / 40;
-    MedianInterval { low: medians[cut], high: medians[RESAMPLES - 1 - cut] }
+    MedianInterval { low: resampled[cut], high: resampled[RESAMPLES - 1 - cut] }
 }
 
 /// The median of a resample in which each of the sorted values occurs as often as its count says.

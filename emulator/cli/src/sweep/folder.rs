@@ -85,7 +85,8 @@ impl SweepFolder {
         (run.id() == id && run.topology_sha256 == planned.topology_sha256).then_some(run)
     }
 
-    fn of_run(&self, id: RunId) -> PathBuf {
+    /// The folder of a run.
+    pub fn of_run(&self, id: RunId) -> PathBuf {
         self.0.join("runs").join(id.to_string())
     }
 

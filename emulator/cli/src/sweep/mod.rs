@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::session::block_on;
 
 mod check;
-mod folder;
+pub mod folder;
 mod local;
 mod one;
 mod outcome;

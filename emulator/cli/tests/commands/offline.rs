@@ -180,6 +180,7 @@ fn mistakes_of_usage() {
         .damc("up line --seed -1")
         .damc("show sr-1")
         .damc("node sr-1 hug")
-        .damc("link a b twist");
+        .damc("link a b twist")
+        .damc("top");
     insta::assert_snapshot!(said.text());
 }
