@@ -17,6 +17,7 @@ mod frames;
 mod graph;
 mod links;
 mod origin;
+mod passage;
 mod present;
 mod rule;
 
@@ -24,4 +25,5 @@ pub use asker::{Unanswerable, why, why_call, why_not};
 pub use chain::{Chain, Mark, Step};
 pub use evidence::{Evidence, LinkEvidence, Witness};
 pub use frames::{FrameRef, Frames, Passing};
+pub use passage::{CallHop, Passage, passage};
 pub use rule::Rule;

@@ -282,7 +282,7 @@ fn gap_29_an_expired_request_is_not_executed() {
     let mut b = Bench::new(1);
     let data = Data {
         correlation: 5,
-        kind: DataKind::Request { method: "add".into(), deadline: Millis(0) },
+        kind: DataKind::Request { method: "add".into(), deadline: Millis(0), context: None },
         payload: b"1 1".to_vec(),
         hops: Vec::new(),
     };

@@ -5,3 +5,4 @@ mod calls;
 mod causes;
 mod faulty;
 mod stage;
+mod traced;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use damc_wire::frame::FLAG_TRACE;
 use damc_wire::message::{Data, DataKind, Hop};
 use damc_wire::registry::MAX_PDU;
-use damc_wire::{Frame, Header, Message, Name, RefusalReason, Timestamp};
+use damc_wire::{Frame, Header, Message, Name, RefusalReason, Timestamp, TraceContext};
 
 /// An action that the machine asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Action {
         payload: Vec<u8>,
         /// Time left.
         deadline: Duration,
+        /// The trace it belongs to.
+        context: Option<TraceContext>,
     },
 }
 
@@ -154,7 +156,7 @@ impl Server {
 
     /// Handles a request. Returns false if it cannot even be answered.
     pub fn handle_request(&mut self, now: Timestamp, request: Request, served: Served) -> bool {
-        let DataKind::Request { method, deadline } = &request.data.kind else { return false };
+        let DataKind::Request { method, deadline, context } = &request.data.kind else { return false };
         let key = (request.source.clone(), request.data.correlation);
         if let Some(entry) = self.entries.get(&key) {
             self.repeated += 1;
@@ -182,8 +184,8 @@ impl Server {
             self.refuse(&request, &prefix, RefusalReason::Overloaded, "the memory of calls is full");
             return true;
         }
-        let (method, deadline) = (method.clone(), deadline.duration());
-        self.invoke(now, key, request, prefix, method, deadline);
+        let call = (method.clone(), deadline.duration(), *context);
+        self.invoke(now, key, request, prefix, call);
         true
     }
 
@@ -254,7 +256,14 @@ impl Server {
         (self.executed, self.repeated)
     }
 
-    fn invoke(&mut self, now: Timestamp, key: Key, request: Request, prefix: Name, method: String, deadline: Duration) {
+    fn invoke(
+        &mut self,
+        now: Timestamp,
+        key: Key,
+        request: Request,
+        prefix: Name,
+        (method, deadline, context): (String, Duration, Option<TraceContext>),
+    ) {
         let invocation = self.next_invocation;
         self.next_invocation += 1;
         self.executed += 1;
@@ -277,6 +286,7 @@ impl Server {
             method,
             payload: request.data.payload,
             deadline,
+            context,
         });
     }
 
