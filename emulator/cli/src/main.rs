@@ -43,12 +43,14 @@ mod decode;
 mod doctor;
 mod down;
 mod exec;
+mod export;
 mod generate;
 mod graph;
 mod init;
 mod link;
 mod logs;
 mod man;
+mod metrics;
 mod node;
 mod plan;
 mod ps;
@@ -59,6 +61,7 @@ mod shell;
 mod show;
 mod simulate;
 mod sweep;
+mod trace;
 mod up;
 mod why;
 
@@ -95,6 +98,8 @@ enum Command {
     Link(link::Args),
     Node(node::Args),
     Call(call::Args),
+    Trace(trace::Args),
+    Metrics(metrics::Args),
     Save(save::Args),
     Init(init::Args),
     Check(check::Args),
@@ -102,6 +107,7 @@ enum Command {
     Graph(graph::Args),
     Generate(generate::Args),
     Import(generate::ImportArgs),
+    Export(export::Args),
     Simulate(simulate::Args),
     Requirements(requirements::Args),
     Doctor(doctor::Args),
@@ -135,6 +141,8 @@ fn main() -> ExitCode {
         Command::Link(args) => link::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Save(args) => save::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
@@ -142,6 +150,7 @@ fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Import(args) => generate::run_import(&args),
+        Command::Export(args) => export::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Requirements(args) => requirements::run(&args),
         Command::Doctor(args) => doctor::run(&args),
