@@ -60,7 +60,6 @@ async fn call(host: &str, method: &str, numbers: &[&str]) -> Result<String, Stat
 }
 
 /// The call belongs to the trace of whoever started this program: its span is theirs.
-#[expect(clippy::result_large_err, reason = "the signature of an interceptor")]
 fn in_trace(mut request: Request<()>) -> Result<Request<()>, Status> {
     if let Ok(context) = std::env::var("TRACEPARENT") {
         let value = context.parse().map_err(|_| Status::invalid_argument("TRACEPARENT is no header"))?;
