@@ -24,7 +24,6 @@ fn a_topology_goes_to_containerlab_and_comes_back() {
     said.damc("export containerlab line -o FOLDER/lab --image mine:1")
         .damc("export containerlab line -o FOLDER/lab --image mine:1")
         .damc("export containerlab shop -o FOLDER/shop --image mine:1")
-        .damc("export containerlab nowhere")
         .damc("export docker line")
         .damc("import FOLDER/lab/line.clab.yml -o FOLDER/again.yaml")
         .damc("import FOLDER/lab/line.clab.yml --gateways 2")
