@@ -139,37 +139,49 @@ impl Blob {
     }
 }
 
-/// The layout: `oci-layout`, `index.json`, and what they lead to.
-fn archive_of(layer: Vec<u8>, name: &str, architecture: &str, out: impl std::io::Write) -> anyhow::Result<()> {
-    let layer = Blob { kind: LAYER, bytes: layer };
-    let config = Blob::of(
-        CONFIG,
-        &json!({
-            "architecture": architecture,
-            "os": "linux",
-            "config": {
-                "Env": ["PATH=/usr/bin"],
-                "WorkingDir": "/damc",
-                "Labels": { "org.opencontainers.image.title": "DAMC nodes", "org.opencontainers.image.licenses": "MIT OR Apache-2.0" },
-            },
-            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", layer.hex())] },
-        }),
-    );
-    let manifest = Blob::of(
-        MANIFEST,
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config.descriptor(),
-            "layers": [layer.descriptor()],
-        }),
-    );
+/// What runs the programs of the layer.
+fn config_of(layer: &Blob, architecture: &str) -> Blob {
+    let labels = json!({
+        "org.opencontainers.image.title": "DAMC nodes",
+        "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
+    });
+    let config = json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": { "Env": ["PATH=/usr/bin"], "WorkingDir": "/damc", "Labels": labels },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", layer.hex())] },
+    });
+    Blob::of(CONFIG, &config)
+}
+
+fn manifest_of(layer: &Blob, config: &Blob) -> Blob {
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config.descriptor(),
+        "layers": [layer.descriptor()],
+    });
+    Blob::of(MANIFEST, &manifest)
+}
+
+/// The index names the only image. Docker and containerd take the whole name, others the tag.
+fn index_of(manifest: &Blob, name: &str, architecture: &str) -> Value {
     let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
     let mut entry = manifest.descriptor();
     entry["platform"] = json!({ "architecture": architecture, "os": "linux" });
-    // Docker and containerd take the whole name, others the tag.
-    entry["annotations"] = json!({ "io.containerd.image.name": format!("docker.io/library/{name}"), "org.opencontainers.image.ref.name": tag });
-    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+    entry["annotations"] = json!({
+        "io.containerd.image.name": format!("docker.io/library/{name}"),
+        "org.opencontainers.image.ref.name": tag,
+    });
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] })
+}
+
+/// The layout: `oci-layout`, `index.json`, and what they lead to.
+fn archive_of(layer: Vec<u8>, name: &str, architecture: &str, out: impl std::io::Write) -> anyhow::Result<()> {
+    let layer = Blob { kind: LAYER, bytes: layer };
+    let config = config_of(&layer, architecture);
+    let manifest = manifest_of(&layer, &config);
+    let index = index_of(&manifest, name, architecture);
     let older = json!([{ "Config": config.path(), "RepoTags": [name], "Layers": [layer.path()] }]);
 
     let mut tar = tar::Builder::new(out);

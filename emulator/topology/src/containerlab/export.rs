@@ -61,8 +61,8 @@ pub fn export(topology: &Topology, image: &str, keys: &KeySeed, built_in: bool) 
         None => {}
     }
     let plan = plan(topology, &PlanOptions { run_dir: FOLDER.into(), ..PlanOptions::default() });
-    let ends = plan.links.iter().flat_map(|link| [&link.a, &link.b]);
-    if let Some(taken) = ends.into_iter().find(|end| end.interface == MANAGEMENT) {
+    let mut ends = plan.links.iter().flat_map(|link| [&link.a, &link.b]);
+    if let Some(taken) = ends.find(|end| end.interface == MANAGEMENT) {
         return Err(NotExported::TakenInterface(taken.node.clone()));
     }
     let overloaded: Vec<&str> = plan.processes.iter().filter(|p| p.overload).map(|p| p.node.as_str()).collect();
