@@ -86,13 +86,14 @@ def read_routed(header: wire.Header, pdu: bytes) -> object:
     tlvs = Tlvs(pdu, at)
     if header.kind == "data":
         body, payload = tlvs.require(wire.BODY), tlvs.require(wire.PAYLOAD)
+        context = calling.context_of(tlvs, body)
         end = tlvs.at
         hops = wire.finish_routed(pdu, tlvs, hops=True)
         sent = wire.Routed("data", destination, source, pdu[at:end], header.flow, header.label, header.hop_limit,
                            header.flags, hops)  # fmt: skip
         if not header.ahead:
             exactly(sent.encode(), pdu[: wire.HEADER.size] + bytes(16) + pdu[wire.ROUTED_HEADER :])
-        return calling.data_of(body, payload, hops)
+        return calling.data_of(body, payload, hops, context)
     value: object = None
     if header.kind == "policy":
         value = qos.policy_of(tlvs.require(wire.BODY))

@@ -10,12 +10,15 @@
     shop.py db          MariaDB where the distribution has it, spoken to by its own client; else SQLite behind HTTP
     shop.py pay         POST /?amount=N: refuses amounts over 1000; asks a calculator for the total, by gRPC
 
-Each finds the others by host name; nothing here knows of DAMC. Python's standard library is all it needs.
+Each finds the others by host name; nothing here knows of DAMC. Python's standard library is all it needs. A request that belongs
+to a trace (`traceparent`, W3C Trace Context) takes it along to all that follow from it, by HTTP and by gRPC; `GET /trace` of web,
+advice and catalogue says what each of them saw.
 """
 
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import socketserver
@@ -33,6 +36,27 @@ DOMAIN = os.environ.get("DAMC_DOMAIN", "shop.damc")
 ITEMS = {n: {"id": n, "name": f"thing {n}", "price": 7 * n % 90 + 10} for n in range(1, 41)}
 
 
+class Trace:
+    """The trace of the request that a thread works on; each service is a span of its own in it."""
+
+    of_thread = threading.local()
+
+    def begin(self, said):
+        known = re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", (said or "").strip())
+        self.of_thread.seen = known[0] if known else None
+        self.of_thread.span = f"{secrets.randbits(64) or 1:016x}"
+
+    def seen(self):
+        return getattr(self.of_thread, "seen", None)
+
+    def onward(self):
+        seen = self.seen()
+        return f"{seen[:36]}{self.of_thread.span}{seen[52:]}" if seen else None
+
+
+TRACE = Trace()
+
+
 class Problem(Exception):
     def __init__(self, status, text):
         super().__init__(text)
@@ -44,6 +68,8 @@ def call(service, path="/", method="GET", body=None):
     url = f"http://{service}.shop.{DOMAIN}{path}"
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data=data, method=method)
+    if context := TRACE.onward():
+        request.add_header("traceparent", context)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
@@ -97,6 +123,8 @@ def web(method, path, query):
         items = call("catalogue", "/items")
         advice = call("advice", f"/for/{items[0]['id']}")
         return {"items": len(items), "advice": advice, "cart": call("cart")}
+    if path == "/trace":
+        return {"web": TRACE.seen(), "advice": call("advice", "/trace"), "catalogue": call("catalogue", "/trace")}
     if method == "POST" and path == "/buy":
         item = call("catalogue", f"/items/{query['item']}")
         call("cart", f"/add?item={item['id']}", "POST")
@@ -108,6 +136,8 @@ def web(method, path, query):
 
 
 def catalogue(method, path, query):
+    if path == "/trace":
+        return TRACE.seen()
     if path == "/items":
         return list(ITEMS.values())
     item = ITEMS.get(int(path.removeprefix("/items/"))) if path.startswith("/items/") else None
@@ -117,6 +147,8 @@ def catalogue(method, path, query):
 
 
 def advice(method, path, query):
+    if path == "/trace":
+        return {"advice": TRACE.seen(), "catalogue": call("catalogue", "/trace")}
     chosen = int(path.removeprefix("/for/"))
     others = [(chosen * k) % len(ITEMS) + 1 for k in (3, 5, 11)]
     return [call("catalogue", f"/items/{n}")["name"] for n in others]
@@ -176,7 +208,9 @@ def with_tax(amount):
     if client is None:
         return amount
     words = [client, f"calculator.shop.{DOMAIN}", "add", str(amount), str(amount // 5)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False)
+    context = TRACE.onward()
+    env = {**os.environ, "TRACEPARENT": context} if context else None
+    done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False, env=env)
     if done.returncode != 0:
         raise Problem(503, f"calculator: {done.stderr.strip()}")
     return int(done.stdout)
@@ -237,6 +271,7 @@ def serve(role, handle):
         def answer(self):
             parts = urllib.parse.urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            TRACE.begin(self.headers.get("traceparent"))
             try:
                 if parts.path == "/health":
                     status, said = 200, {"ok": True}

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """A web service that says who it is, on its own address and that of its pool.
 
-    GET /            {"name": ..., "client": ...}
+    GET /            {"name": ..., "client": ...}, and "traceparent" where the request has one
     GET /health      ok
     GET /bytes/N     N bytes
     GET /via/HOST    what HOST says to GET /, passed on: a call in a call (HOST may itself be via/HOST)
     POST /           what was posted, back
 
-It knows nothing of DAMC but the variables it is started with.
+A request that belongs to a trace (`traceparent`, W3C Trace Context) takes it along to the next one: the same trace, and this
+program's part of it as the parent. It knows nothing of DAMC but the variables it is started with.
 """
 
 import json
 import os
+import re
+import secrets
 import socket
 import sys
 import threading
@@ -37,6 +40,18 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def traceparent(self):
+        """What the request says; None where that cannot be read."""
+        said = self.headers.get("traceparent", "").strip()
+        return said if re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", said) else None
+
+    def onward(self):
+        """Headers of a request that follows from this one."""
+        if said := self.traceparent():
+            span = f"{secrets.randbits(64) or 1:016x}"
+            return {"traceparent": f"{said[:36]}{span}{said[52:]}"}
+        return {}
+
     def say(self, status, body, kind="application/json"):
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -46,7 +61,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/":
-            self.say(200, json.dumps({"name": NAME, "client": self.client_address[0]}).encode() + b"\n")
+            said = {"name": NAME, "client": self.client_address[0]}
+            if context := self.traceparent():
+                said["traceparent"] = context
+            self.say(200, json.dumps(said).encode() + b"\n")
         elif self.path == "/health":
             self.say(200, b"ok\n", "text/plain")
         elif self.path.startswith("/bytes/"):
@@ -55,7 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/via/"):
             host, _, rest = self.path[len("/via/"):].partition("/")
             try:
-                with urllib.request.urlopen(f"http://{host}/{rest}", timeout=10) as answer:
+                request = urllib.request.Request(f"http://{host}/{rest}", headers=self.onward())
+                with urllib.request.urlopen(request, timeout=10) as answer:
                     said = json.loads(answer.read())
                 self.say(200, json.dumps({"name": NAME, "via": said}).encode() + b"\n")
             except (urllib.error.URLError, OSError, ValueError) as error:

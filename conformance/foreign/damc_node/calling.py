@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,9 +26,36 @@ class Data(NamedTuple):
     reason: int
     payload: bytes
     hops: list[bytes]
+    context: bytes | None = None
 
 
-def data_of(body: bytes, payload: bytes, hops: list[bytes]) -> Data:
+def context_of(tlvs: wire.Tlvs, body: bytes) -> bytes | None:
+    """The trace context of a request, which stands behind its payload; other data has none."""
+    context = tlvs.optional(wire.TRACE_CONTEXT) if body[:1] == bytes([REQUEST]) else None
+    if context is not None:
+        reader = wire.Reader(context)
+        trace, parent, _ = reader.take(16), reader.take(8), reader.u8()
+        reader.end()
+        if not any(trace) or not any(parent):
+            wire.malformed("a number of a trace context is 0")
+    return context
+
+
+def traceparent(context: bytes | None) -> str:
+    """The value of a `traceparent` header."""
+    return f"00-{context[:16].hex()}-{context[16:24].hex()}-{context[24]:02x}" if context else ""
+
+
+def context_of_call(header: str | None) -> bytes | None:
+    """What a call of that trace carries: the call is a span of its own. What cannot be read is no trace."""
+    found = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", header or "")
+    if not found or not int(found[1], 16) or not int(found[2], 16):
+        return None
+    span = secrets.randbits(64) or 1
+    return bytes.fromhex(found[1]) + u(span, 8) + bytes([int(found[3], 16) & 1])
+
+
+def data_of(body: bytes, payload: bytes, hops: list[bytes], context: bytes | None = None) -> Data:
     reader = wire.Reader(body)
     kind, correlation = reader.u8(), reader.u64()
     deadline, method, reason = 0, "", 0
@@ -46,10 +74,10 @@ def data_of(body: bytes, payload: bytes, hops: list[bytes]) -> Data:
     elif kind != RESPONSE:
         wire.malformed(f"kind of data {kind}")
     reader.end()
-    return Data(kind, correlation, deadline, method, reason, payload, hops)
+    return Data(kind, correlation, deadline, method, reason, payload, hops, context)
 
 
-def method(prefix: bytes, name: str, payload: bytes) -> tuple[str, object]:
+def method(prefix: bytes, name: str, payload: bytes, context: bytes | None = None) -> tuple[str, object]:
     """("done", result), ("later", seconds), or (a refusal, text for people)."""
     try:
         if name == "echo":
@@ -61,6 +89,8 @@ def method(prefix: bytes, name: str, payload: bytes) -> tuple[str, object]:
             return "done", str(sum(numbers)).encode()
         if name == "whoami":
             return "done", wire.text_of(prefix).encode()
+        if name == "trace":
+            return "done", traceparent(context).encode()
         if name == "sleep":
             wait = int(payload.decode())
             return ("later", wait / 1e3) if wait >= 0 else ("bad-arguments", "a time is not negative")
@@ -103,7 +133,7 @@ class Server:
         else:
             self.pod.services[prefix].served += 1
             self.pod.count("protocol", "invocations")
-            outcome, result = method(prefix, data.method, data.payload)
+            outcome, result = method(prefix, data.method, data.payload, data.context)
         if outcome == "later":
             self.sleeping.append((now + result, key, context, data.payload))
         else:
@@ -146,6 +176,7 @@ class Call:
         if self.flow is None:
             self.flow = secrets.randbits(32)
         self.next_at, self.interval = now, interval
+        self.context = context_of_call(request.get("traceparent"))
 
 
 class Caller:
@@ -186,6 +217,8 @@ class Caller:
         left = max(int((call.ends_at - now) * 1e3), 1)
         body = bytes([REQUEST]) + u(correlation, 8) + u(left, 4) + call.method.encode()
         tlvs = wire.tlv(wire.BODY, body) + wire.tlv(wire.PAYLOAD, call.payload)
+        if call.context:
+            tlvs += wire.tlv(wire.TRACE_CONTEXT, call.context)
         flags = TRACE if call.trace else 0
         message = wire.Routed("data", call.destination, call.source, tlvs, call.flow, flags=flags)
         if len(message.encode()) > wire.MAX_PDU:
@@ -224,4 +257,6 @@ class Caller:
     def done(self, now: float, call: Call, result=None, error=None, detail=None, path=(), return_path=()) -> None:
         elapsed = int((now - call.began) * 1e9)
         body = {"result": result, "error": error, "detail": detail, "elapsed_ns": elapsed}
+        if call.context:
+            body["traceparent"] = traceparent(call.context)
         call.reply.send(200, body | {"path": list(path), "return_path": list(return_path)})

@@ -166,9 +166,9 @@ class Pod(Node):
         tlvs = wire.Tlvs(pdu, at)
         body = tlvs.require(wire.BODY)
         if header.kind == "data":
-            payload = tlvs.require(wire.PAYLOAD)
+            payload, context = tlvs.require(wire.PAYLOAD), calling.context_of(tlvs, body)
             hops = wire.finish_routed(pdu, tlvs, hops=True)
-            data = calling.data_of(body, payload, hops)
+            data = calling.data_of(body, payload, hops, context)
             if data.kind == calling.REQUEST:
                 self.server.request(now, header, destination, source, data)
             else:

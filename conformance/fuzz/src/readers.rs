@@ -4,6 +4,7 @@ use std::path::Path;
 
 use damc_mgmt::command::Command;
 use damc_testbed::recording::{CaptureItem, read_capture};
+use damc_topology::containerlab::restored;
 use damc_topology::generate::{Format, import as import_map};
 use damc_topology::parse;
 use damc_wire::Role;
@@ -17,12 +18,18 @@ pub fn topology(data: &[u8]) {
     }
 }
 
-/// Maps in three formats; the first byte chooses.
+/// Maps in four formats; the first byte chooses. What was exported is put together as well, and then is a topology or has
+/// mistakes.
 pub fn import(data: &[u8]) {
     let Some((format, text)) = data.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
-    let format = [Format::Gml, Format::GraphMl, Format::MiniNdn][usize::from(format % 3)];
+    let format = [Format::Gml, Format::GraphMl, Format::MiniNdn, Format::Containerlab][usize::from(format % 4)];
     let _ = import_map(text, format, "map");
+    if format == Format::Containerlab
+        && let Ok(Some(whole)) = restored(text)
+    {
+        topology(whole.as_bytes());
+    }
 }
 
 /// An order that is understood is written as it was read.

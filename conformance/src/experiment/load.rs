@@ -178,6 +178,7 @@ impl Play<'_> {
             trace: self.is_pool(load),
             source: None,
             flow: None,
+            traceparent: None,
         }
     }
 
@@ -205,6 +206,7 @@ mod tests {
             elapsed_ns: 1,
             path: vec!["sg-1".into(), "sg-4".into()],
             return_path: Vec::new(),
+            traceparent: None,
         };
         Ended { due_ns: due_ms * 1_000_000, took_ns: took_ms * 1_000_000, reply: Ok(reply) }
     }

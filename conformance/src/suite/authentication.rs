@@ -265,7 +265,7 @@ async fn refused_pod(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     testbed.start_unlicensed(&pod, &name, None).await?;
     testbed.wait_announcement(&sg, &name, AnnouncementState::Refused, testbed.t_conv()).await?;
     let before = testbed.dropped(&sg, DropReason::SourceNotAuthorised).await?;
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100), context: None };
     let correlation = 0xa040_0000 + testbed.unique();
     let data = Data { correlation, kind, payload: b"let me in".to_vec(), hops: Vec::new() };
     let frame = Frame::plain(parse(&target)?, parse(&name)?, 1, Message::Data(data));

@@ -236,7 +236,7 @@ async fn data_frames(testbed: &Testbed, findings: &mut Findings) -> Result<(), S
     let before = Peace::reached(testbed).await?;
     let (sg, pod) = testbed.sg_with_pod()?;
     let (_, target, _) = testbed.far_pair().await?;
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100), context: None };
     let correlation = 0x4057_0000 + testbed.unique();
     let data = Data { correlation, kind, payload: b"hostile payload".to_vec(), hops: Vec::new() };
     let frame = Frame::plain(parse(&target)?, parse(&testbed.service_of(&pod)?)?, 1, Message::Data(data));

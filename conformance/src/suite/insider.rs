@@ -270,7 +270,7 @@ async fn outsider(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop
     let router = router.ok_or_else(|| Stop::NotApplicable(format!("{sg} has no SR")))?;
     let (destination, source) = (parse(&target)?, parse(&own)?);
     let frame = |correlation, text: &str| {
-        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
         let data = Data { correlation, kind, payload: text.into(), hops: Vec::new() };
         Frame::plain(destination.clone(), source.clone(), 1, Message::Data(data))
     };

@@ -485,6 +485,7 @@ async fn under_load<T>(
         trace: false,
         source: None,
         flow: None,
+        traceparent: None,
     };
     let one = async || testbed.lab.call(pod, &request).await.map_or_else(|e| Some(e.to_string()), |reply| reply.error);
     let done = Cell::new(false);

@@ -158,7 +158,7 @@ impl Testbed {
         for i in 0..count {
             let data = Data {
                 correlation: u64::MAX - i as u64,
-                kind: DataKind::Request { method: "echo".into(), deadline: Millis(1) },
+                kind: DataKind::Request { method: "echo".into(), deadline: Millis(1), context: None },
                 payload: vec![0; 900],
                 hops: Vec::new(),
             };

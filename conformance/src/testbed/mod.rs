@@ -340,6 +340,7 @@ impl Testbed {
             trace: true,
             source: None,
             flow: None,
+            traceparent: None,
         };
         adjust(&mut request);
         self.lab.call(pod, &request).await

@@ -64,7 +64,7 @@ impl Thrown {
     /// # Errors
     /// It does not fit one message.
     pub fn pdu(&self) -> Result<Vec<u8>, Stop> {
-        let kind = DataKind::Request { method: self.method.into(), deadline: Millis(self.deadline_ms) };
+        let kind = DataKind::Request { method: self.method.into(), deadline: Millis(self.deadline_ms), context: None };
         let data = Data { correlation: self.correlation, kind, payload: self.payload.clone(), hops: Vec::new() };
         let (destination, source) = (self.destination.clone(), self.source.clone());
         let frame = Frame::routed(destination, source, self.flow, 0, self.hop_limit, Message::Data(data));

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use damc_lab::Lab;
 use damc_mgmt::call::{CallReply, CallRequest};
+use damc_wire::TraceContext;
 use serde::Serialize;
 
 use crate::exit::{Exit, Outcome};
@@ -33,6 +34,9 @@ pub struct Args {
     /// How long to wait, in ms.
     #[arg(long, default_value_t = 2000, value_name = "MS")]
     pub deadline: u64,
+    /// The trace that the call belongs to, as a `traceparent` header has it (W3C Trace Context).
+    #[arg(long, value_name = "CONTEXT")]
+    pub traceparent: Option<TraceContext>,
     /// The lab to use, where more than one is up.
     #[arg(long, value_name = "NAME")]
     pub lab: Option<String>,
@@ -97,6 +101,7 @@ fn request(args: &Args, name: &str) -> CallRequest {
         trace: args.trace,
         source: None,
         flow: None,
+        traceparent: args.traceparent.map(|context| context.to_string()),
     }
 }
 
@@ -108,6 +113,12 @@ fn print(args: &Args, name: &str, reply: &CallReply, who: &str) {
         println!("{who}there: {}", reply.path.join(" → "));
         println!("{who}back:  {}", reply.return_path.join(" → "));
         println!("{who}time:  {:.3} ms", reply.elapsed_ns as f64 / 1e6);
+        if let Some(call) = &reply.call {
+            println!("{who}call:  {call}");
+        }
+    }
+    if let Some(context) = &reply.traceparent {
+        println!("{who}trace: {context}");
     }
     let Some(reason) = &reply.error else { return };
     let detail = reply.detail.as_ref().filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use damc_lab::topology_file;
 use damc_topology::generate::{self, Backbone, Format, MAX_MAP_LEN, Request, Shape};
-use damc_topology::parse;
+use damc_topology::{containerlab, parse, written};
 
 use crate::exit::{Exit, Failure, Outcome};
 use crate::topology_argument::refused;
@@ -31,10 +32,12 @@ pub struct Args {
     pub dress: Dress,
 }
 
-/// Write the topology file of an Internet Topology Zoo or Mini-NDN map. Needs no privilege.
+/// Write the topology file of an Internet Topology Zoo, Mini-NDN or containerlab map. Needs no privilege.
+///
+/// A file that `damc export containerlab` wrote is read back as the topology that it was, with what was changed in it since.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// The map: .gml, .graphml or .conf.
+    /// The map: .gml, .graphml, .conf or .clab.yml.
     pub map: PathBuf,
     /// Its format, where the name does not tell.
     #[arg(long, value_enum)]
@@ -84,6 +87,8 @@ pub enum FormatName {
     Graphml,
     /// Mini-NDN.
     MiniNdn,
+    /// Containerlab.
+    Containerlab,
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -94,19 +99,43 @@ pub fn run(args: &Args) -> Outcome {
 
 pub fn run_import(args: &ImportArgs) -> Outcome {
     let file = args.map.display();
-    let by_name = || args.map.extension().and_then(|e| Format::of_extension(&e.to_string_lossy()));
+    let by_name = || Format::of_name(&args.map.file_name()?.to_string_lossy());
     let format = match args.format {
         Some(FormatName::Gml) => Some(Format::Gml),
         Some(FormatName::Graphml) => Some(Format::GraphMl),
         Some(FormatName::MiniNdn) => Some(Format::MiniNdn),
+        Some(FormatName::Containerlab) => Some(Format::Containerlab),
         None => by_name(),
     };
     let unknown = || Failure::usage(anyhow::anyhow!("{file}: the name tells no format; say --format"));
     let format = format.ok_or_else(unknown)?;
     let text = read(&args.map).with_context(|| format!("cannot read {file}")).map_err(Failure::usage)?;
+    if format == Format::Containerlab {
+        let restored = containerlab::restored(&text).map_err(|e| Failure::usage(anyhow::anyhow!("{file}: {e}")))?;
+        if let Some(text) = restored {
+            return write_restored(args, &text);
+        }
+    }
     let label = args.map.file_stem().unwrap_or_default().to_string_lossy();
     let backbone = generate::import(&text, format, &label);
     write(&backbone.map_err(|e| Failure::usage(anyhow::anyhow!("{file}: {e}")))?, &args.dress)
+}
+
+/// What was exported, as it was.
+fn write_restored(args: &ImportArgs, text: &str) -> Outcome {
+    let Dress { gateways, name, output } = &args.dress;
+    let file = args.map.display();
+    if gateways.is_some() {
+        let what = "its nodes say themselves what they are; leave --gateways out";
+        return Err(Failure::usage(anyhow::anyhow!("{file}: {what}")));
+    }
+    let mut whole: serde_json::Value = serde_json::from_str(text)?;
+    if let Some(name) = name {
+        whole["name"] = name.as_str().into();
+    }
+    let (named, text) = (format!("{file}, put together"), serde_json::to_string_pretty(&whole)?);
+    let topology = topology_file::checked(&named, &text, &args.map).map_err(|mistakes| refused(&mistakes))?;
+    put(&written(&topology, &[format!("Imported: {file}.")]), output.as_deref())
 }
 
 /// The text of a map: no more of it than shows that it is too long.
@@ -128,7 +157,11 @@ fn write(backbone: &Backbone, dress: &Dress) -> Outcome {
     if let Err(mistakes) = parse("generated", &text, Path::new("")) {
         return Err(refused(&mistakes));
     }
-    match &dress.output {
+    put(&text, dress.output.as_deref())
+}
+
+fn put(text: &str, output: Option<&Path>) -> Outcome {
+    match output {
         None => print!("{text}"),
         Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
     }

@@ -45,12 +45,14 @@ mod decode;
 mod doctor;
 mod down;
 mod exec;
+mod export;
 mod generate;
 mod graph;
 mod init;
 mod link;
 mod logs;
 mod man;
+mod metrics;
 mod node;
 mod plan;
 mod ps;
@@ -62,6 +64,7 @@ mod show;
 mod simulate;
 mod sweep;
 mod top;
+mod trace;
 mod up;
 mod why;
 
@@ -101,6 +104,8 @@ enum Command {
     Node(node::Args),
     Threshold(threshold::Args),
     Call(call::Args),
+    Trace(trace::Args),
+    Metrics(metrics::Args),
     Save(save::Args),
     Init(init::Args),
     Check(check::Args),
@@ -108,6 +113,7 @@ enum Command {
     Graph(graph::Args),
     Generate(generate::Args),
     Import(generate::ImportArgs),
+    Export(export::Args),
     Simulate(simulate::Args),
     Requirements(requirements::Args),
     Doctor(doctor::Args),
@@ -144,6 +150,8 @@ fn main() -> ExitCode {
         Command::Node(args) => node::run(&args),
         Command::Threshold(args) => threshold::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Save(args) => save::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
@@ -151,6 +159,7 @@ fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Import(args) => generate::run_import(&args),
+        Command::Export(args) => export::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Requirements(args) => requirements::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,7 +1,7 @@
 //! `damc why` and `damc why-not`.
 
-mod folder;
-mod live;
+pub mod folder;
+pub mod live;
 
 use std::path::{Path, PathBuf};
 

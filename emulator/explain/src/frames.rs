@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use damc_wire::message::{AuthResult, DataKind};
-use damc_wire::{Frame, Message, MessageType, Role};
+use damc_wire::message::{AuthResult, Data, DataKind};
+use damc_wire::{Frame, Message, MessageType, Role, TraceContext};
 use serde::Serialize;
 
 /// A frame at the sending end of a link, or at the receiving one where it was not seen at the other.
@@ -80,6 +80,8 @@ pub struct Frames {
     ports: BTreeMap<(String, String), (u64, u64)>,
     call: Option<u64>,
     calls: Vec<CallFrame>,
+    /// What the call's request said of the trace it belongs to.
+    context: Option<TraceContext>,
 }
 
 /// Most references that are kept for one content on one link.
@@ -144,6 +146,9 @@ impl Frames {
             _ => return,
         };
         if call.is_some() && call == self.call {
+            if let Message::Data(Data { kind: DataKind::Request { context, .. }, .. }) = message {
+                self.context = self.context.or(*context);
+            }
             self.calls.push(CallFrame { frame: reference(passing), sent: passing.sent, back, what });
         }
     }
@@ -183,6 +188,11 @@ impl Frames {
     /// The newest frame up to `until_ns` in which `from` sent `to` word of this type about a name.
     pub(crate) fn word(&self, (from, to): (&str, &str), t: MessageType, name: &str, until_ns: u64) -> Option<FrameRef> {
         self.find(from, to, Carried::Name(t, name.to_owned()), until_ns)
+    }
+
+    /// The trace that the call belongs to.
+    pub(crate) fn context(&self) -> Option<&TraceContext> {
+        self.context.as_ref()
     }
 
     /// The frames of the call, by time.

@@ -21,6 +21,7 @@ mod frames;
 mod graph;
 mod links;
 mod origin;
+mod passage;
 mod present;
 mod rule;
 
@@ -32,4 +33,5 @@ pub use course::{
 };
 pub use evidence::{Evidence, LinkEvidence, Witness};
 pub use frames::{FrameRef, Frames, Passing};
+pub use passage::{CallHop, Passage, passage};
 pub use rule::Rule;

@@ -14,6 +14,14 @@ pub fn load(path: &Path) -> Result<Topology, Mistakes> {
     parse_with(&path.display().to_string(), &read(path)?, &folder_of(path), &other)
 }
 
+/// Checks a text in the place of that of the file at `path`, as [`load`] does; `name` is what messages call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn checked(name: &str, text: &str, path: &Path) -> Result<Topology, Mistakes> {
+    parse_with(name, text, &folder_of(path), &other)
+}
+
 /// Reads and checks a topology file that is to be brought up: what this version describes but cannot do yet counts as a
 /// mistake too.
 ///

@@ -210,7 +210,7 @@ impl Sim {
         let handle = self.next_handle;
         self.next_handle += 1;
         let Call { name, method, payload, deadline, trace, flow } = call;
-        let order = Order::Call { handle, name, method, payload, deadline, trace, source: None, flow };
+        let order = Order::Call { handle, name, method, payload, deadline, trace, source: None, flow, context: None };
         self.order(pod, order);
         handle
     }

@@ -169,6 +169,7 @@ impl Network {
             link_macs: true,
             gateway: None,
             confine: None,
+            interfaces_within_ms: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use damc_mgmt::words::ServiceState;
 use damc_proto::io::{Input, Order};
 use damc_proto::rmi::builtin::{self, Outcome};
 use damc_wire::message::TaskReport;
-use damc_wire::{Name, RefusalReason, Timestamp};
+use damc_wire::{Name, RefusalReason, Timestamp, TraceContext};
 
 use crate::sim::{Sim, What};
 
@@ -139,7 +139,14 @@ impl Sim {
     }
 
     /// Runs a method in a service.
-    pub(crate) fn invoke(&mut self, node: usize, invocation: u64, prefix: &Name, method: &str, payload: Vec<u8>) {
+    pub(crate) fn invoke(
+        &mut self,
+        node: usize,
+        invocation: u64,
+        prefix: &Name,
+        (method, context): (&str, Option<TraceContext>),
+        payload: Vec<u8>,
+    ) {
         let (after, result) = match self.serving(node, prefix) {
             None => {
                 let detail = "the service process does not answer".to_owned();
@@ -147,7 +154,7 @@ impl Sim {
             }
             Some(service) => {
                 service.served += 1;
-                match builtin::run(&prefix.to_string(), method, &payload) {
+                match builtin::run(&prefix.to_string(), method, &payload, context) {
                     Outcome::Done(result) => (SERVICE_TIME, Ok(result)),
                     Outcome::Later(time) => (SERVICE_TIME + time, Ok(payload)),
                     Outcome::Failed(reason, detail) => (SERVICE_TIME, Err((reason, detail))),

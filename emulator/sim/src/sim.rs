@@ -399,8 +399,8 @@ impl Sim {
                 self.revision += 1;
             }
             Output::Dropped { reason, .. } => self.count_drop(node, reason),
-            Output::Invoke { invocation, prefix, method, payload, .. } => {
-                self.invoke(node, invocation, &prefix, &method, payload);
+            Output::Invoke { invocation, prefix, method, payload, context, .. } => {
+                self.invoke(node, invocation, &prefix, (&method, context), payload);
             }
             Output::SelfTest { task, prefix } => self.self_test(node, task, prefix),
             Output::CallDone { handle, outcome } => {

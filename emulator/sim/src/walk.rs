@@ -28,7 +28,7 @@ impl Sim {
         let mut at = self.index(from);
         let destination: Name = destination.parse().expect("a name");
         let source = Name::of_node(&self.nodes[at].config.domain, &self.nodes[at].id).expect("nodes have names");
-        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
         let data = Message::Data(Data { correlation: 1, kind, payload: Vec::new(), hops: Vec::new() });
         let mut pdu = Frame::plain(destination, source, flow, data).encode().expect("a small frame");
         let (mut ingress, mut passed) = (Ingress::Local, Vec::new());

@@ -2,9 +2,10 @@
 //!
 //! [`parse`] makes a valid [`Topology`] of a YAML text, or tells all its [`Mistakes`]. A topology leads to a plan of
 //! everything a lab is made of ([`plan`]), to the periods and deadlines of a run ([`timers`]) and to drawings ([`graph`]).
-//! [`generate`] writes topology files. Nothing here reads a file, a clock or the environment.
+//! [`generate`] writes topology files, [`containerlab`] reads and writes those of that program. Nothing here reads a file, a clock or the environment.
 #![forbid(unsafe_code)]
 
+pub mod containerlab;
 mod file;
 pub mod generate;
 pub mod graph;

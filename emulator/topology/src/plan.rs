@@ -310,6 +310,7 @@ fn config(
         link_macs: true,
         gateway: serves_programs(topology, node)
             .then(|| GatewayConfig { interface: GATEWAY_RAW.to_owned(), served_by: GATEWAY_TCP.to_owned() }),
+        interfaces_within_ms: 0,
         confine: node.services.iter().any(|service| service.run.is_some()).then(|| confinement(options, &node.id)),
     }
 }

@@ -10,8 +10,10 @@ use damc_mgmt::config::{Ready, Restart, Thresholds};
 use crate::file::{Rate, Share, Time, distribution_label};
 use crate::topology::{Direction, Foreign, Link, Node, Qos, Run, Service, Topology};
 
-/// The text of a file that describes this topology, wherever the file lies: paths of programs are absolute. `notes` become
-/// comments in front. The timeline is left out.
+mod events;
+
+/// The text of a file that describes this topology, wherever the file lies: paths of programs and of recorded links are
+/// absolute. `notes` become comments in front.
 #[must_use]
 pub fn written(topology: &Topology, notes: &[String]) -> String {
     let mut text = String::from("# yaml-language-server: $schema=topology.schema.json\n");
@@ -34,6 +36,7 @@ pub fn written(topology: &Topology, notes: &[String]) -> String {
         let _ = writeln!(text, "  {}: {}", quoted(pod), list(names));
     }
     write_qos(&mut text, &topology.qos);
+    events::write(&mut text, topology);
     text
 }
 
@@ -166,24 +169,8 @@ fn of_spec(spec: &DirectionSpec) -> Vec<(&'static str, String)> {
     let time = |name, ns| (ns > 0).then(|| (name, Time(ns).to_string()));
     let share = |name, p: f64| (p > 0.0).then(|| (name, Share(p).to_string()));
     let deviates = spec.distribution != DirectionSpec::default().distribution;
-    let loss = match spec.loss {
-        Loss::None => None,
-        Loss::Random { probability } => Some(("loss", Share(probability).to_string())),
-        Loss::GilbertElliott { to_bad, to_good, bad_loss, good_loss } => {
-            let shares = [("p", to_bad), ("r", to_good), ("h", 1.0 - bad_loss), ("k", 1.0 - good_loss)];
-            let shares = shares.map(|(name, share)| format!("{name}: {}", Share(share)));
-            Some(("loss", format!("{{ model: gilbert-elliott, {} }}", shares.join(", "))))
-        }
-    };
-    let reorder = spec.reorder.map(|reorder| {
-        let share = Share(reorder.probability);
-        let gap = if reorder.gap == 1 {
-            share.to_string()
-        } else {
-            format!("{{ probability: {share}, gap: {} }}", reorder.gap)
-        };
-        ("reorder", gap)
-    });
+    let loss = (spec.loss != Loss::None).then(|| ("loss", losing(spec.loss)));
+    let reorder = spec.reorder.map(|reorder| ("reorder", reordering(reorder.probability, reorder.gap)));
     [
         time("delay", spec.delay_ns),
         time("jitter", spec.jitter_ns),
@@ -198,6 +185,23 @@ fn of_spec(spec: &DirectionSpec) -> Vec<(&'static str, String)> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn losing(loss: Loss) -> String {
+    match loss {
+        Loss::None => Share(0.0).to_string(),
+        Loss::Random { probability } => Share(probability).to_string(),
+        Loss::GilbertElliott { to_bad, to_good, bad_loss, good_loss } => {
+            let shares = [("p", to_bad), ("r", to_good), ("h", 1.0 - bad_loss), ("k", 1.0 - good_loss)];
+            let shares = shares.map(|(name, share)| format!("{name}: {}", Share(share)));
+            format!("{{ model: gilbert-elliott, {} }}", shares.join(", "))
+        }
+    }
+}
+
+fn reordering(probability: f64, gap: u32) -> String {
+    let share = Share(probability);
+    if gap == 1 { share.to_string() } else { format!("{{ probability: {share}, gap: {gap} }}") }
 }
 
 fn write_qos(text: &mut String, qos: &Qos) {
@@ -232,17 +236,34 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::{parse, shipped};
+    use crate::timeline::{Act, LinkEvent};
+    use crate::{parse_with, shipped};
+
+    /// The only file that topologies here name.
+    fn recorded(path: &Path) -> Result<String, String> {
+        if path == Path::new("/somewhere/lte.csv") {
+            Ok("time,rate,loss\n0s,2mbit,0%\n1.5s,1mbit,5%\n".to_owned())
+        } else {
+            Err(format!("{} is not there", path.display()))
+        }
+    }
 
     /// What was written is read as the same, from wherever it lies.
     fn assert_returns(topology: &Topology) {
         let text = written(topology, &["a note\nof two lines".to_owned()]);
-        let mut again = parse("written.yaml", &text, Path::new("/elsewhere"))
+        let mut again = parse_with("written.yaml", &text, Path::new("/elsewhere"), &recorded)
             .unwrap_or_else(|mistakes| panic!("{:?}\n{text}", miette::Report::new(mistakes)));
         let mut wanted = topology.clone();
         for topology in [&mut again, &mut wanted] {
-            let (absolute, timeline) = (topology.clone(), std::mem::take(&mut topology.events));
-            drop(timeline);
+            let absolute = topology.clone();
+            for event in &mut topology.events {
+                event.line = 0;
+                if let Act::Link { change, .. } = &mut event.act
+                    && let LinkEvent::Follow(trace) = change.as_mut()
+                {
+                    trace.file = absolute.folder.join(&trace.file);
+                }
+            }
             for run in topology.nodes.values_mut().flat_map(|n| &mut n.services).filter_map(|s| s.run.as_mut()) {
                 run.cwd = Some(absolute.directory_of(run).display().to_string());
             }
@@ -288,7 +309,77 @@ qos:
   probe: { interval: 150ms }
   thresholds: { default: { delay: 50ms }, /B: { bandwidth: 10mbit, jitter: 3ms } }
 "##;
-        let topology = parse("all.yaml", source, Path::new("/somewhere"));
-        assert_returns(&topology.unwrap_or_else(|mistakes| panic!("{:?}", miette::Report::new(mistakes))));
+        assert_returns(&read(source));
+    }
+
+    #[test]
+    fn every_event_returns() {
+        let source = r##"
+name: timeline
+domain: example
+nodes:
+  sr-1: { kind: sr }
+  sr-2: { kind: sr }
+  sg-1: { kind: sg }
+  sg-2: { kind: sg }
+  spa-1: { kind: spa }
+  spa-2: { kind: spa }
+  pod-1: { kind: pod, services: [{ prefix: /A/1, pool: /A }, { prefix: /C }] }
+  pod-2: { kind: pod, services: [{ prefix: /B/2, pool: /B }] }
+links:
+  - [sr-1, sr-2]
+  - [sg-1, sr-1]
+  - [sg-2, sr-2]
+  - [spa-1, sg-1]
+  - [spa-2, sg-2]
+  - [pod-1, sg-1]
+  - [pod-2, sg-2]
+licences: { pod-1: [/A, /A/1, /C], pod-2: [/B, /B/2, /D/9] }
+events:
+  - { at: 0s, load: { from: pod-1, to: /B/2, rate: 12.5/s, size: 64B }, for: 10s, as: "true" }
+  - { at: 1s, load: { from: pod-1, to: /B, rate: 1/s, kind: http }, for: 2s, as: web }
+  - { at: 5s, link: [sr-1, sr-2], set: down, for: 1s, every: 2.5s, times: 3, as: cuts }
+  - { after: cuts, link: [sg-1, sr-1], set: silent, for: 150ms }
+  - { at: 59min, link: [sr-2, sr-1], set: up }
+  - { at: 6s, link: [sr-1, sr-2], clear: true }
+  - { at: 6s, link: [sr-1, sr-2], follow: lte.csv }
+  - { at: 6s, link: [sr-1, sr-2], follow: lte.csv, for: 800ms }
+  - { at: 7s, link: [sr-1, sr-2], set: { delay: 80ms, loss: 0%, reorder: 0%, distribution: normal, limit: 9 } }
+  - at: 7s
+    link: [sr-1, sr-2]
+    set: { forward: { loss: { model: gilbert-elliott, p: 1%, r: 10% }, rate: 1mbit }, backward: { reorder: { probability: 25%, gap: 5 } } }
+  - { at: 7s, link: [sr-1, sr-2], set: { forward: { corrupt: 1%, duplicate: 0.5% } } }
+  - { at: 8s, node: sr-1, do: kill, for: 1s }
+  - { at: 8s, node: sg-1, do: overload }
+  - { at: 8s, service: /A/1, do: stop, for: 2s }
+  - { at: 8s, service: /A/1, do: restart }
+  - { at: 8s, announce: /D/9 on pod-2, for: 3s }
+  - { at: 9s, withdraw: /C }
+  - { at: 9s, licence: pod-2, grant: /E }
+  - { at: 9s, licence: pod-2, revoke: /D/9 }
+  - { at: 9s, partition: [[sg-1, pod-1], rest], for: 2s }
+  - { at: 9s, run: { in: pod-1, command: [sh, -c, "echo \"$HOME: #1\"\n"] } }
+  - { at: 9s, expect: { reachable: { from: pod-1, name: /B } }, within: 1s }
+  - { at: 9s, expect: { unreachable: { from: pod-1, name: /Nobody } }, throughout: true, for: 1s }
+  - { at: 9s, expect: { path: [pod-1, sg-1, sr-1, sr-2, sg-2, pod-2] } }
+  - { at: 9s, expect: { path: { from: pod-1, name: /B, via: [sg-2] } } }
+  - { at: 9s, expect: { fib: { node: sr-1, prefix: /B, next: [sr-2, sg-1] } } }
+  - { at: 9s, expect: { fib: { node: sr-1, prefix: /B, absent: true } }, throughout: true }
+  - { at: 9s, expect: { fib: { node: sr-1, prefix: /B } } }
+  - { at: 9s, expect: { policy: { node: sr-1, prefix: /B } }, within: 2s }
+  - { at: 9s, expect: { policy: { node: sr-1, prefix: /B, absent: true } } }
+  - { expect: { lost: { of: "true", at_most: 3 } } }
+  - { expect: { p99.9: { of: web, at_most: 20ms } } }
+  - { at: 1s, expect: { silent: [sr-1, sr-2] }, for: 1s }
+  - { at: 1s, expect: { silent: sr-2 }, for: 1s, every: 2s, times: 2 }
+"##;
+        let topology = read(source);
+        assert_eq!(topology.events.len(), 34);
+        assert_returns(&topology);
+    }
+
+    fn read(source: &str) -> Topology {
+        parse_with("all.yaml", source, Path::new("/somewhere"), &recorded)
+            .unwrap_or_else(|mistakes| panic!("{:?}", miette::Report::new(mistakes)))
     }
 }

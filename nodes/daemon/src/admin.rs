@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use damc_mgmt::call::CallRequest;
 use damc_mgmt::command::Command;
 use damc_mgmt::view::{CountersView, View, ViewKind};
-use damc_wire::Role;
+use damc_wire::{Role, TraceContext};
 use futures::stream;
 use serde::Deserialize;
 use tokio::net::UnixListener;
@@ -28,7 +28,6 @@ use crate::counters::Counters;
 use crate::error::NodeError;
 use crate::event_log::EventLog;
 use crate::mailbox::Mailbox;
-use crate::metrics;
 use crate::order;
 use crate::requests::{Refusal, Request};
 
@@ -169,7 +168,7 @@ impl Shared {
 
 async fn metrics(State(shared): State<Shared>) -> Result<impl IntoResponse, Problem> {
     let view = shared.counters().await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render(&view)))
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], damc_mgmt::metrics::render(&[view])))
 }
 
 /// `?since=N`: begin with the event of this sequence number, else with the oldest remembered. `?follow=false`: end with
@@ -205,7 +204,10 @@ async fn events(State(shared): State<Shared>, Query(query): Query<EventsQuery>) 
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body)
 }
 
-async fn call(State(shared): State<Shared>, Json(request): Json<CallRequest>) -> Response {
+async fn call(State(shared): State<Shared>, headers: HeaderMap, Json(mut request): Json<CallRequest>) -> Response {
+    if request.traceparent.is_none() {
+        request.traceparent = traceparent(&headers).map(|context| context.to_string());
+    }
     if shared.admin.role != Role::Pod {
         return refused(&Refusal::NotHere("only pods call".into())).into_response();
     }
@@ -214,6 +216,14 @@ async fn call(State(shared): State<Shared>, Json(request): Json<CallRequest>) ->
         Ok(Err(refusal)) => refused(&refusal).into_response(),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// The trace context of a request. One that cannot be read is none, as the recommendation asks (W3C Trace Context, section
+/// 4.3): who calls by a broken header still gets its call.
+fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut all = headers.get_all("traceparent").iter();
+    let only = all.next().filter(|_| all.next().is_none())?;
+    only.to_str().ok()?.parse().ok()
 }
 
 async fn order(State(shared): State<Shared>, Json(command): Json<Command>) -> Response {

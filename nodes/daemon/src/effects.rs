@@ -22,7 +22,7 @@ use crate::event_log::EventLog;
 use crate::plane::Plane;
 use crate::ports::PortSocket;
 use crate::requests::{Done, Refusal, Request};
-use crate::service::{ServiceEvent, Supervisor};
+use crate::service::{ServiceEvent, Supervisor, Task};
 use crate::traffic::Traffic;
 
 /// For how long frames are taken before what follows from them is done.
@@ -300,8 +300,10 @@ impl<P: Port> Effects<P> {
             Output::Event(kind) => self.events.push(monotonic_now(), kind),
             Output::CountPorts => self.to_count = true,
             Output::Dropped { reason, .. } => self.counters.dropped(reason, 1),
-            Output::Invoke { invocation, prefix, source, method, payload, deadline: _ } => {
-                self.services.invoke(&prefix, &source, invocation, method, &payload);
+            Output::Invoke { invocation, prefix, source, method, payload, deadline: _, context } => {
+                let traceparent = context.map(|context| context.to_string());
+                let task = Task::Invoke { invocation, source: source.to_string(), method, traceparent };
+                self.services.invoke(&prefix, invocation, &task, &payload);
             }
             Output::SelfTest { task, prefix } => self.services.self_test(&prefix, task),
             Output::CallDone { handle, outcome } => self.calls.finish(monotonic_now(), handle, outcome),

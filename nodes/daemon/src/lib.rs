@@ -31,7 +31,6 @@ mod event_log;
 mod forwarding;
 mod key;
 mod mailbox;
-mod metrics;
 mod order;
 mod plane;
 mod pods;

@@ -1,9 +1,13 @@
 //! The node's ports: interfaces, their Ethernet headers, and sockets on them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use damc_link::{ETHERNET_HEADER, Filter, RawSocket, ReceiveRing, SendReport, Transmit};
 use damc_mgmt::config::{GatewayConfig, PortConfig};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 
 use crate::effects::Port;
 use crate::error::NodeError;
@@ -37,6 +41,30 @@ impl Port for PortSocket {
     fn send_all(&self, pdus: &[Vec<u8>]) -> SendReport {
         self.send(pdus.iter().map(Vec::as_slice))
     }
+}
+
+/// Pause between two looks for interfaces.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until the interfaces of all ports are there and up, for so long at most. Without a time it looks for them once, and a
+/// port that is down is none of its business.
+pub(crate) fn wait_for_interfaces(ports: &[PortConfig], within: Duration) -> Result<(), NodeError> {
+    let until = Instant::now().checked_add(within);
+    loop {
+        let late = until.is_none_or(|until| Instant::now() >= until);
+        match interfaces(ports) {
+            Ok(_) if late || are_up(ports)? => return Ok(()),
+            Err(error) if late => return Err(error),
+            _ => std::thread::sleep(LOOK),
+        }
+    }
+}
+
+fn are_up(ports: &[PortConfig]) -> Result<bool, NodeError> {
+    let all = getifaddrs().map_err(NodeError::system("list the interfaces"))?;
+    let up: BTreeSet<String> =
+        all.filter(|one| one.flags.contains(InterfaceFlags::IFF_UP)).map(|one| one.interface_name).collect();
+    Ok(ports.iter().all(|port| up.contains(&port.interface)))
 }
 
 /// Opens a socket on every port.

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use damc_forward::HashKey;
 use damc_gateway::{Gateway, Options};
@@ -90,6 +91,7 @@ fn run(path: &Path, role: Role) -> Result<(), NodeError> {
     // Before any thread starts: signals are read by the control thread and interrupt nobody.
     ending_signals().thread_block().map_err(NodeError::system("block signals"))?;
     let config = config_file::load(path, role)?;
+    ports::wait_for_interfaces(&config.ports, Duration::from_millis(config.interfaces_within_ms))?;
     let refuse = |source| NodeError::Config { path: path.to_owned(), source };
     let random = random()?;
     if role == Role::Pod {

@@ -6,7 +6,8 @@ mod domain;
 #[path = "../../link/tests/namespace/mod.rs"]
 mod namespace;
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use damc_mgmt::config::PortConfig;
 use domain::{Folder, configuration};
@@ -65,5 +66,29 @@ fn a_missing_interface_names_the_port() {
         let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("sr-1") && said.contains("nowhere0"), "{said}");
+    });
+}
+
+#[test]
+fn a_node_waits_for_its_interfaces_as_long_as_it_was_told() {
+    in_private_namespace(|links| {
+        let folder = Folder::new("late");
+        let mut config = configuration(folder.path(), "sg-1");
+        let port = PortConfig { name: "sr-1".into(), interface: "late0".into(), cost: 1, peer_role: "sr".into() };
+        config.ports.push(port);
+        config.interfaces_within_ms = 1;
+        let output = start(&folder, &serde_json::to_string(&config).unwrap());
+        assert!(said(&output).contains("late0"), "{}", said(&output));
+        config.interfaces_within_ms = 60_000;
+        let path = folder.path().join("sg-1.json");
+        std::fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
+        let program = Command::new(env!("CARGO_BIN_EXE_damc-sg")).arg(&path).stdout(Stdio::piped()).spawn();
+        let mut node = program.unwrap();
+        links.pair("late0", "late1");
+        let lines: Vec<String> =
+            BufReader::new(node.stdout.take().unwrap()).lines().map_while(Result::ok).take(2).collect();
+        node.kill().unwrap();
+        node.wait().unwrap();
+        assert_eq!(lines.last().map(String::as_str), Some("ready"), "{lines:?}");
     });
 }

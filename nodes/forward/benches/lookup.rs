@@ -94,7 +94,7 @@ fn lookup_ns(fib: &Fib, names: &[Name]) -> f64 {
 
 fn forward_ns(fib: &Fib, names: &[Name]) -> f64 {
     let frame = |name: &Name| {
-        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+        let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
         let data = Data { correlation: 1, kind, payload: vec![0; 64], hops: vec![] };
         let below = Name::from_components(name.components().chain(["cart"])).unwrap();
         Frame::plain(below, "/A/1".parse().unwrap(), 7, Message::Data(data)).encode().unwrap()

@@ -16,7 +16,7 @@ fn name(text: &str) -> Name {
 }
 
 fn frame(destination: &str, label: u32) -> Vec<u8> {
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
     let data = Message::Data(Data { correlation: 1, kind, payload: vec![7; 200], hops: vec![] });
     let mut pdu = Frame::routed(name(destination), name("/A/1"), 3, label, 64, data).encode().unwrap();
     keys().inbound.seal(&mut pdu);

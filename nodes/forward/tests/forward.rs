@@ -43,7 +43,7 @@ fn builder() -> FibBuilder {
 }
 
 fn data(destination: &str, source: &str) -> Frame {
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
     let message = Message::Data(Data { correlation: 1, kind, payload: vec![], hops: vec![] });
     Frame::plain(name(destination), name(source), 0, message)
 }

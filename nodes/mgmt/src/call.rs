@@ -24,6 +24,9 @@ pub struct CallRequest {
     /// Flow number; random where absent.
     #[serde(default)]
     pub flow: Option<u32>,
+    /// The trace that the call belongs to, as the value of a `traceparent` header (W3C Trace Context).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 const fn default_deadline() -> u64 {
@@ -48,4 +51,8 @@ pub struct CallReply {
     /// The call's correlation on the wire, 16 hexadecimal digits; absent where nothing was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
+    /// What the request carried: the trace of the request, and the call as the parent of what follows. Absent where the
+    /// request named no trace, or nothing was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }

@@ -50,6 +50,16 @@ pub struct NodeConfig {
     /// Pod: how programs of its services are confined; not at all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confine: Option<ConfineConfig>,
+    /// How long the node waits for its interfaces, ms. A lab makes them before it starts nodes; container engines start
+    /// nodes first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interfaces_within_ms: u64,
+}
+
+/// Whether a number is 0, for serde.
+#[must_use]
+pub const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What of the host the programs of a pod's services find: everything, read-only, but for this.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod counts;
 pub mod event;
 pub mod label;
+pub mod metrics;
 mod text;
 pub mod view;
 pub mod words;

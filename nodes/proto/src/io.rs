@@ -91,6 +91,8 @@ pub enum Order {
         source: Option<Name>,
         /// Flow; random where absent.
         flow: Option<u32>,
+        /// The trace that it belongs to.
+        context: Option<damc_wire::TraceContext>,
     },
     /// Pod: a service answers an invocation.
     Answer {
@@ -163,6 +165,8 @@ pub enum Output {
         payload: Vec<u8>,
         /// Time left.
         deadline: core::time::Duration,
+        /// The trace it belongs to; the caller's span is the parent.
+        context: Option<damc_wire::TraceContext>,
     },
     /// Pod: have the service of `prefix` examine itself; answer with [`Order::Report`].
     SelfTest {
@@ -234,6 +238,8 @@ pub struct CallOutcome {
     pub path: Vec<NodeId>,
     /// Nodes passed on the way back.
     pub return_path: Vec<NodeId>,
+    /// The trace context that the request carried.
+    pub context: Option<damc_wire::TraceContext>,
 }
 
 /// A protocol machine.

@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn request() -> Message {
-        data(DataKind::Request { method: "add".into(), deadline: Millis(1000) })
+        data(DataKind::Request { method: "add".into(), deadline: Millis(1000), context: None })
     }
 
     #[test]

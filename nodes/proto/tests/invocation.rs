@@ -10,7 +10,7 @@ use damc_proto::rmi::fetch::Owner;
 use damc_proto::rmi::server::{self, CacheLimits, LONGEST_ARGUMENTS, Request, Served, Server};
 use damc_wire::message::{Data, DataKind, Hop, Nack};
 use damc_wire::registry::MAX_PDU;
-use damc_wire::{Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Timestamp};
+use damc_wire::{Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Timestamp, TraceContext};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -32,6 +32,7 @@ fn call(handle: u64, method: &str, payload: &[u8]) -> Call {
         deadline: Duration::from_secs(2),
         trace: false,
         flow: None,
+        context: None,
     }
 }
 
@@ -242,6 +243,35 @@ fn rmi_04_duplicate_responses_are_suppressed() {
     assert!(b.unsolicited > 0, "the copies arrived and were counted");
 }
 
+/// WIRE.md, section 16: the trace of the caller, a span of the call's own, the same in every copy; answers have none.
+#[test]
+fn copies_of_a_request_carry_one_span_of_the_trace_they_belong_to() {
+    let told: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff".parse().unwrap();
+    let mut b = Bench::new(1);
+    b.loss = 100;
+    b.call(Call { context: Some(told), ..call(1, "add", b"1 1") });
+    b.call(Call { context: Some(told), ..call(2, "add", b"1 2") });
+    b.call(call(3, "add", b"1 3"));
+    b.run(2500);
+    let mut sent: BTreeMap<u64, Vec<Option<TraceContext>>> = BTreeMap::new();
+    for frame in &b.frames {
+        let Message::Data(Data { correlation, kind: DataKind::Request { context, .. }, .. }) = &frame.message else {
+            panic!("only requests are sent")
+        };
+        sent.entry(*correlation).or_default().push(*context);
+    }
+    assert!(sent.values().all(|copies| copies.len() > 2 && copies.iter().all(|copy| *copy == copies[0])), "{sent:?}");
+    let calls: Vec<TraceContext> = sent.values().filter_map(|copies| copies[0]).collect();
+    let [one, other] = calls.as_slice() else { panic!("{sent:?}") };
+    for context in [one, other] {
+        assert_eq!((context.trace_id(), context.flags), (told.trace_id(), 0x01));
+        assert_ne!(context.parent_id(), told.parent_id());
+    }
+    assert_ne!(one.parent_id(), other.parent_id());
+    assert_eq!(b.done[&1].context.map(|context| *context.trace_id()), Some(*told.trace_id()));
+    assert_eq!(b.done[&3].context, None);
+}
+
 /// GAP-29: lost requests and lost responses are made good by retransmission, and nothing is executed twice.
 #[test]
 fn gap_29_at_most_once_at_thirty_per_cent_loss_and_duplication() {
@@ -290,7 +320,7 @@ fn gap_29_an_expired_request_is_not_executed() {
     let mut b = Bench::new(1);
     let data = Data {
         correlation: 5,
-        kind: DataKind::Request { method: "add".into(), deadline: Millis(0) },
+        kind: DataKind::Request { method: "add".into(), deadline: Millis(0), context: None },
         payload: b"1 1".to_vec(),
         hops: Vec::new(),
     };

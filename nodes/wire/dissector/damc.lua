@@ -34,7 +34,7 @@ local TLV_TYPES = {
     [0x81] = "destination", [0x82] = "source", [0x83] = "body", [0x84] = "lsa", [0x85] = "lsa-header",
     [0x86] = "certificate", [0x87] = "grant", [0x88] = "announcement", [0x89] = "outcome", [0x8A] = "path-report",
     [0x8B] = "link-report", [0x8C] = "payload", [0x8D] = "checksum", [0x0E] = "hop", [0x8F] = "signature",
-    [0x90] = "hop-mac", [0x92] = "attachment", [0x11] = "padding",
+    [0x90] = "hop-mac", [0x92] = "attachment", [0x11] = "padding", [0x13] = "trace-context",
 }
 local REFUSAL_REASONS = {
     [0] = "accepted",
@@ -91,7 +91,7 @@ end
 
 number(8, "dec", { version = "Version", hop_limit = "Hop limit", ["hello.echo_multiplier"] = "Echo multiplier",
     ["certificate.names"] = "Names", ["grant.depth"] = "Depth" })
-number(8, "hex", { flags = "Flags" })
+number(8, "hex", { flags = "Flags", ["trace.flags"] = "Trace flags" })
 number(8, MESSAGE_TYPES, { type = "Type", ["nack.answered"] = "Answered type" })
 number(8, CLASSES, { class = "Class" })
 number(8, TLV_TYPES, { ["tlv.type"] = "TLV type" })
@@ -146,7 +146,8 @@ plain("bytes", { ["certificate.signing_key"] = "Signing key", ["certificate.agre
     ["certificate.signature"] = "Certificate signature", ["lsa.signature"] = "LSA signature",
     ["grant.pod_key"] = "Pod key", ["grant.signature"] = "Grant signature",
     ["attachment.signature"] = "Attachment signature", link_mac = "Link MAC", signature = "Signature", mac = "MAC",
-    payload = "Payload", padding = "Padding", ["nack.body"] = "Quoted body" })
+    payload = "Payload", padding = "Padding", ["nack.body"] = "Quoted body", ["trace.id"] = "Trace",
+    ["trace.parent"] = "Parent span" })
 plain("none", { tlv = "TLV", certificate = "Certificate", lsa = "LSA", grant = "Grant", attachment = "Attachment", ["lsa.link"] = "Link" })
 flag(0x01, { ["flags.trace"] = "Trace", ["certificate.name_exact"] = "Exact", ["lsa.overload"] = "Overload",
     ["lsa.purge"] = "Purge", ["lsa.exact"] = "Exact", ["summary.last"] = "Last page", ["grant.exact"] = "Exact",
@@ -665,8 +666,12 @@ local function data_hops(t)
     return #hops > 0 and ", via " .. table.concat(hops, " ") or ""
 end
 
+local function hex(bytes)
+    return (bytes:gsub(".", function(byte) return string.format("%02x", byte:byte()) end))
+end
+
 function M.data(t, exchange)
-    local deadline = ""
+    local deadline, trace = "", ""
     local text = t:whole("body", function(r)
         local code, call = r:uint("data.kind", 1), r:uint64("call")
         local kind = DATA_KINDS[code]
@@ -687,7 +692,14 @@ function M.data(t, exchange)
         return head
     end)
     local payload = t:whole("payload", function(r) return #r:rest("payload") end)
-    return string.format("%s, %d bytes%s", text, payload, deadline)
+    if exchange.asks and t:peek() == "trace-context" then
+        t:whole("trace-context", function(r)
+            local id, parent = r:bytes("trace.id", 16), r:bytes("trace.parent", 8)
+            check(id:find("[^\0]") and parent:find("[^\0]"), "a trace context with a number that is 0")
+            trace = string.format(", trace 00-%s-%s-%02x", hex(id), hex(parent), r:uint("trace.flags", 1))
+        end)
+    end
+    return string.format("%s, %d bytes%s%s", text, payload, deadline, trace)
 end
 
 local METRICS = { { 0x01, "delay", "delay-ns" }, { 0x02, "jitter", "jitter-ns" }, { 0x04, "bandwidth", "bps" } }

@@ -23,6 +23,7 @@ pub mod pretty;
 pub mod registry;
 pub mod security;
 pub mod time;
+pub mod trace_context;
 
 pub use crc::crc32c;
 pub use error::{DecodeError, EncodeError};
@@ -32,3 +33,4 @@ pub use name::Name;
 pub use node_id::NodeId;
 pub use registry::{Class, DropReason, MessageType, RefusalReason, Role};
 pub use time::{Millis, Timestamp};
+pub use trace_context::TraceContext;

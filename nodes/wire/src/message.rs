@@ -3,7 +3,7 @@
 use crate::lsa::{Lsa, LsaHeader};
 use crate::registry::{DropReason, MessageType, RefusalReason};
 use crate::security::{Attachment, Certificate, Grant, Signature};
-use crate::{Millis, Name, NodeId};
+use crate::{Millis, Name, NodeId, TraceContext};
 
 pub use crate::codec::SignedBody;
 
@@ -271,6 +271,8 @@ pub enum DataKind {
         method: String,
         /// Time that is left until the caller gives up.
         deadline: Millis,
+        /// The trace it belongs to, where its caller is part of one.
+        context: Option<TraceContext>,
     },
     /// The result.
     Response,

@@ -220,8 +220,9 @@ fn data(m: &Data, f: &mut Formatter<'_>) -> fmt::Result {
         DataKind::Error { reason } => write!(f, "error {:016x} {reason}", m.correlation)?,
     }
     write!(f, ", {} bytes", m.payload.len())?;
-    if let DataKind::Request { deadline, .. } = &m.kind {
+    if let DataKind::Request { deadline, context, .. } = &m.kind {
         write!(f, ", deadline {} ms", deadline.0)?;
+        context.map_or(Ok(()), |context| write!(f, ", trace {context}"))?;
     }
     hops(&m.hops, f)
 }

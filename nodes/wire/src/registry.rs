@@ -233,6 +233,8 @@ code_points! {
         Attachment = 0x92, "attachment";
         /// Padding, for probe trains.
         Padding = 0x11, "padding";
+        /// Trace context of a request (W3C Trace Context): the trace it belongs to, and the span that sent it.
+        TraceContext = 0x13, "trace-context";
     }
 }
 

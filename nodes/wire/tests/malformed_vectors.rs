@@ -135,6 +135,18 @@ fn values() -> Vec<Malformed> {
         ("node-identity-upper-case", R::Malformed, "heard node is `Sr-left`", body("hello-fresh", |v| v[22] = b'S')),
         ("data-kind-4", R::Malformed, "a kind that is not named", body("data-response", |v| v[0] = 4)),
         ("method-empty", R::Malformed, "a request without a method", body("data-request", |v| v.truncate(13))),
+        (
+            "trace-id-0",
+            R::Malformed,
+            "a trace context whose trace id is 0",
+            with_value("data-request-in-trace", TlvType::TraceContext, |v| v[..16].fill(0)),
+        ),
+        (
+            "trace-context-of-a-response",
+            R::Malformed,
+            "a response with a trace context",
+            with_tlv("data-response", |pdu| find(pdu, TlvType::Checksum), TlvType::TraceContext.code(), &[1; 25]),
+        ),
         ("train-index-of-length", R::Malformed, "train index 32 of 32", body("probe-train", |v| v[13] = 32)),
         (
             "padding-not-zero",

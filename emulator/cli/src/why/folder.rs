@@ -14,11 +14,22 @@ use crate::exit::Failure;
 /// Answers from what a run left behind.
 pub(super) fn answer(question: &Question<'_>, folder: &Path, case: Option<&str>) -> Result<Chain, Failure> {
     let evidence = evidence(folder, case).map_err(Failure::usage)?;
-    let mut frames = Frames::of_call(question.call());
-    for capture in captures(folder, case) {
-        note(&mut frames, &capture, &evidence)?;
-    }
+    let frames = noted(folder, case, question.call(), &evidence)?;
     question.answer(&evidence, &frames).map_err(unanswerable)
+}
+
+/// What the captures of a run, or of a case of it, say of a call.
+pub(crate) fn frames(folder: &Path, case: Option<&str>, call: u64) -> Result<Frames, Failure> {
+    let evidence = evidence(folder, case).map_err(Failure::usage)?;
+    noted(folder, case, Some(call), &evidence)
+}
+
+fn noted(folder: &Path, case: Option<&str>, call: Option<u64>, evidence: &Evidence) -> Result<Frames, Failure> {
+    let mut frames = Frames::of_call(call);
+    for capture in captures(folder, case) {
+        note(&mut frames, &capture, evidence)?;
+    }
+    Ok(frames)
 }
 
 /// What the world and its nodes said at the end of the run, or of a case.

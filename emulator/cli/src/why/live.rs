@@ -17,7 +17,17 @@ use crate::session::of_lab;
 /// Asks a lab, its nodes and its recording.
 pub(super) async fn answer(question: &Question<'_>, lab: &Lab, write: Option<&Path>) -> Result<Chain, Failure> {
     let evidence = Evidence::gather(lab).await.map_err(|error| of_lab(LabError::from(error)))?;
-    let mut frames = Frames::of_call(question.call());
+    let frames = frames(lab, question.call()).await?;
+    let mut chain = question.answer(&evidence, &frames).map_err(unanswerable)?;
+    if let Some(path) = write {
+        write_cited(&mut chain, lab, path).await?;
+    }
+    Ok(chain)
+}
+
+/// What the recording of a lab says, of calls that of one.
+pub(crate) async fn frames(lab: &Lab, call: Option<u64>) -> Result<Frames, Failure> {
+    let mut frames = Frames::of_call(call);
     let mut recording = lab.recording().await.map_err(of_lab)?;
     recording
         .each(&Wanted::default(), |at, entry| {
@@ -26,11 +36,7 @@ pub(super) async fn answer(question: &Question<'_>, lab: &Lab, write: Option<&Pa
             frames.note(&Passing { node, port, sent, at_ns, frame, place: None });
         })
         .map_err(of_lab)?;
-    let mut chain = question.answer(&evidence, &frames).map_err(unanswerable)?;
-    if let Some(path) = write {
-        write_cited(&mut chain, lab, path).await?;
-    }
-    Ok(chain)
+    Ok(frames)
 }
 
 /// Writes the frames that a chain cites, each with the step as its comment, and has the chain cite their numbers.

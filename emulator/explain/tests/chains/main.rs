@@ -6,3 +6,4 @@ mod causes;
 mod course;
 mod faulty;
 mod stage;
+mod traced;

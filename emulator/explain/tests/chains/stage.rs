@@ -70,6 +70,11 @@ impl Stage {
         block_on(&self.maker, self.world.call(pod, &request)).expect("an outcome")
     }
 
+    /// A call from `pod-1`.
+    pub fn make(&self, request: &CallRequest) -> CallReply {
+        block_on(&self.maker, self.world.call("pod-1", request)).expect("an outcome")
+    }
+
     pub fn evidence(&self) -> Evidence {
         block_on(&self.maker, Evidence::gather(&*self.world)).expect("a world")
     }

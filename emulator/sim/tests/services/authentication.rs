@@ -67,6 +67,7 @@ fn aut_04_a_refused_pod_has_no_access() {
             trace: false,
             source: Some(name(source)),
             flow: None,
+            context: None,
         };
         sim.order("pod-3", order);
         sim.run_for(Duration::from_millis(20));
@@ -178,7 +179,7 @@ fn aut_08_hostile_frames_at_every_port_change_nothing() {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
     let data = Data {
         correlation: 1,
-        kind: DataKind::Request { method: "echo".into(), deadline: Millis(100) },
+        kind: DataKind::Request { method: "echo".into(), deadline: Millis(100), context: None },
         payload: vec![0; 40],
         hops: Vec::new(),
     };
@@ -203,7 +204,7 @@ fn aut_08_hostile_frames_at_every_port_change_nothing() {
 #[test]
 fn frames_of_an_outsider_on_any_link_go_nowhere() {
     let mut sim = up(&small(), 1);
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(100), context: None };
     let data = Message::Data(Data { correlation: 1, kind, payload: Vec::new(), hops: Vec::new() });
     let forged = Frame::plain(name("/shop"), name("/A/1"), 1, data).encode().unwrap();
     let mut under_own_key = forged.clone();

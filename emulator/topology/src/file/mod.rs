@@ -4,7 +4,7 @@ use std::path::Path;
 
 mod connect;
 mod decode;
-mod document;
+pub(crate) mod document;
 mod link;
 mod measure;
 mod mistake;
@@ -17,6 +17,7 @@ pub(crate) mod unit;
 mod validate;
 
 pub use document::MAX_VALUES;
+pub(crate) use document::{Data, Yaml};
 pub(crate) use link::distribution_label;
 pub use link::{PropertyError, describe, set_property};
 pub use mistake::{Mistake, MistakeKind, Mistakes};

@@ -1,4 +1,4 @@
-//! Other people's maps: Internet Topology Zoo (GML, GraphML) and Mini-NDN.
+//! Other people's maps: Internet Topology Zoo (GML, GraphML), Mini-NDN and containerlab.
 
 use super::{Backbone, MOST_ROUTERS, Router, Trunk, gml, graphml, minindn};
 
@@ -11,16 +11,22 @@ pub enum Format {
     GraphMl,
     /// Mini-NDN's configuration.
     MiniNdn,
+    /// Containerlab's topology file.
+    Containerlab,
 }
 
 impl Format {
     /// The format of a file by the end of its name.
     #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension.to_ascii_lowercase().as_str() {
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let (stem, extension) = name.rsplit_once('.')?;
+        match extension {
             "gml" => Some(Self::Gml),
             "graphml" | "xml" => Some(Self::GraphMl),
             "conf" => Some(Self::MiniNdn),
+            // Topologies of our own end in `.yaml` too.
+            "yml" | "yaml" if stem.ends_with(".clab") => Some(Self::Containerlab),
             _ => None,
         }
     }
@@ -41,6 +47,7 @@ pub fn import(text: &str, format: Format, label: &str) -> Result<Backbone, Strin
         Format::Gml => gml::read(text)?,
         Format::GraphMl => graphml::read(text)?,
         Format::MiniNdn => minindn::read(text)?,
+        Format::Containerlab => crate::containerlab::map(text)?,
     };
     if backbone.label.is_empty() {
         label.clone_into(&mut backbone.label);
@@ -59,19 +66,19 @@ pub fn import(text: &str, format: Format, label: &str) -> Result<Backbone, Strin
 
 /// A node of a map with the members that the Topology Zoo gives it.
 #[derive(Debug, Default)]
-pub(super) struct Place {
-    pub(super) id: String,
-    pub(super) label: Option<String>,
-    pub(super) latitude: Option<f64>,
-    pub(super) longitude: Option<f64>,
+pub(crate) struct Place {
+    pub(crate) id: String,
+    pub(crate) label: Option<String>,
+    pub(crate) latitude: Option<f64>,
+    pub(crate) longitude: Option<f64>,
 }
 
 /// An edge of a map.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    pub(super) source: String,
-    pub(super) target: String,
-    pub(super) bits_per_second: Option<f64>,
+pub(crate) struct Line {
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) bits_per_second: Option<f64>,
 }
 
 /// Light in fibre, km/s, along a great circle: real ones are longer, so this is the least delay there can be.
@@ -81,7 +88,7 @@ const EARTH_RADIUS_KM: f64 = 6_371.0;
 const LEAST_DELAY_US: u64 = 100;
 
 /// Puts a map of the Topology Zoo together: delays follow from where the ends are, where that is known.
-pub(super) fn assemble(label: String, places: Vec<Place>, lines: &[Line]) -> Result<Backbone, String> {
+pub(crate) fn assemble(label: String, places: Vec<Place>, lines: &[Line]) -> Result<Backbone, String> {
     let mut index = std::collections::BTreeMap::new();
     for (i, place) in places.iter().enumerate() {
         if index.insert(place.id.clone(), i).is_some() {

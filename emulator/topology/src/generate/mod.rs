@@ -15,6 +15,7 @@ mod writer;
 
 pub use backbone::{Backbone, Router, Trunk};
 pub use import::{Format, MAX_MAP_LEN, import};
+pub(crate) use import::{Line, Place, assemble};
 pub use shapes::{Request, Shape, generate};
 
 /// Most routers a backbone may have: what a topology file may hold, with room for gateways and their company.

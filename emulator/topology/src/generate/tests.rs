@@ -162,7 +162,7 @@ fn bad_maps_are_refused_at_their_line() {
 proptest::proptest! {
     #[test]
     fn no_text_makes_an_importer_panic(text in "(\\PC|[\\[\\]\"\n =:&#;]){0,200}") {
-        for format in [Format::Gml, Format::GraphMl, Format::MiniNdn] {
+        for format in [Format::Gml, Format::GraphMl, Format::MiniNdn, Format::Containerlab] {
             let _ = import(&text, format, "x");
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use damc_mgmt::config::{
     ConfineConfig, GatewayConfig, IdentityConfig, NodeConfig, PortConfig, ServiceConfig, Thresholds, Timers, is_yes,
-    yes,
+    is_zero, yes,
 };
 use damc_trust::{NodeSecrets, RootKey, RootSecret, certificate_to_hex, from_hex, to_hex};
 use damc_wire::NodeId;
@@ -223,4 +223,6 @@ struct Keyless {
     gateway: Option<GatewayConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     confine: Option<ConfineConfig>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    interfaces_within_ms: u64,
 }

@@ -151,7 +151,7 @@ impl Node {
 }
 
 fn call(destination: &str, source: &str, label: u32) -> Frame {
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
     let data = Message::Data(Data { correlation: 1, kind, payload: vec![7; 200], hops: vec![] });
     Frame::routed(name(destination), name(source), 3, label, 64, data)
 }

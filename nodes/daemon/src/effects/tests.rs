@@ -270,6 +270,7 @@ fn services_are_started_for_the_machine_and_refused_where_there_are_none() {
             method: "add".into(),
             payload: Vec::new(),
             deadline: Duration::from_secs(1),
+            context: None,
         }],
         _ => Vec::new(),
     });
@@ -340,7 +341,7 @@ fn a_call_is_answered_with_its_outcome_or_refused_before_it_is_made() {
             let result = Err((Some(RefusalReason::NoRoute), "sg-1".to_owned()));
             vec![Output::CallDone {
                 handle: 1,
-                outcome: CallOutcome { correlation: None, result, path: vec![], return_path: vec![] },
+                outcome: CallOutcome { correlation: None, result, path: vec![], return_path: vec![], context: None },
             }]
         }
         _ => Vec::new(),

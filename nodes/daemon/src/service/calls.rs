@@ -66,7 +66,7 @@ impl Calls {
         &mut self,
         channel: &Channel,
         invocation: u64,
-        method: &str,
+        (method, traceparent): (&str, Option<&str>),
         payload: &[u8],
     ) -> io::Result<()> {
         if self.sleepers.len() >= CAPACITY {
@@ -74,7 +74,8 @@ impl Calls {
             return channel.deliver(&refusal, b"too many calls at once");
         }
         self.served += 1;
-        match builtin::run(&self.prefix, method, payload) {
+        let context = traceparent.and_then(|text| text.parse().ok());
+        match builtin::run(&self.prefix, method, payload, context) {
             Outcome::Done(result) => channel.deliver(&Answer::Done { invocation }, &result),
             Outcome::Failed(reason, detail) => channel.deliver(&Answer::failed(invocation, reason), detail.as_bytes()),
             Outcome::Later(time) => {

@@ -15,7 +15,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum Task {
     /// Run a method; the argument follows the head.
-    Invoke { invocation: u64, source: String, method: String },
+    Invoke {
+        invocation: u64,
+        source: String,
+        method: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
+    },
     /// Examine yourself.
     SelfTest { task: u64 },
     /// Kill your program as a fault would.

@@ -10,6 +10,7 @@ mod process;
 mod program;
 mod supervisor;
 
+pub(crate) use channel::Task;
 pub(crate) use process::run;
 pub(crate) use program::{become_program, run_confined, run_inside};
 pub(crate) use supervisor::{ServiceEvent, Supervisor};

@@ -53,7 +53,9 @@ impl Service {
 
     fn start(&mut self, task: Task, payload: &[u8]) -> io::Result<()> {
         match task {
-            Task::Invoke { invocation, method, .. } => self.calls.invoke(&self.channel, invocation, &method, payload),
+            Task::Invoke { invocation, method, traceparent, .. } => {
+                self.calls.invoke(&self.channel, invocation, (&method, traceparent.as_deref()), payload)
+            }
             Task::Kill => Ok(()),
             Task::SelfTest { task } => {
                 let begin = Instant::now();

@@ -204,9 +204,8 @@ impl Supervisor {
     }
 
     /// Hands an invocation to the process of `prefix`.
-    pub(crate) fn invoke(&mut self, prefix: &Name, source: &Name, invocation: u64, method: String, payload: &[u8]) {
-        let task = Task::Invoke { invocation, source: source.to_string(), method };
-        if self.send(prefix, &task, payload).is_err() {
+    pub(crate) fn invoke(&mut self, prefix: &Name, invocation: u64, task: &Task, payload: &[u8]) {
+        if self.send(prefix, task, payload).is_err() {
             let detail = "the service process does not answer".to_owned();
             let result = Err((RefusalReason::ServiceUnavailable, detail));
             self.events.push(ServiceEvent::Answered { invocation, result });

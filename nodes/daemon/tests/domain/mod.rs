@@ -116,6 +116,7 @@ pub fn configuration(folder: &Path, node: &str) -> NodeConfig {
         link_macs: true,
         gateway: None,
         confine: None,
+        interfaces_within_ms: 0,
         pools: Vec::new(),
     }
 }
@@ -179,6 +180,7 @@ impl Node {
             trace: true,
             source: None,
             flow: None,
+            traceparent: None,
         };
         let (status, body) = self.http("POST", "/call", &serde_json::to_string(&request).unwrap());
         assert_eq!(status, 200, "{body}");

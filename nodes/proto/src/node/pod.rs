@@ -238,10 +238,10 @@ impl Pod {
                     self.server.service_down(&prefix);
                 }
             }
-            Order::Call { handle, name, method, payload, deadline, trace, source, flow } => {
+            Order::Call { handle, name, method, payload, deadline, trace, source, flow, context } => {
                 match self.source_of_call(source) {
                     Ok(source) => {
-                        let call = Call { handle, name, source, method, payload, deadline, trace, flow };
+                        let call = Call { handle, name, source, method, payload, deadline, trace, flow, context };
                         self.caller.call(now, call);
                     }
                     Err((reason, detail)) => self.caller.refuse(handle, reason, detail),
@@ -339,8 +339,8 @@ impl Pod {
         while let Some(action) = self.server.poll_action() {
             match action {
                 ServerAction::Send(frame) => self.transmit(&frame),
-                ServerAction::Invoke { invocation, prefix, source, method, payload, deadline } => {
-                    self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline });
+                ServerAction::Invoke { invocation, prefix, source, method, payload, deadline, context } => {
+                    self.out.push(Output::Invoke { invocation, prefix, source, method, payload, deadline, context });
                 }
                 ServerAction::Fetch(order) => self.fetcher.fetch(now, order),
             }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use damc_wire::RefusalReason;
+use damc_wire::{RefusalReason, TraceContext};
 
 use super::holding::LONGEST;
 
@@ -18,13 +18,15 @@ pub enum Outcome {
 }
 
 /// Runs a method of the service `prefix`. Arguments are text, separated by spaces, except for `echo`, which takes any bytes.
+/// `context` is the trace context that the request carried.
 #[must_use]
-pub fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
+pub fn run(prefix: &str, method: &str, payload: &[u8], context: Option<TraceContext>) -> Outcome {
     match method {
         "echo" => Outcome::Done(payload.to_vec()),
         "add" => add(payload).map_or_else(bad_arguments, |sum| Outcome::Done(sum.to_string().into_bytes())),
         "bulk" => bulk(payload).map_or_else(bad_arguments, Outcome::Done),
         "whoami" => Outcome::Done(prefix.as_bytes().to_vec()),
+        "trace" => Outcome::Done(context.map(|context| context.to_string()).unwrap_or_default().into_bytes()),
         "sleep" => numbers(payload)
             .and_then(|n| match n[..] {
                 [ms] => u64::try_from(ms).map_err(|_| "the time must not be negative".to_owned()),
@@ -38,7 +40,7 @@ pub fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
         }
         other => Outcome::Failed(
             RefusalReason::NoSuchMethod,
-            format!("no method {other:?}; there are echo, add, bulk, whoami, sleep and fail"),
+            format!("no method {other:?}; there are echo, add, bulk, whoami, trace, sleep and fail"),
         ),
     }
 }
@@ -46,9 +48,9 @@ pub fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
 /// The service examines itself: does it still compute?
 #[must_use]
 pub fn self_test(prefix: &str) -> bool {
-    run(prefix, "add", b"2 3") == Outcome::Done(b"5".to_vec())
-        && run(prefix, "echo", b"\x00\xff") == Outcome::Done(b"\x00\xff".to_vec())
-        && run(prefix, "whoami", b"") == Outcome::Done(prefix.as_bytes().to_vec())
+    run(prefix, "add", b"2 3", None) == Outcome::Done(b"5".to_vec())
+        && run(prefix, "echo", b"\x00\xff", None) == Outcome::Done(b"\x00\xff".to_vec())
+        && run(prefix, "whoami", b"", None) == Outcome::Done(prefix.as_bytes().to_vec())
 }
 
 fn add(payload: &[u8]) -> Result<i64, String> {
@@ -88,6 +90,10 @@ mod tests {
         Outcome::Done(text.as_bytes().to_vec())
     }
 
+    fn run(prefix: &str, method: &str, payload: &[u8]) -> Outcome {
+        super::run(prefix, method, payload, None)
+    }
+
     fn reason(outcome: &Outcome) -> Option<RefusalReason> {
         if let Outcome::Failed(reason, _) = outcome { Some(*reason) } else { None }
     }
@@ -109,5 +115,8 @@ mod tests {
         }
         assert_eq!(reason(&run("/A/1", "fly", b"")), Some(RefusalReason::NoSuchMethod));
         assert!(self_test("/A/1"));
+        assert_eq!(run("/A/1", "trace", b""), done(""));
+        let context: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        assert_eq!(super::run("/A/1", "trace", b"", Some(context)), done(&context.to_string()));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use damc_mgmt::event::EventKind;
 use damc_wire::error::EncodeError;
 use damc_wire::message::{Data, DataKind, Hop, Nack};
-use damc_wire::{Frame, Message, Millis, Name, NodeId, RefusalReason, Timestamp};
+use damc_wire::{Frame, Message, Millis, Name, NodeId, RefusalReason, Timestamp, TraceContext};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -38,6 +38,8 @@ pub struct Call {
     pub trace: bool,
     /// Flow; random if absent.
     pub flow: Option<u32>,
+    /// The trace that the call belongs to. The request carries it with a span of its own as the parent.
+    pub context: Option<TraceContext>,
 }
 
 /// An action that the machine asks for.
@@ -120,7 +122,7 @@ impl Caller {
     }
 
     /// Starts a call.
-    pub fn call(&mut self, now: Timestamp, call: Call) {
+    pub fn call(&mut self, now: Timestamp, mut call: Call) {
         if self.calls.len() >= CALL_LIMIT {
             return self.refuse(call.handle, RefusalReason::Overloaded, "too many calls in progress");
         }
@@ -129,6 +131,8 @@ impl Caller {
         }
         let flow = call.flow.unwrap_or_else(|| self.random.random());
         let correlation = self.fresh_correlation();
+        // The call is a span: whoever serves it continues the trace below that one.
+        call.context = call.context.map(|context| context.continued_by(self.random.random()));
         let mut pending = Pending {
             ends_at: now + call.deadline,
             next: now + self.first_interval,
@@ -295,7 +299,8 @@ impl Caller {
     /// Ends a call at once, before anything is sent.
     pub fn refuse(&mut self, handle: u64, reason: RefusalReason, detail: &str) {
         let result = Err((Some(reason), detail.to_owned()));
-        let outcome = CallOutcome { correlation: None, result, path: Vec::new(), return_path: Vec::new() };
+        let (path, return_path) = (Vec::new(), Vec::new());
+        let outcome = CallOutcome { correlation: None, result, path, return_path, context: None };
         self.actions.push_back(Action::Done { handle, outcome });
     }
 
@@ -309,7 +314,8 @@ impl Caller {
             let failed = failed(&pending.call, correlation, *reason, detail);
             self.actions.push_back(Action::Event(failed));
         }
-        let outcome = CallOutcome { correlation: Some(correlation), result, path, return_path };
+        let context = pending.call.context;
+        let outcome = CallOutcome { correlation: Some(correlation), result, path, return_path, context };
         self.actions.push_back(Action::Done { handle: pending.call.handle, outcome });
         true
     }
@@ -341,7 +347,7 @@ fn request(pending: &Pending, now: Timestamp, correlation: u64) -> Frame {
     let call = &pending.call;
     let data = Data {
         correlation,
-        kind: DataKind::Request { method: call.method.clone(), deadline: Millis(left) },
+        kind: DataKind::Request { method: call.method.clone(), deadline: Millis(left), context: call.context },
         payload: call.payload.clone(),
         hops: Vec::new(),
     };

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use damc_mgmt::call::{CallReply, CallRequest};
-use damc_wire::{Name, NodeId, RefusalReason};
+use damc_wire::{Name, NodeId, RefusalReason, TraceContext};
 
 use crate::io::{CallOutcome, Order};
 
@@ -16,6 +16,7 @@ const LONGEST_METHOD: usize = 64;
 /// A field makes no sense; says which, for people.
 pub fn order(handle: u64, request: CallRequest) -> Result<Order, String> {
     let source = request.source.map(|source| name("source", &source)).transpose()?;
+    let context = request.traceparent.map(|text| traceparent(&text)).transpose()?;
     if !(1..=LONGEST_METHOD).contains(&request.method.len()) {
         return Err(format!("method: a method name has 1 to {LONGEST_METHOD} bytes"));
     }
@@ -28,6 +29,7 @@ pub fn order(handle: u64, request: CallRequest) -> Result<Order, String> {
         trace: request.trace,
         source,
         flow: request.flow,
+        context,
     })
 }
 
@@ -43,13 +45,18 @@ pub fn reply(elapsed_ns: u64, outcome: CallOutcome) -> CallReply {
         }
     };
     let call = outcome.correlation.map(|correlation| format!("{correlation:016x}"));
-    CallReply { result, error, detail, elapsed_ns, path, return_path, call }
+    let traceparent = outcome.context.map(|context| context.to_string());
+    CallReply { result, error, detail, elapsed_ns, path, return_path, call, traceparent }
 }
 
 /// Nodes as text.
 #[must_use]
 pub fn texts(nodes: &[NodeId]) -> Vec<String> {
     nodes.iter().map(ToString::to_string).collect()
+}
+
+fn traceparent(text: &str) -> Result<TraceContext, String> {
+    text.parse().map_err(|e| format!("traceparent: {text:?}: {e}"))
 }
 
 fn name(field: &str, text: &str) -> Result<Name, String> {
@@ -69,6 +76,7 @@ mod tests {
             trace: false,
             source: None,
             flow: Some(9),
+            traceparent: None,
         }
     }
 
@@ -80,5 +88,10 @@ mod tests {
         assert!(order(1, request("/A", "")).unwrap_err().starts_with("method: "));
         let source = CallRequest { source: Some("//".into()), ..request("/A", "add") };
         assert!(order(1, source).unwrap_err().starts_with("source: "));
+        let traced = |text: &str| CallRequest { traceparent: Some(text.into()), ..request("/A", "add") };
+        assert!(order(1, traced("00-12")).unwrap_err().starts_with("traceparent: "));
+        let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let Ok(Order::Call { context, .. }) = order(1, traced(text)) else { panic!() };
+        assert_eq!(context.map(|context| context.to_string()).as_deref(), Some(text));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use damc_wire::frame::FLAG_TRACE;
 use damc_wire::message::{Data, DataKind, Hop};
 use damc_wire::registry::MAX_PDU;
-use damc_wire::{Frame, Header, Message, Name, RefusalReason, Timestamp};
+use damc_wire::{Frame, Header, Message, Name, RefusalReason, Timestamp, TraceContext};
 
 use super::fetch::{Fetched, Order, Owner};
 use super::holding::{Held, Holdings};
@@ -39,6 +39,8 @@ pub enum Action {
         payload: Vec<u8>,
         /// Time left.
         deadline: Duration,
+        /// The trace it belongs to.
+        context: Option<TraceContext>,
     },
     /// Fetch the arguments of an invocation; answer with [`Server::handle_arguments`].
     Fetch(Order),
@@ -110,7 +112,7 @@ enum State {
         /// The caller has an answer already: it fetches the result when it is there.
         later: bool,
         /// Waits for its arguments.
-        method: Option<String>,
+        method: Option<(String, Option<TraceContext>)>,
     },
     Done {
         kind: DataKind,
@@ -180,7 +182,7 @@ impl Server {
 
     /// Handles a request. Returns false if it cannot even be answered.
     pub fn handle_request(&mut self, now: Timestamp, request: Request, served: Served) -> bool {
-        let DataKind::Request { method, deadline } = &request.data.kind else { return false };
+        let DataKind::Request { method, deadline, context } = &request.data.kind else { return false };
         let key = (request.source.clone(), request.data.correlation);
         if let Some(entry) = self.entries.get(&key) {
             self.repeated += 1;
@@ -212,14 +214,14 @@ impl Server {
             self.refuse(&request, &prefix, RefusalReason::Overloaded, "the memory of calls is full");
             return true;
         }
-        let (method, deadline) = (method.clone(), deadline.duration());
+        let call = (method.clone(), deadline.duration(), *context);
         let later = last_is(&request.destination, LATER);
-        let forget_at = now + deadline + RESULT_LIFE;
+        let forget_at = now + call.1 + RESULT_LIFE;
         if later && !self.holdings.reserve(&prefix, (&key.0, key.1), forget_at) {
             self.refuse(&request, &prefix, RefusalReason::Overloaded, "too many results are held");
             return true;
         }
-        self.begin(now, key, request, prefix, (method, deadline, later));
+        self.begin(now, key, request, prefix, call);
         true
     }
 
@@ -229,12 +231,13 @@ impl Server {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let State::Running { invocation, method, .. } = &mut entry.state else { return };
         let (invocation, prefix, ends_at) = (*invocation, entry.prefix.clone(), entry.ends_at);
-        let Some(method) = method.take() else { return };
+        let Some((method, context)) = method.take() else { return };
         match arguments {
             Ok(payload) => {
                 self.executed += 1;
                 let (source, deadline) = (source.clone(), ends_at.since(now));
-                self.actions.push_back(Action::Invoke { invocation, prefix, source, method, payload, deadline });
+                let invoke = Action::Invoke { invocation, prefix, source, method, payload, deadline, context };
+                self.actions.push_back(invoke);
             }
             Err((reason, detail)) => {
                 let reason = reason.unwrap_or(RefusalReason::DeadlineExceeded);
@@ -324,14 +327,14 @@ impl Server {
         key: Key,
         request: Request,
         prefix: Name,
-        (method, deadline, later): (String, Duration, bool),
+        (method, deadline, context): (String, Duration, Option<TraceContext>),
     ) {
         let invocation = self.next_invocation;
         self.next_invocation += 1;
         let ends_at = now + deadline;
-        let pulled = last_is(&request.destination, PULL);
+        let (later, pulled) = (last_is(&request.destination, LATER), last_is(&request.destination, PULL));
         let reply = Reply::of(&request);
-        let waiting = pulled.then(|| method.clone());
+        let waiting = pulled.then(|| (method.clone(), context));
         let entry = Entry {
             state: State::Running { invocation, request: Box::new(reply.clone()), later, method: waiting },
             prefix: prefix.clone(),
@@ -349,7 +352,8 @@ impl Server {
         let (source, payload) = (request.source, request.data.payload);
         if !pulled {
             self.executed += 1;
-            return self.actions.push_back(Action::Invoke { invocation, prefix, source, method, payload, deadline });
+            let invoke = Action::Invoke { invocation, prefix, source, method, payload, deadline, context };
+            return self.actions.push_back(invoke);
         }
         // The caller holds them for the name that it called.
         let called = request.destination.parent().unwrap_or(prefix);

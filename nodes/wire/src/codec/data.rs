@@ -5,6 +5,7 @@ use crate::error::DecodeError;
 use crate::frame::MAX_BODY;
 use crate::message::{Data, DataKind, Hop, MAX_METHOD_LEN, Nack};
 use crate::registry::{MessageType, RefusalReason, TlvType};
+use crate::trace_context::TraceContext;
 
 /// First byte of a data body. The forwarding plane reads it to distinguish the two directions of a call.
 pub(crate) const REQUEST: u8 = 1;
@@ -14,7 +15,7 @@ const ERROR: u8 = 3;
 /// Writes body and payload. The hops follow the checksum, where nodes on the path append theirs.
 pub(super) fn put_data(m: &Data, w: &mut Writer) {
     w.tlv(TlvType::Body, |w| match &m.kind {
-        DataKind::Request { method, deadline } => {
+        DataKind::Request { method, deadline, .. } => {
             w.u8(REQUEST);
             w.u64(m.correlation);
             w.millis(*deadline, "deadline");
@@ -32,6 +33,9 @@ pub(super) fn put_data(m: &Data, w: &mut Writer) {
         }
     });
     w.tlv(TlvType::Payload, |w| w.bytes(&m.payload));
+    if let DataKind::Request { context: Some(context), .. } = &m.kind {
+        w.item(TlvType::TraceContext, context);
+    }
 }
 
 pub(super) fn take_data(tlvs: &mut Tlvs<'_>) -> Result<Data, DecodeError> {
@@ -39,14 +43,18 @@ pub(super) fn take_data(tlvs: &mut Tlvs<'_>) -> Result<Data, DecodeError> {
     let at = r.clone();
     let kind = r.u8("data kind")?;
     let correlation = r.u64("correlation")?;
-    let kind = match kind {
-        REQUEST => DataKind::Request { deadline: r.millis("deadline")?, method: take_method(&mut r)? },
+    let mut kind = match kind {
+        REQUEST => DataKind::Request { deadline: r.millis("deadline")?, method: take_method(&mut r)?, context: None },
         RESPONSE => DataKind::Response,
         ERROR => DataKind::Error { reason: r.code(RefusalReason::from_code, "reason")? },
         v => return Err(at.bad_value("data kind", u64::from(v))),
     };
     r.finish("data body")?;
     let payload = tlvs.require(TlvType::Payload)?.rest().to_vec();
+    // Behind answers it has no place, and the reader of what follows refuses it there.
+    if let DataKind::Request { context, .. } = &mut kind {
+        *context = tlvs.next_if(TlvType::TraceContext)?.map(Reader::whole).transpose()?;
+    }
     Ok(Data { correlation, kind, payload, hops: Vec::new() })
 }
 
@@ -57,6 +65,22 @@ fn take_method(r: &mut Reader<'_>) -> Result<String, DecodeError> {
         return Err(at.bad_value("method length", bytes.len() as u64));
     }
     core::str::from_utf8(bytes).map(str::to_owned).map_err(|e| at.bad_value("method", e.valid_up_to() as u64))
+}
+
+impl Fields for TraceContext {
+    const WHAT: &'static str = "trace context";
+
+    fn put(&self, w: &mut Writer) {
+        w.bytes(self.trace_id());
+        w.bytes(self.parent_id());
+        w.u8(self.flags);
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let at = r.clone();
+        let (trace_id, parent_id) = (r.array("trace id")?, r.array("parent id")?);
+        Self::new(trace_id, parent_id, r.u8("trace flags")?).ok_or_else(|| at.bad_value("trace context", 0))
+    }
 }
 
 impl Nack {

@@ -5,7 +5,7 @@ use crate::message::{Data, DataKind, Echo};
 use crate::{Millis, NodeId};
 
 fn call() -> Frame {
-    let kind = DataKind::Request { method: "add".into(), deadline: Millis(500) };
+    let kind = DataKind::Request { method: "add".into(), deadline: Millis(500), context: None };
     let data = Data { correlation: 7, kind, payload: b"2 3".to_vec(), hops: Vec::new() };
     Frame::plain("/B/4".parse().unwrap(), "/A/1".parse().unwrap(), 9, Message::Data(data)).traced()
 }

@@ -318,10 +318,15 @@ impl Fields {
 
     fn data(&mut self, m: &Data) {
         match &m.kind {
-            DataKind::Request { method, deadline } => {
+            DataKind::Request { method, deadline, context } => {
                 self.put("data.kind", 1);
                 self.put("data.deadline", deadline.0);
                 self.put("data.method", method);
+                if let Some(context) = context {
+                    self.bytes("trace.id", context.trace_id());
+                    self.bytes("trace.parent", context.parent_id());
+                    self.put("trace.flags", format_args!("{:#04x}", context.flags));
+                }
             }
             DataKind::Response => self.put("data.kind", 2),
             DataKind::Error { reason } => {

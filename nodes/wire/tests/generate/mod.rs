@@ -3,7 +3,9 @@
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, MAX_COST, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
 use damc_wire::security::{Attachment, Certificate, CertifiedName, Grant, MAX_NAMES_LEN, Signature};
-use damc_wire::{DropReason, Frame, Header, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role};
+use damc_wire::{
+    DropReason, Frame, Header, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role, TraceContext,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -191,7 +193,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn data() -> impl Strategy<Value = Message> {
-    let request = ("\\PC{1,16}", millis()).prop_map(|(method, deadline)| DataKind::Request { method, deadline });
+    let context = (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<u8>())
+        .prop_filter_map("a number is 0", |(trace, parent, flags)| TraceContext::new(trace, parent, flags));
+    let request = ("\\PC{1,16}", millis(), option::of(context))
+        .prop_map(|(method, deadline, context)| DataKind::Request { method, deadline, context });
     let kind = prop_oneof![request, Just(DataKind::Response), reason().prop_map(|reason| DataKind::Error { reason })];
     let hop = (node(), any::<bool>()).prop_map(|(node, on_return)| Hop { node, on_return });
     (any::<u64>(), kind, vec(any::<u8>(), 0..300), vec(hop, 0..6))

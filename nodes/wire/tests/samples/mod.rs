@@ -4,7 +4,7 @@ use damc_wire::frame::{HopSecurity, LinkKey};
 use damc_wire::lsa::{LinkEntry, Lsa, LsaContent, LsaHeader, LsaId, LsaKey, PrefixLsa, Proof, TopologyLsa};
 use damc_wire::message::*;
 use damc_wire::security::{Attachment, Certificate, CertifiedName, Grant};
-use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role};
+use damc_wire::{DropReason, Frame, Message, MessageType, Millis, Name, NodeId, RefusalReason, Role, TraceContext};
 
 fn name(s: &str) -> Name {
     s.parse().unwrap()
@@ -279,7 +279,9 @@ fn hop_local() -> Vec<(&'static str, Frame)> {
 }
 
 fn end_to_end() -> Vec<(&'static str, Frame)> {
-    let request = DataKind::Request { method: "add".into(), deadline: Millis(1_000) };
+    let request = DataKind::Request { method: "add".into(), deadline: Millis(1_000), context: None };
+    let context: TraceContext = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+    let in_trace = DataKind::Request { method: "trace".into(), deadline: Millis(1_000), context: Some(context) };
     let failed = DataKind::Error { reason: RefusalReason::NoSuchMethod };
     let there = [("sg-1", false), ("sr-left", false)];
     let and_back = [("sg-1", false), ("sg-4", false), ("sg-4", true)];
@@ -297,6 +299,7 @@ fn end_to_end() -> Vec<(&'static str, Frame)> {
     let path = PathReply { request: 1, path: vec![node("sg-1"), node("sr-left"), node("sg-4")], cost: 2 };
     vec![
         ("data-request", routed(data(request, b"2 3", &there)).traced()),
+        ("data-request-in-trace", routed(data(in_trace, b"", &there)).traced()),
         ("data-response", routed(data(DataKind::Response, b"5", &and_back)).traced()),
         ("data-on-a-link", on_a_link(routed(data(DataKind::Response, b"5", &[])))),
         ("data-error", routed(data(failed, b"no method subtract", &[]))),

@@ -160,7 +160,9 @@ impl<'a> Runner<'a> {
     fn answer(&mut self, task: Task, payload: &[u8]) -> io::Result<()> {
         match task {
             // What a service without program does, the agent does for this one: calls that are no IP find somebody.
-            Task::Invoke { invocation, method, .. } => self.calls.invoke(&self.channel, invocation, &method, payload),
+            Task::Invoke { invocation, method, traceparent, .. } => {
+                self.calls.invoke(&self.channel, invocation, (&method, traceparent.as_deref()), payload)
+            }
             Task::Kill => self.child.kill(),
             Task::SelfTest { task } => {
                 let begin = Instant::now();

@@ -221,11 +221,16 @@ fn starting_what_runs_changes_nothing() {
 #[test]
 fn invocations_reach_the_worker_and_their_answers_the_machine() {
     let (_stage, mut supervisor, key, worker) = ready();
-    supervisor.invoke(&name("/A/1"), &name("/B/1"), 7, "add".into(), b"2 3");
-    let Incoming::Message(Task::Invoke { invocation: 7, source, method }, payload) = worker.channel.receive() else {
+    let traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    let task = Task::Invoke { invocation: 7, source: "/B/1".into(), method: "add".into(), traceparent };
+    supervisor.invoke(&name("/A/1"), 7, &task, b"2 3");
+    let Incoming::Message(Task::Invoke { invocation: 7, source, method, traceparent }, payload) =
+        worker.channel.receive()
+    else {
         panic!("no invocation")
     };
     assert_eq!((source.as_str(), method.as_str(), payload.as_slice()), ("/B/1", "add", &b"2 3"[..]));
+    assert!(traceparent.is_some_and(|text| text.ends_with("-b7ad6b7169203331-01")));
     say(&worker, &Answer::Done { invocation: 7 }, b"5");
     say(&worker, &Answer::failed(8, RefusalReason::NoSuchMethod), b"fly");
     supervisor.handle_ready(at(1), key);

@@ -1,13 +1,13 @@
 //! `damc-example-calculate HOST add|double NUMBER…`, `… HOST who`: one call, its result on standard output.
-//! Exit code 1, and the status on standard error, where the call fails.
+//! Exit code 1, and the status on standard error, where the call fails. What `TRACEPARENT` says (W3C Trace Context) goes along.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use damc_example_rpc::calculator::calculator_client::CalculatorClient;
 use damc_example_rpc::calculator::{Nothing, Numbers};
-use tonic::Status;
 use tonic::transport::Endpoint;
+use tonic::{Request, Status};
 
 /// Time for the connection, and for the call.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -40,7 +40,8 @@ async fn call(host: &str, method: &str, numbers: &[&str]) -> Result<String, Stat
     let address = if host.contains(':') { format!("http://{host}") } else { format!("http://{host}:50051") };
     let endpoint = Endpoint::from_shared(address).map_err(|e| Status::invalid_argument(e.to_string()))?;
     let channel = endpoint.connect_timeout(WITHIN).timeout(WITHIN).connect().await;
-    let mut client = CalculatorClient::new(channel.map_err(|e| Status::unavailable(format!("{e:?}")))?);
+    let channel = channel.map_err(|e| Status::unavailable(format!("{e:?}")))?;
+    let mut client = CalculatorClient::with_interceptor(channel, in_trace);
     match method {
         "add" => Ok(client.add(Numbers { numbers }).await?.into_inner().value.to_string()),
         "double" => {
@@ -51,6 +52,18 @@ async fn call(host: &str, method: &str, numbers: &[&str]) -> Result<String, Stat
             }
             Ok(values.join(" "))
         }
-        _ => Ok(client.who_am_i(Nothing {}).await?.into_inner().name),
+        _ => {
+            let said = client.who_am_i(Nothing {}).await?.into_inner();
+            Ok(format!("{} {}", said.name, said.traceparent).trim_end().to_owned())
+        }
     }
+}
+
+/// The call belongs to the trace of whoever started this program: its span is theirs.
+fn in_trace(mut request: Request<()>) -> Result<Request<()>, Status> {
+    if let Ok(context) = std::env::var("TRACEPARENT") {
+        let value = context.parse().map_err(|_| Status::invalid_argument("TRACEPARENT is no header"))?;
+        request.metadata_mut().insert("traceparent", value);
+    }
+    Ok(request)
 }

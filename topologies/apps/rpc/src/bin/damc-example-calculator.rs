@@ -40,8 +40,10 @@ impl Calculator for Service {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn who_am_i(&self, _: Request<Nothing>) -> Result<Response<Identity>, Status> {
-        Ok(Response::new(Identity { name: self.name.clone() }))
+    async fn who_am_i(&self, request: Request<Nothing>) -> Result<Response<Identity>, Status> {
+        let said = request.metadata().get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = said.unwrap_or_default().to_owned();
+        Ok(Response::new(Identity { name: self.name.clone(), traceparent }))
     }
 }
 

@@ -1,0 +1,91 @@
+//! `damc trace`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use damc_explain::{Frames, passage};
+use damc_lab::{Lab, LabError};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::session::{block_on, of_lab};
+use crate::why::{folder, live};
+
+/// Print the way of a call hop by hop, with times: each link that it crossed, there and back.
+///
+/// For each hop: when it began, how long the frame was on the link, and how long the node at its end took until it sent the
+/// frame on; at the pod that serves, until its answer. A frame that was lost has no time on the link.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The call: its number, as `damc call --trace` prints it, or `call` of --json.
+    pub call: String,
+    /// The lab to ask, where more than one is up.
+    #[arg(long, value_name = "NAME", conflicts_with = "run")]
+    pub lab: Option<String>,
+    /// The folder of a run to ask, live or virtual; results/latest where no lab is up.
+    #[arg(long, value_name = "FOLDER")]
+    pub run: Option<PathBuf>,
+    /// A case of that run that failed or was inconclusive.
+    #[arg(long, value_name = "ID", conflicts_with = "lab")]
+    pub case: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let call = number(&args.call)?;
+    let latest = Path::new("results/latest");
+    let of_run = |folder: &Path| folder::frames(folder, args.case.as_deref(), call);
+    match (&args.run, &args.case) {
+        (Some(folder), _) => print(args, &of_run(folder)?),
+        (None, Some(_)) => print(args, &of_run(latest)?),
+        (None, None) => block_on(async {
+            match Lab::attach(args.lab.as_deref()) {
+                Ok(lab) => print(args, &live::frames(&lab, Some(call)).await?),
+                Err(LabError::NoLab) if latest.exists() => print(args, &of_run(latest)?),
+                Err(error) => Err(of_lab(error)),
+            }
+        }),
+    }
+}
+
+/// Calls have numbers of 16 hexadecimal digits.
+fn number(text: &str) -> Result<u64, Failure> {
+    let digits = text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    number.ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "`{text}` is no call: give its number, as `damc call --trace` prints it, 16 hexadecimal digits"
+        ))
+    })
+}
+
+fn print(args: &Args, frames: &Frames) -> Outcome {
+    let Some(passage) = passage(frames, &args.call) else {
+        return Err(Failure::usage(anyhow!(
+            "no frame of a call {} was recorded; a lab keeps the newest frames, and a run those of cases that failed or were \
+             inconclusive",
+            args.call
+        )));
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&passage)?);
+    } else {
+        print!("{passage}");
+    }
+    Ok(Exit::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_numbers() {
+        assert_eq!(number("00000000000000ff").ok(), Some(255));
+        assert_eq!(number("FF").ok(), Some(255));
+        for wrong in ["", "x", "+1", "00000000000000000", "0x1"] {
+            assert!(number(wrong).is_err(), "{wrong}");
+        }
+    }
+}
