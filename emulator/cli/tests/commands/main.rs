@@ -1,5 +1,6 @@
 //! What every command prints, on which stream, and how it exits, as transcripts. `just bless` accepts changes; read them.
 
+mod explore;
 mod help;
 mod lab;
 mod offline;
