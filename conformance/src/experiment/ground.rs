@@ -99,15 +99,17 @@ impl Ground {
     }
 
     /// The names that a pod may announce of those that it serves, pools included: an instance at or below a licence that is
-    /// no pool's, a pool by a licence of its own.
+    /// no pool's, its pool by a licence of its own.
     pub fn allowed(&self, pod: &NodeId) -> BTreeSet<Name> {
         let nothing = BTreeSet::new();
         let licences = self.licences.get(pod).unwrap_or(&nothing);
         let covers = |licence: &Name, name: &Name| !self.pools.contains(licence) && licence.is_prefix_of(name);
         let mut allowed = BTreeSet::new();
         for (prefix, pool) in self.served.get(pod).into_iter().flatten() {
-            allowed.extend(licences.iter().any(|licence| covers(licence, prefix)).then(|| prefix.clone()));
-            allowed.extend(pool.iter().filter(|pool| licences.contains(pool)).cloned());
+            if licences.iter().any(|licence| covers(licence, prefix)) {
+                allowed.insert(prefix.clone());
+                allowed.extend(pool.iter().filter(|pool| licences.contains(pool)).cloned());
+            }
         }
         allowed
     }

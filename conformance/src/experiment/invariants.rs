@@ -68,7 +68,7 @@ impl Play<'_> {
         let oracle = left.oracle(self);
         let fibs = self.fibs(&left).await?;
         if let Some(difference) = oracle.first_difference(&fibs) {
-            return Ok(Err(format!("tables: {difference}")));
+            return Ok(Err(format!("{}: {difference}", kind_of(&difference))));
         }
         if let Err(wrong) = self.databases(&left, &oracle).await? {
             return Ok(Err(wrong));
@@ -155,7 +155,10 @@ impl Play<'_> {
 
     fn routers<'b>(&'b self, left: &'b Left) -> impl Iterator<Item = &'b NodeId> {
         let nodes = self.testbed.topology.nodes().values();
-        nodes.filter(|node| matches!(node.kind, Role::Sg | Role::Sr) && left.runs(&node.id)).map(|node| &node.id)
+        let routers = nodes.filter(|node| matches!(node.kind, Role::Sg | Role::Sr)).map(|node| &node.id);
+        // A router that nobody has spoken with since it started has nothing to route, and says nothing of itself.
+        let topology = &self.testbed.topology;
+        routers.filter(|node| topology.links_of(node).any(|(_, far)| left.joins(node, far)))
     }
 
     async fn fibs(&self, left: &Left) -> Result<BTreeMap<String, FibView>, WorldError> {
@@ -234,7 +237,10 @@ impl Play<'_> {
 
     /// Calls of every pod to every name that its SG has a way to.
     async fn calls(&self, left: &Left, oracle: &Oracle) -> Result<Result<String, Wrong>, WorldError> {
-        let pods = left.names.keys().filter_map(|pod| Some((pod, self.neighbour(left, pod, Role::Sg)?)));
+        // Without a name of its own a pod cannot be answered.
+        let named = |names: &BTreeSet<Name>| names.iter().any(|name| !left.unsure.contains(&name.to_string()));
+        let pods = left.names.iter().filter(|(_, names)| named(names)).map(|(pod, _)| pod);
+        let pods = pods.filter_map(|pod| Some((pod, self.neighbour(left, pod, Role::Sg)?)));
         let names: BTreeSet<&Name> = left.names.values().flatten().collect();
         let mut pairs: Vec<(&NodeId, &Name)> = Vec::new();
         for (pod, sg) in pods {
@@ -256,5 +262,16 @@ impl Play<'_> {
             }
         }
         Ok(Ok(format!("tables, databases and {} calls are right", pairs.len())))
+    }
+}
+
+/// What kind of difference there is between a table and the oracle's.
+fn kind_of(difference: &str) -> &'static str {
+    if difference.contains("expected no entry") {
+        "an entry too many"
+    } else if difference.ends_with("saw none") {
+        "an entry missing"
+    } else {
+        "a wrong entry"
     }
 }

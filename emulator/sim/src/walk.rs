@@ -6,6 +6,9 @@ use damc_wire::{DropReason, Frame, Millis, Name};
 
 use crate::sim::Sim;
 
+/// Hop limit of a frame that is sent around.
+const HOPS: u8 = 64;
+
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Walk {
@@ -25,15 +28,17 @@ impl Sim {
     /// There is no such node, or the destination is no name.
     #[must_use]
     pub fn walk(&self, from: &str, destination: &str, flow: u32) -> Walk {
-        self.walk_name(self.index(from), &destination.parse().expect("a name"), flow)
+        self.walk_name(self.index(from), &destination.parse().expect("a name"), flow, 0)
     }
 
-    pub(crate) fn walk_name(&self, from: usize, destination: &Name, flow: u32) -> Walk {
+    /// The same with the label of a policy; 0 for none.
+    pub(crate) fn walk_name(&self, from: usize, destination: &Name, flow: u32, label: u32) -> Walk {
         let mut at = from;
         let source = Name::of_node(&self.nodes[at].config.domain, &self.nodes[at].id).expect("nodes have names");
         let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
         let data = Message::Data(Data { correlation: 1, kind, payload: Vec::new(), hops: Vec::new() });
-        let mut pdu = Frame::plain(destination.clone(), source, flow, data).encode().expect("a small frame");
+        let mut pdu =
+            Frame::routed(destination.clone(), source, flow, label, HOPS, data).encode().expect("a small frame");
         let (mut ingress, mut passed) = (Ingress::Local, Vec::new());
         loop {
             let node = &self.nodes[at];

@@ -20,6 +20,8 @@ const FLOWS: [u32; 4] = [1, 2, 3, 4];
 /// A plain frame may come by a node twice while tables contradict each other, and then ends (`nodes/WIRE.md`, section 14,
 /// step 11).
 const MOST_TIMES: usize = 2;
+/// A labelled one may have come by before its label ended.
+const MOST_TIMES_WITH_LABEL: usize = 3;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -51,25 +53,27 @@ impl Watch {
         self.seen.clone()
     }
 
-    /// Takes changes of a table into the state; the destinations they concern.
-    fn take(&mut self, node: usize, ops: &[Op]) -> Vec<Name> {
+    /// Takes changes of a table into the state; the destinations they concern, each with
+    /// the label that frames to it carry here, 0 for none.
+    fn take(&mut self, node: usize, ops: &[Op]) -> Vec<(Name, u32)> {
         let mut changed = Vec::new();
         for op in ops {
             let (key, value) = match op {
                 Op::Set(route) => {
-                    changed.push(route.prefix.clone());
+                    changed.push((route.prefix.clone(), 0));
+                    changed.extend(route.stamp.map(|stamp| (route.prefix.clone(), stamp.label)));
                     (Key::Prefix(route.prefix.wire().to_vec()), Some(number(route)))
                 }
                 Op::Remove { prefix, .. } => (Key::Prefix(prefix.wire().to_vec()), None),
                 Op::SetLabel(label) => {
-                    changed.push(label.prefix.clone());
+                    changed.push((label.prefix.clone(), label.label));
                     (Key::Label(label.label), Some(u64::from(label.port.0) + 1))
                 }
                 Op::RemoveLabel(label) => (Key::Label(*label), None),
                 Op::PortState { port, up } => {
                     let all = self.tables[node].keys();
                     let names = all.filter_map(|key| if let Key::Prefix(wire) = key { Some(wire) } else { None });
-                    changed.extend(names.filter_map(|wire| Name::from_wire(wire).ok()));
+                    changed.extend(names.filter_map(|wire| Some((Name::from_wire(wire).ok()?, 0))));
                     (Key::Port(port.0), (!up).then_some(1))
                 }
                 Op::Admit { .. } | Op::Keys { .. } => continue,
@@ -77,7 +81,7 @@ impl Watch {
             self.enter(node, key, value);
         }
         self.seen.states.insert(self.state);
-        changed.sort_by(|a, b| a.wire().cmp(b.wire()));
+        changed.sort();
         changed.dedup();
         changed
     }
@@ -129,19 +133,21 @@ impl Sim {
         let changed = self.watch.as_mut().map(|watch| watch.take(node, &ops));
         self.nodes[node].plane.apply(ops);
         let (Some(changed), Some(mut watch)) = (changed, self.watch.take()) else { return };
-        for destination in changed {
+        for (destination, label) in changed {
             watch.seen.looks += 1;
-            if let Some(saw) = self.loop_from(node, &destination) {
-                watch.broken(self.now.nanos(), "loop", node, saw);
+            if let Some(saw) = self.loop_from(node, &destination, label) {
+                let rule = if label == 0 { "loop" } else { "policy loop" };
+                watch.broken(self.now.nanos(), rule, node, saw);
             }
         }
         self.watch = Some(watch);
     }
 
     /// How a frame from a node to a destination goes in circles by the tables of this moment, if one does.
-    fn loop_from(&self, node: usize, destination: &Name) -> Option<String> {
+    fn loop_from(&self, node: usize, destination: &Name, label: u32) -> Option<String> {
+        let most = if label == 0 { MOST_TIMES } else { MOST_TIMES_WITH_LABEL };
         FLOWS.into_iter().find_map(|flow| {
-            let (passed, reason) = match self.walk_name(node, destination, flow) {
+            let (passed, reason) = match self.walk_name(node, destination, flow, label) {
                 Walk::Arrived(passed) | Walk::Lost(passed) => (passed, None),
                 Walk::Dropped(reason, mut passed) => {
                     // It came to that node and did not pass it.
@@ -149,7 +155,7 @@ impl Sim {
                     (passed, Some(reason))
                 }
             };
-            let often = |name: &String| passed.iter().filter(|other| *other == name).count() > MOST_TIMES;
+            let often = |name: &String| passed.iter().filter(|other| *other == name).count() > most;
             let circles = reason == Some(DropReason::HopLimitExceeded) || passed.iter().any(often);
             circles.then(|| {
                 let way: Vec<&str> = passed.iter().take(12).map(String::as_str).collect();
