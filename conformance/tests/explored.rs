@@ -119,9 +119,13 @@ fn what_fails_shrinks_to_what_it_needs() {
     let mut tried = 0;
     let shrunk = damc_explore::shrink(trial, &mut |candidate| {
         tried += 1;
-        let events = format!("{}\n  - {{ at: 9s, expect: {{ reachable: {{ from: pod-1, name: /B/2 }} }} }}\n", candidate.text(&[]));
+        let events = format!(
+            "{}\n  - {{ at: 9s, expect: {{ reachable: {{ from: pod-1, name: /B/2 }} }} }}\n",
+            candidate.text(&[])
+        );
         let topology = damc_topology::parse("shrinking", &events, Path::new(""));
-        let fails = topology.is_ok_and(|topology| play(&topology, candidate.seed).failures.iter().any(|(id, _)| id == "expect-2"));
+        let fails = topology
+            .is_ok_and(|topology| play(&topology, candidate.seed).failures.iter().any(|(id, _)| id == "expect-2"));
         if fails { damc_explore::Answer::Same } else { damc_explore::Answer::Other }
     });
     assert!(before > 2 && shrunk.complete && shrunk.tried == tried, "{before} {tried}");

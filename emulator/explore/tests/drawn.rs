@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use damc_explore::{Answer, Draw, Event, Trial, shrink};
+use damc_explore::{Answer, Draw, Event, Happening, Trial, shrink};
 use damc_topology::parse;
 use damc_topology::timeline::{Act, Expected};
 
@@ -76,7 +76,7 @@ fn shrinking_keeps_what_it_needs_and_nothing_else() {
         let mut asked = 0;
         let shrunk = shrink(trial.clone(), &mut |candidate| {
             asked += 1;
-            let has = |what| candidate.events.iter().any(|event| event.what == *what);
+            let has = |what: &Happening| candidate.events.iter().any(|event| event.what == *what);
             let fails = needed.iter().all(has) && nodes.iter().all(|n| candidate.topology.nodes().contains_key(n));
             if fails { Answer::Same } else { Answer::Other }
         });
