@@ -15,7 +15,9 @@ use futures::future::LocalBoxFuture;
 
 use crate::calibration::Calibration;
 use crate::recording::{Entry, Header};
-use crate::{Act, Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, Witnessed, WorldError, WorldStatus};
+use crate::{
+    Act, Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, Witnessed, WorldError, WorldStatus,
+};
 
 /// What a world answers with, sooner or later on its clock.
 pub type Answer<'a, T> = LocalBoxFuture<'a, Result<T>>;

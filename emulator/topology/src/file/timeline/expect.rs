@@ -48,7 +48,8 @@ impl Reader<'_> {
             self.mistake(Kind::NotForThisKind, within, "silence is no matter of a moment", help);
             return None;
         }
-        if let (Some(Expected::Invariants), Some(Hold::Throughout), Some(at)) = (&what, hold, fields.get("throughout")) {
+        if let (Some(Expected::Invariants), Some(Hold::Throughout), Some(at)) = (&what, hold, fields.get("throughout"))
+        {
             let help = "say in what time the network has to be quiet, such as `within: 15s`";
             self.mistake(Kind::NotForThisKind, at, "a network is not quiet while it changes", help);
             return None;
