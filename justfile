@@ -69,6 +69,11 @@ fuzz seconds="60" *targets:
 model depth="2":
     DAMC_MODEL_DEPTH={{ depth }} cargo test --release --package damc-sim --test model -- --nocapture --test-threads=2
 
+# Play random networks, events and schedules in virtual time until something breaks a rule: `just explore --for 10min --seed 7`
+[positional-arguments]
+explore *options: release
+    @./target/release/damc explore "$@"
+
 # What carrying ordinary programs by name costs, beside the kernel's own IPv6 over the same chain of links
 bench-services: release
     python3 emulator/bench/services.py ./target/release/damc results/bench

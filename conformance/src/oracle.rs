@@ -17,6 +17,7 @@ pub struct Failures {
     nodes: BTreeSet<String>,
     overloaded: BTreeSet<String>,
     costs: BTreeMap<(String, String), u64>,
+    serving: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Failures {
@@ -46,6 +47,13 @@ impl Failures {
     #[must_use]
     pub fn cost(mut self, near: &str, far: &str, cost: u32) -> Self {
         self.costs.insert((near.into(), far.into()), u64::from(cost));
+        self
+    }
+
+    /// Sets what a pod serves in place of what the topology says, pools included.
+    #[must_use]
+    pub fn serving(mut self, pod: &str, names: impl IntoIterator<Item = String>) -> Self {
+        self.serving.insert(pod.into(), names.into_iter().collect());
         self
     }
 
@@ -144,7 +152,11 @@ impl Oracle {
                     Role::Scsc => names.push(format!("/damc/{domain}/{far}")),
                     Role::Pod => {
                         let of = |s: &damc_topology::Service| [Some(s.prefix.clone()), s.pool.clone()];
-                        names.extend(node.services.iter().flat_map(of).flatten().map(|n| n.to_string()));
+                        let now = failures.serving.get(far.as_str());
+                        names.extend(now.into_iter().flatten().cloned());
+                        let configured: &[damc_topology::Service] =
+                            if now.is_some() { &[] } else { node.services.as_slice() };
+                        names.extend(configured.iter().flat_map(of).flatten().map(|n| n.to_string()));
                     }
                     _ => {}
                 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use damc_testbed::{Asked, Maker, WorldError, WorldKind, WorldStatus};
+use damc_testbed::{Asked, Maker, Witnessed, WorldError, WorldKind, WorldStatus};
 use damc_topology::Topology;
 use damc_topology::plan::KeySeed;
 use damc_trust::to_hex;
@@ -17,7 +17,7 @@ use crate::judging::Judging;
 use crate::report::{LabInfo, NodeInfo, Report, RunFolder, RunInfo};
 use crate::testbed::Testbed;
 use crate::verdict::{CaseResult, Verdict};
-use crate::{artefacts, explained, suite};
+use crate::{artefacts, experiment, explained, suite};
 
 /// Choices of a run.
 #[derive(Clone, Debug)]
@@ -167,6 +167,44 @@ pub async fn run(
     let mut report = Report { events, ..Report::new(run, lab, calibration, results) };
     folder.finish(&mut report, &options.results);
     Ok(Finished { report, folder: folder.path().map(Path::to_path_buf), kept })
+}
+
+/// What one timeline in one world came to.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// What failed: the case and why. Empty where everything holds.
+    pub failures: Vec<(String, String)>,
+    /// What could not be judged, with its reason.
+    pub unjudged: Vec<(String, String)>,
+    /// What the world saw of its states, where it can.
+    pub witnessed: Witnessed,
+}
+
+/// Plays the timeline of a topology and leaves nothing behind. What happens is what [`run`] has happen with the same seed,
+/// to the same nanosecond of virtual time.
+///
+/// # Errors
+/// The world could not be made.
+pub async fn trial(maker: &dyn Maker, topology: &Topology, options: &RunOptions) -> Result<Trial, WorldError> {
+    let id = maker.run_id(options.seed);
+    let testbed = Builder { maker, topology, options, id: &id }.build(1).await?;
+    testbed.lab.status().await?;
+    let mut trial = Trial::default();
+    if let Err(error) = first_convergence(&testbed).await {
+        trial.failures.push(("convergence".into(), error.one_line()));
+        return Ok(trial);
+    }
+    artefacts::tables(&testbed, &mut RunFolder::nowhere()).await;
+    for case in experiment::play(&testbed).await.results {
+        match case.verdict {
+            Verdict::Fail(why) => trial.failures.push((case.id, why)),
+            Verdict::Inconclusive(why) => trial.unjudged.push((case.id, why)),
+            _ => {}
+        }
+    }
+    trial.witnessed = testbed.lab.witnessed().unwrap_or_default();
+    testbed.lab.end(false).await;
+    Ok(trial)
 }
 
 /// Plays the timeline where it was chosen, then judges the chosen cases; returns why it ended early, or `None`.

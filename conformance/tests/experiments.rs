@@ -54,7 +54,7 @@ fn verdicts(report: &Report) -> BTreeMap<&str, Kind> {
 }
 
 /// Every kind of expectation, first on a network that does so, then on one that is broken for it.
-const KINDS: [(&str, &str, &str); 16] = [
+const KINDS: [(&str, &str, &str); 17] = [
     ("reachable", "{ reachable: { from: pod-1, name: /B/2 } }", ""),
     ("reachable-soon", "{ reachable: { from: pod-1, name: /B/2 } }", ", within: 1s"),
     ("reachable-always", "{ reachable: { from: pod-1, name: /B/2 } }", ", throughout: true, for: 500ms"),
@@ -71,6 +71,7 @@ const KINDS: [(&str, &str, &str); 16] = [
     ("p999", "{ p99.9: { of: calls, at_most: 20ms } }", ""),
     ("silent-link", "{ silent: [sg-2, sr-1] }", ", for: 500ms"),
     ("silent-node", "{ silent: sg-2 }", ", for: 500ms"),
+    ("invariants", "{ invariants: true }", ""),
 ];
 
 fn expectation(name: &str, what: &str, more: &str, at: &str) -> String {
@@ -112,7 +113,7 @@ fn every_expectation_passes_where_it_is_met() {
 /// frame takes 40 ms, and the expectations are the wrong ones.
 #[test]
 fn every_expectation_fails_where_it_is_broken() {
-    const BROKEN: [(&str, &str, &str, &str); 16] = [
+    const BROKEN: [(&str, &str, &str, &str); 17] = [
         ("reachable", "{ reachable: { from: pod-1, name: /B/2 } }", "", "3s"),
         ("reachable-soon", "{ reachable: { from: pod-1, name: /B/2 } }", ", within: 500ms", "3s"),
         ("reachable-always", "{ reachable: { from: pod-1, name: /B/2 } }", ", throughout: true, for: 500ms", "3s"),
@@ -129,6 +130,8 @@ fn every_expectation_fails_where_it_is_broken() {
         ("p999", "{ p99.9: { of: calls, at_most: 20ms } }", "", ""),
         ("silent-link", "{ silent: [sg-1, sr-1] }", ", for: 500ms", "12s"),
         ("silent-node", "{ silent: sg-1 }", ", for: 500ms", "12s"),
+        // It is silent, and its neighbours have not noticed yet.
+        ("invariants", "{ invariants: true }", "", "20ms"),
     ];
     assert_eq!(BROKEN.map(|(name, ..)| name), KINDS.map(|(name, ..)| name), "every kind is here");
     let mut events = vec![
@@ -141,7 +144,7 @@ fn every_expectation_fails_where_it_is_broken() {
     let topology = line(&events.iter().map(String::as_str).collect::<Vec<_>>());
     let report = played(&topology, &Results::new("broken"), |folder| {
         let junit = std::fs::read_to_string(folder.join("junit.xml")).unwrap();
-        assert!(junit.contains("tests=\"19\"") && junit.contains("failures=\"16\""), "{junit}");
+        assert!(junit.contains("tests=\"20\"") && junit.contains("failures=\"17\""), "{junit}");
     });
     let verdicts = verdicts(&report);
     let passed: Vec<_> =

@@ -23,12 +23,22 @@ impl Play<'_> {
             Act::Node { node, step } => {
                 let step = if back { step.undone_by().unwrap_or(*step) } else { *step };
                 match step {
-                    NodeStep::Process(action) => self.testbed.lab.node(node.as_str(), action).await,
-                    NodeStep::Overload(on) => self.order(node, &Command::Overload { on }).await,
+                    NodeStep::Process(action) => self.testbed.lab.node(node.as_str(), action).await?,
+                    NodeStep::Overload(on) => self.order(node, &Command::Overload { on }).await?,
                 }
+                self.ground.borrow_mut().node(&self.testbed.topology, node, step);
+                Ok(())
             }
-            Act::Service { pod, prefix, step } => self.service(pod, prefix, *step, back).await,
-            Act::Licence { pod, prefix, grant } => self.licence(pod, prefix, *grant != back).await,
+            Act::Service { pod, prefix, step } => {
+                self.service(pod, prefix, *step, back).await?;
+                self.ground.borrow_mut().service(&self.testbed.topology, (pod, prefix), *step, back);
+                Ok(())
+            }
+            Act::Licence { pod, prefix, grant } => {
+                self.licence(pod, prefix, *grant != back).await?;
+                self.ground.borrow_mut().licence(pod, prefix, *grant != back);
+                Ok(())
+            }
             Act::Partition { cut, .. } => {
                 for (a, b) in cut {
                     self.testbed.lab.silence(a.as_str(), b.as_str(), Direction::Both, !back).await?;

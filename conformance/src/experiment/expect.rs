@@ -16,7 +16,11 @@ use crate::case::{Findings, Stop};
 
 /// From one look to the next, where something has to become true.
 const LOOK_WITHIN: Duration = Duration::from_millis(10);
-/// The same, where something has to stay true.
+/// The same, where a look is one at every node; longer after a longer time in vain.
+const LOOK_AT_ALL: Duration = Duration::from_millis(200);
+/// A pause between looks at every node is such a part of the time so far.
+const SHARE: u64 = 8;
+/// From one look to the next, where something has to stay true.
 const LOOK_THROUGHOUT: Duration = Duration::from_millis(50);
 /// Later than everything, ns.
 const FOREVER: u64 = u64::MAX / 4;
@@ -74,18 +78,20 @@ impl Play<'_> {
             Expected::SilentLink { .. } | Expected::SilentNode { .. } => {
                 self.silence(what, event.lasts_ns.unwrap_or(0), findings).await
             }
-            _ => match hold {
-                Hold::Now => {
-                    let look = self.look(what).await;
-                    findings.check_saw(look.is_good(), what, look.text());
-                    Ok(())
+            _ => {
+                match hold {
+                    Hold::Now => {
+                        let look = self.look(what).await;
+                        findings.check_saw(look.is_good(), what, look.text());
+                    }
+                    Hold::Within(within_ns) => self.within(what, within_ns, findings).await,
+                    Hold::Throughout => self.throughout(event, what, findings).await?,
                 }
-                Hold::Within(within_ns) => {
-                    self.within(what, within_ns, findings).await;
-                    Ok(())
+                if matches!(what, Expected::Invariants) {
+                    self.witnessed(findings);
                 }
-                Hold::Throughout => self.throughout(event, what, findings).await,
-            },
+                Ok(())
+            }
         }
     }
 
@@ -100,7 +106,7 @@ impl Play<'_> {
         loop {
             if next <= self.now() && next <= ends && looks.len() < OUTSTANDING {
                 looks.push(Box::pin(self.look(what)));
-                next += ns(LOOK_WITHIN);
+                next += pause(what, next - began);
             }
             let over = self.now() > ends;
             // Whether the last calls are lost is known only later, and counts where they were sent in time.
@@ -206,6 +212,7 @@ impl Play<'_> {
                 );
                 if found.is_some() == *present { Ok(saw) } else { Err(saw) }
             }
+            Expected::Invariants => self.invariants().await?,
             Expected::Lost { .. }
             | Expected::Latency { .. }
             | Expected::SilentLink { .. }
@@ -214,7 +221,7 @@ impl Play<'_> {
     }
 
     /// A traced call: its reply, or why it has no result.
-    async fn called(&self, from: &NodeId, name: &Name) -> Result<Result<CallReply, String>, WorldError> {
+    pub(super) async fn called(&self, from: &NodeId, name: &Name) -> Result<Result<CallReply, String>, WorldError> {
         let reply = self.testbed.call(from.as_str(), &name.to_string(), "echo", &["expected"]).await?;
         Ok(match &reply.error {
             None => Ok(reply),
@@ -271,6 +278,14 @@ impl Play<'_> {
         }
         findings.never(seen == 0, what, format_args!("{seen} frames in {}", Time(lasts_ns)));
         Ok(())
+    }
+}
+
+/// From one look to the next, ns, after looking for so long.
+fn pause(what: &Expected, so_far_ns: u64) -> u64 {
+    match what {
+        Expected::Invariants => ns(LOOK_AT_ALL).max(so_far_ns / SHARE),
+        _ => ns(LOOK_WITHIN),
     }
 }
 

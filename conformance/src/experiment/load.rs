@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use damc_mgmt::call::{CallReply, CallRequest};
-use damc_testbed::WorldError;
 use damc_testbed::timeline::Due;
+use damc_testbed::{ONCE, WorldError};
 use damc_topology::timeline::{Load, Percentile};
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -131,14 +131,15 @@ fn ms(ns: u64) -> f64 {
 impl Play<'_> {
     /// Makes the requests of one time of a load, and waits for the end of each.
     pub(super) async fn load(&self, due: Due, load: &Load, lasts_ns: u64) {
-        let request = self.request(load);
+        let mut number = self.loads.borrow().get(&due.entry).map_or(0, |before| before.sent);
         let mut outstanding: FuturesUnordered<LocalBoxFuture<'_, Ended>> = FuturesUnordered::new();
         let mut times = load.due(lasts_ns).map(|at| due.at_ns + at).peekable();
         let mut loaded = Loaded::new();
         loop {
             while let Some(due_ns) = times.next_if(|at| *at <= self.now()) {
                 loaded.sent += 1;
-                outstanding.push(Box::pin(self.one(load, &request, due_ns)));
+                outstanding.push(Box::pin(self.one(load, self.request(load, (due.entry, number)), due_ns)));
+                number += 1;
             }
             let ended = match times.peek() {
                 None if outstanding.is_empty() => break,
@@ -168,11 +169,15 @@ impl Play<'_> {
         self.loads.borrow_mut().insert(due.entry, loaded);
     }
 
-    fn request(&self, load: &Load) -> CallRequest {
+    /// A request of so many bytes. Where they are enough they tell it from all others.
+    fn request(&self, load: &Load, (entry, number): (usize, u64)) -> CallRequest {
+        let mark = format!("{ONCE}{entry:x}-{number:x}-");
+        let mark = if mark.len() > load.size { String::new() } else { mark };
+        let argument = format!("{mark}{}", "x".repeat(load.size - mark.len()));
         CallRequest {
             name: load.to.to_string(),
             method: "echo".into(),
-            args: vec!["x".repeat(load.size)],
+            args: vec![argument],
             deadline_ms: self.testbed.call_deadline_ms(),
             // A pool has several instances, and who answers is of interest.
             trace: self.is_pool(load),
@@ -187,8 +192,8 @@ impl Play<'_> {
         services.into_iter().any(|service| service.pool.as_ref() == Some(&load.to))
     }
 
-    async fn one(&self, load: &Load, request: &CallRequest, due_ns: u64) -> Ended {
-        let reply = self.testbed.lab.call(load.from.as_str(), request).await;
+    async fn one(&self, load: &Load, request: CallRequest, due_ns: u64) -> Ended {
+        let reply = self.testbed.lab.call(load.from.as_str(), &request).await;
         Ended { due_ns, took_ns: self.now().saturating_sub(due_ns), reply }
     }
 }

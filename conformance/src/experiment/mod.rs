@@ -5,6 +5,8 @@
 
 mod act;
 mod expect;
+mod ground;
+mod invariants;
 mod load;
 
 use std::cell::{Cell, RefCell};
@@ -17,6 +19,7 @@ use damc_topology::timeline::{Act, Expected, LinkEvent, TimelineEvent};
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 
+use self::ground::Ground;
 use self::load::Loaded;
 use crate::case::{Findings, Stop, Suite};
 use crate::report::Happened;
@@ -46,6 +49,8 @@ struct Play<'a> {
     /// What the expectations found so far, by entry, and why they stopped early.
     found: RefCell<BTreeMap<usize, Judged>>,
     files: RefCell<Vec<(String, Vec<u8>)>>,
+    /// What the events made of the topology.
+    ground: RefCell<Ground>,
     /// Everything is over but what lasts until then.
     over: Cell<bool>,
 }
@@ -76,6 +81,7 @@ pub(crate) async fn play(testbed: &Testbed) -> Played {
         loads: RefCell::default(),
         found: RefCell::default(),
         files: RefCell::default(),
+        ground: RefCell::new(Ground::of(&testbed.topology)),
         over: Cell::new(false),
     };
     let done = play.all().await;

@@ -47,6 +47,12 @@ impl RunFolder {
         folder
     }
 
+    /// A folder that takes everything and keeps nothing.
+    #[must_use]
+    pub const fn nowhere() -> Self {
+        Self { path: None, errors: Vec::new() }
+    }
+
     /// Its path; `None` where it could not be created.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

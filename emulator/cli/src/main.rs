@@ -45,6 +45,7 @@ mod decode;
 mod doctor;
 mod down;
 mod exec;
+mod explore;
 mod export;
 mod generate;
 mod graph;
@@ -87,6 +88,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Sweep(sweep::Args),
+    Explore(explore::Args),
     Up(up::Args),
     Down(down::Args),
     Ps(ps::Args),
@@ -133,6 +135,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => run::run(args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Explore(args) => explore::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(args),
         Command::Ps(args) => ps::run(&args),

@@ -70,6 +70,7 @@ impl Sim {
             tape: None,
             finished: Vec::new(),
             signatures: SignatureMemory::default(),
+            watch: None,
             pool: FramePool::default(),
             frame: Vec::new(),
         };

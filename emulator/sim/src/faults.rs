@@ -141,7 +141,7 @@ impl Sim {
     /// Like a process: the forwarding plane leaves a dead port before the machine hears of it.
     fn lose_ports(&mut self, link: usize) {
         for end in self.links[link].ends {
-            self.nodes[end.node].plane.apply(vec![Op::PortState { port: end.port, up: false }]);
+            self.apply(end.node, vec![Op::PortState { port: end.port, up: false }]);
         }
     }
 

@@ -27,6 +27,7 @@ mod sim;
 mod summary;
 mod views;
 mod walk;
+mod watch;
 mod world;
 
 pub use build::BuildError;

@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::link::{Link, on_wire, pdu_of};
 use crate::node::SimNode;
 use crate::records::Tape;
+use crate::watch::Watch;
 
 /// More ticks than this at one point in time are a machine that never rests.
 const MAX_TICKS: u32 = 1000;
@@ -98,6 +99,8 @@ pub struct Sim {
     /// Calls and questions for paths that ended, where there is a tape.
     pub(crate) finished: Vec<Finished>,
     pub(crate) signatures: SignatureMemory,
+    /// Looks at every state, where somebody wants that.
+    pub(crate) watch: Option<Watch>,
     /// Frames under way.
     pub(crate) pool: FramePool,
     /// Where a frame is put together.
@@ -386,7 +389,7 @@ impl Sim {
             Output::Fib(ops) => {
                 seen.fib_changed_at = now;
                 self.fib_changed_at = now;
-                self.nodes[node].plane.apply(ops);
+                self.apply(node, ops);
                 self.revision += 1;
             }
             Output::Event(event) => {
@@ -399,7 +402,8 @@ impl Sim {
                 self.revision += 1;
             }
             Output::Dropped { reason, .. } => self.count_drop(node, reason),
-            Output::Invoke { invocation, prefix, method, payload, context, .. } => {
+            Output::Invoke { invocation, prefix, source, method, payload, context, .. } => {
+                self.executes(node, &source, &payload);
                 self.invoke(node, invocation, &prefix, (&method, context), payload);
             }
             Output::SelfTest { task, prefix } => self.self_test(node, task, prefix),

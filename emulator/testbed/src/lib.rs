@@ -13,6 +13,7 @@ mod error;
 pub mod recording;
 mod state;
 pub mod timeline;
+mod witness;
 mod world;
 
 pub use act::{Act, Acts, Deed};
@@ -20,6 +21,7 @@ pub use change::{Direction, LinkChange};
 pub use damc_topology::NodeAction;
 pub use error::WorldError;
 pub use state::{LinkState, NodeState, NodeStatus, Processes, Stall, WorldStatus};
+pub use witness::{Breach, ONCE, Witnessed};
 pub use world::{Answer, Asked, Maker, Observed, World, WorldKind};
 
 /// Result of a question to a world.

@@ -15,7 +15,9 @@ use futures::future::LocalBoxFuture;
 
 use crate::calibration::Calibration;
 use crate::recording::{Entry, Header};
-use crate::{Act, Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, WorldError, WorldStatus};
+use crate::{
+    Act, Direction, LinkChange, LinkState, NodeAction, Processes, Result, Stall, Witnessed, WorldError, WorldStatus,
+};
 
 /// What a world answers with, sooner or later on its clock.
 pub type Answer<'a, T> = LocalBoxFuture<'a, Result<T>>;
@@ -159,6 +161,12 @@ pub trait World: Observed {
     /// Wake-ups of the host that came late, oldest first; none in a world that does not wait for one.
     fn stalls(&self) -> Vec<Stall> {
         Vec::new()
+    }
+
+    /// What was seen of every state that the network passed through; none in a world that cannot see all nodes at once, and
+    /// where nothing asks for it.
+    fn witnessed(&self) -> Option<Witnessed> {
+        None
     }
 
     /// The environment, for `env.json`.

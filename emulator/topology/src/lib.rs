@@ -10,6 +10,7 @@ mod file;
 pub mod generate;
 pub mod graph;
 pub mod plan;
+mod reduce;
 #[cfg(test)]
 mod shipped;
 pub mod timeline;

@@ -375,6 +375,9 @@ pub enum Expected {
         /// The node.
         node: NodeId,
     },
+    /// What holds in every network: once it is quiet its tables and databases are those that the topology and the events
+    /// lead to, and before that no state breaks what no state may break.
+    Invariants,
 }
 
 impl Expected {

@@ -16,10 +16,11 @@ use damc_proto::rmi::request;
 use damc_testbed::calibration::Calibration;
 use damc_testbed::recording::{Entry, Header};
 use damc_testbed::{
-    Act, Acts, Answer, Asked, Deed, LinkChange, LinkState, Maker, NodeAction, Observed, Processes, Result, World,
-    WorldError, WorldKind, WorldStatus,
+    Act, Acts, Answer, Asked, Deed, LinkChange, LinkState, Maker, NodeAction, Observed, Processes, Result, Witnessed,
+    World, WorldError, WorldKind, WorldStatus,
 };
 use damc_topology::plan::{KeySeed, Plan, PlanOptions, plan};
+use damc_topology::timeline::{Act as Planned, Expected, TimelineEvent};
 use damc_topology::timers::Calibration as Reaction;
 use futures::future::{Either, LocalBoxFuture, select};
 use serde_json::json;
@@ -27,6 +28,7 @@ use serde_json::json;
 use self::executor::Core;
 use crate::records::Tape;
 use crate::sim::{Finished, Sim};
+use crate::watch::Watch;
 
 /// What a question to a node or to the network takes. Nothing takes no time in a live network either, and a case that asks
 /// again and again gets on.
@@ -265,6 +267,10 @@ impl World for VirtualWorld {
         Box::pin(core::future::ready(None))
     }
 
+    fn witnessed(&self) -> Option<Witnessed> {
+        self.core.sim.borrow().watch.as_ref().map(Watch::seen)
+    }
+
     fn environment(&self) -> LocalBoxFuture<'_, serde_json::Value> {
         Box::pin(core::future::ready(json!({ "backend_reason": "the run is virtual" })))
     }
@@ -310,6 +316,10 @@ impl VirtualMaker {
         let mut sim = Sim::of_plan_and_keys(&plan, &keys).map_err(|e| WorldError::Lab(e.to_string()))?;
         sim.now = self.core.now();
         sim.tape = Some(Tape::default());
+        let judged = |event: &TimelineEvent| matches!(event.act, Planned::Expect { what: Expected::Invariants, .. });
+        if asked.topology.events().iter().any(judged) {
+            sim.watch = Some(Watch::of(sim.nodes.len()));
+        }
         sim.start();
         for process in plan.processes.iter().filter(|process| process.overload) {
             sim.command(&process.node, &Command::Overload { on: true });

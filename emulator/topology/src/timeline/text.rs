@@ -93,6 +93,7 @@ impl fmt::Display for Expected {
             }
             Self::SilentLink { a, b } => write!(f, "no user's frame crosses {a} – {b}"),
             Self::SilentNode { node } => write!(f, "{node} sends nothing"),
+            Self::Invariants => f.write_str("the invariants hold"),
         }
     }
 }

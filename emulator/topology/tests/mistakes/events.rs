@@ -39,6 +39,7 @@ events:
   - expect: { p99.9: { of: calls, at_most: 1s } }
   - { at: 13s, expect: { silent: [sg-2, sr-1] }, for: 1s }
   - { at: 13s, expect: { silent: sg-2 }, for: 1s }
+  - { at: 13s, expect: { invariants: true }, within: 15s }
 ";
 
 /// What the files that topologies name hold here.
@@ -106,6 +107,14 @@ pub fn cases() -> Vec<(&'static str, Vec<MistakeKind>, String)> {
                 "{ at: 1s, load: { from: pod-1, to: /A, rate: 10/s } }",
                 "{ at: 2h, node: sr-1, do: kill }",
                 "{ at: 1, node: sr-1, do: kill }",
+            ]),
+        ),
+        (
+            "event_invariants",
+            vec![K::UnknownValue, K::NotForThisKind],
+            events(&[
+                "{ at: 1s, expect: { invariants: false } }",
+                "{ at: 1s, expect: { invariants: true }, throughout: true, for: 2s }",
             ]),
         ),
         (

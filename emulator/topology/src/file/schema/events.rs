@@ -142,6 +142,8 @@ struct Expectation {
     p999: Option<Latency>,
     /// No user's frame crosses a link, or a node sends nothing; needs `for`.
     silent: Option<Silent>,
+    /// What holds in every network once it is quiet, and in each state before.
+    invariants: Option<bool>,
 }
 
 #[derive(JsonSchema)]

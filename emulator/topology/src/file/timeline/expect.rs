@@ -11,10 +11,10 @@ use super::super::mistake::MistakeKind as Kind;
 use super::Stage;
 use crate::timeline::{Act, Expected, FibState, Hold, Percentile};
 
-const KINDS: [&str; 10] =
-    ["reachable", "unreachable", "path", "fib", "policy", "lost", "p50", "p99", "p99.9", "silent"];
+const KINDS: [&str; 11] =
+    ["reachable", "unreachable", "path", "fib", "policy", "lost", "p50", "p99", "p99.9", "silent", "invariants"];
 const HELP: &str = "such as `expect: { reachable: { from: pod-1, name: /B/4 } }`; there are reachable, unreachable, path, \
-                    fib, policy, lost, p50, p99, p99.9 and silent";
+                    fib, policy, lost, p50, p99, p99.9, silent and invariants";
 const CALL: &str = "such as `{ from: pod-1, name: /B/4 }`";
 const PATH: &str = "write [pod-1, sg-1, sr-left, sg-3, pod-3], `{ from: pod-1, name: /A, nodes: [sg-1, sr-left, sg-3] }`, \
                     or `{ from: pod-1, name: /A, via: [sg-3] }`";
@@ -37,6 +37,7 @@ impl Reader<'_> {
             "policy" => self.policy(value, stage),
             "lost" => self.lost(value, stage),
             "silent" => self.silence(value, stage),
+            "invariants" => self.invariants(value),
             percentile => self.latency(value, percentile, stage),
         };
         let hold = self.hold(fields);
@@ -47,7 +48,21 @@ impl Reader<'_> {
             self.mistake(Kind::NotForThisKind, within, "silence is no matter of a moment", help);
             return None;
         }
+        if let (Some(Expected::Invariants), Some(Hold::Throughout), Some(at)) = (&what, hold, fields.get("throughout"))
+        {
+            let help = "say in what time the network has to be quiet, such as `within: 15s`";
+            self.mistake(Kind::NotForThisKind, at, "a network is not quiet while it changes", help);
+            return None;
+        }
         Some(Act::Expect { what: what?, hold: hold? })
+    }
+
+    fn invariants(&mut self, value: &Yaml) -> Option<Expected> {
+        if self.truth(value, "invariants")? {
+            return Some(Expected::Invariants);
+        }
+        self.mistake(Kind::UnknownValue, value, "nobody expects that they do not hold", "write `invariants: true`");
+        None
     }
 
     fn hold(&mut self, fields: &Fields<'_>) -> Option<Hold> {
