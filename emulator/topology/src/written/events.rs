@@ -172,6 +172,7 @@ fn expected(what: &Expected, events: &[TimelineEvent]) -> String {
         Expected::Latency { of, percentile, at_most_ns } => {
             (percentile.label(), judged(*of, Time(*at_most_ns).to_string()))
         }
+        Expected::Invariants => ("invariants", "true".to_owned()),
     };
     map([(kind, value)])
 }

@@ -416,7 +416,7 @@ fn request(order: &Order, now: Timestamp, correlation: u64, segment: Option<u32>
     let name = Held { handle: order.handle, segment }.behind(&order.holder)?;
     let left = order.ends_at.since(now).as_nanos().div_ceil(1_000_000);
     let deadline = Millis(u64::from(u32::try_from(left).unwrap_or(u32::MAX)));
-    let kind = DataKind::Request { method: method.to_owned(), deadline };
+    let kind = DataKind::Request { method: method.to_owned(), deadline, context: None };
     let data = Data { correlation, kind, payload: Vec::new(), hops: Vec::new() };
     Some(Frame::plain(name, order.source.clone(), order.flow, Message::Data(data)))
 }
