@@ -118,10 +118,8 @@ fn what_fails_shrinks_to_what_it_needs() {
     let mut tried = 0;
     let shrunk = damc_explore::shrink(trial, &mut |candidate| {
         tried += 1;
-        let events = format!(
-            "{}\n  - {{ at: 9s, expect: {{ reachable: {{ from: pod-1, name: /B/2 }} }} }}\n",
-            candidate.text(&[])
-        );
+        let events =
+            format!("{}\n  - {{ at: 9s, expect: {{ fib: {{ node: sr-1, prefix: /B/2 }} }} }}\n", candidate.text(&[]));
         let topology = damc_topology::parse("shrinking", &events, Path::new(""));
         let fails = topology
             .is_ok_and(|topology| play(&topology, candidate.seed).failures.iter().any(|(id, _)| id == "expect-2"));
@@ -129,5 +127,5 @@ fn what_fails_shrinks_to_what_it_needs() {
     });
     assert!(before > 2 && shrunk.complete && shrunk.tried == tried, "{before} {tried}");
     assert_eq!(shrunk.trial.events.len(), 1, "{}", shrunk.trial.text(&[]));
-    assert!(shrunk.trial.topology.nodes().len() <= 7, "{}", shrunk.trial.text(&[]));
+    assert!(shrunk.trial.topology.nodes().len() <= 5, "{}", shrunk.trial.text(&[]));
 }
