@@ -247,7 +247,7 @@ async fn flood_all(testbed: &Testbed, (a, b): (&str, &str), lsas: &[Lsa]) -> Res
         for frame in &frames {
             pdus.push(sealed(testbed, from, to, Message::LsUpdate(frame.clone())).await?);
         }
-        testbed.lab.inject_all(from, to, &pdus).await?;
+        testbed.inject_all(from, to, &pdus).await?;
     }
     Ok(())
 }
