@@ -203,7 +203,7 @@ mod tests {
     fn route(sim: &mut Sim, from: &str, to: &str, cost: u64) {
         let node = sim.index(from);
         let port = sim.nodes[node].config.ports.iter().position(|port| port.name == to).expect("a port");
-        let hop = NextHop { port: port_id(port), weight: 1 };
+        let hop = NextHop::new(port_id(port), 1);
         let route = Route { cost, ..Route::plain("/made/up".parse().expect("a name"), vec![hop]) };
         sim.apply(node, vec![Op::Set(route)]);
     }

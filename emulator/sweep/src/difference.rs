@@ -176,7 +176,6 @@ pub fn fisher_more(a: usize, of_a: usize, b: usize, of_b: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::RngExt as _;
 
     use super::*;
 

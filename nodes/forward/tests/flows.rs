@@ -30,7 +30,7 @@ fn hops(weights: &[u16]) -> Vec<NextHop> {
 
 /// The port that each flow takes.
 fn ways(fib: &Arc<Fib>, flows: u32) -> Vec<PortId> {
-    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000) };
+    let kind = DataKind::Request { method: "echo".into(), deadline: Millis(1000), context: None };
     let message = Message::Data(Data { correlation: 1, kind, payload: vec![], hops: vec![] });
     let mut frame = Frame::plain(name("/A"), name("/Z"), 0, message);
     let way = |flow| {

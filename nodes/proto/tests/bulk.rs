@@ -83,6 +83,7 @@ impl Bench {
             deadline: Duration::from_secs(60),
             trace: false,
             flow: None,
+            context: None,
         };
         self.agents[agent].caller.call(self.now, call);
         self.drain();
@@ -198,7 +199,7 @@ impl Bench {
 
     fn execute(&mut self, agent: usize, invocation: u64, method: &str, payload: Vec<u8>) {
         self.executed += 1;
-        let (after, result) = match builtin::run("/B/4", method, &payload) {
+        let (after, result) = match builtin::run("/B/4", method, &payload, None) {
             Outcome::Done(result) => (Duration::ZERO, Ok(result)),
             Outcome::Later(time) => (time, Ok(payload)),
             Outcome::Failed(reason, detail) => (Duration::ZERO, Err((reason, detail))),
@@ -213,7 +214,7 @@ impl Bench {
 }
 
 fn bulk(length: usize) -> Vec<u8> {
-    let Outcome::Done(bytes) = builtin::run("/B/4", "bulk", length.to_string().as_bytes()) else { panic!() };
+    let Outcome::Done(bytes) = builtin::run("/B/4", "bulk", length.to_string().as_bytes(), None) else { panic!() };
     bytes
 }
 

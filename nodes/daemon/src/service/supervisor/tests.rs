@@ -244,7 +244,8 @@ fn an_invocation_without_a_worker_is_refused_at_once() {
     let stage = Stage::default();
     let mut supervisor = stage.supervisor();
     supervisor.start(at(0), name("/A/1"), None, None);
-    supervisor.invoke(&name("/A/1"), &name("/B/1"), 7, "add".into(), b"");
+    let task = Task::Invoke { invocation: 7, source: "/B/1".into(), method: "add".into(), traceparent: None };
+    supervisor.invoke(&name("/A/1"), 7, &task, b"");
     let events = supervisor.take_events();
     assert!(
         matches!(
