@@ -170,7 +170,7 @@ async fn long_call(testbed: &Testbed, findings: &mut Findings) -> Result<(), Sto
         format!("after {} ms of {ms} ms", waited / 1_000_000),
     );
     let reply = testbed.call(&caller, &later, "fail", &["as it must"]).await?;
-    let reply = testbed.call(&caller, &result(&reply)?.to_owned(), "get", &[]).await?;
+    let reply = testbed.call(&caller, result(&reply)?, "get", &[]).await?;
     findings.check_eq(&reply.error.as_deref(), &Some("failed"), "an error is fetched in the same way");
     Ok(())
 }

@@ -74,9 +74,9 @@ impl Event {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match &self.what {
-            Happening::Link(_, _, Change::State(state)) => *state,
+            Happening::Link(_, _, Change::State(state)) => state,
             Happening::Link(..) => "impaired",
-            Happening::Node(_, step) | Happening::Service(_, step) | Happening::Licence(_, step, _) => *step,
+            Happening::Node(_, step) | Happening::Service(_, step) | Happening::Licence(_, step, _) => step,
             Happening::Announce(..) => "announce",
             Happening::Partition(_) => "partition",
             Happening::Load(..) => "load",

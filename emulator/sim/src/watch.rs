@@ -78,7 +78,7 @@ impl Watch {
                 }
                 Op::Admit { .. } | Op::Keys { .. } => continue,
             };
-            self.enter(node, key, value);
+            self.enter(node, &key, value);
         }
         self.seen.states.insert(self.state);
         changed.sort();
@@ -86,7 +86,7 @@ impl Watch {
         changed
     }
 
-    fn enter(&mut self, node: usize, key: Key, value: Option<u64>) {
+    fn enter(&mut self, node: usize, key: &Key, value: Option<u64>) {
         let mark = |key: &Key, value: u64| {
             let mut hasher = DefaultHasher::new();
             node.hash(&mut hasher);
@@ -99,12 +99,12 @@ impl Watch {
             hasher.finish()
         };
         if let Some(value) = value {
-            self.state ^= mark(&key, value);
+            self.state ^= mark(key, value);
             if let Some(before) = self.tables[node].insert(key.clone(), value) {
-                self.state ^= mark(&key, before);
+                self.state ^= mark(key, before);
             }
-        } else if let Some(before) = self.tables[node].remove(&key) {
-            self.state ^= mark(&key, before);
+        } else if let Some(before) = self.tables[node].remove(key) {
+            self.state ^= mark(key, before);
         }
     }
 

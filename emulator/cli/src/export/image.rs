@@ -46,7 +46,7 @@ fn architecture() -> anyhow::Result<&'static str> {
 /// The node programs, beside this command or in `DAMC_NODE_DIR`.
 fn programs() -> anyhow::Result<Vec<PathBuf>> {
     let folders = node_folders(&UpOptions::default(), &lab::program()?);
-    let programs: Vec<PathBuf> = Role::ALL.into_iter().map(|role| find(&format!("damc-{role}"), &folders)).collect();
+    let programs: Vec<PathBuf> = Role::ALL.iter().map(|role| find(&format!("damc-{role}"), &folders)).collect();
     if let Some(missing) = programs.iter().find(|path| !is_program(path)) {
         bail!("{} is missing: install the node programs beside damc, or set DAMC_NODE_DIR", missing.display());
     }

@@ -64,10 +64,10 @@ pub fn run(args: &Args) -> Outcome {
     let image = args.image.as_deref().unwrap_or(&own);
     // What cannot be exported leaves no folder behind.
     let random = damc_topology::plan::KeySeed::from_bytes([0; 32]);
-    export(&topology, image, &random, args.built_in).map_err(refused)?;
+    export(&topology, image, &random, args.built_in).map_err(|error| refused(&error))?;
     private_folder(&folder)?;
     let keys = keys::of_file(&folder.join("keys")).map_err(of_lab)?;
-    let export = export(&topology, image, &keys, args.built_in).map_err(refused)?;
+    let export = export(&topology, image, &keys, args.built_in).map_err(|error| refused(&error))?;
     write(&topology, &export, &folder)?;
     if args.image.is_none() {
         let archive = folder.join(format!("{IMAGE}.tar"));
@@ -77,8 +77,8 @@ pub fn run(args: &Args) -> Outcome {
     Ok(Exit::Passed)
 }
 
-fn refused(error: NotExported) -> Failure {
-    let remedy = match &error {
+fn refused(error: &NotExported) -> Failure {
+    let remedy = match error {
         NotExported::Programs(_) => "; --built-in exports ours in its place",
         NotExported::TakenInterface(_) | NotExported::NoPlan(_) => "",
     };
