@@ -222,6 +222,9 @@ fn rmi_01_bad_methods_and_too_large_requests_fail_at_the_caller() {
     assert_eq!(b.result(2).unwrap_err().0, Some(RefusalReason::BadArguments));
     assert_eq!(b.result(3).unwrap_err().0, Some(RefusalReason::TooLarge));
     assert!(b.frames.is_empty());
+    // The most that is held is more than a TLV could carry.
+    b.call(call(4, "add", &vec![b'1'; LONGEST_ARGUMENTS]));
+    assert!(!b.frames.is_empty(), "{:?}", b.result(4));
 }
 
 #[test]

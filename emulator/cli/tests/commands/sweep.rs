@@ -34,7 +34,7 @@ fn mistakes_are_told_all_at_once() {
             "sweep FOLDER/wan.yaml --virtual --seeds 1,x --set links.wan.delay=10ms,10,20 --set links.lan.rate=1gbit \
              --set defaults.link.dely=1ms --set links.wan=1 --set qos.probe.interval=1ms,,2ms --set name",
         )
-        .damc("sweep FOLDER/wan.yaml --virtual --seeds 1..2 --case no-such-case --results FOLDER/none")
+        .damc("sweep FOLDER/wan.yaml --virtual --seeds 1..2 --jobs 1 --case no-such-case --results FOLDER/none")
         .damc("sweep FOLDER/wan.yaml --virtual --links relay")
         .damc("sweep collect FOLDER")
         .damc("sweep collect");

@@ -10,7 +10,7 @@ use damc_wire::{DropReason, MessageType, RefusalReason};
 use crate::{SECOND, call, node, service, small, text, up};
 
 /// What a built-in service says to a method it does not have.
-const NO_DIVIDE: &str = "no method \"divide\"; there are echo, add, whoami, sleep and fail";
+const NO_DIVIDE: &str = "no method \"divide\"; there are echo, add, bulk, whoami, trace, sleep and fail";
 
 /// RMI-02: the same results and errors wherever the target is; only the path differs.
 #[test]

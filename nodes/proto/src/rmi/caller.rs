@@ -10,6 +10,7 @@ use std::time::Duration;
 use damc_mgmt::event::EventKind;
 use damc_wire::error::EncodeError;
 use damc_wire::message::{Data, DataKind, Hop, Nack};
+use damc_wire::registry::MAX_PDU;
 use damc_wire::{Frame, Message, Millis, Name, NodeId, RefusalReason, Timestamp, TraceContext};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -146,21 +147,38 @@ impl Caller {
         if let Some((holder, held)) = Held::of(&pending.to).filter(|_| pending.call.method == GET) {
             return self.fetch_held(correlation, pending, holder, held);
         }
-        let mut frame = request(&pending, now, correlation);
-        match frame.encode() {
-            Ok(_) => {}
-            Err(EncodeError::TooLarge { .. }) if self.hold(&mut pending, correlation) => {
-                frame = request(&pending, now, correlation);
-            }
-            Err(EncodeError::TooLarge { len }) => {
-                let detail = format!("the request is {len} bytes long and does not fit one message");
-                return self.refuse(pending.call.handle, RefusalReason::TooLarge, &detail);
-            }
-            Err(e) => return self.refuse(pending.call.handle, RefusalReason::BadArguments, &e.to_string()),
-        }
+        let frame = match self.sendable(&mut pending, now, correlation) {
+            Ok(frame) => frame,
+            Err((reason, detail)) => return self.refuse(pending.call.handle, reason, &detail),
+        };
         self.timers.insert((pending.next.min(pending.ends_at), correlation));
         self.calls.insert(correlation, pending);
         self.actions.push_back(Action::Send(Box::new(frame)));
+    }
+
+    /// The request of a call. Arguments that do not fit a message stay here, and the request says so.
+    fn sendable(
+        &mut self,
+        pending: &mut Pending,
+        now: Timestamp,
+        correlation: u64,
+    ) -> Result<Frame, (RefusalReason, String)> {
+        let frame = request(pending, now, correlation);
+        let Err(error) = frame.encode() else { return Ok(frame) };
+        let length = pending.call.payload.len();
+        // What is longer than a TLV can say is refused for that.
+        if !matches!(error, EncodeError::TooLarge { .. }) && length <= MAX_PDU {
+            return Err((RefusalReason::BadArguments, error.to_string()));
+        }
+        if !self.hold(pending, correlation) {
+            let detail = format!("the arguments are {length} bytes long and do not fit one message");
+            return Err((RefusalReason::TooLarge, detail));
+        }
+        let frame = request(pending, now, correlation);
+        match frame.encode() {
+            Ok(_) => Ok(frame),
+            Err(error) => Err((RefusalReason::BadArguments, error.to_string())),
+        }
     }
 
     /// Holds the arguments of a call for whom it goes to, who fetches them from here; false where that cannot be.
