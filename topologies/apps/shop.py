@@ -10,9 +10,9 @@
     shop.py db          MariaDB where the distribution has it, spoken to by its own client; else SQLite behind HTTP
     shop.py pay         POST /?amount=N: refuses amounts over 1000; asks a calculator for the total, by gRPC
 
-Each finds the others by host name; nothing here knows of DAMC. Python's standard library is all it needs. A request that belongs
-to a trace (`traceparent`, W3C Trace Context) takes it along to all that follow from it, by HTTP and by gRPC; `GET /trace` of web,
-advice and catalogue says what each of them saw.
+Each finds the others by host name; nothing here knows of DAMC. Python's standard library is all it needs. A request that
+belongs to a trace (`traceparent`, W3C Trace Context) takes it along to all that follow from it, by HTTP and by gRPC;
+`GET /trace` of web, advice and catalogue says what each of them saw.
 """
 
 import json

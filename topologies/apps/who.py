@@ -7,8 +7,8 @@
     GET /via/HOST    what HOST says to GET /, passed on: a call in a call (HOST may itself be via/HOST)
     POST /           what was posted, back
 
-A request that belongs to a trace (`traceparent`, W3C Trace Context) takes it along to the next one: the same trace, and this
-program's part of it as the parent. It knows nothing of DAMC but the variables it is started with.
+A request that belongs to a trace (`traceparent`, W3C Trace Context) takes it along to the next one: the same trace, and
+this program's part of it as the parent. It knows nothing of DAMC but the variables it is started with.
 """
 
 import json

@@ -44,7 +44,10 @@ fn shipped_topologies_are_inside_the_command() {
     std::fs::create_dir_all(&home).expect("our own folder");
     std::fs::create_dir_all(&bin).expect("our own folder");
     let alone = bin.join("damc");
-    std::fs::copy(env!("CARGO_BIN_EXE_damc"), &alone).expect("a copy of the command");
+    // By a process of its own: a child that another test starts meanwhile would inherit the descriptor that writes here, and
+    // no file is executed while somebody may write to it.
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_damc")).arg(&alone).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy of the command");
     let run = |line: &str, home: Option<&std::path::Path>| {
         let mut command = std::process::Command::new(&alone);
         command.args(line.split(' ')).current_dir(&bin).env_remove("XDG_CACHE_HOME").env_remove("DAMC_TOPOLOGIES");
