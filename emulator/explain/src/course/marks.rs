@@ -162,7 +162,7 @@ fn told(node: &str, kind: &EventKind) -> Option<(&'static str, String)> {
 
 /// States of links, by time. A link is first told when its state is known.
 pub(super) fn links(e: &Evidence, deeds: &[Deed], clock: Clock) -> Vec<LinkMark> {
-    let mut steps: Vec<(u64, usize, Side)> = Vec::new();
+    let (mut states, mut steps) = at_first(e);
     for (index, link) in e.links.iter().enumerate() {
         let ends = [(&link.a, &link.b), (&link.b, &link.a)];
         for (side, (near, far)) in ends.into_iter().enumerate() {
@@ -184,14 +184,9 @@ pub(super) fn links(e: &Evidence, deeds: &[Deed], clock: Clock) -> Vec<LinkMark>
         }
     }
     steps.sort_by_key(|(at_ns, ..)| *at_ns);
-    let mut states: Vec<([Option<bool>; 2], bool, Option<LinkState>)> = vec![Default::default(); e.links.len()];
-    // What is not told was always as it is at the end.
-    for (state, link) in states.iter_mut().zip(&e.links) {
-        state.0 = [first_full(e, &link.a, &link.b), first_full(e, &link.b, &link.a)];
-    }
     let mut found = Vec::new();
-    let at_first = (0..e.links.len()).map(|index| (e.began_ns, index, Side::Deed(false)));
-    for (at_ns, index, side) in at_first.chain(steps) {
+    let begun = (0..e.links.len()).map(|index| (e.began_ns, index, Side::Deed(false)));
+    for (at_ns, index, side) in begun.chain(steps) {
         let (full, broken, last) = &mut states[index];
         match side {
             Side::Adjacency(side, is) => full[side] = Some(is),
@@ -200,7 +195,8 @@ pub(super) fn links(e: &Evidence, deeds: &[Deed], clock: Clock) -> Vec<LinkMark>
         let state = match (*broken, *full) {
             (true, _) => LinkState::Broken,
             (false, [Some(true), Some(true)]) => LinkState::Full,
-            _ => LinkState::Partial,
+            (false, [Some(false), _] | [_, Some(false)]) => LinkState::Partial,
+            (false, _) => continue,
         };
         if last.replace(state) != Some(state) {
             let link = &e.links[index];
@@ -215,6 +211,31 @@ pub(super) fn links(e: &Evidence, deeds: &[Deed], clock: Clock) -> Vec<LinkMark>
 enum Side {
     Adjacency(usize, bool),
     Deed(bool),
+}
+
+/// What is known of a link: the adjacency of each end, whether a deed broke it, and the state that was told last.
+type Known = ([Option<bool>; 2], bool, Option<LinkState>);
+
+/// What is known of each link at first, and what becomes known where a node has forgotten its earlier events: it tells from
+/// its first one on.
+fn at_first(e: &Evidence) -> (Vec<Known>, Vec<(u64, usize, Side)>) {
+    let mut states: Vec<Known> = vec![Default::default(); e.links.len()];
+    let mut steps = Vec::new();
+    for (index, (state, link)) in states.iter_mut().zip(&e.links).enumerate() {
+        for (side, (near, far)) in [(&link.a, &link.b), (&link.b, &link.a)].into_iter().enumerate() {
+            let full = first_full(e, near, far);
+            match known_from(e, near) {
+                Some(at_ns) => steps.extend(full.map(|full| (at_ns, index, Side::Adjacency(side, full)))),
+                None => state.0[side] = full,
+            }
+        }
+    }
+    (states, steps)
+}
+
+/// Since when a node tells its events, on the world's clock, where it has forgotten earlier ones.
+fn known_from(e: &Evidence, node: &str) -> Option<u64> {
+    e.nodes.get(node)?.events.first().filter(|first| first.sequence > 0).map(|first| first.at_ns)
 }
 
 /// Whether `near` had an adjacency with `far` before its first event about it.

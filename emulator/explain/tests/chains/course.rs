@@ -185,6 +185,34 @@ fn what_is_not_remembered_is_no_black_hole() {
 }
 
 #[test]
+fn a_link_is_told_from_when_both_ends_remember() {
+    let stage = Stage::of("fig2");
+    stage.pass(2 * SECOND);
+    let down_ns = stage.evidence().at_ns;
+    stage.link("sr-right", "sg-4", LinkChange::Down);
+    stage.pass(3 * SECOND);
+    stage.link("sr-right", "sg-4", LinkChange::Up);
+    stage.pass(5 * SECOND);
+    let mut evidence = stage.evidence();
+    let cut_at_ns = down_ns - evidence.began_ns;
+    let ends = ["sr-right", "sg-4"];
+    // Both have forgotten all but that they are adjacent again.
+    for node in ends {
+        let again = |event: &Event| match &event.kind {
+            EventKind::Adjacency { port, state, .. } => ends.contains(&port.as_str()) && *state == AdjacencyState::Full,
+            _ => false,
+        };
+        let events = &mut evidence.nodes.get_mut(node).expect("a node").events;
+        let from = events.iter().rposition(again).expect("they are adjacent again");
+        events.drain(..from);
+    }
+    let course = course(&evidence, 0, &[]);
+    let marks = course.links.iter().filter(|m| ends.contains(&m.a.as_str()) && ends.contains(&m.b.as_str()));
+    let early: Vec<_> = marks.filter(|m| m.at_ns < cut_at_ns && m.state != LinkState::Full).collect();
+    assert!(early.is_empty(), "nobody says that they were not adjacent before the cut: {early:#?}");
+}
+
+#[test]
 fn a_node_that_is_killed_and_started_is_gone_meanwhile() {
     let stage = Stage::of("fig2");
     let from_ns = stage.evidence().at_ns;
