@@ -12,7 +12,7 @@ use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{self, Host, IDLE, Test, eventually, lab_name, processes_of, run};
+use crate::support::{self, Host, IDLE, Test, copy_of_this_program, eventually, lab_name, processes_of, run};
 
 /// The tests.
 pub const TESTS: &[(&str, Test)] = &[
@@ -162,11 +162,7 @@ fn a_lab_needs_no_privilege() -> Result<(), Failed> {
     let folder = std::env::temp_dir().join(format!("damc-{name}"));
     std::fs::create_dir_all(&folder)?;
     let program = folder.join("labs");
-    // By a process of its own, see `strangers`.
-    let copied = Command::new("cp").arg(std::env::current_exe()?).arg(&program).status()?;
-    if !copied.success() {
-        return Err(format!("cp: {copied}").into());
-    }
+    copy_of_this_program(&program)?;
     std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY))?;
     let before = Host::now();
     let mut command = Command::new(&program);

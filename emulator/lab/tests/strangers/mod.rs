@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use libtest_mimic::Failed;
 
-use crate::support::{self, Test, lab_name};
+use crate::support::{self, Test, copy_of_this_program, lab_name};
 
 /// The tests.
 pub const TESTS: &[(&str, Test)] = &[(
@@ -60,12 +60,7 @@ fn a_lab_that_another_user_put_in_ones_way_is_not_entered() -> Result<(), Failed
     let shared = Shared::new("strangers")?;
     // The stranger may not reach the folder of the test itself.
     let program = shared.0.join("program");
-    // By a process of its own: a child that another test starts meanwhile would inherit the descriptor that writes here, and
-    // no file is executed while somebody may write to it.
-    let copied = Command::new("cp").arg(std::env::current_exe()?).arg(&program).status()?;
-    if !copied.success() {
-        return Err(format!("cp: {copied}").into());
-    }
+    copy_of_this_program(&program)?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let (run, name, mark) = (shared.0.join("run"), lab_name("bait"), shared.0.join("mark"));
     std::fs::create_dir(&run)?;

@@ -1,7 +1,7 @@
 //! What the tests share: labs of dummy processes, and a look at the host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,13 @@ pub type Test = fn() -> Result<(), Failed>;
 
 /// Longest time of a test.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Copies the program of these tests. By a process of its own: a child that another test starts meanwhile would inherit the
+/// descriptor that writes here, and no file is executed while somebody may write to it.
+pub fn copy_of_this_program(to: &Path) -> Result<(), Failed> {
+    let copied = Command::new("cp").arg(std::env::current_exe()?).arg(to).status()?;
+    if copied.success() { Ok(()) } else { Err(format!("cp: {copied}").into()) }
+}
 
 /// Tries what labs need; the reason where it is not allowed.
 pub fn missing_permission() -> Option<String> {
