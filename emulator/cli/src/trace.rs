@@ -1,14 +1,13 @@
 //! `damc trace`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use damc_explain::{Frames, passage};
-use damc_lab::{Lab, LabError};
 
 use crate::exit::{Exit, Failure, Outcome};
-use crate::session::{block_on, of_lab};
-use crate::why::{folder, live};
+use crate::session::block_on;
+use crate::why::{Found, Whom, folder, live};
 
 /// Print the way of a call hop by hop, with times: each link that it crossed, there and back.
 ///
@@ -34,19 +33,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let call = number(&args.call)?;
-    let latest = Path::new("results/latest");
-    let of_run = |folder: &Path| folder::frames(folder, args.case.as_deref(), call);
-    match (&args.run, &args.case) {
-        (Some(folder), _) => print(args, &of_run(folder)?),
-        (None, Some(_)) => print(args, &of_run(latest)?),
-        (None, None) => block_on(async {
-            match Lab::attach(args.lab.as_deref()) {
-                Ok(lab) => print(args, &live::frames(&lab, Some(call)).await?),
-                Err(LabError::NoLab) if latest.exists() => print(args, &of_run(latest)?),
-                Err(error) => Err(of_lab(error)),
-            }
-        }),
-    }
+    let whom = Whom { lab: args.lab.as_deref(), run: args.run.as_deref(), case: args.case.as_deref() };
+    block_on(async {
+        match whom.found(false)? {
+            Found::Run(folder) => print(args, &folder::frames(folder, whom.case, call)?),
+            Found::Lab(lab) => print(args, &live::frames(&lab, Some(call)).await?),
+        }
+    })
 }
 
 /// Calls have numbers of 16 hexadecimal digits.

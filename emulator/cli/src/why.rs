@@ -93,24 +93,51 @@ pub fn run_not(args: &NotArgs) -> Outcome {
 }
 
 fn asked(question: &Question<'_>, of: &Of) -> Outcome {
-    let latest = Path::new("results/latest");
-    let folder = match (&of.run, &of.case) {
-        (Some(folder), _) => Some(folder.as_path()),
-        (None, Some(_)) => Some(latest),
-        (None, None) => None,
-    };
-    if let Some(folder) = folder {
-        return print(&folder::answer(question, folder, of.case.as_deref())?, of.json);
-    }
+    let whom = Whom { lab: of.lab.as_deref(), run: of.run.as_deref(), case: of.case.as_deref() };
     block_on(async {
-        match Lab::attach(of.lab.as_deref()) {
-            Ok(lab) => print(&live::answer(question, &lab, of.write.as_deref()).await?, of.json),
-            Err(LabError::NoLab) if latest.exists() && of.write.is_none() => {
-                print(&folder::answer(question, latest, None)?, of.json)
-            }
-            Err(error) => Err(session::of_lab(error)),
-        }
+        let chain = match whom.found(of.write.is_some())? {
+            Found::Run(folder) => folder::answer(question, folder, whom.case)?,
+            Found::Lab(lab) => live::answer(question, &lab, of.write.as_deref()).await?,
+        };
+        print(&chain, of.json)
     })
+}
+
+/// Whom to ask, as the command line says it.
+pub struct Whom<'a> {
+    /// Name of a lab.
+    pub lab: Option<&'a str>,
+    /// Folder of a run.
+    pub run: Option<&'a Path>,
+    /// A case of that run.
+    pub case: Option<&'a str>,
+}
+
+/// Who answers.
+pub enum Found<'a> {
+    /// A run that is over: its folder.
+    Run(&'a Path),
+    /// A lab that is up.
+    Lab(Box<Lab>),
+}
+
+impl<'a> Whom<'a> {
+    /// The run that is named, or whose case is; else the lab; else, where no lab is up and another will do, the newest run.
+    ///
+    /// # Errors
+    /// There is no such lab, or several.
+    pub fn found(&self, lab_only: bool) -> Result<Found<'a>, Failure> {
+        let latest = Path::new("results/latest");
+        match (self.run, self.case) {
+            (Some(folder), _) => Ok(Found::Run(folder)),
+            (None, Some(_)) => Ok(Found::Run(latest)),
+            (None, None) => match Lab::attach(self.lab) {
+                Ok(lab) => Ok(Found::Lab(Box::new(lab))),
+                Err(LabError::NoLab) if latest.exists() && !lab_only => Ok(Found::Run(latest)),
+                Err(error) => Err(session::of_lab(error)),
+            },
+        }
+    }
 }
 
 /// The answer of a lab to `why NODE NAME`.
