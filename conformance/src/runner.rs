@@ -44,6 +44,25 @@ pub struct RunOptions {
     pub text: Option<String>,
 }
 
+impl RunOptions {
+    /// A run of all cases with this seed, that keeps nothing.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        Self {
+            suite: None,
+            case: None,
+            seed,
+            keys: None,
+            results: PathBuf::new(),
+            keep_on_failure: false,
+            echo_ms: None,
+            command: Vec::new(),
+            source: PathBuf::new(),
+            text: None,
+        }
+    }
+}
+
 /// Receives the progress of a run.
 pub trait Watcher {
     /// A phase began.
@@ -185,9 +204,9 @@ pub struct Trial {
 ///
 /// # Errors
 /// The world could not be made.
-pub async fn trial(maker: &dyn Maker, topology: &Topology, options: &RunOptions) -> Result<Trial, WorldError> {
-    let id = maker.run_id(options.seed);
-    let testbed = Builder { maker, topology, options, id: &id }.build(1).await?;
+pub async fn trial(maker: &dyn Maker, topology: &Topology, seed: u64) -> Result<Trial, WorldError> {
+    let (id, options) = (maker.run_id(seed), RunOptions::of(seed));
+    let testbed = Builder { maker, topology, options: &options, id: &id }.build(1).await?;
     testbed.lab.status().await?;
     let mut trial = Trial::default();
     if let Err(error) = first_convergence(&testbed).await {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use damc_conformance::case::Suite;
-use damc_conformance::runner::{self, RunOptions, Trial as Played};
+use damc_conformance::runner::{self, Trial as Played};
 use damc_explore::{Change, Draw, Event, Happening, Trial};
 use damc_sim::VirtualMaker;
 use damc_topology::Topology;
@@ -17,20 +17,8 @@ use virtually::Results;
 const SCHEDULES: u64 = 24;
 
 fn play(topology: &Topology, seed: u64) -> Played {
-    let options = RunOptions {
-        suite: Some(Suite::Experiment),
-        case: None,
-        seed,
-        keys: None,
-        results: PathBuf::new(),
-        keep_on_failure: false,
-        echo_ms: None,
-        command: Vec::new(),
-        source: PathBuf::new(),
-        text: None,
-    };
     let maker = VirtualMaker::new(1.0);
-    let played = damc_sim::block_on(&maker, runner::trial(&maker, topology, &options));
+    let played = damc_sim::block_on(&maker, runner::trial(&maker, topology, seed));
     played.unwrap_or_else(|e| panic!("{}", e.one_line()))
 }
 

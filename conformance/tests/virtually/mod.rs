@@ -43,14 +43,10 @@ pub fn run(
     let options = RunOptions {
         suite,
         case: case.map(str::to_owned),
-        seed: 7,
-        keys: None,
         results: results.0.clone(),
-        keep_on_failure: false,
-        echo_ms: None,
         command: vec!["damc".into(), "run".into(), name.clone(), "--virtual".into()],
         source,
-        text: None,
+        ..RunOptions::of(7)
     };
     let maker = VirtualMaker::new(1.0);
     let finished = damc_sim::block_on(&maker, runner::run(&maker, topology, &options, &mut Nobody));

@@ -3,10 +3,8 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::path::PathBuf;
 
-use damc_conformance::case::Suite;
-use damc_conformance::runner::{self, RunOptions, Trial as Played};
+use damc_conformance::runner::{self, Trial as Played};
 use damc_sim::VirtualMaker;
 use damc_topology::Topology;
 
@@ -35,21 +33,8 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> T {
 
 /// Plays a topology's timeline in virtual time.
 pub fn play(topology: &Topology, seed: u64) -> (Played, Option<Broken>) {
-    let options = RunOptions {
-        suite: Some(Suite::Experiment),
-        case: None,
-        seed,
-        keys: None,
-        results: PathBuf::new(),
-        keep_on_failure: false,
-        echo_ms: None,
-        command: Vec::new(),
-        source: PathBuf::new(),
-        text: None,
-    };
     let maker = VirtualMaker::new(1.0);
-    let played =
-        catch_unwind(AssertUnwindSafe(|| damc_sim::block_on(&maker, runner::trial(&maker, topology, &options))));
+    let played = catch_unwind(AssertUnwindSafe(|| damc_sim::block_on(&maker, runner::trial(&maker, topology, seed))));
     match played {
         Ok(Ok(played)) => {
             let broken = played.failures.first().map(|(case, why)| broken(case, why));
