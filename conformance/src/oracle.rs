@@ -213,6 +213,34 @@ impl Oracle {
         self.origins.iter().filter_map(|(prefix, at)| Some((prefix.clone(), self.entry(i, at)?))).collect()
     }
 
+    /// The entry that `node` should have for one name; `None` where it cannot reach it.
+    ///
+    /// # Panics
+    /// `node` is not an SG or SR that is up.
+    #[must_use]
+    pub fn toward(&self, node: &str, name: &str) -> Option<Expected> {
+        self.entry(self.index[node], self.origins.get(name)?)
+    }
+
+    /// The hop chain from `node` to the nearest origin of a name, by the first next hop of each; `None` where there is none,
+    /// or where `follows` refuses an entry on the way.
+    ///
+    /// # Panics
+    /// `node` is not an SG or SR that is up.
+    #[must_use]
+    pub fn chain(&self, node: &str, name: &str, follows: impl Fn(&Expected) -> bool) -> Option<Vec<String>> {
+        let mut chain = vec![node.to_owned()];
+        loop {
+            let at = chain.last()?;
+            let entry = self.toward(at, name).filter(|entry| follows(entry))?;
+            if entry.origins.contains(at) {
+                return Some(chain);
+            }
+            let next = entry.next_hops.first()?.clone();
+            chain.push(next);
+        }
+    }
+
     fn entry(&self, i: usize, at: &BTreeMap<usize, BTreeMap<String, u64>>) -> Option<Expected> {
         let total = |o: usize| {
             let last_hop = at[&o].values().min()?;
@@ -244,18 +272,26 @@ impl Oracle {
     /// for labelled traffic are not judged here.
     #[must_use]
     pub fn first_difference(&self, fibs: &BTreeMap<String, FibView>) -> Option<String> {
+        self.difference(fibs).map(|difference| difference.text)
+    }
+
+    /// As [`Oracle::first_difference`], with its kind.
+    #[must_use]
+    pub fn difference(&self, fibs: &BTreeMap<String, FibView>) -> Option<Difference> {
+        let differs = |kind, text| Some(Difference { kind, text });
         fibs.iter().find_map(|(node, fib)| {
             let mut expected = self.expected(node);
             for entry in fib.entries.iter().filter(|e| e.label.is_none() || e.source == RouteSource::Policy) {
+                let prefix = &entry.prefix;
                 if entry.source == RouteSource::Policy {
-                    expected.remove(&entry.prefix);
+                    expected.remove(prefix);
                     continue;
                 }
-                let Some(want) = expected.remove(&entry.prefix) else {
-                    return Some(format!(
-                        "{node}: expected no entry for {}, which is not served or not reachable, saw one",
-                        entry.prefix
-                    ));
+                let Some(want) = expected.remove(prefix) else {
+                    let text = format!(
+                        "{node}: expected no entry for {prefix}, which is not served or not reachable, saw one"
+                    );
+                    return differs("an entry too many", text);
                 };
                 let seen = Expected {
                     cost: entry.cost,
@@ -263,12 +299,22 @@ impl Oracle {
                     next_hops: entry.next_hops.iter().map(|h| h.node.clone()).collect(),
                 };
                 if seen != want {
-                    return Some(format!("{node}, {}: expected {want:?}, saw {seen:?}", entry.prefix));
+                    return differs("a wrong entry", format!("{node}, {prefix}: expected {want:?}, saw {seen:?}"));
                 }
             }
-            expected.keys().next().map(|prefix| format!("{node}: expected an entry for {prefix}, saw none"))
+            let prefix = expected.keys().next()?;
+            differs("an entry missing", format!("{node}: expected an entry for {prefix}, saw none"))
         })
     }
+}
+
+/// What is wrong in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The kind, in a few words.
+    pub kind: &'static str,
+    /// Node, name, what was expected and seen.
+    pub text: String,
 }
 
 #[cfg(test)]

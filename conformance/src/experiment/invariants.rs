@@ -18,7 +18,7 @@ use futures::future::join_all;
 
 use super::Play;
 use crate::case::Findings;
-use crate::oracle::{Failures, Oracle};
+use crate::oracle::{Difference, Failures, Oracle};
 
 /// What is wrong, in words; the first word says what kind of thing it is.
 type Wrong = String;
@@ -67,8 +67,8 @@ impl Play<'_> {
         }
         let oracle = left.oracle(self);
         let fibs = self.fibs(&left).await?;
-        if let Some(difference) = oracle.first_difference(&fibs) {
-            return Ok(Err(format!("{}: {difference}", kind_of(&difference))));
+        if let Some(Difference { kind, text }) = oracle.difference(&fibs) {
+            return Ok(Err(format!("{kind}: {text}")));
         }
         if let Err(wrong) = self.databases(&left, &oracle).await? {
             return Ok(Err(wrong));
@@ -262,16 +262,5 @@ impl Play<'_> {
             }
         }
         Ok(Ok(format!("tables, databases and {} calls are right", pairs.len())))
-    }
-}
-
-/// What kind of difference there is between a table and the oracle's.
-fn kind_of(difference: &str) -> &'static str {
-    if difference.contains("expected no entry") {
-        "an entry too many"
-    } else if difference.ends_with("saw none") {
-        "an entry missing"
-    } else {
-        "a wrong entry"
     }
 }

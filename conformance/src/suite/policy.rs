@@ -148,13 +148,8 @@ fn id(node: &str) -> Result<NodeId, Stop> {
 /// A shortest path to a leg's target that avoids its first link.
 fn detour(testbed: &Testbed, leg: &Leg) -> Result<Vec<String>, Stop> {
     let oracle = Oracle::new(&testbed.topology, &Failures::default().link(&leg.sg, &leg.far));
-    let mut path = vec![leg.sg.clone()];
-    while let Some(at) = path.last().filter(|at| leg.plain.last() != Some(*at)) {
-        let entry = oracle.expected(at).remove(&leg.target);
-        let next = entry.and_then(|e| e.next_hops.first().cloned()).filter(|n| !path.contains(n));
-        path.push(next.ok_or_else(|| Stop::NotApplicable(format!("no path avoids {} – {}", leg.sg, leg.far)))?);
-    }
-    Ok(path)
+    let path = oracle.chain(&leg.sg, &leg.target, |_| true);
+    path.ok_or_else(|| Stop::NotApplicable(format!("no path avoids {} – {}", leg.sg, leg.far)))
 }
 
 async fn versions(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop> {
@@ -313,7 +308,7 @@ async fn queries(testbed: &Testbed, findings: &mut Findings) -> Result<(), Stop>
 }
 
 fn answered_as(findings: &mut Findings, oracle: &Oracle, (sg, target): (&str, &str), answer: &PathAnswer) {
-    let expected = oracle.expected(sg).remove(target);
+    let expected = oracle.toward(sg, target);
     let length = oracle.path_cost(&answer.path);
     let ends = expected.as_ref().is_some_and(|e| answer.path.last().is_some_and(|l| e.origins.contains(l)));
     let least = answer.path.last().and_then(|to| oracle.distance(sg, to));

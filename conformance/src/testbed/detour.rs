@@ -4,6 +4,7 @@
 use damc_impair::DirectionSpec;
 use damc_mgmt::config::Thresholds;
 use damc_topology::{Link, Topology};
+use damc_wire::NodeId;
 
 use crate::oracle::{Failures, Oracle};
 
@@ -28,16 +29,15 @@ pub(super) fn exists(topology: &Topology, ends: &Ends<'_>, avoided: &[(&str, &st
             failures = failures.link(a, b);
         }
     }
-    let last = topology.links().iter().find(|l| joins(l, ends.home, ends.pod)).filter(|l| is_fit(l, limits));
-    let between = Oracle::new(topology, &failures).distance(ends.sg, ends.home);
-    last.zip(between).is_some_and(|(last, between)| leaves_time(between + u64::from(micros(last)), limits))
+    let last = between(topology, ends.home, ends.pod).filter(|link| is_fit(link, limits));
+    let distance = Oracle::new(topology, &failures).distance(ends.sg, ends.home);
+    last.zip(distance).is_some_and(|(last, distance)| leaves_time(distance + u64::from(micros(last)), limits))
 }
 
 /// Whether this chain of nodes is within the limits.
 pub(super) fn is_good<'a>(topology: &Topology, chain: impl Iterator<Item = &'a str>, limits: &Thresholds) -> bool {
     let nodes: Vec<&str> = chain.collect();
-    let hop = |pair: &[&str]| topology.links().iter().find(|l| joins(l, pair[0], pair[1]));
-    let links: Option<Vec<&Link>> = nodes.windows(2).map(hop).collect();
+    let links: Option<Vec<&Link>> = nodes.windows(2).map(|pair| between(topology, pair[0], pair[1])).collect();
     links.is_some_and(|links| {
         let delay_us = links.iter().map(|link| u64::from(micros(link))).sum();
         links.iter().all(|link| is_fit(link, limits)) && leaves_time(delay_us, limits)
@@ -48,14 +48,17 @@ fn leaves_time(delay_us: u64, limits: &Thresholds) -> bool {
     delay_us.saturating_mul(100_000) <= limits.delay_ns.saturating_mul(SHARE_OF_DELAY)
 }
 
-fn joins(link: &Link, a: &str, b: &str) -> bool {
-    (link.a.as_str() == a && link.b.as_str() == b) || (link.a.as_str() == b && link.b.as_str() == a)
+fn between<'a>(topology: &'a Topology, a: &str, b: &str) -> Option<&'a Link> {
+    topology.link(&NodeId::new(a).ok()?, &NodeId::new(b).ok()?)
 }
 
-/// Half of the round trip, µs: what probes measure.
+/// Half of the round trip as configured, ns: what probes measure.
+pub(super) const fn half_round_ns(link: &Link) -> u64 {
+    link.forward.spec.delay_ns.midpoint(link.backward.spec.delay_ns)
+}
+
 fn micros(link: &Link) -> u32 {
-    let round_ns = link.forward.spec.delay_ns.saturating_add(link.backward.spec.delay_ns);
-    u32::try_from(round_ns / 2000).unwrap_or(u32::MAX)
+    u32::try_from(half_round_ns(link) / 1000).unwrap_or(u32::MAX)
 }
 
 fn is_fit(link: &Link, limits: &Thresholds) -> bool {

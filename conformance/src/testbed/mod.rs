@@ -16,7 +16,7 @@ use tail::Tail;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use damc_mgmt::call::{CallReply, CallRequest};
@@ -53,6 +53,8 @@ pub struct Testbed {
     /// The interpreter that `python3` starts. On some machines `python3` is a script that searches for it, which can
     /// take longer than the program itself.
     pub(crate) python: OnceCell<String>,
+    /// A path that the links as configured leave no room below its thresholds, once that was looked for.
+    cramped: OnceLock<Option<(String, String)>>,
     /// The next number that nobody has used.
     numbers: AtomicU64,
     /// Orders that undo what cases changed other than links and processes, for cases that end early.
@@ -99,6 +101,7 @@ impl Testbed {
             forge,
             tail,
             python: OnceCell::new(),
+            cramped: OnceLock::new(),
             undo: Mutex::default(),
             numbers: AtomicU64::new(1),
             marks: Mutex::default(),

@@ -16,7 +16,7 @@ use damc_wire::{Message, Name, Role};
 
 use super::{Testbed, detour};
 use crate::case::Stop;
-use crate::oracle::{Expected, Failures, Oracle};
+use crate::oracle::{Failures, Oracle};
 use crate::trace::Seen;
 
 /// The only shortest path from an SG to a service of another SG, with its first link. Impairing that link impairs the
@@ -122,7 +122,7 @@ impl Testbed {
                 .any(|w| (w[0] == other.sg && w[1] == other.far) || (w[0] == other.far && w[1] == other.sg))
         };
         legs.iter().all(|leg| {
-            oracle.expected(&leg.sg).contains_key(&leg.target)
+            oracle.toward(&leg.sg, &leg.target).is_some()
                 && legs.iter().all(|other| other.sg == leg.sg || !uses(leg, other))
         })
     }
@@ -149,33 +149,32 @@ impl Testbed {
     /// # Errors
     /// [`Stop::NotApplicable`] with a path that has no such room.
     pub fn leaves_room(&self) -> Result<(), Stop> {
-        if self.scsc().is_err() {
-            return Ok(());
-        }
+        let cramped = self.cramped.get_or_init(|| self.scsc().ok().and_then(|_| self.cramped_path()));
+        cramped.as_ref().map_or(Ok(()), |(sg, target)| {
+            let why = format!("the links as configured leave {sg} → {target} too little room below its thresholds");
+            Err(Stop::NotApplicable(why))
+        })
+    }
+
+    /// An SG and a service between which the links as configured are not well within the thresholds.
+    fn cramped_path(&self) -> Option<(String, String)> {
         let oracle = Oracle::new(&self.topology, &Failures::default());
-        for sg in self.of_kind(&[Role::Sg]) {
-            for (pod, service) in self.topology.of_kind(Role::Pod).flat_map(|p| p.services.iter().map(move |s| (p, s)))
-            {
+        let services = || self.topology.of_kind(Role::Pod).flat_map(|pod| pod.services.iter().map(move |s| (pod, s)));
+        self.of_kind(&[Role::Sg]).into_iter().find_map(|sg| {
+            let cramped = services().find_map(|(pod, service)| {
                 let target = service.prefix.to_string();
-                let (Ok(limits), Some(chain)) = (self.limits(&target), first_chain(&oracle, &sg, &target)) else {
-                    continue;
-                };
+                let (limits, chain) = (self.limits(&target).ok()?, oracle.chain(&sg, &target, |_| true)?);
                 let chain = chain.iter().map(String::as_str).chain([pod.id.as_str()]);
-                if !detour::is_good(&self.topology, chain, &limits) {
-                    let why =
-                        format!("the links as configured leave {sg} → {target} too little room below its thresholds");
-                    return Err(Stop::NotApplicable(why));
-                }
-            }
-        }
-        Ok(())
+                (!detour::is_good(&self.topology, chain, &limits)).then_some(target)
+            });
+            cramped.map(|target| (sg, target))
+        })
     }
 
     /// The largest delay of a link as configured, half of its round trip, ns.
     #[must_use]
     pub fn slowest_link_ns(&self) -> u64 {
-        let links = self.topology.links().iter();
-        links.map(|l| l.forward.spec.delay_ns.midpoint(l.backward.spec.delay_ns)).max().unwrap_or(0)
+        self.topology.links().iter().map(detour::half_round_ns).max().unwrap_or(0)
     }
 
     /// Sets properties of a link; forward is the direction from `a` to `b`.
@@ -352,26 +351,5 @@ pub fn nodes_of<'a>(paths: impl IntoIterator<Item = &'a [String]>) -> BTreeSet<S
 
 /// The only shortest path from an SG to a service; `None` where there are several. To its own service it is one node.
 fn only_chain(oracle: &Oracle, sg: &str, target: &str) -> Option<Vec<String>> {
-    chain(oracle, sg, target, |entry| entry.next_hops.len() == 1 && entry.origins.len() == 1)
-}
-
-/// One of the shortest paths from an SG to a service.
-fn first_chain(oracle: &Oracle, sg: &str, target: &str) -> Option<Vec<String>> {
-    chain(oracle, sg, target, |_| true)
-}
-
-fn chain(oracle: &Oracle, sg: &str, target: &str, follows: impl Fn(&Expected) -> bool) -> Option<Vec<String>> {
-    let mut chain = vec![sg.to_owned()];
-    loop {
-        let at = chain.last()?;
-        let entry = oracle.expected(at).remove(target)?;
-        if !follows(&entry) {
-            return None;
-        }
-        if entry.origins.contains(at) {
-            return Some(chain);
-        }
-        let next = entry.next_hops.first()?.clone();
-        chain.push(next);
-    }
+    oracle.chain(sg, target, |entry| entry.next_hops.len() == 1 && entry.origins.len() == 1)
 }
